@@ -1,0 +1,44 @@
+# The two commands to know: `make demo` and `make test`. Both set up .venv themselves; all they need is Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+LST := $(BIN)/lst
+CORPUS := corpora/asterisk
+DATA := data/demo
+RUN := runs/demo
+
+.PHONY: demo demo-data test test-slow lint clean
+
+.venv/installed: pyproject.toml requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("PYTHON=$(PYTHON): must be 3.11 or newer; run make PYTHON=python3.11 ...")'
+	@echo "installing into .venv (about a minute)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Audio and transcripts to records, then a model, then its numbers and pictures. Each line does nothing when its work is done.
+demo: demo-data
+	$(LST) train $(RUN) --config configs/demo.py
+	$(LST) report $(RUN)
+
+demo-data: .venv/installed
+	$(LST) prepare units-fit --manifest $(CORPUS)/manifest.jsonl --where split=train --out $(DATA)/units.safetensors
+	$(LST) prepare tokenizer --manifest $(CORPUS)/text.jsonl --manifest $(CORPUS)/manifest.jsonl --where split=train --size 1024 --out $(DATA)/text.model
+	for split in train valid test; do \
+	  $(LST) prepare speech --manifest $(CORPUS)/manifest.jsonl --where split=$$split --units $(DATA)/units.safetensors --out $(DATA)/$$split/speech || exit; \
+	done
+	for split in train valid; do \
+	  $(LST) prepare text --manifest $(CORPUS)/text.jsonl --where split=$$split --out $(DATA)/$$split/text || exit; \
+	done
+
+test: .venv/installed
+	$(BIN)/pytest -n 2 -m 'not slow'
+
+test-slow: .venv/installed
+	$(BIN)/pytest -m slow
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv $(DATA) $(RUN)

@@ -1,0 +1,66 @@
+"""The `lst` command: one parser, one line for each mistake, imports only what the subcommand needs."""
+
+import argparse
+import sys
+
+from lst_jax import __version__
+from lst_jax.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit code (see `lst_jax.errors`)."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except UserError as error:
+        print(f"lst {args.command}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All subcommands and their flags."""
+    from lst_jax.prepare import cli as prepare_cli
+
+    parser = argparse.ArgumentParser(prog="lst", description="Pre-train Latent Speech-Text Transformers.")
+    parser.add_argument("--version", action="version", version=f"lst {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    prepare_cli.add_arguments(subparsers)
+
+    train = subparsers.add_parser("train", help="train a model, or go on with a run",
+                                  description="Trains from --config, or resumes the run directory given.")
+    train.add_argument("run_dir", metavar="RUN", help="run directory, made if it does not exist")
+    train.add_argument("--config", metavar="FILE.py[:ARG]", help="recipe; needed only to start a run")
+    train.set_defaults(run=_train)
+
+    evaluate = subparsers.add_parser("evaluate", help="evaluate the newest checkpoint of a run on held-out data")
+    evaluate.add_argument("run_dir", metavar="RUN")
+    evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    evaluate.set_defaults(run=_evaluate)
+
+    report = subparsers.add_parser("report", help="write report.json, report.html and the pictures of a run")
+    report.add_argument("run_dir", metavar="RUN")
+    report.set_defaults(run=_report)
+    return parser
+
+
+def _train(args: argparse.Namespace) -> int:
+    from lst_jax.config import load_recipe
+    from lst_jax.run_dir import RunDirectory
+    from lst_jax.train import train
+
+    return train(RunDirectory(args.run_dir), load_recipe(args.config) if args.config else None)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from lst_jax.run_dir import RunDirectory
+    from lst_jax.train import evaluate_run
+
+    return evaluate_run(RunDirectory(args.run_dir), as_json=args.json)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from lst_jax.report import write_report
+    from lst_jax.run_dir import RunDirectory
+
+    return write_report(RunDirectory(args.run_dir))

@@ -1,0 +1,370 @@
+"""Every setting of a run: nested frozen dataclasses, one per module, loaded once and strictly.
+
+A recipe (`configs/NAME.py`) has `get_config(arg)` returning an `ml_collections.ConfigDict` with the same nesting.
+`load_recipe("configs/demo.py:base")` imports it, `from_mapping` turns it into a `Config`, and `validate` checks the
+rules that cross fields. Nothing here rewrites a value: what depends on others is a property.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import importlib.util
+import json
+import math
+import pathlib
+import types
+import typing
+from typing import Any, Literal, Union
+
+from lst_jax.errors import ConfigError
+from lst_jax.vocab import Vocab
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabConfig:
+    """Sizes of the joint vocabulary (see `lst_jax.vocab`)."""
+
+    text_size: int  # pieces of the SentencePiece model
+    unit_slots: int  # speech-unit ids, at least the codebook's size
+
+
+@dataclasses.dataclass(frozen=True)
+class StackConfig:
+    """One stack of transformer layers."""
+
+    layers: int
+    width: int
+    heads: int
+    window: int | None  # sliding window in positions, itself included; None = all earlier positions
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The three networks (paper §4, A.2). For system "base" the two local ones are None."""
+
+    system: Literal["lst", "base"]
+    patch_encoder: StackConfig | None
+    global_transformer: StackConfig
+    patch_decoder: StackConfig | None
+    queries_per_patch: int  # Q, the paper's k
+    cross_heads: int
+    encoder_cross_window: int  # patches a query may look back over, its own included; 1 = own patch
+    decoder_cross_window: int
+    encoder_cross_all_layers: bool  # False: only after the last encoder layer
+    decoder_cross_all_layers: bool  # False: only before the first decoder layer
+    rope_theta: float
+    norm_eps: float
+    ffn_multiple: int  # the SwiGLU width floor(8d/3) is rounded up to a multiple of this
+    compute_dtype: Literal["float32", "bfloat16"]
+    attention_block: int  # positions per block of the blocked attention
+    logits_chunk: int  # token positions of a row whose logits exist at one time
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceConfig:
+    """One directory of prepared records and its share of the mixture."""
+
+    name: str
+    kind: Literal["utterance", "text"]
+    path: str  # a directory of ArrayRecord shards with metadata.json
+    share: float  # of all tokens; shares are normalised by their sum
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchingConfig:
+    """How speech is cut into patches (paper §3.1). P(u) is the probability that a document is aligned at step u."""
+
+    strategy: Literal["static", "aligned", "mixed", "curriculum", "none"]
+    static_size: int  # p, units a patch
+    tau1: int  # curriculum: step up to which P = 1
+    tau2: int  # curriculum: step from which P = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class InterleaveConfig:
+    """How an utterance alternates between text and speech, in words (paper A.1.1)."""
+
+    text_words_min: int
+    text_words_max: int
+    text_fraction_max: float  # of the document's words, the cap on one text block
+    speech_ratio: float  # length of a speech block over the text block before it
+    first_speech_words_min: int
+    first_speech_words_max: int
+    block_words_min: int
+    last_block_words_min: int  # a shorter last block joins the one before it
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """From records to batches of fixed shape [rows, row_tokens] and [rows, row_units]."""
+
+    tokenizer: str  # SentencePiece .model file
+    sources: tuple[SourceConfig, ...]
+    rows: int  # B, rows of the global batch
+    row_tokens: int  # T
+    row_units: int  # U
+    unit_rate: float  # speech units per second
+    patching: PatchingConfig
+    interleave: InterleaveConfig
+    prefetch: int  # batches made ahead by a thread; 0 = made in the loop
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with linear warm-up and cosine decay (paper §6)."""
+
+    peak_lr: float
+    warmup_steps: int
+    final_lr_ratio: float
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+    clip_norm: float
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """Held-out evaluation within the run."""
+
+    every: int  # steps; it also runs at the last step
+    sources: tuple[SourceConfig, ...]
+    batches: int  # batches per source for the likelihoods
+    completion_items: int  # most items per direction of completion choice; 0 = none
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The loop."""
+
+    steps: int
+    log_every: int
+    checkpoint_every: int
+    checkpoint_keep: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    name: str
+    seed: int
+    vocab: VocabConfig
+    model: ModelConfig
+    data: DataConfig
+    optim: OptimConfig
+    eval: EvalConfig
+    train: TrainConfig
+
+    @property
+    def joint_vocab(self) -> Vocab:
+        """The id layout that the sizes give."""
+        return Vocab(self.vocab.text_size, self.vocab.unit_slots)
+
+
+# Fields that may differ between a checkpoint and the run that resumes it: they change what is recorded, not what is
+# learned. Everything else must be equal.
+FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_keep", "eval.every", "eval.batches",
+               "eval.completion_items", "data.prefetch", "data.tokenizer")
+FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints are checked instead
+
+
+def load_recipe(reference: str) -> Config:
+    """Loads `PATH.py` or `PATH.py:ARG` (ARG is handed to the recipe's `get_config`).
+
+    Raises: ConfigError where the file, its `get_config`, a key, a type or a rule is wrong.
+    """
+    path, _, arg = reference.partition(":")
+    if not pathlib.Path(path).is_file():
+        raise ConfigError(f"{path}: no such recipe; give a file such as configs/demo.py")
+    spec = importlib.util.spec_from_file_location(f"recipe_{pathlib.Path(path).stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ConfigError(f"{path}: has no get_config(arg); define it to return an ml_collections.ConfigDict")
+    config = from_mapping(module.get_config(arg).to_dict())
+    validate(config)
+    return config
+
+
+def from_mapping(mapping: dict[str, Any]) -> Config:
+    """Builds a `Config` from nested mappings; unknown or missing keys and wrong types are errors."""
+    return _build(Config, mapping, "")
+
+
+def to_mapping(config: Config) -> dict[str, Any]:
+    """The inverse of `from_mapping`, made of JSON types only."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def flatten(mapping: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists to `{"data.sources.0.share": 1.0, ...}`."""
+    items = mapping.items() if isinstance(mapping, dict) else enumerate(mapping)
+    flat = {}
+    for key, value in items:
+        path = f"{prefix}{key}"
+        if isinstance(value, (dict, list)):
+            flat.update(flatten(value, path + "."))
+        else:
+            flat[path] = value
+    return flat
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The flat fields that define what is learned, i.e. all but `FREE_FIELDS` and sources' paths."""
+    flat = flatten(to_mapping(config))
+    return {k: v for k, v in flat.items()
+            if k not in FREE_FIELDS and k.rpartition(".")[2] not in FREE_LEAVES and not k.startswith("eval.sources")}
+
+
+def config_hash(config: Config) -> str:
+    """Sixteen hex digits of the identity; equal hashes train the same thing."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_same_identity(ours: Config, theirs: dict[str, Any], where: str) -> None:
+    """Refuses a stored identity that differs from `ours`, naming the first differing field and both values."""
+    mine = identity(ours)
+    for key in sorted(mine.keys() | theirs.keys()):
+        if mine.get(key) != theirs.get(key):
+            raise ConfigError(f"{key}={mine.get(key)!r}: {where} was made with {theirs.get(key)!r}; "
+                              "use that value, or another run directory")
+
+
+def validate(config: Config) -> None:
+    """Checks the rules that cross fields or bound a value. Raises ConfigError; changes nothing."""
+    m, d, o, t, e = config.model, config.data, config.optim, config.train, config.eval
+    for path, value in flatten(to_mapping(config)).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            _fail(path, value, "must be finite", "give a number")
+    for path, value, low in [
+        ("seed", config.seed, 0), ("vocab.text_size", config.vocab.text_size, 4),
+        ("vocab.unit_slots", config.vocab.unit_slots, 1),
+        ("model.queries_per_patch", m.queries_per_patch, 1), ("model.cross_heads", m.cross_heads, 1),
+        ("model.encoder_cross_window", m.encoder_cross_window, 1),
+        ("model.decoder_cross_window", m.decoder_cross_window, 1), ("model.ffn_multiple", m.ffn_multiple, 1),
+        ("model.attention_block", m.attention_block, 1), ("model.logits_chunk", m.logits_chunk, 1),
+        ("data.rows", d.rows, 1), ("data.row_tokens", d.row_tokens, 16), ("data.row_units", d.row_units, 8),
+        ("data.prefetch", d.prefetch, 0), ("data.patching.static_size", d.patching.static_size, 1),
+        ("data.patching.tau1", d.patching.tau1, 0), ("data.patching.tau2", d.patching.tau2, d.patching.tau1),
+        ("train.steps", t.steps, 1), ("train.log_every", t.log_every, 1),
+        ("train.checkpoint_every", t.checkpoint_every, 1), ("train.checkpoint_keep", t.checkpoint_keep, 1),
+        ("eval.every", e.every, 1), ("eval.batches", e.batches, 1), ("eval.completion_items", e.completion_items, 0),
+        ("optim.warmup_steps", o.warmup_steps, 0),
+        ("data.interleave.text_words_min", d.interleave.text_words_min, 1),
+        ("data.interleave.text_words_max", d.interleave.text_words_max, d.interleave.text_words_min),
+        ("data.interleave.first_speech_words_min", d.interleave.first_speech_words_min, 1),
+        ("data.interleave.first_speech_words_max", d.interleave.first_speech_words_max,
+         d.interleave.first_speech_words_min),
+        ("data.interleave.block_words_min", d.interleave.block_words_min, 1),
+    ]:
+        if value < low:
+            _fail(path, value, f"must be at least {low}", f"use {low}")
+    for path, value in [("optim.peak_lr", o.peak_lr), ("optim.eps", o.eps), ("optim.clip_norm", o.clip_norm),
+                        ("model.rope_theta", m.rope_theta), ("model.norm_eps", m.norm_eps),
+                        ("data.unit_rate", d.unit_rate),
+                        *[(f"data.sources.{i}.share", s.share) for i, s in enumerate(d.sources)]]:
+        if value <= 0:
+            _fail(path, value, "must be positive", "use a positive number")
+    if o.warmup_steps >= t.steps:
+        _fail("optim.warmup_steps", o.warmup_steps, f"must be less than train.steps={t.steps}", f"use {t.steps - 1}")
+    if not d.sources:
+        _fail("data.sources", [], "must name at least one directory", "add a source")
+    _unique_names("data.sources", d.sources)
+    _unique_names("eval.sources", e.sources)
+    _validate_model(m, d)
+
+
+def _unique_names(path: str, sources) -> None:
+    names = [s.name for s in sources]
+    for name in names:
+        if names.count(name) > 1:
+            _fail(f"{path}.name", name, "names two sources", "give each its own name")
+
+
+def _validate_model(m: ModelConfig, d: DataConfig) -> None:
+    stacks = {"patch_encoder": m.patch_encoder, "global_transformer": m.global_transformer,
+              "patch_decoder": m.patch_decoder}
+    for name, stack in stacks.items():
+        if name == "global_transformer":
+            continue
+        if m.system == "base" and stack is not None:
+            _fail(f"model.{name}", "{...}", 'system "base" has no local modules', "set it to None")
+        if m.system == "lst" and stack is None:
+            _fail(f"model.{name}", None, 'system "lst" needs it', "give layers, width, heads and window")
+    for name, stack in stacks.items():
+        if stack is None:
+            continue
+        if stack.layers < 1:
+            _fail(f"model.{name}.layers", stack.layers, "must be at least 1", "use 1")
+        if stack.heads < 1 or stack.width % (2 * stack.heads):
+            _fail(f"model.{name}.width", stack.width, f"must be a multiple of 2 × heads={2 * stack.heads}",
+                  f"use {max(1, stack.width // (2 * stack.heads)) * 2 * stack.heads}")
+        if stack.window is not None and stack.window < 1:
+            _fail(f"model.{name}.window", stack.window, "must be at least 1, or None", "use None")
+    if m.system == "lst":
+        if m.patch_encoder.width != m.patch_decoder.width:
+            _fail("model.patch_decoder.width", m.patch_decoder.width,
+                  "must equal model.patch_encoder.width (the decoder starts from the encoder's states)",
+                  f"use {m.patch_encoder.width}")
+        if m.patch_encoder.width % m.cross_heads:
+            _fail("model.cross_heads", m.cross_heads, f"must divide the local width {m.patch_encoder.width}",
+                  f"use {m.patch_encoder.heads}")
+    if (m.system == "base") != (d.patching.strategy == "none"):
+        _fail("data.patching.strategy", d.patching.strategy, f'does not go with model.system={m.system!r}',
+              'use "none" for base, and one of static, aligned, mixed, curriculum for lst')
+    if d.patching.strategy == "none" and d.row_units != d.row_tokens:
+        _fail("data.row_units", d.row_units, "must equal data.row_tokens where every token is a unit position",
+              f"use {d.row_tokens}")
+    if d.row_units > d.row_tokens:
+        _fail("data.row_units", d.row_units, f"must not exceed data.row_tokens={d.row_tokens}",
+              f"use {d.row_tokens}")
+
+
+def _fail(path: str, value: Any, rule: str, fix: str) -> typing.NoReturn:
+    raise ConfigError(f"{path}={value!r}: {rule}; {fix}")
+
+
+def _build(kind: Any, value: Any, path: str) -> Any:
+    """Turns `value` into the annotated type `kind`, or fails naming `path`."""
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(kind, value, path)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        (inner,) = [a for a in typing.get_args(kind) if a is not type(None)]
+        return _build(inner, value, path)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            _fail(path, value, "must be a list", "write [...]")
+        return tuple(_build(typing.get_args(kind)[0], v, f"{path}.{i}") for i, v in enumerate(value))
+    if origin is Literal:
+        if value not in typing.get_args(kind):
+            _fail(path, value, f"must be one of {', '.join(typing.get_args(kind))}",
+                  f"nearest: {_nearest(str(value), typing.get_args(kind))}")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        _fail(path, value, f"must be {kind.__name__}, not {type(value).__name__}", f"give a {kind.__name__}")
+    return value
+
+
+def _build_dataclass(kind: Any, value: Any, path: str) -> Any:
+    if not isinstance(value, dict):
+        _fail(path or "config", value, "must be a mapping", "nest its fields")
+    names = [f.name for f in dataclasses.fields(kind)]
+    dot = f"{path}." if path else ""
+    for key in value:
+        if key not in names:
+            _fail(f"{dot}{key}", value[key], "unknown field", f"nearest: {dot}{_nearest(key, names)}")
+    for name in names:
+        if name not in value:
+            _fail(f"{dot}{name}", None, "missing", "every field is written out in the recipe: add it")
+    hints = typing.get_type_hints(kind)
+    return kind(**{n: _build(hints[n], value[n], f"{dot}{n}") for n in names})
+
+
+def _nearest(word: str, words) -> str:
+    return (difflib.get_close_matches(word, words, n=1, cutoff=0.0) or ["?"])[0]

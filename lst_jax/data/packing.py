@@ -1,0 +1,90 @@
+"""Whole documents into rows, in a fixed order: what evaluation feeds the model.
+
+A document goes into the first row of the batch with room for all of it; documents are masked from each other, so
+packing changes no likelihood. The last batch is filled up with empty rows.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
+
+from lst_jax.config import Config, SourceConfig
+from lst_jax.data.documents import Example, ExampleBuilder
+from lst_jax.data.interleave import interleave
+from lst_jax.data.pipeline import open_source, open_tokenizer
+from lst_jax.data.records import check_utterance
+from lst_jax.data.rng import generator
+from lst_jax.data.rows import Batch, RowBuilder, Stats, add_stats, stack_rows, windows_of
+from lst_jax.errors import DataError
+
+EvalMode = Literal["interleaved", "speech", "text"]
+
+
+class Place(NamedTuple):
+    """Where an example lies: batch row `row`, its first token at `position`; `example` counts the examples from 0."""
+
+    example: int
+    row: int
+    position: int
+
+
+def pack_examples(examples: Iterable[Example], config: Config) -> Iterator[tuple[Batch, Stats, list[Place]]]:
+    """Batches of the run's shape with every example once; one that no row can hold keeps its head (`pieces_cut`)."""
+    numbered = enumerate(examples)
+    waiting = next(numbered, None)
+    while waiting is not None:
+        builders = [RowBuilder(config.data.row_tokens, config.data.row_units, 1, config.joint_vocab,
+                               windows_of(config)) for _ in range(config.data.rows)]
+        places = []
+        while waiting is not None and (place := _place(*waiting, builders)):
+            places.append(place)
+            waiting = next(numbered, None)
+        rows, stats = zip(*[builder.finish() for builder in builders], strict=True)
+        yield stack_rows(rows), add_stats(stats), places
+
+
+def _place(number: int, example: Example, builders: list[RowBuilder]) -> Place | None:
+    """Puts an example into the first row that takes all of it, or its head into an empty row if none ever can."""
+    length = len(example.token)
+    for row, builder in enumerate(builders):
+        end = builder.fit(example, 0, length)
+        position = len(builder.token) - builder.tokens_left
+        if end == length or (position == 0 and end):
+            builder.add(example, 0, end, 0)
+            return Place(number, row, position)
+    return None
+
+
+def eval_batches(source: SourceConfig, config: Config, policy: str, count: int,
+                 mode: EvalMode) -> Iterator[tuple[Batch, Stats]]:
+    """Batches of whole documents in the source's order, always the same ones; at most `count`, fewer if records end.
+
+    Args:
+        policy: a name in `patching.POLICIES`, see `patching.inference_policy`.
+        mode: "interleaved" (as in the first epoch of training), "speech" (BOS <s> units EOS) or "text" (BOS <t> text
+            EOS); a source of texts has only "text".
+    """
+    if source.kind == "text" and mode != "text":
+        raise DataError(f"{source.path}: holds texts, which have no {mode!r} form; evaluate it as text")
+    for _, (batch, stats, _) in zip(range(count), pack_examples(_eval_examples(source, config, policy, mode), config),
+                                    strict=False):
+        yield batch, stats
+
+
+def _eval_examples(source: SourceConfig, config: Config, policy: str, mode: EvalMode) -> Iterator[Example]:
+    directory = open_source(source, config)
+    builder = ExampleBuilder(config.joint_vocab, open_tokenizer(config), config.data.patching.static_size)
+    for index, record in enumerate(directory):
+        if source.kind == "text":
+            yield builder.text(record)
+            continue
+        try:
+            check_utterance(record, config.vocab.unit_slots)
+        except DataError as error:
+            raise DataError(f"{source.path}: record {index}: {error}") from error
+        if mode == "text":
+            yield builder.text_only(record)
+        elif mode == "speech":
+            yield builder.speech_only(record, policy)
+        else:
+            rng = generator(config.seed, source.name, 0, index, "interleave")
+            yield builder.interleaved(record, interleave(record, config.data.interleave, rng), policy)

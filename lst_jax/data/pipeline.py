@@ -1,0 +1,139 @@
+"""The stream of training batches over directories of records."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+from grain.experimental import ThreadPrefetchIterDataset
+
+from lst_jax.config import Config, SourceConfig
+from lst_jax.data.rows import STATE_FIELDS, Batch, RowStreams, Stats, add_stats, initial_state, stack_rows
+from lst_jax.data.shards import METADATA_NAME, RecordDirectory
+from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
+from lst_jax.errors import DataError
+
+
+class Step(NamedTuple):
+    """One batch, and the state to store if training stops after it: it travels along, so prefetching cannot skew it."""
+
+    step: int
+    batch: Batch
+    stats: Stats  # of this process's rows
+    state_after: np.ndarray  # int64 [this process's rows, sources, 4]
+
+
+def open_source(source: SourceConfig, config: Config) -> RecordDirectory:
+    """Opens a source and holds its metadata against the run. Raises: DataError naming both sides and the fix."""
+    directory = RecordDirectory(source.path, source.kind)
+    where, found = f"{directory.path / METADATA_NAME}", directory.metadata
+    if not len(directory):
+        raise DataError(f"{where}: records=0; a source needs at least one record: prepare it again")
+    if source.kind == "utterance":
+        if found.unit_rate != config.data.unit_rate:
+            raise DataError(f"{where}: unit_rate={found.unit_rate}, the run has data.unit_rate="
+                            f"{config.data.unit_rate}; use units of that rate, or change data.unit_rate")
+        if found.codebook_size is None or found.codebook_size > config.vocab.unit_slots:
+            raise DataError(f"{where}: codebook_size={found.codebook_size}, the run has vocab.unit_slots="
+                            f"{config.vocab.unit_slots}; use units of a smaller codebook, or more slots")
+    ours = tokenizer_fingerprint(config.data.tokenizer)
+    if found.tokenizer_fingerprint not in (None, ours):
+        raise DataError(f"{where}: tokenizer_fingerprint={found.tokenizer_fingerprint}, data.tokenizer="
+                        f"{config.data.tokenizer} has {ours}; use the tokenizer that prepared the source")
+    return directory
+
+
+def open_tokenizer(config: Config):
+    """Loads `data.tokenizer`. Raises: DataError where its size is not `vocab.text_size`."""
+    tokenizer = load_tokenizer(config.data.tokenizer)
+    if tokenizer.get_piece_size() != config.vocab.text_size:
+        raise DataError(f"{config.data.tokenizer}: has {tokenizer.get_piece_size()} pieces, the run has "
+                        f"vocab.text_size={config.vocab.text_size}; make the two equal")
+    return tokenizer
+
+
+class BatchStream(Iterator[Step]):
+    """Endless training batches: at a given step the same ones for every number of hosts and after every restart."""
+
+    def __init__(self, config: Config, rows: range | None = None, prefetch: int | None = None):
+        """Opens the sources of `config`, at step 0.
+
+        Args:
+            rows: the rows of the global batch that this process makes; None = all of them.
+            prefetch: batches that a thread makes ahead; None = `data.prefetch`; 0 = each is made when asked for.
+        Raises: DataError where a source or the tokenizer does not fit the run.
+        """
+        self._config = config
+        self._rows = range(config.data.rows) if rows is None else rows
+        assert len(self._rows) and 0 <= min(self._rows) and max(self._rows) < config.data.rows, rows
+        tokenizer = open_tokenizer(config)
+        self._sources = [open_source(source, config) for source in config.data.sources]
+        steps = _StepDataset(config, RowStreams(config, self._sources, tokenizer), self._rows)
+        ahead = config.data.prefetch if prefetch is None else prefetch
+        self._iterator = iter(ThreadPrefetchIterDataset(steps, prefetch_buffer_size=ahead) if ahead else steps)
+
+    def __next__(self) -> Step:
+        """The next batch. Raises: DataError where a record cannot be used, also when a thread met it."""
+        return next(self._iterator)
+
+    def get_state(self) -> dict[str, Any]:
+        """`{"step": next step, "rows": int64 [this process's rows, sources, 4]}` after the last batch handed out."""
+        return self._iterator.get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from a `get_state`, in O(1); `rows` may be this process's part or the whole [B, sources, 4]."""
+        rows = np.asarray(state["rows"], np.int64)
+        if len(rows) == self._config.data.rows:
+            rows = rows[self._rows]
+        expected = (len(self._rows), len(self._sources), STATE_FIELDS)
+        if rows.shape != expected:
+            raise DataError(f"data state: has the shape {rows.shape}, this run needs {expected}; resume with the same "
+                            "data.rows and data.sources")
+        self._iterator.set_state({"step": int(state["step"]), "rows": rows})
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of what is read, in order: every shard's checksum, and the tokenizer's."""
+        parts = [[source.kind, [shard.sha256 for shard in source.metadata.shards]] for source in self._sources]
+        parts.append(tokenizer_fingerprint(self._config.data.tokenizer))
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def close(self) -> None:
+        """Stops the thread, if there is one."""
+        self._iterator.close()
+
+
+class _StepDataset(grain.IterDataset):
+    """Grain's view of the stream, so that Grain's prefetching applies."""
+
+    def __init__(self, config: Config, streams: RowStreams, rows: range):
+        super().__init__()
+        self._config, self._streams, self._row_numbers = config, streams, rows
+
+    def __iter__(self) -> "_StepIterator":
+        return _StepIterator(self._config, self._streams, self._row_numbers)
+
+
+class _StepIterator(grain.DatasetIterator):
+    """Makes one step after the other; its state is the next step and the streams' integers."""
+
+    def __init__(self, config: Config, streams: RowStreams, rows: range):
+        super().__init__()
+        self._streams, self._row_numbers = streams, rows
+        self._step = 0
+        self._state = initial_state(len(rows), len(config.data.sources))
+
+    def __next__(self) -> Step:
+        step = self._step
+        made = [self._streams.next_row(state, row, step)
+                for state, row in zip(self._state, self._row_numbers, strict=True)]
+        batches, stats, states = zip(*made, strict=True)
+        self._step, self._state = step + 1, np.stack(states)
+        return Step(step, stack_rows(batches), add_stats(stats), self._state.copy())
+
+    def get_state(self) -> dict[str, Any]:
+        return {"step": self._step, "rows": self._state.copy()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._step, self._state = int(state["step"]), np.array(state["rows"], np.int64)

@@ -1,0 +1,49 @@
+"""Randomness addressed by key instead of by history, so that any draw can be made again anywhere.
+
+Example: `generator(seed, "mls", epoch, document, "interleave")` is the same generator on every host, in every process
+and after every restart; `permuted(i, size, seed, "mls", epoch)` is the i-th index of one fixed shuffle of range(size).
+"""
+
+import hashlib
+import math
+
+import numpy as np
+
+ROUNDS = 6  # Luby and Rackoff need 4 for a strong pseudo-random permutation; two more for small domains
+
+
+def generator(*key: int | str) -> np.random.Generator:
+    """A Philox generator whose stream is a function of `key` alone."""
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(_digest(key), "little")))
+
+
+def permuted(index: int, size: int, *key: int | str) -> int:
+    """The value at `index` of a permutation of range(size) chosen by `key`, in O(1) memory.
+
+    A Feistel network over pairs of digits in base ceil(sqrt(size)), walked again while the result lies outside; the
+    domain is less than size + 2 sqrt(size) + 1, so a second walk is rare.
+    """
+    assert 0 <= index < size, (index, size)
+    base = math.isqrt(size - 1) + 1
+    secret = _digest(key)
+    while True:
+        left, right = divmod(index, base)
+        for number in range(ROUNDS):
+            left, right = right, (left + _round(secret, number, right)) % base
+        index = left * base + right
+        if index < size:
+            return index
+
+
+def _round(secret: bytes, number: int, value: int) -> int:
+    data = number.to_bytes(1, "little") + value.to_bytes(8, "little")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=secret).digest(), "little")
+
+
+def _digest(key: tuple[int | str, ...]) -> bytes:
+    """Sixteen bytes; parts are tagged by type and length so that no two keys run together."""
+    parts = []
+    for part in key:
+        data = part.encode() if isinstance(part, str) else str(int(part)).encode()
+        parts.append(f"{'s' if isinstance(part, str) else 'i'}{len(data)}:".encode() + data)
+    return hashlib.blake2b(b"".join(parts), digest_size=16).digest()

@@ -1,0 +1,212 @@
+"""Directories of records: ArrayRecord shards and their `metadata.json` (docs/formats.md)."""
+
+import bisect
+import dataclasses
+import errno
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any, SupportsIndex
+
+from array_record.python import array_record_module
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+from lst_jax import files
+from lst_jax.data import records
+from lst_jax.errors import DataError
+
+FORMAT_VERSION = 1
+METADATA_NAME = "metadata.json"
+WRITER_OPTIONS = "group_size:1"  # one record a chunk: what random access needs
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardInfo:
+    """One shard file: its name within the directory, its counts and its checksum."""
+
+    name: str
+    records: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a directory holds. Fields that do not apply (units of text, tokens of speech) are None or 0."""
+
+    kind: str  # "utterance" or "text"
+    format_version: int
+    records: int
+    frames: int
+    words: int
+    unit_rate: float | None  # units per second
+    codebook_size: int | None
+    codebook_fingerprint: str | None
+    tokenizer_fingerprint: str | None
+    aligner: str | None
+    code_version: str
+    shards: tuple[ShardInfo, ...]
+
+
+def write_shard(path: str | os.PathLike, payloads: Sequence[bytes]) -> ShardInfo:
+    """Writes one complete ArrayRecord file, or nothing: a temporary name in the same folder, fsync, rename.
+
+    Raises: StorageError where the file system refuses; the temporary file is gone then.
+    """
+    with files.replacing(path) as temporary:
+        _write_array_record(temporary, payloads)
+        size, digest = temporary.stat().st_size, _sha256(temporary)
+    return ShardInfo(pathlib.Path(path).name, len(payloads), size, digest)
+
+
+def write_metadata(directory: str | os.PathLike, metadata: Metadata) -> None:
+    """Writes `metadata.json`, which makes the directory readable."""
+    files.write_json(pathlib.Path(directory) / METADATA_NAME, dataclasses.asdict(metadata))
+
+
+def read_metadata(directory: str | os.PathLike) -> Metadata:
+    """Reads `metadata.json`. Raises: DataError where it is missing, of another version, or breaks the format."""
+    path = pathlib.Path(directory) / METADATA_NAME
+    if not path.parent.is_dir():
+        raise DataError(f"{directory}: no such directory; give one that `lst prepare` made")
+    if not path.is_file():
+        raise DataError(f"{path}: missing; the directory is not complete: run `lst prepare` again")
+    try:
+        mapping = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: is not JSON ({error}); run `lst prepare` again") from error
+    return parse_metadata(mapping, path)
+
+
+def parse_metadata(mapping: Any, path: str | os.PathLike) -> Metadata:
+    """The metadata in a JSON value read from `path`. Raises: DataError where it is of another version, or is none."""
+    version = mapping.get("format_version") if isinstance(mapping, dict) else None
+    if version != FORMAT_VERSION:
+        raise DataError(f"{path}: has format_version {version!r}, this program reads {FORMAT_VERSION}; prepare the "
+                        "data again with this program")
+    metadata = _typed(Metadata, mapping, path)
+    if metadata.kind not in records.KINDS:
+        raise DataError(f"{path}: kind {metadata.kind!r} must be one of {', '.join(records.KINDS)}; run `lst prepare` "
+                        "again")
+    if metadata.records != sum(s.records for s in metadata.shards):
+        raise DataError(f"{path}: records={metadata.records} is not the sum of its shards' records; run `lst prepare` "
+                        "again")
+    return metadata
+
+
+class RecordDirectory(Sequence):
+    """Random access to all records of a directory, in shard order; a Grain RandomAccessDataSource.
+
+    Opening checks metadata and file sizes; `verify` checks every byte.
+    """
+
+    def __init__(self, path: str | os.PathLike, kind: str):
+        """Opens a directory of `kind` ("utterance" or "text"). Raises: DataError naming the file and the fix."""
+        self.path = pathlib.Path(path)
+        self.kind = kind
+        self.metadata = read_metadata(path)
+        if self.metadata.kind != kind:
+            raise DataError(f"{path}: holds records of kind {self.metadata.kind!r}, the run wants {kind!r}; "
+                            "change the source's kind or path")
+        for shard in self.metadata.shards:
+            self._check_size(shard)
+        self._ends = list(itertools.accumulate(s.records for s in self.metadata.shards))
+        slices = [f"{self.path / s.name}[0:{s.records}]" for s in self.metadata.shards if s.records]
+        self._source = ArrayRecordDataSource(slices) if slices else None  # files are opened at their first read
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return self.metadata.records
+
+    def __getitem__(self, index: SupportsIndex) -> records.Utterance | records.TextDocument:
+        """Record number `index` of the directory. Raises: DataError naming the shard and the record in it."""
+        index = index.__index__()
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        try:
+            return records.decode(self.kind, self._source[index])
+        except RuntimeError as error:
+            cause = str(error).split(";")[0]
+            raise DataError(f"{self._where(index)}: cannot be read ({cause}); copy or prepare the shard "
+                            "again") from error
+        except DataError as error:
+            raise DataError(f"{self._where(index)}: {str(error).removeprefix('record: ')}") from error
+
+    def __iter__(self) -> Iterator[records.Utterance | records.TextDocument]:
+        """All records in order."""
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        """Names the directory; Grain keys caches by it."""
+        return f"RecordDirectory({str(self.path)!r}, {self.kind!r})"
+
+    def verify(self) -> None:
+        """Recomputes every checksum and checks every record. Raises: DataError naming the first bad one."""
+        for index, record in enumerate(self):
+            if self.kind == "utterance":
+                try:
+                    records.check_utterance(record, self.metadata.codebook_size)
+                except DataError as error:
+                    raise DataError(f"{self._where(index)}: {error}") from error
+        for shard in self.metadata.shards:
+            file = self.path / shard.name
+            if _sha256(file) != shard.sha256:
+                raise DataError(f"{file}: its checksum is not the one in {METADATA_NAME}; copy or prepare the shard "
+                                "again")
+
+    def _check_size(self, shard: ShardInfo) -> None:
+        file = self.path / shard.name
+        if not file.is_file():
+            raise DataError(f"{file}: missing, {METADATA_NAME} lists it; copy or prepare the shard again")
+        size = file.stat().st_size
+        if size != shard.bytes:
+            raise DataError(f"{file}: has {size} bytes, {METADATA_NAME} says {shard.bytes}; copy or prepare the shard "
+                            "again")
+
+    def _where(self, index: int) -> str:
+        shard = bisect.bisect_right(self._ends, index)
+        first = self._ends[shard - 1] if shard else 0
+        return f"{self.path / self.metadata.shards[shard].name}: record {index - first}"
+
+
+def _write_array_record(path: pathlib.Path, payloads: Sequence[bytes]) -> None:
+    """ArrayRecord reports failed writes as RuntimeError with the system's words in it; they become OSError."""
+    try:
+        writer = array_record_module.ArrayRecordWriter(str(path), WRITER_OPTIONS)
+        try:
+            for payload in payloads:
+                writer.write(payload)
+        finally:
+            writer.close()
+    except RuntimeError as error:
+        codes = [code for code in errno.errorcode if os.strerror(code) in str(error)]
+        raise OSError(codes[0] if codes else errno.EIO, str(error)) from error
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _typed(kind: type, mapping: Any, path: str | os.PathLike) -> Any:
+    """Builds dataclass `kind` from JSON, strictly: exactly its fields, each of its type."""
+    hints = typing.get_type_hints(kind)
+    if not isinstance(mapping, dict) or mapping.keys() != hints.keys():
+        odd = sorted(mapping.keys() ^ hints.keys()) if isinstance(mapping, dict) else type(mapping).__name__
+        raise DataError(f"{path}: {kind.__name__} fields are missing or unknown: {odd}; run `lst prepare` again")
+    values = dict(mapping)
+    for name, hint in hints.items():
+        if typing.get_origin(hint) is tuple:
+            if not isinstance(values[name], list):
+                raise DataError(f"{path}: {name} must be a list; run `lst prepare` again")
+            values[name] = tuple(_typed(typing.get_args(hint)[0], v, path) for v in values[name])
+            continue
+        if hint == float | None and type(values[name]) is int:
+            values[name] = float(values[name])
+        if not isinstance(values[name], hint) or isinstance(values[name], bool):
+            raise DataError(f"{path}: {name}={values[name]!r} has the wrong type; run `lst prepare` again")
+    return kind(**values)

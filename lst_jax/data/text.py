@@ -1,0 +1,59 @@
+"""SentencePiece tokenizers: loading, identity and training."""
+
+import hashlib
+import io
+import os
+import pathlib
+from collections.abc import Iterable
+
+import sentencepiece
+
+from lst_jax import files
+from lst_jax.errors import DataError
+from lst_jax.vocab import BOS_ID, EOS_ID, PAD_ID
+
+
+def load_tokenizer(path: str | os.PathLike) -> sentencepiece.SentencePieceProcessor:
+    """Loads a SentencePiece `.model` with unk 0, BOS 1 and EOS 2. Raises: DataError where it is not one."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give a SentencePiece .model")
+    try:
+        tokenizer = sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+    except (RuntimeError, OSError) as error:
+        raise DataError(f"{path}: is not a SentencePiece model; give a .model file") from error
+    found = (tokenizer.unk_id(), tokenizer.bos_id(), tokenizer.eos_id())
+    if found != (PAD_ID, BOS_ID, EOS_ID):
+        raise DataError(f"{path}: has unk, BOS, EOS ids {found}, they must be {(PAD_ID, BOS_ID, EOS_ID)}; train it "
+                        "with these ids")
+    return tokenizer
+
+
+def tokenizer_fingerprint(path: str | os.PathLike) -> str:
+    """First 16 hex digits of the model file's SHA-256. Raises: DataError where there is no file."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give a SentencePiece .model")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def train_tokenizer(texts: Iterable[str], path: str | os.PathLike, size: int) -> None:
+    """Trains a BPE model of `size` pieces as Llama-2's is: byte fallback, split digits, text as it is.
+
+    The same texts in the same order give the same file (one thread, no sampling).
+
+    Raises: DataError where `size` does not suit the texts; StorageError where the file cannot be written.
+    """
+    path = pathlib.Path(path)
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts), model_writer=model, vocab_size=size, model_type="bpe", byte_fallback=True,
+            unk_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID, pad_id=-1, split_digits=True, num_threads=1,
+            normalization_rule_name="identity", character_coverage=0.99995, minloglevel=2)
+    except RuntimeError as error:
+        cause = str(error).splitlines()[-1].replace(";", ",").strip()
+        raise DataError(f"{path}: no tokenizer of {size} pieces can be trained on these texts ({cause}); give more "
+                        "text, or another size above 259") from error
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(model.getvalue())

@@ -1,0 +1,1 @@
+"""Held-out evaluation: likelihoods, and completion choice in four directions."""

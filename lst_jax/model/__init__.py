@@ -1,0 +1,1 @@
+"""The networks: attention, layers, patches, and the two systems built from them."""

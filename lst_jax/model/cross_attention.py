@@ -1,0 +1,74 @@
+"""Cross-attention between tokens and patches, in both directions, by patch index and document."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from lst_jax.config import ModelConfig
+from lst_jax.model.attention import blocked_attention
+from lst_jax.model.layers import Linear, RMSNorm
+from lst_jax.model.own_patch import gather, patches_attend_own_tokens, tokens_attend_patch
+from lst_jax.model.patches import Patches
+from lst_jax.shapes import Array, Float
+
+
+class CrossAttention(nn.Module):
+    """x + wo(attention(wq norm_q(x), wk norm_kv(y), wv norm_kv(y))), without RoPE; callers add x once more (paper §4).
+
+    Tokens are [B, T, E]; patches are [B, U·Q, E], the Q vectors of a patch side by side. A patch sees the tokens of the
+    last `window` patches up to itself; a token sees the last `window` patches that are complete at it.
+    """
+
+    config: ModelConfig
+    window: int
+    queries_are_patches: bool
+
+    @nn.compact
+    def __call__(self, x_BSE: Float[Array, "B S E"], y_BRE: Float[Array, "B R E"],
+                 patches: Patches) -> Float[Array, "B S E"]:
+        """Patches `x` attend to tokens `y` (the encoder) or tokens `x` to patches `y` (the decoder)."""
+        e, h = x_BSE.shape[-1], self.config.cross_heads
+        x_norm_BSE = RMSNorm(self.config, name="cross_attn_norm_q")(x_BSE)
+        y_norm_BRE = RMSNorm(self.config, name="cross_attn_norm_kv")(y_BRE)
+        q_BSHK, k_BRHK, v_BRHK = (
+            Linear(self.config, e, name=name)(a).reshape(*a.shape[:2], h, e // h)
+            for name, a in (("wq", x_norm_BSE), ("wk", y_norm_BRE), ("wv", y_norm_BRE)))
+        attend = self._patches_to_tokens if self.queries_are_patches else self._tokens_to_patches
+        out_BSHK = attend(q_BSHK, k_BRHK, v_BRHK, patches)
+        return x_BSE + Linear(self.config, e, name="wo")(out_BSHK.reshape(x_BSE.shape))
+
+    def _patches_to_tokens(self, q_BSHK, k_BTHK, v_BTHK, patches):
+        if self.window == 1:
+            return _join(patches_attend_own_tokens(self._split(q_BSHK), k_BTHK, v_BTHK, patches.patch_id_BT))
+        id_BS, doc_BS = self._unit_side(patches)
+        id_BT, doc_BT = _token_side(patches, patches.patch_id_BT)
+        return blocked_attention(q_BSHK, k_BTHK, v_BTHK, id_BS, id_BT, doc_BS, doc_BT, self.window,
+                                 self.config.attention_block)
+
+    def _tokens_to_patches(self, q_BTHK, k_BRHK, v_BRHK, patches):
+        if self.window == 1:
+            return tokens_attend_patch(q_BTHK, self._split(k_BRHK), self._split(v_BRHK), patches.visible_patch_BT)
+        id_BT, doc_BT = _token_side(patches, patches.visible_patch_BT)
+        id_BR, doc_BR = self._unit_side(patches)
+        return blocked_attention(q_BTHK, k_BRHK, v_BRHK, id_BT, id_BR, doc_BT, doc_BR, self.window,
+                                 self.config.attention_block)
+
+    def _split(self, x_BRHK):
+        b, r, h, k = x_BRHK.shape
+        q = self.config.queries_per_patch
+        return x_BRHK.reshape(b, r // q, q, h, k)
+
+    def _unit_side(self, patches):
+        """Patch index and document of each of the U·Q vectors."""
+        doc_BR = jnp.repeat(patches.doc_id_BU, self.config.queries_per_patch, 1)
+        id_R = jnp.arange(doc_BR.shape[1]) // self.config.queries_per_patch
+        return jnp.broadcast_to(id_R, doc_BR.shape), doc_BR
+
+
+def _token_side(patches, patch_BT):
+    """The given patch index of each token and its document, 0 where the index is no patch."""
+    return patch_BT, gather(patches.doc_id_BU, patch_BT)
+
+
+def _join(x_BUQHK):
+    b, u, q, h, k = x_BUQHK.shape
+    return x_BUQHK.reshape(b, u * q, h, k)

@@ -1,0 +1,122 @@
+"""The layers that all stacks share. Parameter names map one to one to the ancestor's (`lst_jax.convert.ancestor`).
+
+Parameters are float32 and cast to the compute dtype where they are used. Initial values: normal, cut at ±3σ, with
+σ = (input width)^-½ (paper §4: d^-½, and hidden^-½ for the down projection); norm scales are 1.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from lst_jax.config import ModelConfig, StackConfig
+from lst_jax.model.attention import blocked_attention
+from lst_jax.shapes import Array, Float, Int
+
+
+class Linear(nn.Module):
+    """A bias-free projection; its kernel is [in, out]. The result is in `dtype`, or the compute dtype where None.
+
+    Leading axes are merged into one: XLA's CPU backend otherwise writes out a transposed copy of the activations for
+    each weight gradient, which takes longer than the product itself.
+    """
+
+    config: ModelConfig
+    width: int
+    dtype: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch F"]:
+        """x · kernel, operands in the compute dtype."""
+        d = x.shape[-1]
+        kernel_DF = self.param("kernel", truncated_normal(d), (d, self.width))
+        x_ND, kernel_DF = (a.astype(self.config.compute_dtype) for a in (x.reshape(-1, d), kernel_DF))
+        out_NF = jnp.dot(x_ND, kernel_DF, preferred_element_type=self.dtype or self.config.compute_dtype)
+        return out_NF.reshape(*x.shape[:-1], self.width)
+
+
+def truncated_normal(fan_in: int):
+    """Initializer: normal with σ = fan_in^-½, cut at ±3σ."""
+    return nn.initializers.truncated_normal(stddev=fan_in**-0.5, lower=-3.0, upper=3.0)
+
+
+def ffn_width(width: int, multiple: int) -> int:
+    """SwiGLU width: floor(8·width/3) rounded up to a multiple. Example: ffn_width(1024, 256) == 2816."""
+    return -(-(8 * width // 3) // multiple) * multiple
+
+
+def rope(x_BTHK: Float[Array, "B T H K"], theta: float) -> Float[Array, "B T H K"]:
+    """Rotates the adjacent pairs (2i, 2i+1) of position t by t·theta^(-2i/K) (Su et al., arXiv 2104.09864).
+
+    Positions are those in the row: scores depend on their differences only, so documents need no restart.
+    The pairs are swapped by a product with a constant of 0 and ±1: exact, and faster than strided access everywhere.
+    """
+    t, k = x_BTHK.shape[1], x_BTHK.shape[3]
+    frequency_K = np.repeat(theta ** (-np.arange(0, k, 2) / k), 2)
+    angle_T1K = jnp.arange(t, dtype=jnp.float32)[:, None, None] * frequency_K.astype(np.float32)
+    swap_KK = np.kron(np.eye(k // 2), [[0, 1], [-1, 0]])  # (x0, x1) -> (-x1, x0)
+    swapped_BTHK = jnp.dot(x_BTHK, jnp.asarray(swap_KK, x_BTHK.dtype), precision="highest")
+    return (x_BTHK * jnp.cos(angle_T1K) + swapped_BTHK * jnp.sin(angle_T1K)).astype(x_BTHK.dtype)
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) · scale, in float32, returned in the compute dtype."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Normalizes the last axis."""
+        scale_D = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        x = x.astype(jnp.float32)
+        x = x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + self.config.norm_eps)
+        return (x * scale_D).astype(self.config.compute_dtype)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with RoPE within documents and a causal window."""
+
+    config: ModelConfig
+    stack: StackConfig
+
+    @nn.compact
+    def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        """Each position attends to itself and to what precedes it in its document, as far as the window."""
+        b, t, d = x_BTD.shape
+        heads = (b, t, self.stack.heads, d // self.stack.heads)
+        q_BTHK, k_BTHK, v_BTHK = (Linear(self.config, d, name=name)(x_BTD).reshape(heads)
+                                  for name in ("wq", "wk", "wv"))
+        q_BTHK, k_BTHK = rope(q_BTHK, self.config.rope_theta), rope(k_BTHK, self.config.rope_theta)
+        position_BT = jnp.broadcast_to(jnp.arange(t), (b, t))
+        out_BTHK = blocked_attention(q_BTHK, k_BTHK, v_BTHK, position_BT, position_BT, doc_id_BT, doc_id_BT,
+                                     self.stack.window, self.config.attention_block)
+        return Linear(self.config, d, name="wo")(out_BTHK.reshape(b, t, d))
+
+
+class SwiGLU(nn.Module):
+    """w2(silu(w1 x) · w3 x) (Shazeer, arXiv 2002.05202)."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Position-wise."""
+        d = x_BTD.shape[-1]
+        f = ffn_width(d, self.config.ffn_multiple)
+        gate_BTF, up_BTF = Linear(self.config, f, name="w1")(x_BTD), Linear(self.config, f, name="w3")(x_BTD)
+        return Linear(self.config, d, name="w2")(nn.silu(gate_BTF) * up_BTF)
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    config: ModelConfig
+    stack: StackConfig
+
+    @nn.compact
+    def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        """x + attention(norm(x)), then x + ffn(norm(x))."""
+        attention, feed_forward = (SelfAttention(self.config, self.stack, name="attention"),
+                                   SwiGLU(self.config, name="feed_forward"))
+        x_BTD = x_BTD + attention(RMSNorm(self.config, name="attention_norm")(x_BTD), doc_id_BT)
+        return x_BTD + feed_forward(RMSNorm(self.config, name="ffn_norm")(x_BTD))

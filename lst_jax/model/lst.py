@@ -1,0 +1,230 @@
+"""The two systems: the Latent Speech-Text Transformer (paper §4) and the Llama-shaped Base without patches (paper §7).
+
+    model = build(config.model, config.joint_vocab, config.data.row_units)
+    params = model.init_params(jax.random.key(0))
+    h_BTE = model.hidden(params, token_BT, doc_id_BT, patch_start_BT, patch_end_BT)
+    logits_BTV = model.logits(params, h_BTE)         # or chunk by chunk, as the loss does
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from lst_jax.config import Config, ModelConfig
+from lst_jax.errors import ConfigError
+from lst_jax.model.cross_attention import CrossAttention
+from lst_jax.model.layers import Block, Linear, RMSNorm, truncated_normal
+from lst_jax.model.patches import Patches, derive_patches, max_pool
+from lst_jax.shapes import Array, Bool, Float, Int, ndarray
+from lst_jax.vocab import Vocab
+
+AnyInt = Int[Array | ndarray, "B T"]
+AnyBool = Bool[Array | ndarray, "B T"]
+
+
+class Embedding(nn.Module):
+    """Token ids to vectors in the compute dtype."""
+
+    config: ModelConfig
+    vocab_size: int
+    width: int
+
+    @nn.compact
+    def __call__(self, token_BT: Int[Array, "B T"]) -> Float[Array, "B T E"]:
+        """Looks the ids up."""
+        table_VE = self.param("embedding", truncated_normal(self.width), (self.vocab_size, self.width))
+        return table_VE[token_BT].astype(self.config.compute_dtype)
+
+
+class PatchEncoder(nn.Module):
+    """Tokens to token states [B, T, E] and patch vectors [B, U, Q·E]."""
+
+    config: ModelConfig
+    vocab_size: int
+
+    def setup(self):
+        """One cross-attention after every layer, or after the last only."""
+        stack = self.config.patch_encoder
+        self.tok_embeddings = Embedding(self.config, self.vocab_size, stack.width)
+        self.layers = [Block(self.config, stack) for _ in range(stack.layers)]
+        self.patch_embedding_projection = Linear(self.config, self.config.queries_per_patch * stack.width)
+        self.cross_attn_layers = [
+            CrossAttention(self.config, self.config.encoder_cross_window, queries_are_patches=True)
+            for _ in range(stack.layers if self.config.encoder_cross_all_layers else 1)]
+
+    def __call__(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
+                 patches: Patches) -> tuple[Float[Array, "B T E"], Float[Array, "B U QE"]]:
+        """The queries of a patch start from the max-pool of its token states at the first cross-attention."""
+        b, u = patches.doc_id_BU.shape
+        h_BTE = self.tok_embeddings(token_BT)
+        first_cross = len(self.layers) - len(self.cross_attn_layers)
+        x_BRE = None
+        for i, layer in enumerate(self.layers):
+            h_BTE = layer(h_BTE, doc_id_BT)
+            if i < first_cross:
+                continue
+            if x_BRE is None:
+                pooled_BUE = max_pool(h_BTE, patches.patch_id_BT, u)
+                x_BRE = self.patch_embedding_projection(pooled_BUE).reshape(b, -1, h_BTE.shape[-1])
+            x_BRE = x_BRE + self.cross_attn_layers[i - first_cross](x_BRE, h_BTE, patches)
+        return h_BTE, x_BRE.reshape(b, u, -1)
+
+
+class GlobalTransformer(nn.Module):
+    """The large stack over patches, or over tokens in Base; no final norm."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x_BUW: Float[Array, "B U W"], doc_id_BU: Int[Array, "B U"]) -> Float[Array, "B U D"]:
+        """Projects inputs of another width first."""
+        stack = self.config.global_transformer
+        x_BUD = x_BUW
+        if x_BUW.shape[-1] != stack.width:
+            x_BUD = Linear(self.config, stack.width, name="token_embedding_projection")(x_BUW)
+        for i in range(stack.layers):
+            x_BUD = Block(self.config, stack, name=f"layers_{i}")(x_BUD, doc_id_BU)
+        return x_BUD
+
+
+class PatchDecoder(nn.Module):
+    """Token states and global outputs to the states that the logits are read from."""
+
+    config: ModelConfig
+    vocab_size: int
+
+    def setup(self):
+        """One cross-attention before every layer, or before the first only."""
+        stack, global_width = self.config.patch_decoder, self.config.global_transformer.width
+        if global_width != stack.width:
+            self.patch_embedding_projection = Linear(self.config, self.config.queries_per_patch * stack.width)
+        self.layers = [Block(self.config, stack) for _ in range(stack.layers)]
+        self.cross_attn_layers = [
+            CrossAttention(self.config, self.config.decoder_cross_window, queries_are_patches=False)
+            for _ in range(stack.layers if self.config.decoder_cross_all_layers else 1)]
+        self.norm = RMSNorm(self.config)
+        self.output = Linear(self.config, self.vocab_size, dtype="float32")
+
+    def __call__(self, h_BTE: Float[Array, "B T E"], global_BUD: Float[Array, "B U D"], doc_id_BT: Int[Array, "B T"],
+                 patches: Patches) -> Float[Array, "B T E"]:
+        """Starts from the encoder's states; global outputs enter through the lag of `patches.visible_patch_BT`."""
+        b, _, e = h_BTE.shape
+        if global_BUD.shape[-1] != e:
+            global_BUD = self.patch_embedding_projection(global_BUD)
+        y_BRE = global_BUD.reshape(b, -1, e)
+        for i, layer in enumerate(self.layers):
+            if i < len(self.cross_attn_layers):
+                h_BTE = h_BTE + self.cross_attn_layers[i](h_BTE, y_BRE, patches)
+            h_BTE = layer(h_BTE, doc_id_BT)
+        return self.norm(h_BTE)
+
+    def logits(self, h_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
+        """Float32 logits of normed states."""
+        return self.output(h_BTE)
+
+
+class LatentSpeechText(nn.Module):
+    """System "lst": patch encoder, global transformer, patch decoder."""
+
+    config: ModelConfig
+    vocab_size: int
+    row_units: int
+
+    def setup(self):
+        """The three networks."""
+        self.patch_encoder = PatchEncoder(self.config, self.vocab_size)
+        self.global_transformer = GlobalTransformer(self.config)
+        self.patch_decoder = PatchDecoder(self.config, self.vocab_size)
+
+    def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
+               patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T E"]:
+        """Final normed token states."""
+        patches = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, self.row_units)
+        h_BTE, x_BUW = self.patch_encoder(token_BT, doc_id_BT, patches)
+        global_BUD = self.global_transformer(x_BUW, patches.doc_id_BU)
+        return self.patch_decoder(h_BTE, global_BUD, doc_id_BT, patches)
+
+    def logits(self, h_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
+        """Float32 logits of normed states."""
+        return self.patch_decoder.logits(h_BTE)
+
+    def __call__(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
+                 patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T V"]:
+        """Logits of the token that follows each token."""
+        return self.logits(self.hidden(token_BT, doc_id_BT, patch_start_BT, patch_end_BT))
+
+
+class Base(nn.Module):
+    """System "base": every token is a unit position of a Llama-shaped decoder; patch boundaries are not read."""
+
+    config: ModelConfig
+    vocab_size: int
+
+    def setup(self):
+        """Embedding, the global stack, final norm and output."""
+        self.tok_embeddings = Embedding(self.config, self.vocab_size, self.config.global_transformer.width)
+        self.global_transformer = GlobalTransformer(self.config)
+        self.norm = RMSNorm(self.config)
+        self.output = Linear(self.config, self.vocab_size, dtype="float32")
+
+    def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
+               patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
+        """Final normed token states."""
+        return self.norm(self.global_transformer(self.tok_embeddings(token_BT), doc_id_BT))
+
+    def logits(self, h_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Float32 logits of normed states."""
+        return self.output(h_BTD)
+
+    def __call__(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
+                 patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T V"]:
+        """Logits of the token that follows each token."""
+        return self.logits(self.hidden(token_BT, doc_id_BT, patch_start_BT, patch_end_BT))
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A system as pure functions of its parameters (a nested dict of float32 arrays); numpy arrays will do."""
+
+    module: LatentSpeechText | Base
+
+    def init_params(self, rng) -> Any:
+        """Fresh parameters from a PRNG key; they do not depend on the shape of a batch."""
+        one_BT, flag_BT = jnp.ones((1, 1), jnp.int32), jnp.ones((1, 1), bool)
+        return self.module.init(rng, one_BT, one_BT, flag_BT, flag_BT)["params"]
+
+    def hidden(self, params, token_BT: AnyInt, doc_id_BT: AnyInt, patch_start_BT: AnyBool,
+               patch_end_BT: AnyBool) -> Float[Array, "B T E"]:
+        """Final normed states; E is the width the logits are read from."""
+        return self._apply("hidden", params, token_BT, doc_id_BT, patch_start_BT, patch_end_BT)
+
+    def logits(self, params, h_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
+        """Float32 logits of states from `hidden`, at any subset of positions."""
+        return self._apply("logits", params, h_BTE)
+
+    def __call__(self, params, token_BT: AnyInt, doc_id_BT: AnyInt, patch_start_BT: AnyBool,
+                 patch_end_BT: AnyBool) -> Float[Array, "B T V"]:
+        """Logits of whole rows."""
+        return self._apply("__call__", params, token_BT, doc_id_BT, patch_start_BT, patch_end_BT)
+
+    def _apply(self, method, *args):
+        params, *arrays = jax.tree.map(jnp.asarray, args)
+        return self.module.apply({"params": params}, *arrays, method=method)
+
+
+def build(config: ModelConfig, vocab: Vocab, row_units: int) -> Model:
+    """The system that the config names, for rows of `row_units` unit positions. Raises: ConfigError."""
+    if config.system == "base":
+        return Model(Base(config, vocab.size))
+    if config.global_transformer.width == config.patch_decoder.width and config.queries_per_patch != 1:
+        raise ConfigError(f"model.queries_per_patch={config.queries_per_patch}: must be 1 where the global and the "
+                          "local width are equal (nothing then splits a global output into several vectors); use 1")
+    return Model(LatentSpeechText(config, vocab.size, row_units))
+
+
+def init(config: Config, rng) -> Any:
+    """Fresh parameters of a run's model from a PRNG key."""
+    return build(config.model, config.joint_vocab, config.data.row_units).init_params(rng)

@@ -1,0 +1,47 @@
+"""Everything about patches that the model needs, derived in one place from the boundaries of a batch."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from lst_jax.model.own_patch import gather
+from lst_jax.shapes import Array, Bool, Float, Int
+
+
+class Patches(NamedTuple):
+    """The patch view of a batch; U is static.
+
+    Example (one row, U=4; documents 1 and 2, one padding token):
+        patch_start 1 1 0 1 0 | doc_id 1 1 1 2 0 | patch_end 1 0 1 1 0
+        -> patch_id 0 1 1 2 4 | visible_patch 0 0 1 2 4 | unit_doc_id 1 1 2 0
+    """
+
+    patch_id_BT: Int[Array, "B T"]  # index of the token's patch, U for padding
+    visible_patch_BT: Int[Array, "B T"]  # latest patch complete at the token (the lag, paper §4); U where there is none
+    doc_id_BU: Int[Array, "B U"]  # document of each patch, 0 where there is no patch
+
+
+def derive_patches(
+    doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"], units: int
+) -> Patches:
+    """Patch indices, what each token may see, and the documents of the U unit positions.
+
+    A token sees patches up to its own where `patch_end` is set and up to the one before otherwise; where that one is of
+    another document (or of none) the token sees no patch.
+    """
+    real_BT = doc_id_BT != 0
+    patch_BT = jnp.cumsum(patch_start_BT, 1, dtype=jnp.int32) - 1
+    patch_id_BT = jnp.where(real_BT, patch_BT, units)
+    rows_B1 = jnp.arange(doc_id_BT.shape[0])[:, None]
+    doc_id_BU = jnp.zeros((doc_id_BT.shape[0], units), jnp.int32).at[rows_B1, patch_id_BT].max(doc_id_BT, mode="drop")
+    visible_BT = jnp.where(patch_end_BT, patch_BT, patch_BT - 1)
+    same_BT = real_BT & (visible_BT >= 0) & (gather(doc_id_BU, visible_BT) == doc_id_BT)
+    return Patches(patch_id_BT, jnp.where(same_BT, visible_BT, units), doc_id_BU)
+
+
+def max_pool(h_BTE: Float[Array, "B T E"], patch_id_BT: Int[Array, "B T"], units: int) -> Float[Array, "B U E"]:
+    """Largest value of every feature within each patch; zeros where there is no patch."""
+    rows_B1 = jnp.arange(h_BTE.shape[0])[:, None]
+    low_BUE = jnp.full((h_BTE.shape[0], units, h_BTE.shape[2]), -jnp.inf, h_BTE.dtype)
+    max_BUE = low_BUE.at[rows_B1, patch_id_BT].max(h_BTE, mode="drop")
+    return jnp.where(max_BUE == -jnp.inf, 0, max_BUE)

@@ -1,0 +1,154 @@
+"""Where each word of a transcript is in its recording: aligners. From seconds to frames: `lst_jax.data.alignment`.
+
+An aligner works on a recording and its written words. The embedded one is PocketSphinx with the US-English model its
+wheel brings; any class with `Aligner`'s members can enter `ALIGNERS`.
+"""
+
+import hashlib
+import importlib.metadata
+import math
+import re
+import typing
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pocketsphinx
+
+from lst_jax.errors import RejectedItem
+from lst_jax.prepare import pronounce
+
+SPHINX_RATE = 100  # frames per second of the decoder
+LEAST_SCORE = -3.5  # see PocketSphinxAligner
+
+
+@typing.runtime_checkable
+class Aligner(typing.Protocol):
+    """Places words in time. `name` goes into the metadata and changes whenever any time could."""
+
+    name: str
+
+    def align(self, audio: np.ndarray, words: Sequence[str]) -> list[tuple[str, float, float]]:
+        """(word, start_sec, end_sec) of each of `words`, in order, for float32 audio at 16 kHz.
+
+        Raises: RejectedItem where the words cannot be placed.
+        """
+
+    def guessed(self, words: Sequence[str]) -> list[str]:
+        """Those of the spoken words whose pronunciation is a guess."""
+
+
+class PocketSphinxAligner:
+    """The word pass of PocketSphinx's forced alignment.
+
+    - The decoder carries its estimate of the cepstral mean from one utterance to the next, so results would depend on
+      the order; `reinit_feat` before each utterance prevents it.
+    - Beams are the library's: wider ones gave worse alignments.
+    - Silences shorter than what the silence model wants (some 0.2 s), also at the edges, are absorbed by words.
+    - A word the dictionary lacks gets guessed phones (`pronounce.guess`).
+    - `least_score` is the lowest mean log-likelihood per 10 ms frame, relative to the best state of each frame,
+      that counts as a match. On the 248 prompts of corpora/asterisk it lies above -1.8 with their own text;
+      with another prompt's text of the same length, 161 of 246 searches failed, 79 scored below -3.5 and 6 above.
+      Single words come down to -3.3 with their own text.
+    """
+
+    def __init__(self, least_score: float = LEAST_SCORE, pronunciations: Mapping[str, str] | None = None):
+        """Cheap: the decoder is made at the first use, and again in each process that gets a copy.
+
+        `pronunciations` has phones of words; those are used that the dictionary lacks.
+        """
+        self.least_score, self.pronunciations = least_score, dict(pronunciations or {})
+        version = importlib.metadata.version("pocketsphinx")
+        self.name = f"pocketsphinx-{version}/en-us/pronounce-{pronounce.VERSION}/least-score{least_score:g}"
+        if self.pronunciations:
+            self.name += f"/words-{hashlib.sha256(repr(sorted(self.pronunciations.items())).encode()).hexdigest()[:8]}"
+        self._made: pocketsphinx.Decoder | None = None
+        self._added: dict[str, bool] = {}  # words the dictionary was given here, and whether they were guessed
+
+    def __reduce__(self):
+        """Pickles as its settings: a decoder belongs to one process."""
+        return type(self), (self.least_score, self.pronunciations)
+
+    def align(self, audio: np.ndarray, words: Sequence[str]) -> list[tuple[str, float, float]]:
+        """See `Aligner.align`; audio is float32 at 16 kHz.
+
+        Raises: RejectedItem where nothing can be spoken, the search ends early, or the match is poor.
+        """
+        groups = [pronounce.spoken_words(word) for word in words]
+        spoken = [word for group in groups for word in group]
+        if not spoken:
+            raise RejectedItem("no spoken words", f"text {' '.join(words)!r} has no word to speak; correct the text")
+        self._learn(spoken)
+        found = self._search(audio, spoken)
+        if [word for word, *_ in found] != spoken:
+            raise RejectedItem("alignment failed", f"the search placed {len(found)} of {len(spoken)} words; does the "
+                               "text match the audio?")
+        score = sum(s for *_, s in found) / sum(end - start for _, start, end, _ in found)
+        if score < self.least_score:
+            raise RejectedItem("poor match", f"score {score:.2f} a frame is below {self.least_score:g}; does the text "
+                               "match the audio?")
+        return _regroup(words, groups, [(start / SPHINX_RATE, end / SPHINX_RATE) for _, start, end, _ in found])
+
+    def guessed(self, words: Sequence[str]) -> list[str]:
+        """Spoken words of `words` that the dictionary lacks, in order, each once."""
+        spoken = [word for written in words for word in pronounce.spoken_words(written)]
+        self._learn(spoken)
+        return [word for word in dict.fromkeys(spoken) if word in self._added and self._added[word]]
+
+    @property
+    def _decoder(self) -> pocketsphinx.Decoder:
+        if self._made is None:
+            self._made = pocketsphinx.Decoder(lm=None, loglevel="FATAL")
+        return self._made
+
+    def _learn(self, spoken: Sequence[str]) -> None:
+        """Adds unknown words to the dictionary; guesses rest on what was known at the start, not on earlier guesses."""
+        for word in spoken:
+            if word not in self._added and self._decoder.lookup_word(word) is None:
+                phones = self._known(word)
+                self._decoder.add_word(word, phones or pronounce.guess(word, self._known), False)
+                self._added[word] = phones is None
+
+    def _known(self, word: str) -> str | None:
+        if word in self.pronunciations and (word in self._added or self._decoder.lookup_word(word) is None):
+            return self.pronunciations[word]
+        return None if word in self._added else self._decoder.lookup_word(word)
+
+    def _search(self, audio: np.ndarray, spoken: Sequence[str]) -> list[tuple[str, int, int, float]]:
+        """(word, start, end, log-likelihood) of the words found; start and end in frames of 10 ms, end exclusive."""
+        decoder = self._decoder
+        decoder.reinit_feat()
+        decoder.set_align_text(" ".join(spoken))
+        decoder.start_utt()
+        samples = np.clip(audio * 32768, -32768, 32767).astype("<i2")
+        decoder.process_raw(samples.tobytes(), full_utt=True)
+        decoder.end_utt()
+        found = []
+        for segment in decoder.seg() or ():
+            word = re.sub(r"\(\d+\)$", "", segment.word)
+            if word[0] not in "<[+":  # <s>, <sil>, [NOISE], ++BREATH++
+                score = math.log(max(segment.ascore, 1e-300))
+                found.append((word, segment.start_frame, segment.end_frame + 1, score))
+        return found
+
+
+ALIGNERS = {"pocketsphinx": PocketSphinxAligner}
+
+
+def _regroup(words: Sequence[str], groups: Sequence[Sequence[str]],
+             times: Sequence[tuple[float, float]]) -> list[tuple[str, float, float]]:
+    """Times of written words from times of spoken ones; bare punctuation joins the word before it, else the next.
+
+    Example: words ["see", "-", "42"], groups [["see"], [], ["forty", "two"]]
+        -> [("see -", ...), ("42", start of forty, end of two)]
+    """
+    placed: list[tuple[str, float, float]] = []
+    lead, place = "", 0
+    for word, group in zip(words, groups, strict=True):
+        if group:
+            placed.append((lead + word, times[place][0], times[place + len(group) - 1][1]))
+            lead, place = "", place + len(group)
+        elif placed:
+            placed[-1] = (f"{placed[-1][0]} {word}", *placed[-1][1:])
+        else:
+            lead += f"{word} "
+    return placed

@@ -1,0 +1,193 @@
+"""The arguments and the actions of `lst prepare` and `lst inspect`."""
+
+import argparse
+import json
+import pathlib
+import sys
+from collections.abc import Callable
+
+import soundfile
+
+from lst_jax import files
+from lst_jax.errors import DataError
+from lst_jax.prepare import align, audio, inspect, manifest, parallel, picture, pronounce, run, units
+
+
+def add_arguments(subparsers) -> None:
+    """Registers both commands on what `ArgumentParser.add_subparsers` returned; each sets `run`: args → exit code."""
+    prepare = subparsers.add_parser("prepare", help="make records from recordings and texts",
+                                    description="Makes directories of records from recordings with transcripts, or "
+                                                "from texts. Any of it can be interrupted and run again.")
+    parts = prepare.add_subparsers(dest="part", required=True, metavar="PART")
+    fit = _part(parts, "units-fit", _units_fit, "fit the embedded speech-unit tokenizer (k-means over log-mel spectra)")
+    _manifest_argument(fit)
+    fit.add_argument("--out", required=True, help="file to write (.safetensors)")
+    fit.add_argument("--k", type=int, default=500, help="entries of the codebook (default: %(default)s)")
+    fit.add_argument("--seed", type=int, default=0, help="of the choice of recordings and of k-means++")
+    fit.add_argument("--max-frames", type=int, default=run.FIT_FRAMES, help="frames to look at (default: %(default)s)")
+    _workers_argument(fit)
+    fit.add_argument("--overwrite", action="store_true", help="replace the file")
+
+    speech = _part(parts, "speech", _speech, "make utterance records: speech units and aligned words")
+    _manifest_argument(speech)
+    speech.add_argument("--units", required=True, help="unit tokenizer (.safetensors), made by units-fit")
+    speech.add_argument("--aligner", choices=sorted(align.ALIGNERS), default="pocketsphinx")
+    speech.add_argument("--pronunciations", metavar="FILE",
+                        help="lines of a word and its phones, for words the aligner's dictionary lacks")
+    speech.add_argument("--least-score", type=float, default=align.LEAST_SCORE,
+                        help="reject alignments below this mean log-likelihood a frame (default: %(default)s)")
+    speech.add_argument("--source", help="name of the corpus, written into every record")
+    _workers_argument(speech)
+    _directory_arguments(speech)
+
+    text = _part(parts, "text", _text, "make text records")
+    _manifest_argument(text)
+    _directory_arguments(text)
+
+    tokenizer = _part(parts, "tokenizer", _tokenizer, "train a SentencePiece tokenizer on texts or transcripts")
+    _manifest_argument(tokenizer)
+    tokenizer.add_argument("--out", required=True, help="file to write (.model)")
+    tokenizer.add_argument("--size", type=int, required=True, help="pieces, the config's vocab.text_size")
+    tokenizer.add_argument("--overwrite", action="store_true", help="replace the file")
+    _add_inspect(subparsers)
+
+
+def _add_inspect(subparsers) -> None:
+    look = _part(subparsers, "inspect", _inspect, "show what a directory of records holds")
+    look.add_argument("directory", help="a directory that `lst prepare` made")
+    look.add_argument("--verify", action="store_true", help="recompute every checksum and check every record")
+    look.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    look.add_argument("--static-size", type=int, default=inspect.STATIC_SIZE, help="p of static patches "
+                                                                                   "(default: %(default)s)")
+    look.add_argument("--picture", metavar="ID", help="draw the utterance with this id")
+    look.add_argument("--out", metavar="PNG", help="where to draw it (default: ID.png)")
+    look.add_argument("--audio", metavar="MANIFEST", help="manifest or tree that has its recording, to draw its sound")
+    look.add_argument("--units", metavar="FILE", help="its unit tokenizer, to draw what the units stand for")
+    look.add_argument("--wav", metavar="WAV", help="write what the units sound like (with --picture and --units)")
+
+
+def _part(subparsers, name: str, action: Callable[[argparse.Namespace], int], what: str) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+    parser.set_defaults(run=action)
+    return parser
+
+
+def _manifest_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--manifest", required=True, action="append", metavar="PATH",
+                        help="JSON lines {audio, text[, id, speaker]} or {text[, id]}, a LibriSpeech-style tree, or "
+                             ".txt with a document a line; may be given several times")
+    parser.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE",
+                        help="only lines whose field has this value, such as split=train")
+
+
+def _workers_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=parallel.cores(),
+                        help="processes; the result does not depend on it (default: %(default)s, the cores)")
+
+
+def _directory_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", required=True, metavar="DIR", help="directory to make, or to finish")
+    parser.add_argument("--shard-records", type=int, default=run.SHARD_RECORDS,
+                        help="items a shard (default: %(default)s)")
+    parser.add_argument("--max-rejected", type=float, default=run.MAX_REJECTED, metavar="SHARE",
+                        help="end with an error where more than this share is rejected (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run made there")
+
+
+def _where(args: argparse.Namespace) -> dict[str, str]:
+    where = {}
+    for rule in args.where:
+        field, equals, value = rule.partition("=")
+        if not (field and equals):
+            raise DataError(f"--where {rule}: must be FIELD=VALUE; write for example --where split=train")
+        where[field] = value
+    return where
+
+
+def _items(args: argparse.Namespace) -> list[manifest.Item]:
+    where, items = _where(args), []
+    for path in args.manifest:
+        items.extend(manifest.read_items(path, where))
+    return manifest.unique(items, ", ".join(args.manifest))
+
+
+def _workers(args: argparse.Namespace) -> int:
+    if args.workers < 1:
+        raise DataError(f"--workers {args.workers}: must be at least 1; use {parallel.cores()}")
+    return args.workers
+
+
+def _units_fit(args: argparse.Namespace) -> int:
+    tokenizer, frames, rejected = run.fit_units(_items(args), args.out, args.k, args.seed, _workers(args),
+                                                args.max_frames, args.overwrite, progress=True)
+    print(f"{args.out}: {tokenizer.codebook_size} units at {tokenizer.unit_rate:g} Hz from {frames} frames, "
+          f"fingerprint {tokenizer.fingerprint}, {len(rejected)} recordings rejected")
+    for rejection in rejected:
+        print(f"rejected {rejection.id}: {rejection.reason}: {rejection.message}", file=sys.stderr)
+    return 0
+
+
+def _speech(args: argparse.Namespace) -> int:
+    pronunciations = pronounce.read_pronunciations(args.pronunciations) if args.pronunciations else None
+    aligner = align.ALIGNERS[args.aligner](args.least_score, pronunciations)
+    report = run.prepare_speech(_items(args), args.out, args.units, aligner, _workers(args), args.shard_records,
+                                args.source, args.overwrite, args.max_rejected, progress=True)
+    print(report.line())
+    return 0
+
+
+def _text(args: argparse.Namespace) -> int:
+    report = run.prepare_text(args.manifest, args.out, _where(args), args.shard_records, args.overwrite,
+                              args.max_rejected, progress=True)
+    print(report.line())
+    return 0
+
+
+def _tokenizer(args: argparse.Namespace) -> int:
+    where = _where(args)
+    texts = (text for path in args.manifest for text in manifest.iter_texts(path, where))
+    run.train_text_tokenizer(texts, args.out, args.size, args.overwrite)
+    print(f"{args.out}: {args.size} pieces")
+    return 0
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    directory = inspect.open_directory(args.directory)
+    if args.picture:
+        _picture(args, directory)
+        return 0
+    for name in ("out", "audio", "units", "wav"):
+        if getattr(args, name):
+            raise DataError(f"--{name}: belongs to a picture; add --picture ID")
+    if args.verify:
+        directory.verify()
+    summary = inspect.summarise(directory, args.static_size, progress=True)
+    print(json.dumps(summary, indent=2) if args.json else "\n".join(inspect.lines(summary)))
+    if args.verify and not args.json:
+        print("  verified     every checksum and every record")
+    return 0
+
+
+def _picture(args: argparse.Namespace, directory) -> None:
+    utterance = inspect.find(directory, args.picture)
+    samples, tokenizer = None, None
+    if args.audio:
+        paths = [item.audio_path for item in manifest.read_items(args.audio, {}) if item.id == utterance.id]
+        if not paths:
+            raise DataError(f"{args.audio}: {utterance.id}: no item has this id; give the manifest it was made from")
+        samples = audio.load_audio(paths[0])
+    if args.units:
+        tokenizer = units.load_unit_tokenizer(args.units)
+        if tokenizer.fingerprint != directory.metadata.codebook_fingerprint:
+            raise DataError(f"{args.units}: has fingerprint {tokenizer.fingerprint}, {directory.path} was made with "
+                            f"{directory.metadata.codebook_fingerprint}; give that one")
+    out = args.out or f"{pathlib.PurePath(utterance.id).name}.png"
+    picture.draw(out, utterance, directory.metadata.unit_rate, samples, tokenizer, args.static_size)
+    print(out)
+    if args.wav:
+        if tokenizer is None:
+            raise DataError("--wav: units are made audible by their tokenizer; add --units FILE")
+        sound = tokenizer.resynthesise(utterance.units)
+        with files.replacing(args.wav) as temporary:
+            soundfile.write(temporary, sound / max(1.0, float(abs(sound).max())), audio.RATE, format="WAV")
+        print(args.wav)

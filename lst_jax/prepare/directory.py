@@ -1,0 +1,206 @@
+"""A directory in the making: what it is made from, which shards are finished, and how it is closed.
+
+Beside the shards and `metadata.json` there are
+
+    prepare.json                  the identity of the input; another input is refused
+    shard-00003-of-00007.json     written after its shard: counts, checksum, what was rejected
+    report.json                   what was rejected and why, over all shards
+
+All are written whole or not at all, so that a run killed at any time can be repeated and then ends with the same bytes.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import lst_jax
+from lst_jax import files
+from lst_jax.data import shards
+from lst_jax.errors import DataError, storage_error
+
+IDENTITY_NAME = "prepare.json"
+REPORT_NAME = "report.json"
+VERSION = 1  # of what is written here and of how records are made; raise it when either changes
+EXAMPLES = 5  # of each reason in the report; all are in the shards' own files
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejection:
+    """An item that was left out, the short reason it is counted under, and the line that says more."""
+
+    id: str
+    reason: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Sidecar:
+    """What the file beside a finished shard says."""
+
+    input_hash: str
+    shard: shards.ShardInfo
+    items: int
+    frames: int
+    words: int
+    rejected: tuple[Rejection, ...]
+    guessed_words: dict[str, int]  # words whose pronunciation was guessed, and how often
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The outcome: counts, rejections by reason, guessed words."""
+
+    directory: pathlib.Path
+    items: int
+    prepared: int
+    rejected: tuple[Rejection, ...]
+    guessed_words: dict[str, int]
+
+    def line(self) -> str:
+        """One line for the log."""
+        text = f"{self.directory}: {self.prepared} prepared, {len(self.rejected)} rejected"
+        if self.rejected:
+            text += f" ({', '.join(f'{count} {reason}' for reason, count in self.reasons())})"
+        if self.guessed_words:
+            text += f", {len(self.guessed_words)} words with guessed pronunciation"
+        return f"{text}; {self.directory / REPORT_NAME} says more"
+
+    def reasons(self) -> list[tuple[str, int]]:
+        """Reasons and counts, the commonest first."""
+        return collections.Counter(rejection.reason for rejection in self.rejected).most_common()
+
+    def mapping(self) -> dict[str, Any]:
+        """What `report.json` holds."""
+        reasons = {}
+        for reason, count in self.reasons():
+            examples = [r for r in self.rejected if r.reason == reason][:EXAMPLES]
+            reasons[reason] = {"count": count, "examples": {r.id: r.message for r in examples}}
+        return {"items": self.items, "prepared": self.prepared, "rejected": len(self.rejected), "reasons": reasons,
+                "guessed_words": dict(sorted(self.guessed_words.items(), key=lambda pair: (-pair[1], pair[0])))}
+
+
+class Directory:
+    """An output directory opened for one input, `identity`, of `count` items, `shard_records` items a shard."""
+
+    def __init__(self, path: str | os.PathLike, identity: Mapping[str, Any], count: int, shard_records: int,
+                 overwrite: bool):
+        """Creates the directory, or goes on with one of the same identity.
+
+        Raises: DataError where it holds something else and `overwrite` is not set; StorageError.
+        """
+        self.path = pathlib.Path(path)
+        if shard_records < 1:
+            raise DataError(f"shard_records={shard_records}: must be at least 1; use 1000")
+        self.count, self.shard_records = count, shard_records
+        self.identity = {"version": VERSION, **identity, "items": count, "shard_records": shard_records}
+        self.input_hash = digest([json.dumps(self.identity, sort_keys=True)])
+        self.shard_count = -(-count // shard_records)
+        try:
+            self._open(overwrite)
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+
+    def stem(self, number: int) -> str:
+        """File name of shard `number` without suffix."""
+        return f"shard-{number:05d}-of-{self.shard_count:05d}"
+
+    def items_of(self, number: int) -> slice:
+        """The items that shard `number` is made from."""
+        return slice(number * self.shard_records, min((number + 1) * self.shard_records, self.count))
+
+    def finished(self, number: int) -> Sidecar | None:
+        """The sidecar of a finished shard of this input; None where the shard is to be made."""
+        try:
+            mapping = json.loads((self.path / f"{self.stem(number)}.json").read_text(encoding="utf-8"))
+            sidecar = Sidecar(**{**mapping, "shard": shards.ShardInfo(**mapping["shard"]),
+                                 "rejected": tuple(Rejection(**r) for r in mapping["rejected"])})
+            size = (self.path / sidecar.shard.name).stat().st_size
+        except (OSError, ValueError, TypeError, KeyError):  # missing or not whole: made again
+            return None
+        return sidecar if sidecar.input_hash == self.input_hash and size == sidecar.shard.bytes else None
+
+    def write(self, number: int, payloads: list[bytes], frames: int, words: int, rejected: Iterable[Rejection],
+              guessed_words: Mapping[str, int]) -> Sidecar:
+        """Writes a shard, then its sidecar. Raises: StorageError."""
+        info = shards.write_shard(self.path / f"{self.stem(number)}.array_record", payloads)
+        items = self.items_of(number)
+        sidecar = Sidecar(self.input_hash, info, items.stop - items.start, frames, words, tuple(rejected),
+                          dict(sorted(guessed_words.items())))
+        files.write_json(self.path / f"{self.stem(number)}.json", dataclasses.asdict(sidecar))
+        return sidecar
+
+    def close(self, sidecars: list[Sidecar], max_rejected: float, **fields: Any) -> Report:
+        """Writes `report.json` and, where there are records, `metadata.json` with `fields` beside the counts.
+
+        Raises: DataError where nothing was prepared or more than the share `max_rejected` was rejected; what was
+        prepared is kept.
+        """
+        assert len(sidecars) == self.shard_count
+        guessed = collections.Counter()
+        for sidecar in sidecars:
+            guessed.update(sidecar.guessed_words)
+        rejected = tuple(rejection for sidecar in sidecars for rejection in sidecar.rejected)
+        report = Report(self.path, self.count, sum(s.shard.records for s in sidecars), rejected, dict(guessed))
+        files.write_json(self.path / REPORT_NAME, report.mapping())
+        if report.prepared:
+            shards.write_metadata(self.path, shards.Metadata(
+                format_version=shards.FORMAT_VERSION, records=report.prepared, frames=sum(s.frames for s in sidecars),
+                words=sum(s.words for s in sidecars), code_version=lst_jax.__version__,
+                shards=tuple(s.shard for s in sidecars), **fields))
+        if not report.prepared or len(rejected) > max_rejected * self.count:
+            reason, count = report.reasons()[0]
+            example = next(r for r in rejected if r.reason == reason)
+            raise DataError(f"{self.path}: {len(rejected)} of {self.count} items were rejected, {count} for {reason!r} "
+                            f"({example.id}: {example.message.replace(';', ',')}); see {REPORT_NAME}, mend the input, "
+                            "or raise --max-rejected")
+        return report
+
+    def _open(self, overwrite: bool) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        identity_path = self.path / IDENTITY_NAME
+        if not identity_path.is_file() and any(p for p in self.path.iterdir() if p.suffix != ".tmp"):
+            raise DataError(f"{self.path}: is not empty and has no {IDENTITY_NAME}; choose another directory")
+        if overwrite:
+            self._clear()
+        elif identity_path.is_file():
+            self._check_identity(identity_path)
+        for leftover in self.path.glob(".*.tmp"):  # of a run that was killed
+            leftover.unlink()
+        files.write_json(identity_path, self.identity)
+
+    def _check_identity(self, path: pathlib.Path) -> None:
+        try:
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            theirs = None
+        if not isinstance(theirs, dict):
+            raise DataError(f"{path}: is not the JSON object this program writes; choose another directory or pass "
+                            "--overwrite")
+        for key in [*self.identity, *theirs]:
+            ours, other = (m[key] if key in m else None for m in (self.identity, theirs))
+            if ours != other:
+                raise DataError(f"{self.path}: was prepared with {key}={other!r}, now it is {ours!r}; choose another "
+                                "directory or pass --overwrite")
+
+    def _clear(self) -> None:
+        """Removes what an earlier run wrote here and nothing else.
+
+        Metadata go first, so that nobody reads a mixture, the identity last, so that a killed clearing can be repeated.
+        """
+        for pattern in (shards.METADATA_NAME, REPORT_NAME, "shard-*-of-*.json", "shard-*-of-*.array_record",
+                        IDENTITY_NAME):
+            for file in self.path.glob(pattern):
+                file.unlink()
+
+
+def digest(parts: Iterable[str]) -> str:
+    """Sixteen hex digits over a sequence of strings, their order and borders included."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(f"{len(part)}:{part}".encode())
+    return total.hexdigest()[:16]

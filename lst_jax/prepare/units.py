@@ -1,0 +1,152 @@
+"""Speech units: what turns audio into one code a frame, and the embedded one, k-means over log-mel spectra.
+
+It needs nothing but this package, and is meant to be replaced: any class with `UnitTokenizer`'s members and a `load`
+can enter `UNIT_TOKENIZERS`.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from lst_jax import files
+from lst_jax.errors import DataError
+from lst_jax.prepare import audio as audio_lib
+from lst_jax.prepare import kmeans
+
+STACK = 4  # log-mel frames of 10 ms in a unit frame: 25 Hz, the paper's rate
+FRAME = STACK * audio_lib.HOP  # samples of a unit frame
+FORMAT_VERSION = 1
+SETTINGS_KEY = "unit_tokenizer"  # one JSON text: several metadata keys would be written in random order
+
+
+@typing.runtime_checkable
+class UnitTokenizer(typing.Protocol):
+    """Audio to speech units. `fingerprint` (16 hex digits) changes whenever any unit could."""
+
+    unit_rate: float  # units per second
+    codebook_size: int
+    fingerprint: str
+
+    def encode(self, audio: np.ndarray, rate: int) -> np.ndarray:
+        """Units uint16 [frames] of float32 mono samples at `rate` Hz."""
+
+
+class LogMelKMeans:
+    """Four stacked log-mel frames of 10 ms, standardised per dimension, to the nearest of k centroids; 25 Hz.
+
+    Frame j covers samples [640·j, 640·(j+1)) of audio at 16 kHz; a rest of 20 ms or more is a frame of its own.
+    """
+
+    kind = "logmel_kmeans"
+    unit_rate = audio_lib.RATE / FRAME
+
+    def __init__(self, centroids: np.ndarray, mean: np.ndarray, scale: np.ndarray):
+        """`centroids` float32 [k, 320] in standardised space; `mean` and `scale` float32 [320] take features there."""
+        self.centroids, self.mean, self.scale = centroids, mean, scale
+        self.codebook_size = len(centroids)
+        digest = hashlib.sha256(f"{self.kind} {FORMAT_VERSION}".encode())
+        for array in (centroids, mean, scale):
+            digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+        self.fingerprint = digest.hexdigest()[:16]
+
+    @classmethod
+    def fit(cls, features: Iterable[np.ndarray], k: int, seed: int, standardise: bool = True,
+            progress: bool = False) -> "LogMelKMeans":
+        """Fits k centroids to chunks of `features` [frames, 320]. Raises: DataError where frames are fewer than k."""
+        rows = np.concatenate([np.zeros((0, STACK * audio_lib.MEL_BINS), np.float32), *features])
+        if not 2 <= k <= 65536:
+            raise DataError(f"k={k}: must lie in 2..65536 (units are 16 bits); the paper has 501")
+        if len(rows) < k:
+            raise DataError(f"units: {len(rows)} frames of audio cannot make {k} centroids; give more audio or a "
+                            "smaller k")
+        mean, scale = np.zeros(rows.shape[1], np.float32), np.ones(rows.shape[1], np.float32)
+        if standardise:
+            mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+            scale = np.maximum(rows.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)
+        return cls(kmeans.fit((rows - mean) / scale, k, seed, progress=progress), mean, scale)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "LogMelKMeans":
+        """Reads what `save` wrote. Raises: DataError where the file is another one or not whole."""
+        settings, tensors = _read(path)
+        shapes = {name: array.shape for name, array in tensors.items()}
+        dims = STACK * audio_lib.MEL_BINS
+        if (shapes.keys() != {"centroids", "mean", "scale"} or shapes["centroids"][1:] != (dims,)
+                or shapes["mean"] != (dims,) or shapes["scale"] != (dims,)):
+            raise DataError(f"{path}: has tensors {shapes}, not centroids [k, {dims}], mean and scale [{dims}]; fit it "
+                            "again with `lst prepare units-fit`")
+        if settings["version"] != FORMAT_VERSION:
+            raise DataError(f"{path}: has version {settings['version']}, this program reads {FORMAT_VERSION}; fit it "
+                            "again with `lst prepare units-fit`")
+        return cls(**tensors)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes safetensors with the settings in its metadata, complete or not at all. Raises: StorageError."""
+        settings = {"kind": self.kind, "version": FORMAT_VERSION, "unit_rate": self.unit_rate,
+                    "sample_rate": audio_lib.RATE, "mel_bins": audio_lib.MEL_BINS, "stack": STACK,
+                    "window": audio_lib.WINDOW, "hop": audio_lib.HOP, "fingerprint": self.fingerprint}
+        tensors = {"centroids": self.centroids, "mean": self.mean, "scale": self.scale}
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(safetensors.numpy.save(tensors, {SETTINGS_KEY: json.dumps(settings)}))
+
+    @staticmethod
+    def features(audio: np.ndarray) -> np.ndarray:
+        """Stacked log-mel float32 [frames, 320] of audio at 16 kHz; at least one frame."""
+        frames = max(1, int(len(audio) / FRAME + 0.5))
+        mel = audio_lib.log_mel(audio, audio_lib.HOP // 2, STACK * frames)
+        return mel.reshape(frames, STACK * audio_lib.MEL_BINS)
+
+    def encode(self, audio: np.ndarray, rate: int) -> np.ndarray:
+        """Units uint16 [frames] of float32 mono samples; `rate` must be 16000.
+
+        Distances are float64, so that no choice hangs on how the matrix product was threaded.
+        """
+        if rate != audio_lib.RATE:
+            raise DataError(f"rate={rate}: units are made from {audio_lib.RATE} Hz; resample with load_audio")
+        rows = (self.features(audio).astype(np.float64) - self.mean) / self.scale
+        return kmeans.assign(rows, self.centroids.astype(np.float64))[0].astype(np.uint16)
+
+    def decode_mel(self, units: np.ndarray) -> np.ndarray:
+        """The centroids' log-mel float32 [4·frames, 80], what `units` stand for."""
+        return (self.centroids[units] * self.scale + self.mean).reshape(-1, audio_lib.MEL_BINS)
+
+    def resynthesise(self, units: np.ndarray) -> np.ndarray:
+        """Audio float32 [640·frames] at 16 kHz for the ear, by Griffin-Lim; rough, but words can be made out."""
+        return audio_lib.griffin_lim(self.decode_mel(units))
+
+
+UNIT_TOKENIZERS = {LogMelKMeans.kind: LogMelKMeans}
+
+
+def load_unit_tokenizer(path: str | os.PathLike) -> UnitTokenizer:
+    """Loads a unit tokenizer of any kind in `UNIT_TOKENIZERS`. Raises: DataError where the file is not one."""
+    settings, _ = _read(path)
+    if settings["kind"] not in UNIT_TOKENIZERS:
+        raise DataError(f"{path}: is of kind {settings['kind']!r}, known are {', '.join(UNIT_TOKENIZERS)}; fit one "
+                        "with `lst prepare units-fit`")
+    return UNIT_TOKENIZERS[settings["kind"]].load(path)
+
+
+def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    if not pathlib.Path(path).is_file():
+        raise DataError(f"{path}: no such file; make it with `lst prepare units-fit`")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            settings = json.loads((file.metadata() or {SETTINGS_KEY: "{}"})[SETTINGS_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise DataError(f"{path}: is not a safetensors file ({error}); make it with `lst prepare units-fit`") from error
+    except (KeyError, ValueError):
+        settings = {}
+    if "kind" not in settings or "version" not in settings:
+        raise DataError(f"{path}: is no unit tokenizer ({SETTINGS_KEY} with kind and version is not in its metadata); "
+                        "make one with `lst prepare units-fit`")
+    return settings, tensors

@@ -1,0 +1,107 @@
+"""`lst report RUN`: the numbers of a run as report.json, and as one self-contained report.html with its pictures."""
+
+import base64
+import html
+import json
+import pathlib
+from typing import Any
+
+from lst_jax import figures
+from lst_jax.config import config_hash
+from lst_jax.errors import CheckpointError
+from lst_jax.files import write_json, write_text
+from lst_jax.run_dir import RunDirectory
+
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .8rem;border-bottom:1px solid #ddd;text-align:left}
+td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}h2{margin-top:2rem}.note{color:#555}"""
+
+CONVENTION = ("Completion choice: given the first half of a held-out utterance, is its true second half likelier than "
+              "the second half of another one of about the same length? S is speech, T is text; the response is scored "
+              "given the prompt.")
+RULES = (("sum", "sum"), ("mean", "mean per token"))
+
+
+def write_report(run: RunDirectory) -> int:
+    """Writes report.json, report.html and pictures/*.png into the run; prints the table. Returns 0.
+
+    Raises: CheckpointError where the run has no records yet.
+    """
+    config = run.load_config()
+    records = run.read_metrics()
+    if not any(r["kind"] == "train" for r in records):
+        raise CheckpointError(f"{run.metrics_path}: holds no records yet; train first with lst train {run.path}")
+    summary = summarize_run(run, config, records)
+    write_json(run.path / "report.json", summary)
+    pictures = figures.write_all(config, records, run.path / "pictures")
+    write_text(run.path / "report.html", render_html(summary, pictures))
+    print(render_table(summary))
+    print(f"\nwrote {run.path / 'report.html'}, {run.path / 'report.json'} and {len(pictures)} pictures")
+    return 0
+
+
+def summarize_run(run: RunDirectory, config, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The content of report.json."""
+    train = [r for r in records if r["kind"] == "train"]
+    evaluations = [r for r in records if r["kind"] == "eval"]
+    starts = [json.loads(line) for line in (run.path / "starts.jsonl").read_text().splitlines()]
+    last = train[-1]
+    return {
+        "name": config.name, "config_hash": config_hash(config), "steps": last["step"], "of_steps": config.train.steps,
+        "final_loss": last["loss"], "train": last, "evaluation": evaluations[-1] if evaluations else None,
+        "tokens_trained": last["tokens_so_far"],
+        "starts": len(starts), "last_start": starts[-1],
+        "mfu_definition": "analytic model FLOPs of the steps / (their wall time × peak FLOP/s of the devices)",
+    }
+
+
+def rows_of(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(what, value, remark) for the table; the same rows in the terminal and on the page."""
+    train, evaluation = summary["train"], summary["evaluation"]
+    rows = [("steps", f"{summary['steps']} of {summary['of_steps']}", f"{summary['starts']} start(s)"),
+            ("final training loss", f"{summary['final_loss']:.6f}", "nats per token, last step"),
+            ("tokens trained", f"{summary['tokens_trained']:,}", f"{train['tokens_per_second']:,.0f}/s, "
+             f"{train['units_per_second']:,.0f} unit positions/s at the end")]
+    if "mfu" in train:
+        start = summary["last_start"]
+        peak = f"of {start['peak_flops'] / 1e9:,.0f} GFLOP/s, {start['peak_source']}"
+        rows.append(("MFU", f"{train['mfu']:.1%}", peak))
+    if evaluation is None:
+        return rows
+    for key, value in evaluation.items():
+        source, _, name = key.rpartition("/")
+        if name in figures.LABELS and source.startswith("heldout/"):
+            rows.append((f"held-out {source.removeprefix('heldout/')}", f"{value:.3f}", figures.LABELS[name]))
+    for direction, arrow in figures.DIRECTIONS:
+        for rule, words in RULES:
+            key = f"completion/{direction}/{rule}"
+            if key in evaluation:
+                interval = f"{evaluation[key + '_low']:.1%} to {evaluation[key + '_high']:.1%}"
+                items = evaluation[f"completion/{direction}/items"]
+                rows.append((f"completion choice {arrow}", f"{evaluation[key]:.1%}",
+                             f"{words}; 95% interval {interval}, {items} items, chance 50%"))
+    return rows
+
+
+def render_table(summary: dict[str, Any]) -> str:
+    """The table for the terminal."""
+    rows = rows_of(summary)
+    widths = [max(len(r[i]) for r in rows) for i in range(2)]
+    return "\n".join(f"{what:<{widths[0]}}  {value:>{widths[1]}}  {remark}" for what, value, remark in rows)
+
+
+def render_html(summary: dict[str, Any], pictures: list[tuple[pathlib.Path, str]]) -> str:
+    """The page, pictures and sounds inside."""
+    e = html.escape
+    table = "".join(f"<tr><td>{e(what)}</td><td class=n>{e(value)}</td><td>{e(remark)}</td></tr>"
+                    for what, value, remark in rows_of(summary))
+    body = "".join(f"<h2>{e(title)}</h2><img alt='{e(title)}' src='data:image/png;base64,"
+                   f"{base64.b64encode(path.read_bytes()).decode()}'>" for path, title in pictures)
+    start = summary["last_start"]
+    made = (f"commit {start['commit'] or 'unknown'}, jax {start['packages']['jax']}, "
+            f"flax {start['packages']['flax']}, {start['cores']} cores, {', '.join(start['devices'])}")
+    return (f"<!doctype html><html lang=en><meta charset=utf-8><title>{e(summary['name'])}</title>"
+            f"<style>{STYLE}</style><h1>{e(summary['name'])}</h1>"
+            f"<p class=note>configuration {e(summary['config_hash'])}; {e(made)}</p>"
+            f"<table>{table}</table><p class=note>{CONVENTION} MFU is {e(summary['mfu_definition'])}.</p>"
+            f"{body}</html>\n")

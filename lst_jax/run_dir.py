@@ -1,0 +1,144 @@
+"""A run directory: everything about a run, enough to resume it from its path alone.
+
+    config.json       the resolved configuration
+    starts.jsonl      one line a start: time, command, commit, versions, devices, the step it began from
+    metrics.jsonl     one line a record: {"step": n, "kind": "train" | "eval", ...}, no gaps, no duplicates
+    tensorboard/      the same numbers as event files, written anew from metrics.jsonl at every start
+    checkpoints/      see `lst_jax.checkpoint`
+"""
+
+import datetime
+import functools
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import tensorboardX
+
+from lst_jax.config import Config, check_same_identity, from_mapping, identity, to_mapping, validate
+from lst_jax.errors import ConfigError, DataError, storage_error
+from lst_jax.files import write_json, write_text
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array_record", "sentencepiece", "numpy")
+
+
+class RunDirectory:
+    """The files of one run."""
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path)
+        self.config_path = self.path / "config.json"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.tensorboard_path = self.path / "tensorboard"
+        self.checkpoints_path = self.path / "checkpoints"
+
+    def open(self, config: Config | None) -> Config:
+        """Makes the directory for `config`, or reads the configuration it already has (`config` None or equal).
+
+        Raises: ConfigError where there is no configuration, or another one.
+        """
+        if self.config_path.exists():
+            stored = self.load_config()
+            if config is not None:
+                check_same_identity(config, identity(stored), str(self.path))
+                self._write_config(config)
+                return config
+            return stored
+        if config is None:
+            raise ConfigError(f"{self.config_path}: no such run; start one with --config configs/NAME.py")
+        self._write_config(config)
+        return config
+
+    def load_config(self) -> Config:
+        """The stored configuration, checked as strictly as a recipe."""
+        try:
+            config = from_mapping(json.loads(self.config_path.read_text()))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{self.config_path}: no such run; start one with --config configs/NAME.py") from error
+        except json.JSONDecodeError as error:
+            raise DataError(f"{self.config_path}: not JSON ({error.msg} at line {error.lineno}); "
+                            "start the run again with --config") from error
+        validate(config)
+        return config
+
+    def _write_config(self, config: Config) -> None:
+        write_json(self.config_path, to_mapping(config))
+
+    def record_start(self, step: int, devices: list[str], peak: tuple[float, str]) -> None:
+        """Appends what is starting: from which step, with what versions, on what; `peak` is FLOP/s and its origin."""
+        line = {"time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "step": step,
+                "command": sys.argv, "commit": code_commit(), "python": platform.python_version(),
+                "packages": {p: importlib.metadata.version(p) for p in PACKAGES}, "devices": devices,
+                "peak_flops": peak[0], "peak_source": peak[1],
+                "host": platform.node(), "cores": os.cpu_count()}
+        with open(self.path / "starts.jsonl", "a") as f:
+            f.write(json.dumps(line) + "\n")
+
+    def read_metrics(self, up_to_step: int | None = None) -> list[dict[str, Any]]:
+        """The records in order; a last line cut short by a kill is passed over, as are those after `up_to_step`."""
+        if not self.metrics_path.exists():
+            return []
+        records = []
+        lines = self.metrics_path.read_text().splitlines()
+        for number, line in enumerate(lines, 1):
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                if number == len(lines):
+                    break
+                raise DataError(f"{self.metrics_path}: line {number} is not JSON; remove it") from error
+            if up_to_step is None or record["step"] <= up_to_step:
+                records.append(record)
+        return records
+
+
+class MetricsWriter:
+    """Writes records to metrics.jsonl and TensorBoard; opening it at step n forgets what was written after n."""
+
+    def __init__(self, run: RunDirectory, step: int):
+        records = run.read_metrics(up_to_step=step)
+        write_text(run.metrics_path, "".join(json.dumps(r) + "\n" for r in records))
+        shutil.rmtree(run.tensorboard_path, ignore_errors=True)
+        self._path = run.metrics_path
+        self._events = tensorboardX.SummaryWriter(str(run.tensorboard_path), flush_secs=5)
+        for record in records:
+            self._to_tensorboard(record)
+        self._file = open(run.metrics_path, "a")
+
+    def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
+        """Adds one record; on disk (of this process) when it returns."""
+        record = {"step": step, "kind": kind, **values}
+        try:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise storage_error(self._path, error) from error
+        self._to_tensorboard(record)
+
+    def _to_tensorboard(self, record: dict[str, Any]) -> None:
+        for key, value in record.items():
+            if key not in ("step", "kind") and isinstance(value, (int, float)):
+                self._events.add_scalar(f"{record['kind']}/{key}", value, record["step"])
+
+    def close(self) -> None:
+        """Flushes both."""
+        self._file.close()
+        self._events.close()
+
+
+@functools.cache
+def code_commit() -> str | None:
+    """The commit of the source tree, with "+changes" where it differs from it; None outside a checkout."""
+    here = pathlib.Path(__file__).parent
+    try:
+        commit = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        dirty = subprocess.run(["git", "-C", here, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")

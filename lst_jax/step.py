@@ -1,0 +1,78 @@
+"""One optimizer update, and one evaluation of likelihoods, as pure jitted functions."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from lst_jax import objective
+from lst_jax.config import Config
+from lst_jax.optim import learning_rate
+from lst_jax.sharding import batch_sharding, replicated
+
+
+class TrainState(NamedTuple):
+    """All that an update reads and writes. `step` counts the updates done."""
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+
+
+def init_state(config: Config, model, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """A fresh state on the mesh, its parameters drawn from `config.seed`."""
+
+    def init() -> TrainState:
+        params = model.init_params(jax.random.key(config.seed))
+        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+    return jax.jit(init, out_shardings=replicated(mesh))()
+
+
+def put_batch(batch, mesh: Mesh):
+    """Host arrays of this process's rows to global device arrays, rows split over the mesh."""
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+
+def per_token_nll(config: Config, model, params, batch) -> jax.Array:
+    """[B, T] nats of each target; what both training and every evaluation are sums of."""
+    hidden_BTE = model.hidden(params, batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)
+    return objective.token_nll(lambda h: model.logits(params, h), hidden_BTE, batch.target_BT,
+                               config.model.logits_chunk)
+
+
+def make_train_step(config: Config, model, optimizer: optax.GradientTransformation, mesh: Mesh):
+    """Returns `(state, batch) -> (state, metrics)`, compiled, `state` donated.
+
+    metrics: the sums of `objective.modality_sums`, `grad_norm` (before clipping), `learning_rate` of this update.
+    """
+    schedule = learning_rate(config.optim, config.train.steps)
+
+    def loss_fn(params, batch):
+        nll_BT = per_token_nll(config, model, params, batch)
+        loss = jnp.sum(nll_BT * batch.weight_BT) / jnp.maximum(jnp.sum(batch.weight_BT), 1.0)
+        return loss, nll_BT
+
+    def train_step(state: TrainState, batch):
+        (_, nll_BT), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab)
+        metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": schedule(state.step)}
+        return TrainState(state.step + 1, params, opt_state), metrics
+
+    whole, rows = replicated(mesh), batch_sharding(mesh)
+    return jax.jit(train_step, in_shardings=(whole, rows), out_shardings=(whole, whole), donate_argnums=0)
+
+
+def make_eval_step(config: Config, model, mesh: Mesh):
+    """Returns `(params, batch) -> (nll_BT in nats, sums of objective.modality_sums)`, compiled, training's arithmetic."""
+
+    def eval_step(params, batch):
+        nll_BT = per_token_nll(config, model, params, batch)
+        return nll_BT, objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab)
+
+    return jax.jit(eval_step, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))

@@ -1,0 +1,247 @@
+"""The training loop: restore or start, step, record, evaluate, save, stop when told to."""
+
+import contextlib
+import dataclasses
+import json
+import signal
+import sys
+import time
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+from lst_jax import objective, step
+from lst_jax.checkpoint import Checkpoints
+from lst_jax.config import Config, check_same_identity, config_hash, identity
+from lst_jax.data.patching import aligned_probability
+from lst_jax.data.pipeline import BatchStream, Step
+from lst_jax.data.rows import CONSUMED, initial_state
+from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError, ConfigError
+from lst_jax.evals import evaluator
+from lst_jax.model import lst
+from lst_jax.optim import make_optimizer
+from lst_jax.run_dir import MetricsWriter, RunDirectory, code_commit
+from lst_jax.scaling.flops import model_flops
+from lst_jax.scaling.peak import peak_flops
+from lst_jax.sharding import make_mesh
+
+
+@dataclasses.dataclass
+class Session:
+    """The parts of a run that is open in this process."""
+
+    config: Config
+    model: lst.Model
+    mesh: jax.sharding.Mesh
+    stream: BatchStream
+    checkpoints: Checkpoints
+    state: step.TrainState
+    train_step: Any
+    heldout: evaluator.Evaluator
+
+
+def train(run: RunDirectory, config: Config | None) -> int:
+    """Trains `config` in `run`, from its newest checkpoint if it has one. Returns the exit code.
+
+    0: trained to the last step. 42: stopped on SIGINT or SIGTERM with everything saved; the same command goes on.
+    Any later loss is the same, bit for bit, wherever and however the run was stopped.
+    """
+    with StopRequest() as stop:  # from the start: a stop while compiling is a stop after the first step
+        return _train(run, run.open(config), stop)
+
+
+def _train(run: RunDirectory, config: Config, stop: "StopRequest") -> int:
+    session = open_session(run, config)
+    start = int(session.state.step)
+    if start >= config.train.steps:
+        print(f"{run.path}: trained to step {start} of {config.train.steps}; nothing left to do")
+        return 0
+    run.record_start(start, [str(d) for d in jax.devices()], peak_flops())
+    recorder = Recorder(MetricsWriter(run, start), config)
+    try:
+        finished = run_steps(session, recorder, stop)
+    finally:
+        recorder.close()
+        session.stream.close()
+        session.checkpoints.close()
+    if not finished:
+        print(f"{run.path}: stopped at step {int(session.state.step)} of {config.train.steps}, saved; "
+              "run the same command to go on", file=sys.stderr)
+        return RESTART_EXIT_CODE
+    print(f"{run.path}: trained to step {config.train.steps}")
+    return 0
+
+
+def open_session(run: RunDirectory, config: Config) -> Session:
+    """Builds everything, with the state of the newest checkpoint or a fresh one."""
+    mesh = make_mesh()
+    if config.data.rows % mesh.devices.size:
+        raise ConfigError(f"data.rows={config.data.rows}: must be a multiple of the {mesh.devices.size} devices; "
+                          f"use {-(-config.data.rows // mesh.devices.size) * mesh.devices.size}")
+    stream = BatchStream(config)
+    model = lst.build(config.model, config.joint_vocab, config.data.row_units)
+    optimizer = make_optimizer(config.optim, config.train.steps)
+    state = step.init_state(config, model, optimizer, mesh)
+    checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
+    newest = checkpoints.latest()
+    if newest is not None:
+        meta = checkpoints.meta(newest)
+        check_same_identity(config, meta["identity"], f"checkpoint {newest}")
+        if meta["data_fingerprint"] != stream.fingerprint():
+            raise CheckpointError(f"{run.checkpoints_path}: step {newest} was trained on data "
+                                  f"{meta['data_fingerprint']}, the sources now are {stream.fingerprint()}; restore "
+                                  "the data, or start another run")
+        restored = checkpoints.restore(newest, state, initial_state(config.data.rows, len(config.data.sources)))
+        state = restored.state
+        stream.set_state({"step": newest, "rows": restored.data_state})
+    return Session(config, model, mesh, stream, checkpoints, state,
+                   step.make_train_step(config, model, optimizer, mesh), evaluator.Evaluator(config, model, mesh))
+
+
+def run_steps(session: Session, recorder: "Recorder", stop: "StopRequest") -> bool:
+    """The loop. Returns True at the last step, False where a stop was asked for; saved in both cases."""
+    config, last = session.config, session.config.train.steps
+    start = int(session.state.step)
+    progress = tqdm(total=last, initial=start, desc="train", unit="step", mininterval=1 if sys.stderr.isatty() else 20)
+    recorder.start()
+    with progress:
+        for done in range(start + 1, last + 1):
+            item = next(session.stream)
+            batch = step.put_batch(item.batch, session.mesh)
+            session.state, metrics = session.train_step(session.state, batch)
+            if done % config.train.log_every == 0 or done == last:
+                progress.set_postfix_str(recorder.push(done, metrics, item), refresh=False)
+            else:
+                recorder.count(item.stats)
+            progress.update()
+            if done % config.eval.every == 0 or done == last:
+                recorder.evaluation(done, session.heldout.run(session.state.params))
+            if done % config.train.checkpoint_every == 0 or done == last or stop.requested:
+                save(session, item.state_after, recorder)
+            if stop.requested:
+                break
+    recorder.flush()
+    return done == last
+
+
+def save(session: Session, data_state, recorder: "Recorder") -> None:
+    """Starts a save, after every record up to this step is written: a resume then has no gap."""
+    recorder.flush()
+    session.checkpoints.save(session.state, data_state, {
+        "identity": identity(session.config), "config_hash": config_hash(session.config),
+        "data_fingerprint": session.stream.fingerprint(), "commit": code_commit()})
+
+
+def evaluate_run(run: RunDirectory, as_json: bool) -> int:
+    """Evaluates the newest checkpoint of a run and prints the numbers."""
+    config = run.load_config()
+    checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
+    newest = checkpoints.latest()
+    if newest is None:
+        raise CheckpointError(f"{run.checkpoints_path}: holds no checkpoint; train first with lst train {run.path}")
+    mesh = make_mesh()
+    model = lst.build(config.model, config.joint_vocab, config.data.row_units)
+    state = step.init_state(config, model, make_optimizer(config.optim, config.train.steps), mesh)
+    params = checkpoints.restore_params(newest, state.params)
+    values = {"step": newest, **evaluator.Evaluator(config, model, mesh).run(params)}
+    print(json.dumps(values) if as_json else evaluator.table(values))
+    return 0
+
+
+class Recorder:
+    """Metrics of each step, read from the device one record late: the host never waits for the step it started."""
+
+    def __init__(self, writer: MetricsWriter, config: Config):
+        self._writer = writer
+        self._config = config
+        self._pending = None
+        self._peak, _ = peak_flops()
+        self.start()
+
+    def start(self) -> None:
+        """Starts the clock of the throughput figures."""
+        self._clock, self._tokens, self._units, self._flops, self._steps = time.perf_counter(), 0, 0, 0.0, 0
+
+    def count(self, stats: dict[str, Any]) -> None:
+        """Adds a step's work to the throughput since the last record."""
+        self._tokens += int(stats["tokens"])
+        self._units += int(stats["units"])
+        self._flops += sum(model_flops(self._config.model, self._config.joint_vocab, stats).values())
+        self._steps += 1
+
+    def push(self, done: int, metrics: dict[str, Any], item: Step) -> str:
+        """Hands over a step's metrics, writes those handed over before, and returns a word for the progress bar."""
+        shown = self.flush()
+        self.count(item.stats)
+        self._pending = (done, metrics, item)
+        return shown
+
+    def flush(self) -> str:
+        """Writes what is pending; waits for its step."""
+        if self._pending is None:
+            return ""
+        done, metrics, item = self._pending
+        self._pending = None
+        metrics = {k: float(v) for k, v in jax.device_get(metrics).items()}
+        summary = objective.summarize(metrics, self._config.data.unit_rate)
+        seconds = time.perf_counter() - self._clock
+        values = summary | {
+            "grad_norm": metrics["grad_norm"], "learning_rate": metrics["learning_rate"],
+            **data_metrics(self._config, item.step, item.stats, item.state_after[:, :, CONSUMED].sum(0)),
+            "seconds_per_step": seconds / max(self._steps, 1), "tokens_per_second": self._tokens / seconds,
+            "units_per_second": self._units / seconds}
+        if self._peak:
+            values["mfu"] = self._flops / seconds / self._peak
+        self._writer.write(done, "train", values)
+        self.start()
+        return f"loss {summary['loss']:.3f}"
+
+    def evaluation(self, done: int, values: dict[str, Any]) -> None:
+        """Writes an evaluation's record behind the step's own; its time does not count as training."""
+        self.flush()
+        self._writer.write(done, "eval", values)
+        self.start()
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._writer.close()
+
+
+def data_metrics(config: Config, update: int, stats: dict[str, Any], consumed_S) -> dict[str, Any]:
+    """What the data path counted for the batch of update number `update` (0-based), as rates that people read."""
+    data = config.data
+    names = [source.name for source in data.sources]
+    total = max(int(consumed_S.sum()), 1)
+    return {
+        "tokens": int(stats["tokens"]), "units": int(stats["units"]),
+        "tokens_so_far": int(consumed_S.sum()),
+        "token_fill": int(stats["tokens"]) / (data.rows * data.row_tokens),
+        "unit_fill": int(stats["units"]) / (data.rows * data.row_units),
+        "mean_patch_frames": int(stats["speech_units"]) / max(int(stats["speech_patches"]), 1),
+        "aligned_probability": aligned_probability(update, data.patching),
+        **{key: int(stats[key]) for key in ("utterances_opened", "utterances_aligned", "pieces", "pieces_cut",
+                                            "patches_split", "markers_repeated")},
+        **{f"share/{name}": int(consumed) / total for name, consumed in zip(names, consumed_S, strict=True)}}
+
+
+class StopRequest(contextlib.AbstractContextManager):
+    """Notes SIGINT and SIGTERM, so that the loop stops after the step at hand; a second one interrupts at once."""
+
+    def __init__(self):
+        self.requested = False
+
+    def __enter__(self):
+        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, frame):
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print(f"\n{signal.Signals(number).name}: stopping after this step, saving (again to stop at once)",
+              file=sys.stderr)

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from synthetic_data import TEXT_SIZE, tokenizer, utterance
+
+from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.interleave import Span
+from lst_jax.data.records import TextDocument, Utterance, Word
+from lst_jax.vocab import BOS_ID, EOS_ID, Vocab
+
+VOCAB = Vocab(TEXT_SIZE, 502)
+T, S, OFFSET = VOCAB.text_marker, VOCAB.speech_marker, VOCAB.unit_offset
+RECORD = Utterance("u", np.arange(8, dtype=np.uint16) * 10, (Word("the", 2, 5), Word("river", 6, 8)), None, None)
+
+
+def builder(static_size=3):
+    return ExampleBuilder(VOCAB, tokenizer(), static_size)
+
+
+def test_a_text_document():
+    example = builder().text(TextDocument("t", "the river"))
+    assert example.token.tolist() == [BOS_ID, T, *tokenizer().encode("the river"), EOS_ID]
+    assert example.patch_start.all() and example.patch_end.all()
+    assert example.token.dtype == np.int32
+
+
+def test_an_empty_text_keeps_its_frame():
+    assert builder().text(TextDocument("t", "")).token.tolist() == [BOS_ID, T, EOS_ID]
+
+
+def test_static_speech_and_a_short_last_patch_that_hides_its_end():
+    example = builder().speech_only(RECORD, "static")
+    assert example.token.tolist() == [BOS_ID, S, *range(OFFSET, OFFSET + 80, 10), EOS_ID]
+    assert np.flatnonzero(example.patch_start).tolist() == [0, 1, 2, 5, 8, 10]
+    assert np.flatnonzero(example.patch_end).tolist() == [0, 1, 4, 7, 10]
+    assert example.boundary.tolist() == [0, 1, 2, 5, 8, 10, 11]
+
+
+def test_aligned_speech_counts_words_from_the_spans_first_frame():
+    example = builder().interleaved(RECORD, [Span("text", 0, 1, 0, 0), Span("speech", 1, 2, 5, 8)], "aligned")
+    text = tokenizer().encode("the")
+    assert example.token.tolist() == [BOS_ID, T, *text, S, OFFSET + 50, OFFSET + 60, OFFSET + 70, EOS_ID]
+    at = 3 + len(text)
+    assert np.flatnonzero(~example.patch_start).tolist() == [at + 2]
+    assert np.flatnonzero(~example.patch_end).tolist() == [at + 1]
+
+
+def test_words_of_a_text_span_are_joined_by_spaces():
+    example = builder().text_only(RECORD)
+    assert example.token.tolist() == builder().text(TextDocument("t", "the river")).token.tolist()
+
+
+@pytest.mark.parametrize("policy", ["static", "aligned", "none"])
+def test_patches_never_span_a_change_of_modality(policy):
+    record = utterance(0, 12)
+    cut = record.words[3].end_frame, record.words[8].start_frame
+    example = builder(4).interleaved(record, [Span("speech", 0, 4, 0, cut[0]), Span("text", 4, 8, 0, 0),
+                                              Span("speech", 8, 12, cut[1], len(record.units))], policy)
+    speech = VOCAB.is_speech(example.token)
+    assert example.patch_start[~speech].all() and example.patch_end[~speech].all()
+    assert example.patch_start[1:][speech[1:] & ~speech[:-1]].all()
+    assert speech.sum() == cut[0] + len(record.units) - cut[1]

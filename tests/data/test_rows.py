@@ -1,0 +1,346 @@
+import dataclasses
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from synthetic_data import make_config, texts, tokenizer, utterance, utterances
+
+from lst_jax.config import SourceConfig
+from lst_jax.data import rows as rows_module
+from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.interleave import interleave
+from lst_jax.data.patching import aligned_probability, draw_policy
+from lst_jax.data.records import TextDocument, Utterance, Word
+from lst_jax.data.rng import generator, permuted
+from lst_jax.data.rows import CONSUMED, MIN_PIECE, OFFSET, ORDINAL, RowStreams, causal_pairs, initial_state
+from lst_jax.errors import DataError
+from lst_jax.vocab import BOS_ID, EOS_ID
+
+SPEECH, TEXT = utterances(23), texts(17)
+
+
+def make_rows(config, records, row, steps, state=None, first_step=0):
+    """[(batch, stats, state after)] of one stream."""
+    streams = RowStreams(config, records, tokenizer())
+    state = initial_state(config.data.rows, len(records))[row] if state is None else state
+    made = []
+    for step in range(first_step, first_step + steps):
+        made.append(streams.next_row(state, row, step))
+        state = made[-1][2]
+    return made
+
+
+def pieces_of(batch):
+    """(first position, end) of each piece, by doc_id alone."""
+    doc = batch.doc_id_BT
+    starts = [i for i in range(len(doc)) if doc[i] and (i == 0 or doc[i] != doc[i - 1])]
+    return [(i, next((j for j in range(i, len(doc)) if doc[j] != doc[i]), len(doc))) for i in starts]
+
+
+def expected_document(config, records, source, number, step):
+    """The document as the module docstrings define it, built without the streams."""
+    settings = config.data.sources[source]
+    epoch, position = divmod(number, len(records[source]))
+    index = permuted(position, len(records[source]), config.seed, settings.name, epoch)
+    record = records[source][index]
+    builder = ExampleBuilder(config.joint_vocab, tokenizer(), config.data.patching.static_size)
+    if isinstance(record, TextDocument):
+        return builder.text(record)
+    key = config.seed, settings.name, epoch, index
+    policy = draw_policy(step, config.data.patching, lambda: generator(*key, "patching"))
+    spans = interleave(record, config.data.interleave, generator(*key, "interleave"))
+    return builder.interleaved(record, spans, policy)
+
+
+def check_shape(config, batch):
+    """The contract that needs no knowledge of the documents."""
+    length, pieces = len(batch.token_BT), pieces_of(batch)
+    assert length == config.data.row_tokens and batch.patch_start_BT.sum() <= config.data.row_units
+    assert [int(batch.doc_id_BT[a]) for a, _ in pieces] == list(range(1, len(pieces) + 1))
+    used = pieces[-1][1] if pieces else 0
+    assert (batch.doc_id_BT[:used] > 0).all() and not batch.doc_id_BT[used:].any()
+    assert not batch.patch_start_BT[used:].any() and not batch.patch_end_BT[used:].any()
+    for start, end in pieces:
+        assert batch.patch_start_BT[start] and batch.patch_end_BT[start]
+        assert end == start + 1 or batch.patch_start_BT[start + 1]
+        assert batch.target_BT[start:end - 1].tolist() == batch.token_BT[start + 1:end].tolist()
+        vocab = config.joint_vocab
+        assert batch.token_BT[end - 1] not in (BOS_ID, vocab.text_marker, vocab.speech_marker)
+        assert batch.weight_BT[start:end].tolist() == [1.0] * (end - start - 1) + [0.0]
+    assert not batch.weight_BT[used:].any() and not batch.target_BT[used:].any()
+    assert sum(end - start for start, end in pieces) == used
+
+
+def follow(config, records, row, made):
+    """Walks every piece along the documents of its source; every token must be there, once, in order.
+
+    Returns: the number of patches that were cut open, and of repeated markers.
+    """
+    vocab, split, repeated = config.joint_vocab, 0, 0
+    number, offset = [row] * len(records), [0] * len(records)
+    current = [None] * len(records)
+    for step, (batch, stats, state) in enumerate(made):
+        taken = np.zeros(len(records), int)
+        for start, end in pieces_of(batch):
+            streams = list(zip(current, offset, number, strict=True))
+            source = which_source(config, records, batch.token_BT[start:end], streams, step)
+            if offset[source] == 0:
+                current[source] = expected_document(config, records, source, number[source], step)
+            document, at = current[source], offset[source]
+            first = start
+            if at and batch.token_BT[start] != document.token[at]:
+                marks = [i for i in range(at) if document.token[i] in (vocab.text_marker, vocab.speech_marker)]
+                assert batch.token_BT[start] == document.token[marks[-1]]
+                repeated += 1
+                first += 1
+            assert first < end
+            size = end - first
+            assert batch.token_BT[first:end].tolist() == document.token[at:at + size].tolist()
+            assert batch.patch_end_BT[first:end].tolist() == document.patch_end[at:at + size].tolist()
+            assert batch.patch_start_BT[first + 1:end].tolist() == document.patch_start[at + 1:at + size].tolist()
+            split += not document.patch_start[at]
+            taken[source] += end - start
+            offset[source] += size
+            if offset[source] == len(document.token):
+                offset[source], number[source] = 0, number[source] + config.data.rows
+        assert (stats["source_tokens"] == taken).all()
+        assert state[:, OFFSET].tolist() == offset
+        assert state[:, ORDINAL].tolist() == [n // config.data.rows for n in number]
+    return split, repeated
+
+
+def which_source(config, records, piece, streams, step):
+    """The source whose next tokens the piece holds, behind a repeated marker or not."""
+    for source, (document, at, number) in enumerate(streams):
+        document = document if at else expected_document(config, records, source, number, step)
+        for skip in (0, 1):
+            got = piece[skip:].tolist()
+            if got and got == document.token[at:at + len(got)].tolist():
+                return source
+    raise AssertionError("the piece continues no source")
+
+
+CONFIGS = st.fixed_dictionaries({
+    "tokens": st.integers(16, 200), "share_of_units": st.floats(0.3, 1.0), "rows": st.integers(1, 3),
+    "strategy": st.sampled_from(["static", "aligned", "mixed", "curriculum", "none"]), "static_size": st.integers(1, 9),
+    "share": st.floats(0.05, 0.95), "swap": st.booleans(), "seed": st.integers(0, 100)})
+
+
+@hypothesis.settings(deadline=None, max_examples=40)
+@hypothesis.given(CONFIGS)
+def test_no_token_is_lost_or_repeated_and_every_row_keeps_the_contract(drawn):
+    units = drawn["tokens"] if drawn["strategy"] == "none" else max(8, int(drawn["tokens"] * drawn["share_of_units"]))
+    sources = [SourceConfig("a", "utterance", "a", drawn["share"]), SourceConfig("b", "text", "b", 1 - drawn["share"])]
+    records = [SPEECH, TEXT]
+    if drawn["swap"]:
+        sources, records = sources[::-1], records[::-1]
+    config = make_config(drawn["tokens"], units, drawn["rows"], drawn["strategy"], drawn["static_size"], (5, 10),
+                         tuple(sources), drawn["seed"])
+    row = drawn["seed"] % drawn["rows"]
+    made = make_rows(config, records, row, 12)
+    for batch, stats, _ in made:
+        check_shape(config, batch)
+        assert stats["tokens"] > 0
+    split, repeated = follow(config, records, row, made)
+    assert split == sum(s["patches_split"] for _, s, _ in made) - is_split_now(made[-1])
+    assert repeated == sum(s["markers_repeated"] for _, s, _ in made)
+
+
+def is_split_now(last):
+    """1 where the last row ends inside a patch, which is followed only in the next row."""
+    return int(last[1]["patches_split"])
+
+
+@hypothesis.settings(deadline=None, max_examples=15)
+@hypothesis.given(st.integers(16, 40), st.integers(0, 20))
+def test_silence_longer_than_rows_is_split_and_nothing_stalls(tokens, seed):
+    records = [[utterance(i, 6, silence=13 * i) for i in range(8)]]
+    config = make_config(tokens, max(8, tokens // 2), 1, "aligned", seed=seed,
+                         sources=(SourceConfig("a", "utterance", "a", 1.0),))
+    made = make_rows(config, records, 0, 40)
+    for batch, stats, _ in made:
+        check_shape(config, batch)
+        assert stats["tokens"] > 0
+    split, _ = follow(config, records, 0, made)
+    assert sum(s["patches_split"] for _, s, _ in made) - split in (0, 1)
+    assert sum(s["documents_opened"] for _, s, _ in made) > 2
+
+
+def test_a_patch_that_could_fit_a_row_waits_for_one():
+    """A patch of T-2 units fits behind BOS and the marker; one of T-1 does not and is split."""
+    def record(silence):
+        return Utterance("u", np.arange(silence + 4, dtype=np.uint16), (Word("the", silence, silence + 4),), None, None)
+    for silence, splits in ((30, 0), (31, 1)):
+        config = make_config(32, 16, 1, "aligned", sources=(SourceConfig("a", "utterance", "a", 1.0),))
+        made = make_rows(config, [[record(silence)]], 0, 20)
+        is_speech = [config.joint_vocab.is_speech(b.token_BT).any() for b, _, _ in made]
+        assert any(is_speech)
+        assert (sum(s["patches_split"] for _, s, _ in made) > 0) == (splits > 0)
+
+
+def test_two_sources_do_not_starve_each_other_over_long_patches():
+    records = [[utterance(i, 6, silence=50) for i in range(8)], TEXT]
+    sources = (SourceConfig("b", "text", "b", 0.9), SourceConfig("a", "utterance", "a", 0.1))
+    config = make_config(70, 70, 1, "aligned", sources=sources)
+    made = make_rows(config, records[::-1], 0, 400)
+    consumed = made[-1][2][:, CONSUMED]
+    assert abs(consumed[1] / consumed.sum() - 0.1) < 0.01
+
+
+def test_a_piece_that_does_not_finish_its_document_is_worth_its_marker():
+    config = make_config(64, 64, 2, "static")
+    for batch, _, _ in make_rows(config, [SPEECH, TEXT], 1, 60):
+        for start, end in pieces_of(batch):
+            assert end - start >= MIN_PIECE or batch.token_BT[end - 1] == EOS_ID
+
+
+@pytest.mark.parametrize("units", [96, 128, 160])  # the unit positions run out; both; the tokens run out
+@pytest.mark.parametrize("swap", [False, True])
+def test_the_mixture_is_exact_by_tokens_whichever_budget_runs_out(units, swap):
+    records = [SPEECH, TEXT]
+    sources = (SourceConfig("a", "utterance", "a", 1.0), SourceConfig("b", "text", "b", 2.0))
+    config = make_config(160, units, 2, "static", sources=sources[::-1] if swap else sources)
+    made = make_rows(config, records[::-1] if swap else records, 1, 200)
+    total = sum(s["source_tokens"] for _, s, _ in made)
+    assert total.sum() == sum(s["tokens"] for _, s, _ in made)
+    assert abs(total[int(swap)] / total.sum() - 1 / 3) < 0.005
+
+
+def test_restoring_after_every_step_continues_the_same_and_needs_no_cache():
+    config = make_config(96, 80, 2, "curriculum", taus=(3, 9))
+    made = make_rows(config, [SPEECH, TEXT], 1, 12)
+    for step in range(1, 12):
+        again = make_rows(config, [SPEECH, TEXT], 1, 12 - step, made[step - 1][2], step)
+        for (batch, stats, state), (batch2, stats2, state2) in zip(made[step:], again, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(batch, batch2, strict=True))
+            assert all(np.array_equal(stats[k], stats2[k]) for k in stats)
+            assert np.array_equal(state, state2)
+
+
+def test_a_cached_stream_can_jump_to_any_state():
+    config = make_config(96, 80, 2, "mixed")
+    streams = RowStreams(config, [SPEECH, TEXT], tokenizer())
+    made = make_rows(config, [SPEECH, TEXT], 0, 10)
+    states = [initial_state(2, 2)[0]] + [m[2] for m in made]
+    for step in (7, 3, 3, 9, 0, 8):
+        before = states[step].copy()
+        batch, _, state = streams.next_row(states[step], 0, step)
+        assert all(np.array_equal(a, b) for a, b in zip(batch, made[step][0], strict=True))
+        assert np.array_equal(state, states[step + 1]) and np.array_equal(states[step], before)
+
+
+@pytest.mark.parametrize("switch", range(4, 16))
+def test_a_document_that_waited_for_room_is_patched_by_the_step_that_opens_it(switch):
+    """The cache has it in the patches of the step before: at the switch they are others."""
+    config = make_config(48, 40, 1, "curriculum", taus=(switch, switch))
+    made = make_rows(config, [SPEECH, TEXT], 0, switch + 1)
+    (fresh, _, after), = make_rows(config, [SPEECH, TEXT], 0, 1, made[-2][2], switch)
+    assert all(np.array_equal(a, b) for a, b in zip(made[-1][0], fresh, strict=True))
+    assert np.array_equal(made[-1][2], after)
+
+
+def test_the_curriculum_counts_the_step_that_opens_a_document():
+    config = make_config(400, 400, 1, "curriculum", taus=(20, 60), sources=(SourceConfig("a", "utterance", "a", 1.0),))
+    made = make_rows(config, [SPEECH], 0, 100)
+    opened = np.array([s["utterances_opened"] for _, s, _ in made])
+    aligned = np.array([s["utterances_aligned"] for _, s, _ in made])
+    assert (aligned[:20] == opened[:20]).all() and not aligned[60:].any()
+    expected = sum(aligned_probability(u, config.data.patching) * opened[u] for u in range(20, 60))
+    assert abs(aligned[20:60].sum() - expected) < 4 * np.sqrt(opened[20:60].sum()) / 2
+    follow(config, [SPEECH], 0, made)  # also a document opened aligned stays aligned in its later rows
+
+
+def test_every_document_is_read_once_an_epoch_over_all_rows(monkeypatch):
+    config = make_config(64, 64, 3, "static", sources=(SourceConfig("a", "text", "a", 1.0),))
+    read = []
+
+    class Watched(list):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    streams = RowStreams(config, [Watched(TEXT)], tokenizer())
+    numbers = []
+    monkeypatch.setattr(streams, "_build", lambda source, number, step, build=streams._build: (
+        numbers.append(number), build(source, number, step))[1])
+    for row in range(3):
+        state = initial_state(3, 1)[row]
+        while state[0, ORDINAL] < 12:
+            _, _, state = streams.next_row(state, row, 0)
+    by_number = dict(zip(numbers, read, strict=True))
+    for epoch in (0, 1):
+        indices = [by_number[n] for n in range(17 * epoch, 17 * (epoch + 1))]
+        assert sorted(indices) == list(range(17))
+    assert [by_number[n] for n in range(17)] != [by_number[n] for n in range(17, 34)]
+
+
+@pytest.mark.parametrize("units, tokens, rows", [(512, 640, 100), (4096, 5056, 12)])
+def test_both_budgets_are_nearly_full_on_data_like_the_papers(units, tokens, rows):
+    config = make_config(tokens, units, 1, "static")
+    made = make_rows(config, [utterances(200), texts(100)], 0, rows)
+    assert np.mean([s["units"] for _, s, _ in made]) / units > 0.98
+    assert np.mean([s["tokens"] for _, s, _ in made]) / tokens > 0.94
+
+
+@pytest.mark.parametrize("cross_window", [1, 3])
+@pytest.mark.parametrize("strategy", ["aligned", "static"])
+def test_counts_agree_with_the_rows(strategy, cross_window):
+    config = make_config(200, 160, 1, strategy)
+    config = dataclasses.replace(config, model=dataclasses.replace(
+        config.model, encoder_cross_window=cross_window, decoder_cross_window=cross_window))
+    for batch, stats, _ in make_rows(config, [SPEECH, TEXT], 0, 20):
+        speech = config.joint_vocab.is_speech(batch.token_BT)
+        assert stats["tokens"] == (batch.doc_id_BT > 0).sum() and stats["units"] == batch.patch_start_BT.sum()
+        assert stats["speech_units"] == speech.sum()
+        assert stats["speech_patches"] == (speech & batch.patch_start_BT).sum()
+        patch = np.cumsum(batch.patch_start_BT) - 1
+        tokens = {(i, j) for a, b in pieces_of(batch) for i in range(a, b) for j in range(a, i + 1)}
+        assert stats["global_pairs"] == len({(patch[i], patch[j]) for i, j in tokens})
+        assert stats["encoder_pairs"] == stats["decoder_pairs"] == sum(i - j < 16 for i, j in tokens)
+        seen = {(patch[i], j) for a, b in pieces_of(batch) for i in range(a, b) for j in range(a, b)
+                if 0 <= patch[i] - patch[j] < cross_window}
+        assert stats["encoder_cross_pairs"] == len(seen)
+        complete = {i: patch[i] - (not batch.patch_end_BT[i]) for a, b in pieces_of(batch) for i in range(a, b)}
+        seen = {(i, patch[j]) for a, b in pieces_of(batch) for i in range(a, b) for j in range(a, b)
+                if 0 <= complete[i] - patch[j] < cross_window}
+        assert stats["decoder_cross_pairs"] == len(seen)
+        assert stats["pieces"] == len(pieces_of(batch))
+        unfinished = [b for _, b in pieces_of(batch) if batch.token_BT[b - 1] != EOS_ID]
+        assert stats["pieces_cut"] == len(unfinished)
+        assert stats["documents_opened"] == (batch.token_BT == BOS_ID).sum()
+
+
+@pytest.mark.parametrize("length, window", [(1, 1), (5, None), (5, 3), (3, 5), (4, 4)])
+def test_causal_pairs(length, window):
+    assert causal_pairs(length, window) == sum(i - j < (window or length) for i in range(length) for j in range(i + 1))
+
+
+def test_a_broken_record_is_named_when_a_row_needs_it():
+    bad = dataclasses.replace(SPEECH[3], units=SPEECH[3].units + np.uint16(600))
+    config = make_config(sources=(SourceConfig("speech", "utterance", "somewhere", 1.0),))
+    with pytest.raises(DataError, match=r"somewhere: record 0: u3: unit \d+ is outside the codebook of 502"):
+        make_rows(config, [[bad]], 0, 1)
+
+
+def test_epochs_draw_the_interleaving_anew():
+    config = make_config(2000, 2000, 1, "static", sources=(SourceConfig("a", "utterance", "a", 1.0),))
+    batch = make_rows(config, [[utterance(0, 40)]], 0, 1)[0][0]
+    documents = [batch.token_BT[a:b].tolist() for a, b in pieces_of(batch)][:-1]
+    assert len(documents) > 4 and len({tuple(d) for d in documents}) > len(documents) / 2
+
+
+def test_the_example_of_the_docstring():
+    text = next(t for t in ("the " * n for n in range(10, 30)) if len(tokenizer().encode(t)) == 20)
+    config = make_config(16, 16, 1, "static", sources=(SourceConfig("a", "text", "a", 1.0),))
+    letters, marker = tokenizer().encode(text), config.joint_vocab.text_marker
+    (first, _, state), (second, _, _) = make_rows(config, [[TextDocument("t", text)]], 0, 2)
+    assert first.token_BT.tolist() == [BOS_ID, marker, *letters[:14]]
+    assert state[0, [ORDINAL, OFFSET]].tolist() == [0, 16]
+    assert second.token_BT.tolist() == [marker, *letters[14:], EOS_ID, BOS_ID, marker, *letters[:6]]
+    assert second.doc_id_BT.tolist() == [1] * 8 + [2] * 8
+
+
+def test_state_fields_are_the_documented_ones():
+    assert (rows_module.ORDINAL, OFFSET, rows_module.OPENED_STEP, CONSUMED) == (0, 1, 2, 3)
+    assert initial_state(5, 2).shape == (5, 2, 4) and initial_state(5, 2).dtype == np.int64

@@ -1,0 +1,194 @@
+"""The two systems: sizes, what can influence what, and independence of packing."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from model_cases import VOCAB, pack, random_batch, random_document, small_config, stack, windows
+
+from lst_jax.config import ModelConfig, StackConfig
+from lst_jax.errors import ConfigError
+from lst_jax.model.lst import build
+from lst_jax.vocab import Vocab
+
+UNITS = 50
+SYSTEMS = {
+    "window1": small_config(**windows(1)),
+    "window3": small_config(**windows(3), attention_block=16),
+    "window512": small_config(**windows(512)),
+    "all_encoder_layers": small_config(
+        **windows(2), encoder_cross_all_layers=True, decoder_cross_all_layers=False, queries_per_patch=3,
+        patch_encoder=StackConfig(2, 16, 2, 4)),
+    "equal_widths": small_config(**windows(2), global_transformer=StackConfig(2, 16, 2, None), queries_per_patch=1),
+    "base": small_config("base", attention_block=16),
+}
+each_system = pytest.mark.parametrize("name", SYSTEMS)
+both_forms = pytest.mark.parametrize("name", ["window1", "window3", "base"])  # of cross-attention, and none
+
+
+@functools.cache
+def model_and_params(name):
+    """A model and random parameters; its norm scales vary too."""
+    model = build(SYSTEMS[name], VOCAB, UNITS)
+    params = jax.jit(model.init_params)(jax.random.key(0))
+    return model, jax.tree.map(lambda x: x * 1.5 if x.ndim == 1 else x, params)
+
+
+@functools.cache
+def logits_function(name):
+    model, params = model_and_params(name)
+    return jax.jit(functools.partial(model, params))
+
+
+def test_the_papers_1b_model_has_its_parameter_count():
+    config = ModelConfig(
+        system="lst", patch_encoder=StackConfig(1, 1024, 16, 512), global_transformer=StackConfig(25, 2048, 16, None),
+        patch_decoder=StackConfig(9, 1024, 16, 512), queries_per_patch=2, cross_heads=16, encoder_cross_window=1,
+        decoder_cross_window=1, encoder_cross_all_layers=False, decoder_cross_all_layers=True, rope_theta=5e5,
+        norm_eps=1e-5, ffn_multiple=256, compute_dtype="bfloat16", attention_block=512, logits_chunk=1024)
+    model = build(config, Vocab(text_size=32000, unit_slots=502), row_units=8)
+    shapes = jax.eval_shape(model.init_params, jax.random.key(0))
+    sizes = {name: sum(x.size for x in jax.tree.leaves(part)) for name, part in shapes.items()}
+    assert sum(sizes.values()) == 1_527_911_424
+    assert {k: round(v / 1e6, 1) for k, v in sizes.items()} == {
+        "patch_encoder": 52.4, "global_transformer": 1284.6, "patch_decoder": 190.9}
+    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(shapes))
+
+
+def test_initial_values_are_truncated_normals_of_the_papers_width():
+    params = jax.jit(build(small_config(ffn_multiple=64), VOCAB, UNITS).init_params)(jax.random.key(1))
+    ffn = params["global_transformer"]["layers_0"]["feed_forward"]
+    for kernel in (params["patch_encoder"]["tok_embeddings"]["embedding"], ffn["w1"]["kernel"], ffn["w2"]["kernel"]):
+        fan_in = 16 if kernel.shape[0] == VOCAB.size else kernel.shape[0]
+        assert abs(np.std(kernel) * fan_in**0.5 - 0.986) < 0.05  # 0.986: deviation of a normal cut at 3σ
+        assert np.abs(kernel).max() <= 3 * fan_in**-0.5
+
+
+def test_equal_widths_with_several_queries_are_refused():
+    with pytest.raises(ConfigError, match="model.queries_per_patch=2: must be 1"):
+        build(small_config(global_transformer=StackConfig(2, 16, 2, None)), VOCAB, UNITS)
+
+
+def influence(name, batch):
+    """[B, T, B, T]: whether a random reading of the logits at a position has any gradient in a position's embedding.
+
+    Every position has a token id of its own, so the rows of the embedding's gradient are the positions.
+    """
+    model, params = model_and_params(name)
+    reading_V = jax.random.normal(jax.random.key(5), (VOCAB.size,))
+
+    def reading(table, at_BT):
+        inner = {"tok_embeddings": {"embedding": table}}
+        changed = params | inner if name == "base" else params | {"patch_encoder": params["patch_encoder"] | inner}
+        return jnp.sum(model(changed, *batch.inputs) @ reading_V * at_BT)
+
+    table = (params if name == "base" else params["patch_encoder"])["tok_embeddings"]["embedding"]
+    gradient, count = jax.jit(jax.grad(reading)), batch.token.size
+    one_hot = jnp.eye(count).reshape(count, *batch.token.shape)
+    found = [np.abs(np.asarray(gradient(table, at_BT))[:count]).max(-1) > 0 for at_BT in one_hot]
+    return np.reshape(found, 2 * batch.token.shape)
+
+
+def reach(config, batch, row):
+    """[T, T]: which positions of one row may and must influence which, by following every allowed connection."""
+    doc, patch, visible = batch.doc_id[row], batch.patch[row], batch.visible[row]
+    t = np.arange(len(doc))
+    same = (doc[:, None] == doc) & (doc > 0)
+    own = same & (t[:, None] == t)
+    causal = same & (t[:, None] >= t)
+    if config.system == "base":
+        return causal
+    near = causal & (t[:, None] - t < config.patch_encoder.window)  # both local stacks have this window
+    states = functools.reduce(np.matmul, [near] * config.patch_encoder.layers, own)
+    u = np.arange(UNITS)
+    unit_doc = np.asarray([doc[patch == i].max(initial=0) for i in u])
+    together = unit_doc[:, None] == doc
+    in_window = (u[:, None] - patch >= 0) & (u[:, None] - patch < config.encoder_cross_window) & together & (doc > 0)
+    whole = (unit_doc[:, None] == unit_doc) & (unit_doc > 0) & (u[:, None] >= u)
+    global_outputs = whole @ (in_window @ states)
+    gap = visible[:, None] - u
+    seen = (gap >= 0) & (gap < config.decoder_cross_window) & (visible >= 0)[:, None] & together.T
+    for layer in range(config.patch_decoder.layers):
+        if layer == 0 or config.decoder_cross_all_layers:
+            states = states | (seen @ global_outputs)
+        states = near @ states
+    return states
+
+
+@each_system
+def test_exactly_the_allowed_positions_influence_the_logits(name):
+    """No future token, other document, other row or unfinished patch leaks; and nothing that may be used is cut off."""
+    batch = random_batch(3)
+    got = influence(name, batch)
+    for row in range(2):
+        real = batch.doc_id[row] > 0
+        assert not got[row, :, 1 - row].any()
+        np.testing.assert_array_equal(got[row, :, row][real], reach(SYSTEMS[name], batch, row)[real])
+
+
+@each_system
+def test_what_comes_later_changes_no_earlier_logit(name):
+    """Replacing tokens, documents and boundaries after any position leaves all logits up to it the same to the bit."""
+    batch, other = random_batch(0), random_batch(1)
+    rng = np.random.default_rng(0)
+    logits = logits_function(name)
+    before = np.asarray(logits(*batch.inputs))
+    edges = np.flatnonzero(np.diff(batch.doc_id[0])).tolist()  # the last position of every document
+    for t in sorted({*edges, *(e + 1 for e in edges), *rng.integers(0, 60, 8).tolist()}):
+        changed = [a.copy() for a in batch.inputs]
+        for mine, theirs in zip(changed, other.inputs, strict=True):
+            mine[:, t + 1 :] = theirs[:, t + 1 :] if mine is not changed[0] else mine[:, t + 1 :][:, ::-1]
+        changed[1][:, t + 1 :] += (changed[1][:, t + 1 :] > 0) * 20  # the documents after t are others
+        changed[2][:, t + 1] |= changed[1][:, t + 1] > 0  # which begin with a patch of their own
+        after = np.asarray(logits(*changed))
+        np.testing.assert_array_equal(after[:, : t + 1], before[:, : t + 1])
+        assert (after[:, t + 1 :] != before[:, t + 1 :]).any()
+
+
+@both_forms
+def test_a_document_has_the_same_logits_alone_and_behind_others(name):
+    rng = np.random.default_rng(4)
+    document, others = random_document(rng), [random_document(rng) for _ in range(2)]
+    length = sum(n for n, _ in document)
+    alone, packed = pack([document], 80), pack([*others, document, *others], 80)
+    at = np.flatnonzero(packed.doc_id == 3)
+    assert len(at) == length and at[0] > 0
+    batch = stack([alone, packed])
+    batch.token[1, at] = batch.token[0, :length]
+    logits = logits_function(name)(*batch.inputs)
+    np.testing.assert_allclose(logits[1, at], logits[0, :length], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["window3", "base"])
+def test_block_size_does_not_change_the_function(name):
+    batch, (_, params) = random_batch(2), model_and_params(name)
+    dense = build(dataclasses.replace(SYSTEMS[name], attention_block=512), VOCAB, UNITS)
+    np.testing.assert_allclose(jax.jit(dense)(params, *batch.inputs), logits_function(name)(*batch.inputs), atol=1e-5)
+
+
+@both_forms
+def test_bfloat16_compute_stays_near_float32_and_gives_float32_logits(name):
+    batch, (_, params) = random_batch(2), model_and_params(name)
+    half = build(dataclasses.replace(SYSTEMS[name], compute_dtype="bfloat16"), VOCAB, UNITS)
+    hidden = jax.jit(half.hidden)(params, *batch.inputs)
+    logits = half.logits(params, hidden)
+    assert hidden.dtype == jnp.bfloat16 and logits.dtype == jnp.float32
+    exact = np.asarray(logits_function(name)(*batch.inputs))
+    assert np.abs(logits - exact).mean() < 0.03 * np.abs(exact).mean()  # a few roundings of 2^-9
+
+
+@both_forms
+def test_gradients_of_a_padded_batch_are_finite_and_reach_every_parameter(name):
+    batch, (model, params) = random_batch(2), model_and_params(name)
+    weight = jnp.asarray(batch.doc_id > 0)[..., None]
+    reading_V = jax.random.normal(jax.random.key(5), (VOCAB.size,))
+
+    def loss(params):
+        return jnp.sum(jax.nn.log_softmax(model(params, *batch.inputs)) * reading_V * weight)
+
+    gradients = jax.jit(jax.grad(loss))(params)
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+        assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, path

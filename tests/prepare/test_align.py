@@ -1,0 +1,118 @@
+"""Alignment does not depend on what was aligned before; words always fit their frames; wrong text is found out."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lst_jax.data.alignment import to_frames
+from lst_jax.data.records import Utterance, check_utterance
+from lst_jax.errors import RejectedItem
+from lst_jax.prepare import align
+from lst_jax.prepare.audio import load_audio
+
+
+@pytest.fixture(scope="module")
+def recordings(prompts):
+    return [(load_audio(item.audio_path), item.text.split()) for item in prompts]
+
+
+def test_a_reused_decoder_aligns_as_a_new_one(recordings):
+    (_, _), (busy, busy_words), (key, key_words) = recordings
+    alone = align.PocketSphinxAligner().align(key, key_words)
+    reused = align.PocketSphinxAligner()
+    reused.align(busy * 0.05, busy_words)
+    with pytest.raises(RejectedItem):
+        reused.align(busy[:8000], ["frobnicate"] * 30)
+    assert reused.align(key, key_words) == alone
+
+
+def test_words_come_back_in_order_within_the_audio(recordings):
+    aligner = align.PocketSphinxAligner()
+    for audio, words in recordings:
+        placed = aligner.align(audio, words)
+        assert [word for word, *_ in placed] == words
+        edges = [edge for _, start, end in placed for edge in (start, end)]
+        assert edges == sorted(edges) and 0 <= edges[0] and edges[-1] <= len(audio) / 16000 + 0.01
+        assert all(end - start >= 0.03 for _, start, end in placed)
+
+
+def test_words_are_where_they_sound(recordings):
+    """Silence put in front moves every word by as much; nothing but the edges of the first may differ."""
+    audio, words = recordings[2]
+    aligner = align.PocketSphinxAligner()
+    before = aligner.align(audio, words)
+    after = aligner.align(np.concatenate([np.zeros(16000, np.float32), audio]), words)
+    shifts = [b[2] - a[2] for a, b in zip(before, after, strict=True)]
+    assert np.allclose(shifts, 1.0, atol=0.05)
+    assert after[0][1] > 0.5
+
+
+def test_wrong_text_is_rejected_with_a_reason(recordings):
+    aligner = align.PocketSphinxAligner()
+    reasons = set()
+    for text in ("congratulations you have installed the demonstration",
+                 "seventeen purple elephants danced slowly north", "a " * 200):
+        with pytest.raises(RejectedItem) as caught:
+            aligner.align(recordings[0][0], text.split())
+        reasons.add(caught.value.reason)
+    assert reasons <= {"alignment failed", "poor match"}
+    with pytest.raises(RejectedItem, match="has no word to speak"):
+        aligner.align(recordings[0][0], ["--", "..."])
+
+
+def test_a_placed_but_poor_match_is_told_by_its_score(recordings):
+    audio, _ = recordings[0]
+    with pytest.raises(RejectedItem, match="score -4.* is below -3.5") as caught:
+        align.PocketSphinxAligner().align(audio, ["goodbye"])
+    assert caught.value.reason == "poor match"
+    lenient = align.PocketSphinxAligner(least_score=-10.0)
+    assert len(lenient.align(audio, ["goodbye"])) == 1 and lenient.name != align.PocketSphinxAligner().name
+
+
+def test_unknown_written_forms_are_aligned_and_counted(recordings):
+    audio, _ = recordings[0]  # that conference is full
+    aligner = align.PocketSphinxAligner()
+    written = ["That", "konferents", "is", "-", "full!"]
+    placed = aligner.align(audio, written)
+    assert [word for word, *_ in placed] == ["That", "konferents", "is -", "full!"]
+    assert aligner.guessed(written) == ["konferents"]
+    told = align.PocketSphinxAligner(pronunciations={"konferents": "K AA N F ER AH N S"})
+    assert told.guessed(written) == [] and told.name != aligner.name
+    assert [w for w, *_ in told.align(audio, written)] == [w for w, *_ in placed]
+
+
+def test_an_aligner_travels_to_another_process_without_its_decoder(recordings):
+    aligner = align.PocketSphinxAligner(-4.0, {"abcde": "B IY"})
+    first = aligner.align(*recordings[0])
+    copy = pickle.loads(pickle.dumps(aligner))
+    assert copy.name == aligner.name and copy.align(*recordings[0]) == first
+    assert isinstance(copy, align.Aligner)
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.5), st.floats(0, 0.3)), min_size=1, max_size=12), st.integers(1, 40))
+def test_frames_keep_order_and_room_for_every_word(steps, n_frames):
+    placed, now = [], 0.0
+    for i, (gap, length) in enumerate(steps):
+        placed.append((f"w{i}", now + gap, now + gap + length))
+        now += gap + length
+    if len(placed) > n_frames:
+        with pytest.raises(RejectedItem) as caught:
+            to_frames(placed, 25.0, n_frames)
+        assert caught.value.reason == "more words than frames"
+        return
+    words = to_frames(placed, 25.0, n_frames)
+    assert [w.text for w in words] == [w for w, *_ in placed]
+    check_utterance(Utterance("u", np.zeros(n_frames, np.uint16), words, None, None), 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6)), min_size=1, max_size=8), st.floats(-0.49, 0.49))
+def test_frames_that_fit_are_only_rounded(steps, error):
+    expected, now = [], 0
+    for gap, length in steps:
+        expected.append((now + gap, now + gap + length))
+        now += gap + length
+    placed = [("w", max(0.0, (start + error) / 25), max(0.0, (end + error) / 25)) for start, end in expected]
+    assert [(w.start_frame, w.end_frame) for w in to_frames(placed, 25.0, now)] == expected

@@ -1,0 +1,55 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lst_jax import objective
+from lst_jax.vocab import Vocab
+
+VOCAB = Vocab(text_size=10, unit_slots=6)
+
+
+def make_case(rng_seed, T=11):
+    rng = np.random.default_rng(rng_seed)
+    hidden_BTE = jnp.asarray(rng.normal(size=(2, T, 5)), jnp.float32)
+    weight_EV = jnp.asarray(rng.normal(size=(5, VOCAB.size)), jnp.float32)
+    target_BT = jnp.asarray(rng.integers(0, VOCAB.size, (2, T)), jnp.int32)
+    return hidden_BTE, weight_EV, target_BT
+
+
+def dense_nll(hidden_BTE, weight_EV, target_BT):
+    logp_BTV = jax.nn.log_softmax(hidden_BTE @ weight_EV, axis=-1)
+    return -jnp.sum(logp_BTV * jax.nn.one_hot(target_BT, VOCAB.size), axis=-1)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 11, 64])
+def test_chunked_likelihood_and_its_gradients_equal_the_dense_ones(chunk):
+    hidden_BTE, weight_EV, target_BT = make_case(0)
+
+    def chunked(hidden_BTE, weight_EV):
+        return objective.token_nll(lambda h: h @ weight_EV, hidden_BTE, target_BT, chunk)
+
+    np.testing.assert_allclose(chunked(hidden_BTE, weight_EV), dense_nll(hidden_BTE, weight_EV, target_BT), rtol=2e-6)
+    ours = jax.grad(lambda *a: chunked(*a).sum(), argnums=(0, 1))(hidden_BTE, weight_EV)
+    theirs = jax.grad(lambda *a: dense_nll(*a, target_BT).sum(), argnums=(0, 1))(hidden_BTE, weight_EV)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_sums_fall_to_the_modality_of_the_target():
+    target_BT = jnp.array([[VOCAB.unit_offset, 3, VOCAB.text_marker, VOCAB.speech_marker, 2, VOCAB.size - 1]])
+    nll_BT = jnp.array([[1.0, 2.0, 4.0, 8.0, 16.0, 32.0]])
+    weight_BT = jnp.array([[1.0, 1.0, 1.0, 1.0, 1.0, 0.0]])
+    sums = objective.modality_sums(nll_BT, target_BT, weight_BT, VOCAB)
+    assert {k: float(v) for k, v in sums.items()} == {
+        "nll_text": 18.0, "count_text": 2.0, "nll_speech": 1.0, "count_speech": 1.0, "nll_marker": 12.0,
+        "count_marker": 2.0}
+
+
+def test_summary_gives_bits_per_second_of_speech():
+    sums = {"nll_text": 0.0, "count_text": 0.0, "nll_speech": 8 * objective.LN2, "count_speech": 4.0,
+            "nll_marker": 0.0, "count_marker": 1.0}
+    summary = objective.summarize(sums, unit_rate=25.0)
+    assert summary["bits_per_second_speech"] == pytest.approx(50.0)
+    assert "bits_per_text_token" not in summary
+    assert summary["loss"] == pytest.approx(8 * objective.LN2 / 5)

@@ -1,0 +1,48 @@
+"""A tiny run over made-up records; also a program, so that tests can kill it: `python training_run.py RUN DATA`."""
+
+import dataclasses
+import pathlib
+import sys
+
+import synthetic_data
+
+from lst_jax import config as cfg
+from lst_jax.run_dir import RunDirectory
+
+
+def make_data(folder: pathlib.Path) -> None:
+    synthetic_data.write_directory(folder / "speech", [[synthetic_data.utterance(i) for i in range(12)]])
+    synthetic_data.write_directory(folder / "valid", [[synthetic_data.utterance(i, 14) for i in range(100, 106)]])
+    synthetic_data.write_directory(folder / "text", [synthetic_data.texts(20)], kind="text")
+
+
+def make_config(folder: pathlib.Path, **train) -> cfg.Config:
+    """8 steps by default, checkpoint every 3, evaluation every 4."""
+    sources = (cfg.SourceConfig("speech", "utterance", str(folder / "speech"), 1.0),
+               cfg.SourceConfig("text", "text", str(folder / "text"), 2.0))
+    config = synthetic_data.make_config(rows=8, sources=sources, taus=(2, 6), prefetch=2)
+    settings = dict(steps=8, log_every=1, checkpoint_every=3, checkpoint_keep=2) | train
+    return dataclasses.replace(
+        config, train=cfg.TrainConfig(**settings),
+        data=dataclasses.replace(config.data, tokenizer=str(tokenizer_of(folder))),
+        eval=cfg.EvalConfig(4, (cfg.SourceConfig("speech", "utterance", str(folder / "valid"), 1.0),), 1, 4))
+
+
+def tokenizer_of(folder: pathlib.Path) -> pathlib.Path:
+    """One file for all processes of a test."""
+    path = folder / "tokenizer.model"
+    if not path.exists():
+        path.write_bytes(pathlib.Path(synthetic_data.tokenizer_path()).read_bytes())
+    return path
+
+
+if __name__ == "__main__":
+    from lst_jax.errors import UserError
+    from lst_jax.train import train
+
+    run, data = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    try:
+        sys.exit(train(RunDirectory(run), make_config(data)))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
