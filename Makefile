@@ -18,13 +18,15 @@ RUN := runs/demo
 # Audio and transcripts to records, then a model, then its numbers and pictures. Each line does nothing when its work is done.
 demo: demo-data
 	$(LST) train $(RUN) --config configs/demo.py
+	mkdir -p $(RUN)/pictures $(RUN)/sounds
+	$(LST) inspect $(DATA)/valid/speech --picture vm-invalidpassword --audio $(CORPUS)/manifest.jsonl --units $(DATA)/units.safetensors --out $(RUN)/pictures/an_utterance_in_units_words_and_patches.png --wav $(RUN)/sounds/the_same_utterance_from_its_units.wav
 	$(LST) report $(RUN)
 
 demo-data: .venv/installed
 	$(LST) prepare units-fit --manifest $(CORPUS)/manifest.jsonl --where split=train --out $(DATA)/units.safetensors
 	$(LST) prepare tokenizer --manifest $(CORPUS)/text.jsonl --manifest $(CORPUS)/manifest.jsonl --where split=train --size 1024 --out $(DATA)/text.model
 	for split in train valid test; do \
-	  $(LST) prepare speech --manifest $(CORPUS)/manifest.jsonl --where split=$$split --units $(DATA)/units.safetensors --out $(DATA)/$$split/speech || exit; \
+	  $(LST) prepare speech --manifest $(CORPUS)/manifest.jsonl --where split=$$split --units $(DATA)/units.safetensors --pronunciations $(CORPUS)/pronunciations.txt --out $(DATA)/$$split/speech || exit; \
 	done
 	for split in train valid; do \
 	  $(LST) prepare text --manifest $(CORPUS)/text.jsonl --where split=$$split --out $(DATA)/$$split/text || exit; \

@@ -39,7 +39,12 @@ def write_all(config: Config, records: list[dict[str, Any]], folder: pathlib.Pat
         plt.close(figure)
     ours = [path for path, _, _ in drawn]
     others = sorted(p for p in folder.glob("*.png") if p not in ours)
-    return [(path, title) for path, title, _ in drawn] + [(p, p.stem.replace("_", " ").capitalize()) for p in others]
+    return [(path, title) for path, title, _ in drawn] + [(p, title_of(p)) for p in others]
+
+
+def title_of(path: pathlib.Path) -> str:
+    """Example: "one_utterance.png" -> "One utterance"."""
+    return path.stem.replace("_", " ").capitalize()
 
 
 def series(records: list[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:

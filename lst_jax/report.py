@@ -1,4 +1,7 @@
-"""`lst report RUN`: the numbers of a run as report.json, and as one self-contained report.html with its pictures."""
+"""`lst report RUN`: the numbers of a run as report.json, and as one self-contained report.html with its pictures.
+
+Pictures and sounds that other commands left in RUN/pictures and RUN/sounds are shown too, under their file names.
+"""
 
 import base64
 import html
@@ -34,7 +37,8 @@ def write_report(run: RunDirectory) -> int:
     summary = summarize_run(run, config, records)
     write_json(run.path / "report.json", summary)
     pictures = figures.write_all(config, records, run.path / "pictures")
-    write_text(run.path / "report.html", render_html(summary, pictures))
+    sounds = sorted((run.path / "sounds").glob("*.wav"))
+    write_text(run.path / "report.html", render_html(summary, pictures, sounds))
     print(render_table(summary))
     print(f"\nwrote {run.path / 'report.html'}, {run.path / 'report.json'} and {len(pictures)} pictures")
     return 0
@@ -90,13 +94,15 @@ def render_table(summary: dict[str, Any]) -> str:
     return "\n".join(f"{what:<{widths[0]}}  {value:>{widths[1]}}  {remark}" for what, value, remark in rows)
 
 
-def render_html(summary: dict[str, Any], pictures: list[tuple[pathlib.Path, str]]) -> str:
-    """The page, pictures and sounds inside."""
+def render_html(summary: dict[str, Any], pictures: list[tuple[pathlib.Path, str]], sounds: list[pathlib.Path]) -> str:
+    """The page, with its pictures and its sounds inside."""
     e = html.escape
     table = "".join(f"<tr><td>{e(what)}</td><td class=n>{e(value)}</td><td>{e(remark)}</td></tr>"
                     for what, value, remark in rows_of(summary))
-    body = "".join(f"<h2>{e(title)}</h2><img alt='{e(title)}' src='data:image/png;base64,"
-                   f"{base64.b64encode(path.read_bytes()).decode()}'>" for path, title in pictures)
+    body = "".join(f"<h2>{e(title)}</h2><img alt='{e(title)}' src='{embed(path, 'image/png')}'>"
+                   for path, title in pictures)
+    body += "".join(f"<h2>{e(figures.title_of(path))}</h2><audio controls src='{embed(path, 'audio/wav')}'></audio>"
+                    for path in sounds)
     start = summary["last_start"]
     made = (f"commit {start['commit'] or 'unknown'}, jax {start['packages']['jax']}, "
             f"flax {start['packages']['flax']}, {start['cores']} cores, {', '.join(start['devices'])}")
@@ -105,3 +111,8 @@ def render_html(summary: dict[str, Any], pictures: list[tuple[pathlib.Path, str]
             f"<p class=note>configuration {e(summary['config_hash'])}; {e(made)}</p>"
             f"<table>{table}</table><p class=note>{CONVENTION} MFU is {e(summary['mfu_definition'])}.</p>"
             f"{body}</html>\n")
+
+
+def embed(path: pathlib.Path, media_type: str) -> str:
+    """A file as a data: address."""
+    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
