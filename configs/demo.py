@@ -29,7 +29,7 @@ def get_config(arg: str) -> ConfigDict:
             queries_per_patch=2, cross_heads=4, encoder_cross_window=1, decoder_cross_window=1,
             encoder_cross_all_layers=False, decoder_cross_all_layers=True,
             rope_theta=500_000.0, norm_eps=1e-5, ffn_multiple=64,
-            # CPUs have no bf16 matrix units: a step in bfloat16 took 1.8 times as long as in float32 (one run, two cores)
+            # CPUs have no bf16 matrix units: a step in bfloat16 took 1.8 times as long as in float32
             compute_dtype="float32", attention_block=128, logits_chunk=128,
         ),
         data=dict(

@@ -16,16 +16,21 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"lst {args.command}: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)
+        return 130
 
 
 def build_parser() -> argparse.ArgumentParser:
     """All subcommands and their flags."""
+    from lst_jax.data.importers import cli as importers_cli
     from lst_jax.prepare import cli as prepare_cli
 
     parser = argparse.ArgumentParser(prog="lst", description="Pre-train Latent Speech-Text Transformers.")
     parser.add_argument("--version", action="version", version=f"lst {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     prepare_cli.add_arguments(subparsers)
+    importers_cli.add_arguments(subparsers)
 
     train = subparsers.add_parser("train", help="train a model, or go on with a run",
                                   description="Trains from --config, or resumes the run directory given.")

@@ -59,6 +59,10 @@ class ModelConfig:
     attention_block: int  # positions per block of the blocked attention
     logits_chunk: int  # token positions of a row whose logits exist at one time
 
+    def ffn_width(self, width: int) -> int:
+        """SwiGLU width of a stack: floor(8·width/3) rounded up to `ffn_multiple`. Example: 1024 -> 2816 at 256."""
+        return -(-(8 * width // 3) // self.ffn_multiple) * self.ffn_multiple
+
 
 @dataclasses.dataclass(frozen=True)
 class SourceConfig:

@@ -69,7 +69,7 @@ def make_train_step(config: Config, model, optimizer: optax.GradientTransformati
 
 
 def make_eval_step(config: Config, model, mesh: Mesh):
-    """Returns `(params, batch) -> (nll_BT in nats, sums of objective.modality_sums)`, compiled, training's arithmetic."""
+    """Returns `(params, batch) -> (nll_BT in nats, objective.modality_sums)`, compiled, with training's arithmetic."""
 
     def eval_step(params, batch):
         nll_BT = per_token_nll(config, model, params, batch)

@@ -5,11 +5,10 @@ import os
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import hypothesis
 from jaxtyping import install_import_hook
 
 install_import_hook("lst_jax", "beartype.beartype")
-
-import hypothesis  # after the hook: it imports nothing of ours
 
 hypothesis.settings.register_profile("shared", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("shared")

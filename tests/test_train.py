@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from training_run import make_config, make_data, tokenizer_of
 
 from lst_jax import report, train
-from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError, ConfigError, DataError, UserError
+from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError, ConfigError, DataError, StorageError, UserError
 from lst_jax.run_dir import RunDirectory
 
 TIMES = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu", "peak_flops")
@@ -37,11 +38,12 @@ def unbroken(data, tmp_path_factory):
     return run
 
 
-def start_process(run, data):
+def start_process(run, data, file_size=resource.RLIM_INFINITY):
     tests = pathlib.Path(__file__).parent
+    limit = f"ulimit -f {file_size // 1024 if file_size > 0 else 'unlimited'}"
     paths = os.pathsep.join([str(tests.parent), str(tests / "data")])
-    return subprocess.Popen([sys.executable, tests / "training_run.py", run, data], stderr=subprocess.PIPE, text=True,
-                            env=os.environ | {"PYTHONPATH": paths})
+    return subprocess.Popen(["bash", "-c", f'{limit}; exec "$@"', "-", sys.executable, tests / "training_run.py", run, data],
+                            stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": paths})
 
 
 def wait_for(condition, process):
@@ -99,6 +101,18 @@ def test_killed_and_terminated_runs_go_on_bit_for_bit(unbroken, data, tmp_path):
     assert learned(run) == learned(unbroken)
     starts = [json.loads(line)["step"] for line in (run / "starts.jsonl").read_text().splitlines()]
     assert len(starts) == 3 and starts[0] == 0 and starts[1] in (0, 3) and 4 <= starts[2] <= 8
+
+
+def test_a_full_disk_ends_in_one_line_and_loses_nothing(unbroken, data, tmp_path):
+    """A limit on the size of files stands for the full disk; the run goes on where the last whole checkpoint was."""
+    run = tmp_path / "run"
+    process = start_process(run, data, file_size=150_000)
+    _, said = process.communicate(timeout=120)
+    last_line = said.strip().splitlines()[-1]
+    assert process.returncode == StorageError.exit_code, said
+    assert "checkpoints: cannot write (no space left); free space" in last_line
+    assert finish(start_process(run, data)) == 0
+    assert learned(run) == learned(unbroken)
 
 
 def test_a_run_resumes_from_its_path_alone(unbroken, data, tmp_path, monkeypatch):

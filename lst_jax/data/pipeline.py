@@ -11,7 +11,8 @@ from grain.experimental import ThreadPrefetchIterDataset
 
 from lst_jax.config import Config, SourceConfig
 from lst_jax.data.rows import STATE_FIELDS, Batch, RowStreams, Stats, add_stats, initial_state, stack_rows
-from lst_jax.data.shards import METADATA_NAME, RecordDirectory
+from lst_jax.data.shards import METADATA_NAME
+from lst_jax.data.sources import RecordSource, open_records
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
 from lst_jax.errors import DataError
 
@@ -25,9 +26,9 @@ class Step(NamedTuple):
     state_after: np.ndarray  # int64 [this process's rows, sources, 4]
 
 
-def open_source(source: SourceConfig, config: Config) -> RecordDirectory:
+def open_source(source: SourceConfig, config: Config) -> RecordSource:
     """Opens a source and holds its metadata against the run. Raises: DataError naming both sides and the fix."""
-    directory = RecordDirectory(source.path, source.kind)
+    directory = open_records(source.path, source.kind)
     where, found = f"{directory.path / METADATA_NAME}", directory.metadata
     if not len(directory):
         raise DataError(f"{where}: records=0; a source needs at least one record: prepare it again")

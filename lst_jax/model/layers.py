@@ -40,11 +40,6 @@ def truncated_normal(fan_in: int):
     return nn.initializers.truncated_normal(stddev=fan_in**-0.5, lower=-3.0, upper=3.0)
 
 
-def ffn_width(width: int, multiple: int) -> int:
-    """SwiGLU width: floor(8·width/3) rounded up to a multiple. Example: ffn_width(1024, 256) == 2816."""
-    return -(-(8 * width // 3) // multiple) * multiple
-
-
 def rope(x_BTHK: Float[Array, "B T H K"], theta: float) -> Float[Array, "B T H K"]:
     """Rotates the adjacent pairs (2i, 2i+1) of position t by t·theta^(-2i/K) (Su et al., arXiv 2104.09864).
 
@@ -102,7 +97,7 @@ class SwiGLU(nn.Module):
     def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Position-wise."""
         d = x_BTD.shape[-1]
-        f = ffn_width(d, self.config.ffn_multiple)
+        f = self.config.ffn_width(d)
         gate_BTF, up_BTF = Linear(self.config, f, name="w1")(x_BTD), Linear(self.config, f, name="w3")(x_BTD)
         return Linear(self.config, d, name="w2")(nn.silu(gate_BTF) * up_BTF)
 

@@ -1,9 +1,9 @@
 """Analytic FLOPs of a training step, per module, from what a batch really holds.
 
 Conventions: two FLOPs a multiply-add; the backward pass costs twice the forward, so a step is three forwards; matrix
-products only (norms, softmax, rotary angles and the embedding's look-up are left out; the output projection is counted).
-Padding is not useful work and is not counted; attention counts the (query, key) pairs that the mask leaves, two products
-of the head width each.
+products only (norms, softmax, rotary angles and the embedding's look-up are left out; the output projection is
+counted). Padding is not useful work and is not counted; attention counts the (query, key) pairs that the mask leaves,
+two products of the head width each.
 """
 
 from collections.abc import Mapping
@@ -15,17 +15,12 @@ from lst_jax.vocab import Vocab
 STEP_OVER_FORWARD = 3
 
 
-def ffn_width(width: int, multiple: int) -> int:
-    """SwiGLU width: floor(8·width/3) rounded up to a multiple. Example: ffn_width(1024, 256) == 2816."""
-    return -(-(8 * width // 3) // multiple) * multiple
-
-
 def model_flops(config: ModelConfig, vocab: Vocab, counts: Mapping[str, SupportsInt]) -> dict[str, float]:
     """FLOPs of one training step (forward and backward) of each module.
 
     Args:
-        counts: real `tokens` and `units` (positions), and visible pairs `encoder_pairs`, `global_pairs`, `decoder_pairs`
-            of the three self-attentions, `encoder_cross_pairs` (tokens a patch sees, times patches) and
+        counts: real `tokens` and `units` (positions), and visible pairs `encoder_pairs`, `global_pairs`,
+            `decoder_pairs` of the three self-attentions, `encoder_cross_pairs` (tokens a patch sees, times patches) and
             `decoder_cross_pairs` (patches a token sees, times tokens), each before the factor Q.
     Example: model_flops(base, vocab, {"tokens": 8, "units": 8, "global_pairs": 36, ...})["output"] == 3 * 2 * 8 * D * V
     """
@@ -57,7 +52,7 @@ def model_flops(config: ModelConfig, vocab: Vocab, counts: Mapping[str, Supports
 def _stack(stack: StackConfig, config: ModelConfig, positions: int, pairs: int) -> float:
     """Forward FLOPs of a stack: four d×d projections, SwiGLU's three d×f, scores and weighted values."""
     width = stack.width
-    per_position = 2.0 * (4 * width * width + 3 * width * ffn_width(width, config.ffn_multiple))
+    per_position = 2.0 * (4 * width * width + 3 * width * config.ffn_width(width))
     return stack.layers * (positions * per_position + 4.0 * pairs * width)
 
 

@@ -1,0 +1,1 @@
+"""Files of other programs, read as records and written from them (docs/formats_external.md)."""

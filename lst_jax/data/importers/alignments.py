@@ -1,0 +1,160 @@
+"""Alignments from files: words in seconds by item, without units, and their pairing with units.
+
+Any of them serves `lst prepare` as an aligner as well: `align(item_id)` gives the words of a recording.
+"""
+
+import dataclasses
+import os
+import pathlib
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+
+from lst_jax.data.alignment import SLACK_SEC, Placed, fit_frames
+from lst_jax.data.importers import base
+from lst_jax.data.records import Utterance, check_utterance
+from lst_jax.errors import DataError, RejectedItem
+
+
+@dataclasses.dataclass(frozen=True)
+class Alignment:
+    """Words in seconds, silence left out, and the length of the recording where the file says it."""
+
+    words: tuple[Placed, ...]
+    duration_sec: float | None
+
+
+@typing.runtime_checkable
+class AlignmentFile(typing.Protocol):
+    """Words of items. `name` says where from, for the metadata."""
+
+    name: str
+
+    def __len__(self) -> int:
+        """Number of items."""
+
+    def lookup(self, item_id: str) -> Alignment:
+        """The alignment of an item. Raises: RejectedItem where there is none, or it breaks a rule."""
+
+    def align(self, item_id: str) -> list[Placed]:
+        """(word, start_sec, end_sec) of an item, in order. Raises: RejectedItem."""
+
+
+class AlignmentTree:
+    """One file an item: `ROOT/a/b.TextGrid` holds the item "a/b", also found as "b" if no other file has that name."""
+
+    def __init__(self, name: str, paths: Mapping[str, pathlib.Path], parse: Callable[[pathlib.Path], Alignment]):
+        """`paths` by item id. See `tree_paths`."""
+        self.name = name
+        self._paths, self._parse = dict(paths), parse
+        self._by_stem: dict[str, list[str]] = {}
+        for item_id in self._paths:
+            self._by_stem.setdefault(item_id.rpartition("/")[2], []).append(item_id)
+
+    def __len__(self) -> int:
+        """Number of files."""
+        return len(self._paths)
+
+    def lookup(self, item_id: str) -> Alignment:
+        """See `AlignmentFile.lookup`; the file is read now."""
+        stem = item_id.rpartition("/")[2]
+        same = [item_id] if item_id in self._paths else self._by_stem[stem] if stem in self._by_stem else []
+        if len(same) != 1:
+            why = f"{len(same)} files are named {stem!r}" if same else "no file has its name"
+            raise RejectedItem("no alignment", f"{item_id}: has no alignment, {why}; align it, or leave it out")
+        path = self._paths[same[0]]
+        try:
+            return self._parse(path)
+        except RejectedItem as error:
+            raise RejectedItem(error.reason, f"{path}: {error}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise RejectedItem("unreadable", f"{path}: cannot be read ({error}); correct the file") from error
+
+    def align(self, item_id: str) -> list[Placed]:
+        """See `AlignmentFile.align`."""
+        return list(self.lookup(item_id).words)
+
+
+class AlignmentTable:
+    """All items in memory, each still as its lines, which are parsed when asked for."""
+
+    def __init__(self, name: str, items: Mapping[str, tuple[str, typing.Any]],
+                 parse: Callable[[typing.Any], Alignment]):
+        """`items`: (place, what `parse` takes) by item id."""
+        self.name = name
+        self._items, self._parse = items, parse
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self._items)
+
+    def lookup(self, item_id: str) -> Alignment:
+        """See `AlignmentFile.lookup`."""
+        key = item_id if item_id in self._items else item_id.rpartition("/")[2]
+        if key not in self._items:
+            raise RejectedItem("no alignment", f"{item_id}: has no alignment; align it, or leave it out")
+        place, item = self._items[key]
+        try:
+            return self._parse(item)
+        except RejectedItem as error:
+            raise RejectedItem(error.reason, f"{place}: {error}") from error
+
+    def align(self, item_id: str) -> list[Placed]:
+        """See `AlignmentFile.align`."""
+        return list(self.lookup(item_id).words)
+
+
+def tree_paths(root: str | os.PathLike, suffix: str) -> dict[str, pathlib.Path]:
+    """Files with `suffix` under `root` (or `root` itself, where it is a file) by their path without suffix.
+
+    Example: tree_paths("mfa", ".TextGrid") -> {"84/84-1": Path("mfa/84/84-1.TextGrid")}
+    Raises: DataError where there are none.
+    """
+    root = pathlib.Path(root)
+    if root.is_file() and root.suffix == suffix:
+        return {root.stem: root}
+    files = sorted(root.rglob(f"*{suffix}")) if root.is_dir() else []
+    if not files:
+        raise DataError(f"{root}: has no *{suffix} files; give the folder that holds them")
+    return {path.relative_to(root).as_posix().removesuffix(suffix): path for path in files}
+
+
+def words_of(intervals: Iterable[Placed], silences: Set[str] = frozenset({""}),
+             unknown: Set[str] = frozenset()) -> tuple[Placed, ...]:
+    """The intervals that are words, edges stripped; `silences` and `unknown` are labels in lower case.
+
+    Example: [("", 0.0, 0.4), ("a ", 0.4, 0.5)] -> (("a", 0.4, 0.5),)
+    Raises: RejectedItem where a word is unknown to the aligner, or times break a rule.
+    """
+    placed = [(text.strip(), start_sec, end_sec) for text, start_sec, end_sec in intervals
+              if text.strip().lower() not in silences]
+    label = next((text for text, *_ in placed if text.lower() in unknown), None)
+    if label is not None:
+        raise RejectedItem("unknown word", f"the aligner wrote {label!r} for a word it did not know; add the word to "
+                           "its dictionary and align again, or leave the item out")
+    base.check_placed(placed)
+    return tuple(placed)
+
+
+def paired(units: Iterable[Utterance], alignments: AlignmentFile, unit_rate: float, codebook_size: int,
+           source: str | None = None, on_bad: base.OnBad = base.stop) -> Iterator[Utterance]:
+    """The utterances of `units` with the words of `alignments` for their own, and `source`, where given.
+
+    Raises: RejectedItem, by default, where an utterance has no alignment, or its length is another.
+    """
+    def pair(utterance: Utterance) -> Utterance:
+        found = alignments.lookup(utterance.id)
+        frames = len(utterance.units)
+        length = frames if found.duration_sec is None else found.duration_sec * unit_rate
+        if abs(length - frames) > 2 + SLACK_SEC * unit_rate:
+            raise RejectedItem("other length", f"{utterance.id}: the alignment is of {found.duration_sec:g} s, "
+                               f"{frames} units at {unit_rate:g} a second last {frames / unit_rate:g} s; check the "
+                               "unit rate, and that both are of one audio")
+        try:
+            words = fit_frames(found.words, unit_rate, frames)
+        except RejectedItem as error:
+            raise RejectedItem(error.reason, f"{utterance.id}: {error}") from error
+        result = dataclasses.replace(utterance, words=words, source=utterance.source if source is None else source)
+        check_utterance(result, codebook_size)
+        return result
+
+    return base.converted((("", u) for u in units), pair, on_bad)

@@ -1,0 +1,181 @@
+"""What all importers share: bad items that stop or are counted, JSON lines, units and words out of JSON."""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lst_jax.data.alignment import Placed, check_placed
+from lst_jax.data.records import Utterance
+from lst_jax.errors import DataError, RejectedItem
+
+T = TypeVar("T")
+R = TypeVar("R")
+OnBad = Callable[[RejectedItem], None]
+LONGEST_SEC = 1e9
+SILENCES = frozenset({"", "sil", "sp", "<eps>"})  # labels of Praat users, Kaldi and the Montreal Forced Aligner
+UNKNOWN = frozenset({"<unk>", "spn"})  # what aligners write for a word that they do not know
+
+
+def stop(error: RejectedItem) -> None:
+    """What to do with a bad item unless told otherwise: raise it."""
+    raise error
+
+
+def converted(items: Iterable[tuple[str, T]], convert: Callable[[T], R], on_bad: OnBad) -> Iterator[R]:
+    """`convert` of each item that it takes; the others go to `on_bad`, their place (unless "") before the message.
+
+    Example: [("a.jsonl: line 1", 5), ("a.jsonl: line 2", 0)] through a `convert` that refuses 0 gives what 5 gives.
+    Raises: what `on_bad` raises.
+    """
+    for place, item in items:
+        try:
+            result = convert(item)
+        except RejectedItem as error:
+            on_bad(RejectedItem(error.reason, f"{place}: {error}" if place else str(error)))
+        except DataError as error:
+            on_bad(RejectedItem("breaks a rule of records", f"{place}: {error}" if place else str(error)))
+        else:
+            yield result
+
+
+def unique(utterances: Iterable[tuple[str, Utterance]], on_bad: OnBad) -> Iterator[Utterance]:
+    """The utterances of (place, utterance) without those whose id came before."""
+    seen = set()
+    for place, utterance in utterances:
+        if utterance.id in seen:
+            on_bad(RejectedItem("the id is there twice", f"{place}: id {utterance.id!r} is there twice; give each its "
+                                "own"))
+            continue
+        seen.add(utterance.id)
+        yield utterance
+
+
+def text_lines(path: str | os.PathLike) -> Iterator[tuple[str, str]]:
+    """(place, line) of a UTF-8 file's lines that are not blank. Example place: "a.jsonl: line 3"."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; correct the path")
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path}: line {number}: is not UTF-8 text ({error.reason}); convert the "
+                                "file") from error
+            if text.strip():
+                yield f"{path}: line {number}", text.rstrip("\r\n")
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object of a line or file. Raises: RejectedItem where it is none."""
+    try:
+        fields = json.loads(text)
+        if "\\ud" in text.lower():  # an escaped half of a surrogate pair is no text, and cannot be stored
+            json.dumps(fields, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise RejectedItem("not JSON", f"is not JSON ({error}); write one object a line") from error
+    if not isinstance(fields, dict):
+        raise RejectedItem("not JSON", f"must be a JSON object, not {type(fields).__name__}; write one object a line")
+    return fields
+
+
+def field(fields: Mapping[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
+    """Field `name` of a JSON object, of the wanted type. Raises: RejectedItem."""
+    if name not in fields:
+        raise RejectedItem("missing field", f"has no {name!r}; is the file of this format?")
+    value = fields[name]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise RejectedItem("wrong type", f"{name} must not be a {type(value).__name__}; correct it")
+    return value
+
+
+def optional_text(fields: Mapping[str, Any], name: str) -> str | None:
+    """A string or nothing. Raises: RejectedItem where it is something else."""
+    if name not in fields or fields[name] is None:
+        return None
+    return field(fields, name, str)
+
+
+def item_id(fields: Mapping[str, Any], name: str) -> str:
+    """The string that names the item. Raises: RejectedItem where there is none."""
+    value = field(fields, name, str)
+    if not value:
+        raise RejectedItem("missing field", f"{name} is empty; give each item a name")
+    return value
+
+
+def unit_array(values: Sequence[Any], name: str = "units") -> np.ndarray:
+    """Unit ids uint16 of a JSON list. Raises: RejectedItem where one is no integer in 0..65535, or there is none."""
+    if not values:
+        raise RejectedItem("no units", f"{name} is empty; leave the item out")
+    odd = next((v for v in values if type(v) is not int or not 0 <= v <= 65535), None)
+    if odd is not None:
+        raise RejectedItem("bad units", f"{name} has {odd!r}; units are integers in 0..65535")
+    return np.array(values, np.uint16)
+
+
+def placed_words(values: Any, name: str) -> list[Placed]:
+    """Words in seconds of a JSON list of [word, start_sec, end_sec], edges stripped; blank words are silence.
+
+    Raises: RejectedItem where it is another structure, or times break a rule.
+    """
+    if not isinstance(values, list):
+        raise RejectedItem("wrong type", f"{name} must be a list of [word, start_sec, end_sec]; correct it")
+    placed = []
+    for number, entry in enumerate(values):
+        if not (isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], str) and number_pair(entry[1:])):
+            raise RejectedItem("bad words", f"{name}[{number}] is {short(entry)}, not [word, start_sec, end_sec]; "
+                               "correct it")
+        if entry[0].strip():
+            placed.append((entry[0].strip(), float(entry[1]), float(entry[2])))
+    check_placed(placed)
+    return placed
+
+
+def number_pair(value: Any) -> bool:
+    """Whether `value` is a list of two numbers that can be seconds; NaN cannot."""
+    return isinstance(value, list) and len(value) == 2 and all(
+        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < LONGEST_SEC for v in value)
+
+
+def parse_seconds(text: str) -> float:
+    """A decimal number of seconds. Raises: RejectedItem where it is none, or not finite."""
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise RejectedItem("bad times", f"{text!r} is not a number of seconds; correct it") from error
+    if not math.isfinite(value):
+        raise RejectedItem("bad times", f"{text!r} is not a finite number of seconds; correct it")
+    return value
+
+
+def exportable_text(text: str, format_name: str, forbidden: Sequence[str] = ()) -> str:
+    """`text`, if the format can hold it and an importer would give it back: no blank edges, nothing `forbidden`.
+
+    Raises: RejectedItem.
+    """
+    bad = next((part for part in forbidden if part in text), None)
+    if not text or text != text.strip() or bad is not None:
+        why = f"has {bad!r} in it" if bad is not None else "is empty or has blanks at its edges"
+        raise RejectedItem("cannot be written", f"text {text!r} {why}, which {format_name} cannot hold; change it, or "
+                           "export to another format")
+    return text
+
+
+def exportable_word(text: str, format_name: str, forbidden: Sequence[str] = ()) -> str:
+    """As `exportable_text`, where labels such as "sil" mean silence or an unknown word. Raises: RejectedItem."""
+    if text.lower() in SILENCES | UNKNOWN:
+        raise RejectedItem("cannot be written", f"the word {text!r} does not mean a word in {format_name}; change it, "
+                           "or export to another format")
+    return exportable_text(text, format_name, forbidden)
+
+
+def short(value: Any) -> str:
+    """A value for a message, cut to 60 characters and without the semicolon that parts rule and fix."""
+    text = repr(value).replace(";", ",")
+    return text if len(text) <= 60 else f"{text[:57]}..."

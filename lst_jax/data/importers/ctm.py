@@ -1,0 +1,65 @@
+"""CTM, as of NIST and Kaldi: `file channel start_sec duration_sec word [confidence]` a line, `;;` before comments.
+
+    u1 1 0.08 0.32 hello 0.97
+"""
+
+import os
+from collections.abc import Sequence
+
+from lst_jax.data.alignment import to_seconds
+from lst_jax.data.importers import base
+from lst_jax.data.importers.alignments import Alignment, AlignmentTable, words_of
+from lst_jax.data.records import Utterance
+from lst_jax.errors import DataError, RejectedItem
+
+CHANNEL = "1"  # what export writes
+
+
+def open_alignments(path: str | os.PathLike, channel: str | None = None) -> AlignmentTable:
+    """The items of a CTM file; `channel` chooses one where a file has several.
+
+    Raises: DataError where a line has too few fields or the file holds no words.
+    """
+    items: dict[str, tuple[str, list[list[str]]]] = {}
+    for place, line in base.text_lines(path):
+        if line.lstrip().startswith(";;"):
+            continue
+        parts = line.split()
+        if len(parts) not in (5, 6):
+            raise DataError(f"{place}: has {len(parts)} fields; a CTM line is `file channel start duration word "
+                            "[confidence]`")
+        if channel is None or parts[1] == channel:
+            items.setdefault(parts[0], (place, []))[1].append(parts[1:5])
+    if not items:
+        raise DataError(f"{path}: has no words{f' of channel {channel}' if channel else ''}; give a CTM file")
+    return AlignmentTable("ctm", items, parse)
+
+
+def parse(lines: Sequence[Sequence[str]]) -> Alignment:
+    """The words of an item, of its (channel, start, duration, word) lines, by their start. Raises: RejectedItem."""
+    channels = sorted({channel for channel, *_ in lines})
+    if len(channels) > 1:
+        raise RejectedItem("several channels", f"has channels {', '.join(channels)}; choose one with --channel")
+    intervals = []
+    for _, start, duration, word in lines:
+        start_sec, duration_sec = base.parse_seconds(start), base.parse_seconds(duration)
+        intervals.append((word, start_sec, start_sec + duration_sec))
+    return Alignment(words_of(sorted(intervals, key=lambda interval: interval[1]), base.SILENCES, base.UNKNOWN), None)
+
+
+def format_lines(utterance: Utterance, unit_rate: float) -> str:
+    """The lines of an utterance; silence is not written, so one without words has none; units, speaker and source are
+    lost. Raises: RejectedItem where the id or a word has blanks in it, or could not be read back.
+    """
+    name = _one(utterance.id)
+    if name.startswith(";;"):
+        raise RejectedItem("cannot be written", f"id {name!r} would be a comment; change it")
+    return "".join(f"{name} {CHANNEL} {start_sec:.6f} {end_sec - start_sec:.6f} {_one(text)}\n"
+                   for text, start_sec, end_sec in to_seconds(utterance.words, unit_rate))
+
+
+def _one(text: str) -> str:
+    if len(text.split()) != 1:
+        raise RejectedItem("cannot be written", f"text {text!r} is not one word, as a CTM field must be; change it, or "
+                           "export to another format")
+    return base.exportable_word(text, "CTM")

@@ -1,0 +1,97 @@
+"""Directories of records as TFDS datasets, written without TensorFlow.
+
+`OUT/lst_utterance/1.0.0` (or `OUT/lst_text/1.0.0`) is read by `tfds.data_source("lst_utterance", ..., data_dir=OUT)`,
+`tfds.builder_from_directory`, and `lst_jax.data.tfds_source.TfdsDirectory`. Records keep their order.
+
+The writer is TFDS's SequentialWriter: a GeneratorBasedBuilder of an installed package needs `importlib_resources` (TFDS
+4.9.10 imports it undeclared), and it orders examples by a hash.
+"""
+
+import dataclasses
+import errno
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+
+import tensorflow_datasets as tfds
+import tqdm
+
+from lst_jax import files
+from lst_jax.data import shards
+from lst_jax.data.tfds_source import METADATA_KEY, file_sha256, text_features, to_example, utterance_features
+from lst_jax.errors import DataError, storage_error
+
+VERSION = "1.0.0"
+SHARD_RECORDS = 10_000
+_FEATURES = {"utterance": utterance_features, "text": text_features}
+
+
+def write_tfds(splits: Mapping[str, shards.RecordDirectory], out: str | os.PathLike, overwrite: bool = False,
+               shard_records: int = SHARD_RECORDS, progress: bool = False) -> pathlib.Path:
+    """Writes the directories as the splits of one dataset under `out`; complete or absent.
+
+    Returns: the dataset's folder.
+    Raises: DataError where kinds or units differ between splits, or it is there already; StorageError.
+    """
+    kind = _common_kind(splits)
+    out, name = pathlib.Path(out), f"lst_{kind}"
+    target, partial = out / name / VERSION, out / f".{name}.partial"
+    if target.exists() and not overwrite:
+        raise DataError(f"{target}: is there already; choose another place or pass --overwrite")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+        partial.mkdir(parents=True)
+        info = _write(splits, partial, name, _FEATURES[kind](), shard_records, progress)
+        files.write_json(partial / shards.METADATA_NAME, {METADATA_KEY: {
+            split: dataclasses.asdict(dataclasses.replace(directory.metadata, shards=_shards(info, split)))
+            for split, directory in splits.items()}})
+        if target.exists():
+            shutil.rmtree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(target)
+    except OSError as error:
+        raise storage_error(target, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _write(splits: Mapping[str, shards.RecordDirectory], folder: pathlib.Path, name: str,
+           features: tfds.features.FeaturesDict, shard_records: int, progress: bool) -> tfds.core.DatasetInfo:
+    identity = tfds.core.dataset_info.DatasetIdentity(name=name, version=tfds.core.Version(VERSION),
+                                                      data_dir=str(folder), module_name="")
+    info = tfds.core.DatasetInfo(builder=identity, features=features, disable_shuffling=True)
+    writer = tfds.core.SequentialWriter(info, shard_records, file_format="array_record")
+    writer.initialize_splits(list(splits))
+    for split, directory in splits.items():
+        for record in tqdm.tqdm(directory, desc=f"export {split}", unit="record", disable=not progress):
+            try:
+                writer.add_examples({split: [to_example(record)]})
+            except RuntimeError as error:  # ArrayRecord's way to say that a write failed
+                raise OSError(errno.EIO, str(error).split("\n")[0]) from error
+    writer.close_all()
+    return info
+
+
+def _common_kind(splits: Mapping[str, shards.RecordDirectory]) -> str:
+    if not splits:
+        raise DataError("export tfds: has no splits; give SPLIT=DIR")
+    first = next(iter(splits))
+    for split, directory in splits.items():
+        if not len(directory):
+            raise DataError(f"{directory.path}: has no records; leave the split {split!r} out")
+        for key in ("kind", "unit_rate", "codebook_size", "codebook_fingerprint"):
+            ours, theirs = getattr(directory.metadata, key), getattr(splits[first].metadata, key)
+            if ours != theirs:
+                raise DataError(f"{directory.path}: has {key}={ours}, split {first!r} has {theirs}; splits of one "
+                                "dataset must agree")
+    return splits[first].kind
+
+
+def _shards(info: tfds.core.DatasetInfo, split: str) -> tuple[shards.ShardInfo, ...]:
+    infos = []
+    for part in info.splits[split].file_instructions:
+        path = pathlib.Path(part.filename)
+        infos.append(shards.ShardInfo(path.name, part.examples_in_shard, path.stat().st_size, file_sha256(path)))
+    return tuple(infos)

@@ -1,0 +1,116 @@
+"""Utterances from importers to a directory of records, whole or not at all, with a report of what was left out."""
+
+import collections
+import dataclasses
+import itertools
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable
+from typing import Any
+
+import lst_jax
+from lst_jax import files
+from lst_jax.data import records, shards
+from lst_jax.errors import DataError, RejectedItem, storage_error
+
+SHARD_RECORDS = 1000
+REPORT_NAME = "report.json"
+EXAMPLES = 5  # of each reason in the report, of `message` lines
+
+
+class Tally:
+    """Counts bad items by reason and keeps the first messages of each; call it as an importer's `on_bad`."""
+
+    def __init__(self) -> None:
+        """Nothing counted."""
+        self.reasons: collections.Counter[str] = collections.Counter()
+        self.examples: dict[str, list[str]] = {}
+
+    def __call__(self, error: RejectedItem) -> None:
+        """Counts one."""
+        self.reasons[error.reason] += 1
+        examples = self.examples.setdefault(error.reason, [])
+        if len(examples) < EXAMPLES:
+            examples.append(str(error))
+
+    def __len__(self) -> int:
+        """Number of bad items."""
+        return self.reasons.total()
+
+    def mapping(self, done: int) -> dict[str, Any]:
+        """What a report holds, `done` items being good."""
+        reasons = {reason: {"count": count, "examples": self.examples[reason]}
+                   for reason, count in self.reasons.most_common()}
+        return {"items": done + len(self), "prepared": done, "rejected": len(self), "reasons": reasons}
+
+    def line(self) -> str:
+        """The counts in words. Example: "3 rejected (2 bad units, 1 no alignment)"."""
+        detail = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common())
+        return f"{len(self)} rejected" + (f" ({detail})" if detail else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What the metadata says of imported units."""
+
+    unit_rate: float
+    codebook_size: int
+    codebook_fingerprint: str | None
+    aligner: str | None
+
+
+def write_directory(utterances: Iterable[records.Utterance], out: str | os.PathLike, origin: Origin, tally: Tally,
+                    shard_records: int = SHARD_RECORDS, overwrite: bool = False) -> shards.Metadata:
+    """Writes shards, `metadata.json` and `report.json`, first beside `out`, then renamed: `out` is complete or absent.
+
+    Raises: DataError where `out` is there already, or nothing is left to write; StorageError.
+    """
+    out = pathlib.Path(out)
+    check_free(out, overwrite)
+    if shard_records < 1:
+        raise DataError(f"shard_records={shard_records}: must be at least 1; use {SHARD_RECORDS}")
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+        partial.mkdir(parents=True)
+        metadata = _write(iter(utterances), partial, origin, shard_records)
+        files.write_json(partial / REPORT_NAME, tally.mapping(metadata.records))
+        if not metadata.records:
+            first = f": {next(iter(tally.examples.values()))[0].replace(';', ',')}" if len(tally) else ""
+            raise DataError(f"{out}: nothing to write, {tally.line()}{first}; mend the input")
+        shards.write_metadata(partial, metadata)
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out)
+    except OSError as error:
+        raise storage_error(out, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return metadata
+
+
+def check_free(out: pathlib.Path, overwrite: bool) -> None:
+    """Raises: DataError where `out` may not be written: it is there, or is no directory of records to overwrite."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise DataError(f"{out}: is there already; choose another name or pass --overwrite")
+    if not (out / shards.METADATA_NAME).is_file():
+        raise DataError(f"{out}: is no directory of records, it is not overwritten; choose another name")
+
+
+def _write(utterances: Iterable[records.Utterance], folder: pathlib.Path, origin: Origin,
+           shard_records: int) -> shards.Metadata:
+    infos, frames, words = [], 0, 0
+    for number in itertools.count():
+        payloads = []
+        for utterance in itertools.islice(utterances, shard_records):
+            payloads.append(records.encode(utterance))
+            frames, words = frames + len(utterance.units), words + len(utterance.words)
+        if not payloads:
+            break
+        infos.append(shards.write_shard(folder / f"shard-{number:05d}.array_record", payloads))
+    return shards.Metadata(
+        "utterance", shards.FORMAT_VERSION, sum(i.records for i in infos), frames, words, origin.unit_rate,
+        origin.codebook_size, origin.codebook_fingerprint, None, origin.aligner, lst_jax.__version__, tuple(infos))

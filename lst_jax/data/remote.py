@@ -1,0 +1,116 @@
+"""Directories of records on remote file systems, by a local copy with checksums.
+
+ArrayRecord's reader opens local files only, so a remote directory (any address that fsspec knows: gs://, s3://, ...) is
+copied when it is opened: once for each content, shard by shard, each checked against `metadata.json` before it counts.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+import fsspec
+
+from lst_jax import files
+from lst_jax.data import shards
+from lst_jax.errors import DataError
+
+CACHE_VARIABLE = "LST_CACHE"  # environment variable: where copies are kept
+DEFAULT_CACHE = "~/.cache/lst_jax"
+BLOCK = 1 << 22  # bytes of one read
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    """Whether `path` is a URL. Example: "gs://bucket/speech" is, "/data/speech" is not."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", str(path)) is not None
+
+
+def local_copy(path: str | os.PathLike, cache: str | os.PathLike | None = None) -> pathlib.Path:
+    """The local folder with the records of `path`: `path` itself, or its copy in the cache, made or completed now.
+
+    `cache` defaults to $LST_CACHE, else ~/.cache/lst_jax. The copy's name holds a digest of address and metadata, so a
+    directory that changed at its address is copied anew, and readers of the old copy are left in peace.
+    Raises: DataError where it cannot be reached, or a shard is not what its checksum says; StorageError.
+    """
+    if not is_remote(path):
+        return pathlib.Path(path)
+    url = str(path).rstrip("/")
+    system, root = _file_system(url)
+    content = _read(system, f"{root}/{shards.METADATA_NAME}", f"{url}/{shards.METADATA_NAME}")
+    name = f"{url.rpartition('/')[2]}-{hashlib.sha256(url.encode() + bytes([0]) + content).hexdigest()[:16]}"
+    folder = (pathlib.Path(cache) if cache is not None else _cache_root()) / name
+    if not (folder / shards.METADATA_NAME).is_file():  # written last
+        for shard in _metadata(content, f"{url}/{shards.METADATA_NAME}").shards:
+            _fetch(system, f"{root}/{shard.name}", f"{url}/{shard.name}", folder / shard.name, shard)
+        files.write_text(folder / shards.METADATA_NAME, content.decode("utf-8"))
+    return folder
+
+
+def _metadata(content: bytes, url: str) -> shards.Metadata:
+    try:
+        mapping = json.loads(content)
+    except ValueError as error:
+        raise DataError(f"{url}: is not JSON ({_line(error)}); copy the directory there again") from error
+    metadata = shards.parse_metadata(mapping, url)
+    odd = next((s.name for s in metadata.shards if pathlib.PurePath(s.name).name != s.name), None)
+    if odd is not None:  # the name of a file in the cache: it must not lead out of it
+        raise DataError(f"{url}: shard {odd!r} must be a plain file name; copy the directory there again")
+    return metadata
+
+
+def _cache_root() -> pathlib.Path:
+    chosen = os.environ[CACHE_VARIABLE] if CACHE_VARIABLE in os.environ else DEFAULT_CACHE
+    return pathlib.Path(chosen).expanduser()
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    try:
+        return fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise DataError(f"{url}: needs a package that is not here ({_line(error)}); install it, for gs:// gcsfs, for "
+                        "s3:// s3fs") from error
+    except ValueError as error:
+        raise DataError(f"{url}: is no address that can be read ({_line(error)}); give a folder or another "
+                        "address") from error
+
+
+def _read(system: Any, path: str, url: str) -> bytes:
+    try:
+        return system.cat_file(path)
+    except Exception as error:  # each file system has exceptions of its own
+        raise DataError(f"{url}: cannot be read ({type(error).__name__}: {_line(error)}); check the address and the "
+                        "access") from error
+
+
+def _fetch(system: Any, path: str, url: str, target: pathlib.Path, shard: shards.ShardInfo) -> None:
+    if target.is_file() and target.stat().st_size == shard.bytes:  # checked when it was written
+        return
+    digest, size = hashlib.sha256(), 0
+    with files.replacing(target) as temporary, temporary.open("wb") as out:
+        try:
+            source = system.open(path, "rb")
+        except Exception as error:  # as in `_read`
+            raise DataError(f"{url}: cannot be read ({type(error).__name__}: {_line(error)}); {shards.METADATA_NAME} "
+                            "lists it: copy the directory again") from error
+        with source:
+            while block := _read_block(source, url):
+                digest.update(block)
+                size += len(block)
+                out.write(block)
+        if size != shard.bytes or digest.hexdigest() != shard.sha256:
+            raise DataError(f"{url}: {size} bytes arrived that are not the {shard.bytes} {shards.METADATA_NAME} has "
+                            "the checksum of; copy the directory there again")
+
+
+def _read_block(source: Any, url: str) -> bytes:
+    try:
+        return source.read(BLOCK)
+    except Exception as error:  # as in `_read`
+        raise DataError(f"{url}: broke off ({type(error).__name__}: {_line(error)}); run the same command again: "
+                        "complete files are kept") from error
+
+
+def _line(error: Exception) -> str:
+    return str(error).split("\n")[0].replace(";", ",")

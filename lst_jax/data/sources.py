@@ -1,0 +1,52 @@
+"""Opening records by address: a folder, a remote folder, or a split of a TFDS dataset."""
+
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Protocol, SupportsIndex, runtime_checkable
+
+from lst_jax.data import remote, shards
+from lst_jax.data.records import TextDocument, Utterance
+from lst_jax.errors import DataError
+
+TFDS_PREFIX = "tfds:"
+
+
+@runtime_checkable
+class RecordSource(Protocol):
+    """What `RecordDirectory` and `TfdsDirectory` have in common."""
+
+    path: pathlib.Path
+    kind: str
+    metadata: shards.Metadata
+
+    def __len__(self) -> int:
+        """Number of records."""
+
+    def __getitem__(self, index: SupportsIndex) -> Utterance | TextDocument:
+        """A record. Raises: DataError naming where it is."""
+
+    def __iter__(self) -> Iterator[Utterance | TextDocument]:
+        """All records in order."""
+
+    def verify(self) -> None:
+        """Checks all that can be checked. Raises: DataError naming the first bad record or file."""
+
+
+def open_records(path: str, kind: str) -> RecordSource:
+    """Opens `path`: "DIR", "gs://bucket/DIR" (any address fsspec knows), or "tfds:DIR#SPLIT".
+
+    Example: open_records("tfds:/data/lm1b/1.1.0#train[:99%]", "text")
+    Raises: DataError.
+    """
+    if not path.startswith(TFDS_PREFIX):
+        return shards.RecordDirectory(remote.local_copy(path), kind)
+    match = re.fullmatch(r"tfds:(.+)#([^#]+)", path)
+    if not match:
+        raise DataError(f"{path}: a TFDS source must be tfds:DIR#SPLIT; write for example tfds:/data/lm1b/1.1.0#train")
+    folder, split = match.groups()
+    if remote.is_remote(folder):
+        raise DataError(f"{path}: TFDS datasets are read from local disks only; copy the folder to one")
+    from lst_jax.data.tfds_source import TfdsDirectory  # most runs read no TFDS, and importing it takes a second
+
+    return TfdsDirectory(folder, kind, split)

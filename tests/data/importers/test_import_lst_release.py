@@ -1,0 +1,91 @@
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from import_samples import WORDS, built, utterance, utterance_parts
+
+from lst_jax.data.importers import lst_release
+from lst_jax.data.records import Utterance, Word
+from lst_jax.errors import DataError
+
+REAL = pathlib.Path(__file__).parents[3].parent / "shared" / "data" / "mls_5.on_the_fly"
+SEP = "<LST MODE SEP>"
+
+
+def line(*pairs, name="u1"):
+    return json.dumps({"file_id": name, "interleaved": "".join(f"{SEP}TEXT {t} {SEP}HUBERT {u} " for t, u in pairs)})
+
+
+def test_words_and_silences_become_units_and_frames(tmp_path):
+    path = tmp_path / "a.on_the_fly"
+    path.write_text(line(("[SIL]", "5 5"), ("in", "9"), ("[SIL]", ""), ("the", "7 7 7"), ("[SIL]", "1")) + "\n")
+    assert list(lst_release.read(path, source="mls")) == [Utterance(
+        "u1", np.array([5, 5, 9, 7, 7, 7, 1], np.uint16), (Word("in", 2, 3), Word("the", 3, 6)), None, "mls")]
+
+
+@given(utterance_parts(words=WORDS.filter(lambda text: SEP not in text and text != lst_release.SILENCE)))
+def test_lines_round_trip(parts):
+    utterance = built(parts)
+    text = lst_release.format_line(utterance)
+    assert lst_release.parse_line(json.loads(text), 501, None) == utterance
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="the released sample is not beside the checkout")
+def test_released_lines_come_back_byte_for_byte():
+    utterances = list(lst_release.read(REAL))
+    assert "".join(lst_release.format_line(u) + "\n" for u in utterances) == REAL.read_text(encoding="utf-8")
+    assert [(len(u.units), len(u.words)) for u in utterances] == [(374, 35), (407, 38), (413, 41), (406, 41), (417, 39)]
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("{", "is not JSON"),
+    ("[1]", "must be a JSON object"),
+    ('{"file_id": "u"}', "has no 'interleaved'"),
+    ('{"file_id": "", "interleaved": ""}', "file_id is empty"),
+    ('{"file_id": "u\\ud800", "interleaved": ""}', "is not JSON"),
+    (json.dumps({"file_id": "u", "interleaved": f"{SEP}TEXT a"}), "must be pairs"),
+    (json.dumps({"file_id": "u", "interleaved": f"x {SEP}TEXT a {SEP}HUBERT 1"}), "must be pairs"),
+    (json.dumps({"file_id": "u", "interleaved": f"{SEP}HUBERT 1 {SEP}TEXT a"}), "has mode 'HUBERT'"),
+    (line(("a", "")), "word 'a' has no units"),
+    (line(("", "1")), "without a word"),
+    (line(("[SIL]", "")), "has no units"),
+    (line(("a", "1 x")), "'x' is not a unit"),
+    (line(("a", "-1")), "'-1' is not a unit"),
+    (line(("a", "²")), "is not a unit"),
+    (line(("a", "70000")), "is not a unit"),
+    (line(("a", "501")), "unit 501 is outside the codebook of 501"),
+])
+def test_a_bad_line_is_one_line_naming_file_line_rule_and_fix(tmp_path, text, message):
+    path = tmp_path / "a.on_the_fly"
+    path.write_text(f"{line(('a', '1'), name='ok')}\n\n{text}\n", encoding="utf-8")
+    items = lst_release.read(path)
+    assert next(items).id == "ok"
+    with pytest.raises(DataError) as error:
+        next(items)
+    text = str(error.value)
+    assert text.startswith(f"{path}: line 3: ") and message in text and "; " in text and "\n" not in text
+
+
+def test_bad_lines_are_handed_over_and_the_others_go_on(tmp_path):
+    path, bad = tmp_path / "a.on_the_fly", []
+    path.write_text("\n".join([line(("a", "1")), "{", line(("a", "")), line(("a", "2")), line(("b", "3"), name="u2")]))
+    assert [u.id for u in lst_release.read(path, on_bad=bad.append)] == ["u1", "u2"]
+    assert [e.reason for e in bad] == ["not JSON", "word without units", "the id is there twice"]
+
+
+@pytest.mark.parametrize("text", ["[SIL]", f"a{SEP}b"])
+def test_words_that_would_be_read_as_something_else_are_not_written(text):
+    item = utterance()
+    bad = Utterance(item.id, item.units, (Word(text, 0, 1),), None, None)
+    with pytest.raises(DataError, match="cannot hold|means silence"):
+        lst_release.format_line(bad)
+
+
+def test_a_file_that_is_missing_or_not_utf8_says_so(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        list(lst_release.read(tmp_path / "none"))
+    (tmp_path / "latin").write_bytes(b"{}\n\xe4\n")
+    with pytest.raises(DataError, match="line 2: is not UTF-8"):
+        list(lst_release.read(tmp_path / "latin", on_bad=lambda error: None))

@@ -1,0 +1,97 @@
+import json
+import pathlib
+
+import fsspec
+import pytest
+from import_samples import utterance
+
+from lst_jax.data import remote
+from lst_jax.data.importers import write
+from lst_jax.data.sources import open_records
+from lst_jax.errors import DataError
+
+GOOD = [utterance(f"u{i}") for i in range(5)]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """(address, local folder it was copied from), in fsspec's in-memory file system."""
+    monkeypatch.setenv(remote.CACHE_VARIABLE, str(tmp_path / "cache"))
+    local = tmp_path / "speech"
+    write.write_directory(GOOD, local, write.Origin(25.0, 10, None, None), write.Tally(), shard_records=2)
+    system = fsspec.filesystem("memory")
+    upload(system, local)
+    return "memory://bucket/speech", system
+
+
+def upload(system, local):
+    system.store.clear()
+    for file in local.iterdir():
+        system.pipe(f"/bucket/speech/{file.name}", file.read_bytes())
+
+
+def test_records_are_read_from_a_remote_place_through_checked_copies(place, tmp_path):
+    address, system = place
+    assert list(open_records(address, "utterance")) == GOOD
+    copy = remote.local_copy(address + "/")
+    assert copy.parent == tmp_path / "cache"
+    for shard in ("shard-00000", "shard-00001", "shard-00002"):
+        system.rm(f"/bucket/speech/{shard}.array_record")
+    assert list(open_records(address, "utterance")) == GOOD  # from the copy: only metadata is asked for again
+    assert list(open_records((tmp_path / "speech").as_uri(), "utterance")) == GOOD
+    assert remote.local_copy(tmp_path / "speech") == tmp_path / "speech"
+
+
+def test_a_changed_directory_is_copied_anew_and_the_old_copy_stays(place, tmp_path):
+    address, system = place
+    before = open_records(address, "utterance")
+    write.write_directory(GOOD[:1], tmp_path / "speech", write.Origin(25.0, 10, None, None), write.Tally(),
+                          overwrite=True)
+    upload(system, tmp_path / "speech")
+    assert list(open_records(address, "utterance")) == GOOD[:1] and list(before) == GOOD
+
+
+def test_a_damaged_shard_is_named_and_the_next_try_goes_on_from_what_is_whole(place, tmp_path):
+    address, system = place
+    name = "/bucket/speech/shard-00001.array_record"
+    good = system.cat_file(name)
+    for bad in (good[:-1], good[:-1] + bytes([good[-1] ^ 1])):
+        system.pipe(name, bad)
+        with pytest.raises(DataError, match=r"shard-00001\.array_record: .*checksum"):
+            open_records(address, "utterance")
+    kept = [p for p in pathlib.Path(tmp_path / "cache").rglob("*") if p.is_file()]
+    assert [p.name for p in kept] == ["shard-00000.array_record"]
+    stamp = kept[0].stat().st_mtime_ns
+    system.pipe(name, good)
+    assert list(open_records(address, "utterance")) == GOOD and kept[0].stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(("address", "message"), [
+    ("memory://bucket/none", "metadata.json: cannot be read"), ("nothing://bucket/x", "no address that can be read"),
+    ("file:///no/such/place", "cannot be read")])
+def test_places_that_cannot_be_reached_are_named(place, address, message):
+    with pytest.raises(DataError, match=message) as error:
+        open_records(address, "utterance")
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_system_whose_package_is_missing_says_what_to_install(place, monkeypatch):
+    def missing(url):
+        raise ImportError("Please install gcsfs to access Google Storage")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    with pytest.raises(DataError, match="needs a package.*for gs:// gcsfs"):
+        open_records("gs://bucket/speech", "utterance")
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda m: m.update(format_version=9), "has format_version 9"), (lambda m: m.pop("words"), "missing or unknown"),
+    (lambda m: m["shards"][0].update(name="../../x"), "must be a plain file name")])
+def test_metadata_is_checked_before_anything_is_copied(place, tmp_path, change, message):
+    address, system = place
+    metadata = json.loads(system.cat_file("/bucket/speech/metadata.json"))
+    change(metadata)
+    system.pipe("/bucket/speech/metadata.json", json.dumps(metadata).encode())
+    with pytest.raises(DataError, match=message):
+        open_records(address, "utterance")
+    assert not (tmp_path / "cache").exists()
