@@ -67,7 +67,7 @@ def likelihood(train, evaluations):
         axis.set(xlabel="step", title=LABELS[key])
         if len(values):
             axis.set_ylim(0, 1.1 * np.percentile(values, 99))
-        axis.legend()
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=9)
     return figure
 
 
@@ -84,7 +84,7 @@ def completion(evaluations):
         axis.bar(x + offset, mean, 0.32, color=colour, alpha=0.75, label=words,
                  yerr=np.maximum([mean - low, high - mean], 0), ecolor="black", capsize=3)
     axis.axhline(0.5, color="black", linestyle=":", linewidth=1)
-    axis.text(len(DIRECTIONS) - 0.5, 0.51, "chance", ha="right", fontsize=9)
+    axis.text(-0.48, 0.51, "chance", fontsize=9)
     items = max(v for k, v in last.items() if k.startswith("completion/") and k.endswith("/items"))
     axis.set(ylim=(0, 1.18), ylabel="accuracy", xticks=range(len(DIRECTIONS)), xticklabels=[a for _, a in DIRECTIONS],
              title=f"step {last['step']}, {items} items a direction, 95% intervals")
@@ -106,7 +106,7 @@ def curriculum(train):
         axes[0].plot(steps[:bins].reshape(-1, window).mean(1), share, ".", color=COLOURS["third"],
                      label="share of utterances opened aligned")
     axes[0].set(xlabel="step", ylim=(-0.05, 1.15), title="alignment probability")
-    axes[0].legend(loc="lower left")
+    axes[0].legend(loc="upper right")
     axes[1].plot(*series(train, "mean_patch_frames"), color=COLOURS["speech"], linewidth=0.9)
     axes[1].set(xlabel="step", title="mean speech patch, frames")
     return figure

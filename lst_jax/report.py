@@ -7,6 +7,7 @@ import base64
 import html
 import json
 import pathlib
+import statistics
 from typing import Any
 
 from lst_jax import figures
@@ -50,9 +51,12 @@ def summarize_run(run: RunDirectory, config, records: list[dict[str, Any]]) -> d
     evaluations = [r for r in records if r["kind"] == "eval"]
     starts = [json.loads(line) for line in (run.path / "starts.jsonl").read_text().splitlines()]
     last = train[-1]
+    # medians: a record behind an evaluation or at the very end covers a single step
+    speed = {key: statistics.median(r[key] for r in train if key in r)
+             for key in ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu") if key in last}
     return {
         "name": config.name, "config_hash": config_hash(config), "steps": last["step"], "of_steps": config.train.steps,
-        "final_loss": last["loss"], "train": last, "evaluation": evaluations[-1] if evaluations else None,
+        "final_loss": last["loss"], "train": last, "median_speed": speed, "evaluation": evaluations[-1] if evaluations else None,
         "tokens_trained": last["tokens_so_far"],
         "starts": len(starts), "last_start": starts[-1],
         "mfu_definition": "analytic model FLOPs of the steps / (their wall time × peak FLOP/s of the devices)",
@@ -61,15 +65,15 @@ def summarize_run(run: RunDirectory, config, records: list[dict[str, Any]]) -> d
 
 def rows_of(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     """(what, value, remark) for the table; the same rows in the terminal and on the page."""
-    train, evaluation = summary["train"], summary["evaluation"]
+    speed, evaluation = summary["median_speed"], summary["evaluation"]
     rows = [("steps", f"{summary['steps']} of {summary['of_steps']}", f"{summary['starts']} start(s)"),
             ("final training loss", f"{summary['final_loss']:.6f}", "nats per token, last step"),
-            ("tokens trained", f"{summary['tokens_trained']:,}", f"{train['tokens_per_second']:,.0f}/s, "
-             f"{train['units_per_second']:,.0f} unit positions/s at the end")]
-    if "mfu" in train:
+            ("tokens trained", f"{summary['tokens_trained']:,}", f"{speed['tokens_per_second']:,.0f}/s, "
+             f"{speed['units_per_second']:,.0f} unit positions/s (medians)")]
+    if "mfu" in speed:
         start = summary["last_start"]
         peak = f"of {start['peak_flops'] / 1e9:,.0f} GFLOP/s, {start['peak_source']}"
-        rows.append(("MFU", f"{train['mfu']:.1%}", peak))
+        rows.append(("MFU", f"{speed['mfu']:.1%}", peak))
     if evaluation is None:
         return rows
     for key, value in evaluation.items():

@@ -39,8 +39,8 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
     ("model.patch_decoder", None, 'system "lst" needs it'),
     ("model.patch_decoder.width", 136, "must equal model.patch_encoder.width"),
     ("model.system", "base", 'system "base" has no local modules'),
-    ("data.patching.tau2", 3, "must be at least 233"),
-    ("optim.warmup_steps", 700, "must be less than train.steps=700; use 699"),
+    ("data.patching.tau2", 3, "must be at least 150"),
+    ("optim.warmup_steps", 450, "must be less than train.steps=450; use 449"),
     ("optim.eps", float("nan"), "must be finite"),
     ("data.row_units", 700, "must not exceed data.row_tokens=640"),
 ])

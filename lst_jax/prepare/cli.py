@@ -4,13 +4,13 @@ import argparse
 import json
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import soundfile
 
 from lst_jax import files
 from lst_jax.errors import DataError
-from lst_jax.prepare import align, audio, inspect, manifest, parallel, picture, pronounce, run, units
+from lst_jax.prepare import align, audio, inspect, made, manifest, parallel, picture, pronounce, run, units
 
 
 def add_arguments(subparsers) -> None:
@@ -118,8 +118,12 @@ def _workers(args: argparse.Namespace) -> int:
 
 
 def _units_fit(args: argparse.Namespace) -> int:
-    tokenizer, frames, rejected = run.fit_units(_items(args), args.out, args.k, args.seed, _workers(args),
-                                                args.max_frames, args.overwrite, progress=True)
+    items = _items(args)
+    if not made.begin(args.out, run.fit_identity(items, args.k, args.seed, args.max_frames), args.overwrite):
+        print(f"{args.out}: was made from the same recordings and settings; nothing to do")
+        return 0
+    tokenizer, frames, rejected = run.fit_units(items, args.out, args.k, args.seed, _workers(args), args.max_frames,
+                                                args.overwrite, progress=True)
     print(f"{args.out}: {tokenizer.codebook_size} units at {tokenizer.unit_rate:g} Hz from {frames} frames, "
           f"fingerprint {tokenizer.fingerprint}, {len(rejected)} recordings rejected")
     for rejection in rejected:
@@ -145,8 +149,14 @@ def _text(args: argparse.Namespace) -> int:
 
 def _tokenizer(args: argparse.Namespace) -> int:
     where = _where(args)
-    texts = (text for path in args.manifest for text in manifest.iter_texts(path, where))
-    run.train_text_tokenizer(texts, args.out, args.size, args.overwrite)
+
+    def texts() -> Iterator[str]:
+        return (text for path in args.manifest for text in manifest.iter_texts(path, where))
+
+    if not made.begin(args.out, {"size": args.size, "texts": run.digest(texts())}, args.overwrite):
+        print(f"{args.out}: was made from the same texts and settings; nothing to do")
+        return 0
+    run.train_text_tokenizer(texts(), args.out, args.size, args.overwrite)
     print(f"{args.out}: {args.size} pieces")
     return 0
 

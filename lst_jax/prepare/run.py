@@ -133,6 +133,12 @@ def prepare_text(paths: Sequence[str | os.PathLike], out_dir: str | os.PathLike,
                      tokenizer_fingerprint=None, aligner=None)
 
 
+def fit_identity(items: Sequence[manifest.Item], k: int, seed: int, max_frames: int) -> dict[str, typing.Any]:
+    """What a fit is made from, for `made.begin`."""
+    return {"k": k, "seed": seed, "max_frames": max_frames, "recordings": digest(i.id for i in items),
+            "audio_files": digest(_file_state(i.audio_path) for i in items)}
+
+
 def fit_units(items: Sequence[manifest.Item], out_path: str | os.PathLike, k: int, seed: int, workers: int = 1,
               max_frames: int = FIT_FRAMES, overwrite: bool = False, progress: bool = False
               ) -> tuple[units.LogMelKMeans, int, list[Rejection]]:

@@ -87,7 +87,8 @@ def influence(name, batch):
 
     table = (params if name == "base" else params["patch_encoder"])["tok_embeddings"]["embedding"]
     gradient = jax.jit(jax.grad(reading))
-    found = [np.abs(np.asarray(gradient(table, t))[: batch.token.size]).max(-1) > 0 for t in range(batch.token.shape[1])]
+    count, length = batch.token.size, batch.token.shape[1]
+    found = [np.abs(np.asarray(gradient(table, t))[:count]).max(-1) > 0 for t in range(length)]
     return np.stack(found, 1).reshape(*batch.token.shape, -1).swapaxes(1, 2)
 
 
