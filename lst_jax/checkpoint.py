@@ -18,7 +18,8 @@ from lst_jax.step import TrainState
 
 FORMAT_VERSION = 1
 FULL_DISK_WORDS = ("No space left", "RESOURCE_EXHAUSTED", "File too large", "Disk quota")
-logging.getLogger("absl").setLevel(logging.ERROR)  # orbax logs several lines a save
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs several lines a save; what fails is raised
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the siblings of a failed write; the failure itself is raised
 
 
 class Restored(NamedTuple):
@@ -92,6 +93,10 @@ class Checkpoints:
         return _Reading(self.directory / f"{step:08d}", [s for s in self._manager.all_steps() if s < step])
 
 
+def _disk_is_full(error: BaseException) -> bool:
+    return any(words in str(error) for words in FULL_DISK_WORDS)
+
+
 class _storage:
     """Turns a failed write into a StorageError; tensorstore reports a full disk as ValueError text."""
 
@@ -104,9 +109,8 @@ class _storage:
     def __exit__(self, kind, error, traceback):
         if isinstance(error, OSError):
             raise storage_error(self._directory, error) from error
-        text = str(error)
-        if isinstance(error, Exception) and any(words in text for words in FULL_DISK_WORDS):
-            raise storage_error(self._directory, OSError(min(DISK_FULL_ERRNOS), text)) from error
+        if isinstance(error, Exception) and _disk_is_full(error):
+            raise storage_error(self._directory, OSError(min(DISK_FULL_ERRNOS), str(error))) from error
 
 
 class _Reading:

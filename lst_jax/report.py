@@ -56,7 +56,8 @@ def summarize_run(run: RunDirectory, config, records: list[dict[str, Any]]) -> d
              for key in ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu") if key in last}
     return {
         "name": config.name, "config_hash": config_hash(config), "steps": last["step"], "of_steps": config.train.steps,
-        "final_loss": last["loss"], "train": last, "median_speed": speed, "evaluation": evaluations[-1] if evaluations else None,
+        "final_loss": last["loss"], "train": last, "median_speed": speed,
+        "evaluation": evaluations[-1] if evaluations else None,
         "tokens_trained": last["tokens_so_far"],
         "starts": len(starts), "last_start": starts[-1],
         "mfu_definition": "analytic model FLOPs of the steps / (their wall time × peak FLOP/s of the devices)",
