@@ -38,8 +38,9 @@ def get_config(arg: str) -> ConfigDict:
                 dict(name="speech_text", kind="utterance", path="data/demo/train/speech", share=1.0),
                 dict(name="text", kind="text", path="data/demo/train/text", share=2.0),
             ],
-            rows=4, row_tokens=row_tokens, row_units=row_units, unit_rate=25.0,
-            patching=dict(strategy="none" if base else strategy, static_size=4, tau1=STEPS // 3, tau2=2 * STEPS // 3),
+            mixture_measure="tokens", rows=4, row_tokens=row_tokens, row_units=row_units, unit_rate=25.0,
+            patching=dict(strategy="none" if base else strategy, static_size=4, aligned_to="word", silence="separate",
+                          boundary_noise_ms=0.0, tau1=STEPS // 3, tau2=2 * STEPS // 3, final_probability=0.0),
             interleave=dict(text_words_min=5, text_words_max=30, text_fraction_max=0.6, speech_ratio=0.5,
                             first_speech_words_min=2, first_speech_words_max=15, block_words_min=2,
                             last_block_words_min=3),
@@ -50,8 +51,8 @@ def get_config(arg: str) -> ConfigDict:
         eval=dict(
             every=150, batches=8, completion_items=200,
             sources=[
-                dict(name="speech", kind="utterance", path="data/demo/valid/speech", share=1.0),
-                dict(name="speech_test", kind="utterance", path="data/demo/test/speech", share=1.0),
+                dict(name="valid", kind="utterance", path="data/demo/valid/speech", share=1.0),
+                dict(name="test", kind="utterance", path="data/demo/test/speech", share=1.0),
                 dict(name="text", kind="text", path="data/demo/valid/text", share=1.0),
             ],
         ),

@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """All subcommands and their flags."""
+    from lst_jax.bench import cli as bench_cli
     from lst_jax.data.importers import cli as importers_cli
     from lst_jax.prepare import cli as prepare_cli
 
@@ -31,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     prepare_cli.add_arguments(subparsers)
     importers_cli.add_arguments(subparsers)
+    bench_cli.add_arguments(subparsers)
 
     train = subparsers.add_parser("train", help="train a model, or go on with a run",
                                   description="Trains from --config, or resumes the run directory given.")

@@ -71,7 +71,7 @@ class SourceConfig:
     name: str
     kind: Literal["utterance", "text"]
     path: str  # a directory of ArrayRecord shards with metadata.json
-    share: float  # of all tokens; shares are normalised by their sum
+    share: float  # of what data.mixture_measure counts; shares are normalised by their sum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +80,12 @@ class PatchingConfig:
 
     strategy: Literal["static", "aligned", "mixed", "curriculum", "none"]
     static_size: int  # p, units a patch
+    aligned_to: Literal["word", "bpe"]  # what an aligned patch holds: a word, or a text piece of one
+    silence: Literal["separate", "merged"]  # aligned: patches of its own, or part of the word before it
+    boundary_noise_ms: float  # aligned, training only: each boundary moves by U[-x, x] (paper A.11); 0 = off
     tau1: int  # curriculum: step up to which P = 1
-    tau2: int  # curriculum: step from which P = 0
+    tau2: int  # curriculum: step from which P = final_probability
+    final_probability: float  # curriculum: 0 ends in static, 0.5 in mixed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +108,9 @@ class DataConfig:
 
     tokenizer: str  # SentencePiece .model file
     sources: tuple[SourceConfig, ...]
+    mixture_measure: Literal["tokens", "words", "units"]  # what shares are of; units = unit positions
     rows: int  # B, rows of the global batch
-    row_tokens: int  # T
+    row_tokens: int  # T, see `row_tokens_for`
     row_units: int  # U
     unit_rate: float  # speech units per second
     patching: PatchingConfig
@@ -164,6 +169,23 @@ class Config:
     def joint_vocab(self) -> Vocab:
         """The id layout that the sizes give."""
         return Vocab(self.vocab.text_size, self.vocab.unit_slots)
+
+
+def row_tokens_for(row_units: int, mean_patch: int | float, interleaved_share: float = 1 / 3,
+                   speech_share: float = 0.77) -> int:
+    """T that fills together with U: `row_units` over the unit positions a token takes, and 1% more.
+
+    Each speech token takes 1/mean_patch unit positions, any other takes one; `interleaved_share` · `speech_share` of
+    tokens are speech (paper §5, Table 13). The 1% lets longer patches in without emptying unit positions, which cost
+    most. The result is the nearest multiple of U/32, so that both tile alike.
+
+    Example: row_tokens_for(4096, 4.0) -> 5120; (4096, 9.4), merged silence -> 5376; (4096, 1.0), base -> 4096.
+    """
+    if mean_patch == 1:
+        return row_units
+    units_a_token = 1 - interleaved_share * speech_share * (1 - 1 / mean_patch)
+    tile = max(1, row_units // 32)
+    return round(1.01 * row_units / units_a_token / tile) * tile
 
 
 # Fields that may differ between a checkpoint and the run that resumes it: they change what is recorded, not what is
@@ -251,6 +273,8 @@ def validate(config: Config) -> None:
         ("data.rows", d.rows, 1), ("data.row_tokens", d.row_tokens, 16), ("data.row_units", d.row_units, 8),
         ("data.prefetch", d.prefetch, 0), ("data.patching.static_size", d.patching.static_size, 1),
         ("data.patching.tau1", d.patching.tau1, 0), ("data.patching.tau2", d.patching.tau2, d.patching.tau1),
+        ("data.patching.final_probability", d.patching.final_probability, 0),
+        ("data.patching.boundary_noise_ms", d.patching.boundary_noise_ms, 0),
         ("train.steps", t.steps, 1), ("train.log_every", t.log_every, 1),
         ("train.checkpoint_every", t.checkpoint_every, 1), ("train.checkpoint_keep", t.checkpoint_keep, 1),
         ("eval.every", e.every, 1), ("eval.batches", e.batches, 1), ("eval.completion_items", e.completion_items, 0),
@@ -272,6 +296,12 @@ def validate(config: Config) -> None:
             _fail(path, value, "must be positive", "use a positive number")
     if o.warmup_steps >= t.steps:
         _fail("optim.warmup_steps", o.warmup_steps, f"must be less than train.steps={t.steps}", f"use {t.steps - 1}")
+    if d.patching.final_probability > 1:
+        _fail("data.patching.final_probability", d.patching.final_probability, "must be at most 1",
+              "use 0.0 to end in static patches, 0.5 to end in mixed ones")
+    if d.patching.boundary_noise_ms and d.patching.strategy in ("static", "none"):
+        _fail("data.patching.boundary_noise_ms", d.patching.boundary_noise_ms,
+              f"moves aligned boundaries, and strategy={d.patching.strategy!r} has none", "use 0.0")
     if not d.sources:
         _fail("data.sources", [], "must name at least one directory", "add a source")
     _unique_names("data.sources", d.sources)

@@ -67,7 +67,7 @@ def likelihood(train, evaluations):
         axis.set(xlabel="step", title=LABELS[key])
         if len(values):
             axis.set_ylim(0, 1.1 * np.percentile(values, 99))
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=9)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
     return figure
 
 
@@ -124,7 +124,7 @@ def data(config: Config, train):
                               strict=False):
         axes[1].plot(*series(train, f"share/{source.name}"), color=colour, label=source.name)
         axes[1].axhline(source.share / total, color=colour, linestyle=":", linewidth=1)
-    axes[1].set(xlabel="step", ylim=(0, 1), title="share of all tokens so far (dotted: asked)")
+    axes[1].set(xlabel="step", ylim=(0, 1), title=f"share so far, by {config.data.mixture_measure} (dotted: asked)")
     axes[1].legend()
     return figure
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,7 +20,8 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     Raises: StorageError where the file system refuses.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # The host's name: on a shared file system two hosts may write the same file, from processes of the same number.
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -16,7 +16,7 @@ from lst_jax.checkpoint import Checkpoints
 from lst_jax.config import Config, check_same_identity, config_hash, identity
 from lst_jax.data.patching import aligned_probability
 from lst_jax.data.pipeline import BatchStream, Step
-from lst_jax.data.rows import CONSUMED, initial_state
+from lst_jax.data.rows import CONSUMED, MEASURED, initial_state
 from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError, ConfigError
 from lst_jax.evals import evaluator
 from lst_jax.model import lst
@@ -188,7 +188,7 @@ class Recorder:
         seconds = time.perf_counter() - self._clock
         values = summary | {
             "grad_norm": metrics["grad_norm"], "learning_rate": metrics["learning_rate"],
-            **data_metrics(self._config, item.step, item.stats, item.state_after[:, :, CONSUMED].sum(0)),
+            **data_metrics(self._config, item),
             "seconds_per_step": seconds / max(self._steps, 1), "tokens_per_second": self._tokens / seconds,
             "units_per_second": self._units / seconds}
         if self._peak:
@@ -208,21 +208,22 @@ class Recorder:
         self._writer.close()
 
 
-def data_metrics(config: Config, update: int, stats: dict[str, Any], consumed_S) -> dict[str, Any]:
-    """What the data path counted for the batch of update number `update` (0-based), as rates that people read."""
-    data = config.data
+def data_metrics(config: Config, item: Step) -> dict[str, Any]:
+    """What the data path counted for a batch, as people read it; shares are of `data.mixture_measure`, so far."""
+    data, stats = config.data, item.stats
     names = [source.name for source in data.sources]
-    total = max(int(consumed_S.sum()), 1)
+    measured_S = item.state_after[:, :, MEASURED].sum(0)
+    total = max(int(measured_S.sum()), 1)
     return {
         "tokens": int(stats["tokens"]), "units": int(stats["units"]),
-        "tokens_so_far": int(consumed_S.sum()),
+        "tokens_so_far": int(item.state_after[:, :, CONSUMED].sum()),
         "token_fill": int(stats["tokens"]) / (data.rows * data.row_tokens),
         "unit_fill": int(stats["units"]) / (data.rows * data.row_units),
         "mean_patch_frames": int(stats["speech_units"]) / max(int(stats["speech_patches"]), 1),
-        "aligned_probability": aligned_probability(update, data.patching),
+        "aligned_probability": aligned_probability(item.step, data.patching),
         **{key: int(stats[key]) for key in ("utterances_opened", "utterances_aligned", "pieces", "pieces_cut",
-                                            "patches_split", "markers_repeated")},
-        **{f"share/{name}": int(consumed) / total for name, consumed in zip(names, consumed_S, strict=True)}}
+                                            "speech_cut", "words_cut", "patches_split", "markers_repeated")},
+        **{f"share/{name}": int(measured) / total for name, measured in zip(names, measured_S, strict=True)}}
 
 
 class StopRequest(contextlib.AbstractContextManager):

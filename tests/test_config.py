@@ -43,6 +43,12 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
     ("optim.warmup_steps", 450, "must be less than train.steps=450; use 449"),
     ("optim.eps", float("nan"), "must be finite"),
     ("data.row_units", 700, "must not exceed data.row_tokens=640"),
+    ("data.mixture_measure", "hours", "data.mixture_measure='hours': must be one of tokens, words, units"),
+    ("data.patching.aligned_to", "pieces", "must be one of word, bpe"),
+    ("data.patching.silence", "merge", "nearest: merged"),
+    ("data.patching.final_probability", 1.5, "must be at most 1; use 0.0 to end in static patches"),
+    ("data.patching.final_probability", -0.5, "must be at least 0"),
+    ("data.patching.boundary_noise_ms", -20.0, "must be at least 0"),
 ])
 def test_a_broken_rule_names_the_field_and_the_fix_in_one_line(mapping, path, value, message):
     put(mapping, path, value)
@@ -50,6 +56,20 @@ def test_a_broken_rule_names_the_field_and_the_fix_in_one_line(mapping, path, va
         config_lib.validate(config_lib.from_mapping(mapping))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_noise_without_aligned_boundaries_is_refused(mapping):
+    put(mapping, "data.patching.boundary_noise_ms", 40.0)
+    config_lib.validate(config_lib.from_mapping(mapping))
+    put(mapping, "data.patching.strategy", "static")
+    with pytest.raises(ConfigError, match=r"boundary_noise_ms=40\.0: moves aligned .*='static' has none; use 0"):
+        config_lib.validate(config_lib.from_mapping(mapping))
+
+
+@pytest.mark.parametrize("units, mean_patch, tokens", [
+    (4096, 4, 5120), (512, 4, 640), (4096, 9.4, 5376), (4096, 1, 4096)])
+def test_row_tokens_follow_from_unit_positions_and_the_mean_patch(units, mean_patch, tokens):
+    assert config_lib.row_tokens_for(units, mean_patch) == tokens
 
 
 def test_a_missing_field_is_named(mapping):

@@ -12,7 +12,7 @@ import numpy as np
 
 from lst_jax.acoustic import ctc, wav2vec2, weights
 from lst_jax.acoustic.encoder import Encoder, bucket
-from lst_jax.data.alignment import Placed
+from lst_jax.data.alignment import Placed, regroup
 from lst_jax.errors import DataError, RejectedItem
 from lst_jax.prepare import pronounce
 
@@ -97,17 +97,17 @@ class CtcAligner:
         """Pickles as its settings: parameters belong to one process."""
         return type(self), (self.directory, self.least_score)
 
-    def align(self, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
+    def align(self, item_id: str, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
         """(word, start_sec, end_sec) of each of `words`, in order, for float32 audio at 16 kHz.
 
         Bare punctuation joins the word before it, else the next. Raises: RejectedItem where they cannot be placed.
         """
-        placed = self.align_batch([audio], [words])[0]
+        placed = self.align_batch([item_id], [audio], [words])[0]
         if isinstance(placed, RejectedItem):
             raise placed
         return placed
 
-    def align_batch(self, recordings: Sequence[np.ndarray],
+    def align_batch(self, item_ids: Sequence[str], recordings: Sequence[np.ndarray],
                     texts: Sequence[Sequence[str]]) -> list[list[Placed] | RejectedItem]:
         """`align` of several recordings, in batches of similar length; what cannot be placed is a RejectedItem."""
         results: dict[int, list[Placed] | RejectedItem] = {}
@@ -165,7 +165,7 @@ class CtcAligner:
                                 "text match the audio?")
         spans = ctc.word_spans(found.start_BN, found.end_BN, ids, self.characters.separator)
         seconds = functools.partial(frame_seconds, self.encoder.arch, samples)
-        return _join(words, counts, [(seconds(start), seconds(end)) for start, end in spans])
+        return regroup(words, counts, [(seconds(start), seconds(end)) for start, end in spans])
 
 
 def frame_seconds(arch: wav2vec2.Architecture, samples: int, frame: int) -> float:
@@ -175,21 +175,3 @@ def frame_seconds(arch: wav2vec2.Architecture, samples: int, frame: int) -> floa
     """
     sample = frame * arch.hop + (arch.window - arch.hop) / 2
     return min(sample, samples) / wav2vec2.SAMPLE_RATE
-
-
-def _join(words: Sequence[str], counts: Sequence[int], times: Sequence[tuple[float, float]]) -> list[Placed]:
-    """Written words from the times of their spoken ones; those without any join the word before, else the next.
-
-    Example: words ["see", "-", "42"], counts [1, 0, 2] -> ("see -", ...), ("42", start of forty, end of two)
-    """
-    placed: list[Placed] = []
-    lead, first = "", 0
-    for word, count in zip(words, counts, strict=True):
-        if count:
-            placed.append((lead + word, times[first][0], times[first + count - 1][1]))
-            lead, first = "", first + count
-        elif placed:
-            placed[-1] = (f"{placed[-1][0]} {word}", *placed[-1][1:])
-        else:
-            lead += f"{word} "
-    return placed

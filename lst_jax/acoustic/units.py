@@ -51,7 +51,7 @@ class Quantizer:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Quantizer":
         """Reads what `save` wrote. Raises: DataError where the file is missing, another one or not whole."""
-        hint = "make it with `python -m lst_jax.acoustic.convert`"
+        hint = "make it with `lst prepare units-convert`"
         if not pathlib.Path(path).is_file():
             raise DataError(f"{path}: no such file; {hint}")
         try:

@@ -56,6 +56,25 @@ def to_seconds(words: Sequence[Word], rate: float) -> list[Placed]:
     return [(word.text, word.start_frame / rate, word.end_frame / rate) for word in words]
 
 
+def regroup(words: Sequence[str], counts: Sequence[int], times: Sequence[tuple[float, float]]) -> list[Placed]:
+    """Written words from the times of their spoken ones, `counts` of each; those without any (bare punctuation) join
+    the word before, else the next.
+
+    Example: words ["see", "-", "42"], counts [1, 0, 2] -> ("see -", ...), ("42", start of forty, end of two)
+    """
+    placed: list[Placed] = []
+    lead, first = "", 0
+    for word, count in zip(words, counts, strict=True):
+        if count:
+            placed.append((lead + word, times[first][0], times[first + count - 1][1]))
+            lead, first = "", first + count
+        elif placed:
+            placed[-1] = (f"{placed[-1][0]} {word}", *placed[-1][1:])
+        else:
+            lead += f"{word} "
+    return placed
+
+
 def check_placed(placed: Sequence[Placed]) -> None:
     """Checks that times are finite, not negative, in order of start, and that no word ends before it starts.
 

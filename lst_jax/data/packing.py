@@ -13,7 +13,7 @@ from lst_jax.data.interleave import interleave
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.records import check_utterance
 from lst_jax.data.rng import generator
-from lst_jax.data.rows import Batch, RowBuilder, Stats, add_stats, stack_rows, windows_of
+from lst_jax.data.rows import Batch, Limit, RowBuilder, Stats, add_stats, stack_rows, windows_of
 from lst_jax.errors import DataError
 
 EvalMode = Literal["interleaved", "speech", "text"]
@@ -46,7 +46,7 @@ def _place(number: int, example: Example, builders: list[RowBuilder]) -> Place |
     """Puts an example into the first row that takes all of it, or its head into an empty row if none ever can."""
     length = len(example.token)
     for row, builder in enumerate(builders):
-        end = builder.fit(example, 0, length)
+        end = builder.fit(example, 0, Limit())
         position = len(builder.token) - builder.tokens_left
         if end == length or (position == 0 and end):
             builder.add(example, 0, end, 0)

@@ -23,7 +23,7 @@ class Step(NamedTuple):
     step: int
     batch: Batch
     stats: Stats  # of this process's rows
-    state_after: np.ndarray  # int64 [this process's rows, sources, 4]
+    state_after: np.ndarray  # int64 [this process's rows, sources, 5]
 
 
 def open_source(source: SourceConfig, config: Config) -> RecordSource:
@@ -80,11 +80,11 @@ class BatchStream(Iterator[Step]):
         return next(self._iterator)
 
     def get_state(self) -> dict[str, Any]:
-        """`{"step": next step, "rows": int64 [this process's rows, sources, 4]}` after the last batch handed out."""
+        """`{"step": next step, "rows": int64 [this process's rows, sources, 5]}` after the last batch handed out."""
         return self._iterator.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from a `get_state`, in O(1); `rows` may be this process's part or the whole [B, sources, 4]."""
+        """Continues from a `get_state`, in O(1); `rows` may be this process's part or the whole [B, sources, 5]."""
         rows = np.asarray(state["rows"], np.int64)
         if len(rows) == self._config.data.rows:
             rows = rows[self._rows]

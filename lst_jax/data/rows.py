@@ -1,8 +1,9 @@
 """Rows of fixed shape: each row of the global batch is a stream of its own that is restored from a few integers.
 
-Row r of a batch of B rows keeps four integers per source (`ORDINAL`, `OFFSET`, `OPENED_STEP`, `CONSUMED`): it reads
-document number `ordinal * B + r` of that source, has emitted `offset` of its tokens, opened it at step `opened_step`,
-and has taken `consumed` tokens from the source in all. A row at a step is a pure function of the config, r and these.
+Row r of a batch of B rows keeps five integers per source (`ORDINAL`, `OFFSET`, `OPENED_STEP`, `CONSUMED`, `MEASURED`):
+it reads document number `ordinal * B + r` of that source, has emitted `offset` of its tokens, opened it at step
+`opened_step`, and has taken `consumed` tokens from the source in all, which are `measured` of what the mixture counts.
+A row at a step is a pure function of the config, r and these.
 
 Example, T=16 tokens, U=16 unit positions, one source whose documents are `BOS <t> a..t EOS`, all patches of 1:
 
@@ -10,6 +11,7 @@ Example, T=16 tokens, U=16 unit positions, one source whose documents are `BOS <
     step 1   <t> o p q r s t EOS | BOS <t> a b c d e f     the marker is emitted again, in front of what is left
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -26,9 +28,13 @@ from lst_jax.data.rng import generator, permuted
 from lst_jax.errors import DataError
 from lst_jax.vocab import PAD_ID, Vocab
 
-ORDINAL, OFFSET, OPENED_STEP, CONSUMED = range(4)
-STATE_FIELDS = 4
+ORDINAL, OFFSET, OPENED_STEP, CONSUMED, MEASURED = range(5)
+STATE_FIELDS = 5
 MIN_PIECE = 8  # tokens; a shorter piece that does not finish its document is mostly marker
+# Shares of U and T that a row is made to fill while the mixture allows; the runs promise 0.97 and 0.95 of them
+UNIT_FILL, TOKEN_FILL = 0.98, 0.97
+WORDS_A_TOKEN = 0.4  # a guess for a run's first rows
+UNLIMITED = 1 << 40
 Stats = dict[str, Any]  # numpy int64 scalars, and arrays [sources]; they add up over rows and steps
 
 
@@ -65,7 +71,7 @@ def windows_of(config: Config) -> Windows:
                    m.patch_decoder and m.patch_decoder.window, m.encoder_cross_window, m.decoder_cross_window)
 
 
-def initial_state(rows: int, sources: int) -> Int64[np.ndarray, "B S 4"]:
+def initial_state(rows: int, sources: int) -> Int64[np.ndarray, "B S 5"]:
     """Every stream before its first document."""
     return np.zeros((rows, sources, STATE_FIELDS), np.int64)
 
@@ -74,6 +80,14 @@ def causal_pairs(length: int, window: int | None) -> int:
     """Query-key pairs of `length` positions that see themselves and what is before them within `window`."""
     full = length if window is None else min(length, window)
     return full * (full + 1) // 2 + (length - full) * full
+
+
+class Limit(NamedTuple):
+    """How much a piece may hold; `excess` is of tokens over unit positions."""
+
+    tokens: int = UNLIMITED
+    units: int = UNLIMITED
+    excess: int = UNLIMITED
 
 
 class RowBuilder:
@@ -85,55 +99,69 @@ class RowBuilder:
         self.doc_id = np.zeros(tokens, np.int32)
         self.patch_start = np.zeros(tokens, bool)
         self.patch_end = np.zeros(tokens, bool)
+        self.row_units = units
         self.tokens_left, self.units_left = tokens, units
         self._vocab, self._windows = vocab, windows
-        self._counts = dict.fromkeys(("pieces", "pieces_cut", "patches_split", "markers_repeated", "encoder_pairs",
-                                      "global_pairs", "decoder_pairs", "encoder_cross_pairs", "decoder_cross_pairs"), 0)
+        self._counts = dict.fromkeys(("pieces", "pieces_cut", "speech_cut", "words_cut", "patches_split",
+                                      "markers_repeated", "encoder_pairs", "global_pairs", "decoder_pairs",
+                                      "encoder_cross_pairs", "decoder_cross_pairs"), 0)
         self._source_tokens = np.zeros(sources, np.int64)
 
-    def fit(self, example: Example, start: int, limit: int) -> int:
-        """The position before which a piece that begins at `start` ends, given at most `limit` tokens.
+    @property
+    def excess(self) -> int:
+        """Tokens over unit positions in the row so far; only speech has any."""
+        return len(self.token) - self.tokens_left - (self.row_units - self.units_left)
 
-        It is `start` where nothing fits; else a patch boundary, except inside a patch longer than a whole row holds.
+    def fit(self, example: Example, start: int, limit: Limit) -> int:
+        """The position before which a piece that begins at `start` ends.
+
+        It is `start` where nothing fits; else one where `example.cut` allows it. Between two such positions that are
+        further apart than a whole row holds (a minute of silence) it is a patch boundary, and within a patch that is
+        longer than that it is anywhere.
         """
         repeated = self._repeats_marker(example, start)
-        room, units = min(limit, self.tokens_left) - repeated, self.units_left - repeated
-        length, bound = len(example.token), example.boundary
-        if room <= 0 or units <= 0:
+        tokens, units = min(limit.tokens, self.tokens_left) - repeated, min(limit.units, self.units_left) - repeated
+        if tokens <= 0 or units <= 0:
             return start
-        first = np.searchsorted(bound, start, "right") - 1
-        last = min(np.searchsorted(bound, start + room, "right") - 1, first + units, len(bound) - 1)
-        end = int(max(bound[last], start))
-        if end == length:
-            return end
-        unit_bound = last - first == units
-        if not unit_bound and bound[last + 1] - end > len(self.token) - 2:
-            end = start + room
-        if room + repeated < MIN_PIECE or (unit_bound and end - start + repeated < MIN_PIECE):
+        piece = example.tail(start, 2 * len(self.token))  # as far as matters
+        pos, before = piece.cut_pos, piece.units_before
+        last = min(np.searchsorted(pos, tokens, "right"), np.searchsorted(before, units, "right"),
+                   np.searchsorted(pos - before, limit.excess, "right")) - 1
+        end = int(pos[last])
+        if start + end == len(example.token):
+            return len(example.token)
+        if tokens + repeated < MIN_PIECE:
             return start
-        while end > start and (end == 1 or example.token[end - 1] in self._markers):
+        if pos[last + 1] - end > len(self.token) - 2 or before[last + 1] - before[last] > self.row_units - 2:
+            end = self._break(piece, end, tokens, units, limit.excess)
+        if end + repeated < MIN_PIECE and min(self.tokens_left, *limit) < len(self.token):
+            return start  # an empty row that may take anything takes this
+        while end > 0 and (start + end == 1 or piece.token[end - 1] in self._markers):
             end -= 1  # BOS or a marker alone at the end of a piece teaches nothing: it goes with what it opens
-        return end
+        return start + end
 
-    def add(self, example: Example, start: int, end: int, source: int) -> int:
-        """Appends tokens [start, end) of `example`, behind its marker where it continues. Returns the tokens taken."""
+    def add(self, example: Example, start: int, end: int, source: int) -> tuple[int, int]:
+        """Appends tokens [start, end) of `example`, behind its marker where it continues.
+
+        Returns: the tokens and the unit positions taken.
+        """
         repeated = self._repeats_marker(example, start)
         at = len(self.token) - self.tokens_left
         stop = at + repeated + end - start
         if repeated:
             self.token[at] = self._marker(example, start)
             self.patch_start[at] = self.patch_end[at] = True
-        for row, whole in ((self.token, example.token), (self.patch_start, example.patch_start),
-                           (self.patch_end, example.patch_end)):
-            row[at + repeated:stop] = whole[start:end]
-        self.patch_start[at + repeated] = True  # where a split patch goes on
+        piece = example.tail(start, end - start + 1)  # one more tells whether the end cuts a patch
+        for row, some in ((self.token, piece.token), (self.patch_start, piece.patch_start),
+                          (self.patch_end, piece.patch_end)):
+            row[at + repeated:stop] = some[:end - start]
         self.doc_id[at:stop] = self._counts["pieces"] + 1
         units = int(np.count_nonzero(self.patch_start[at:stop]))
         self.tokens_left -= stop - at
         self.units_left -= units
-        self._count(example, end, repeated, slice(at, stop), units)
+        self._count(piece, end - start, repeated, slice(at, stop), units)
         self._source_tokens[source] += stop - at
-        return stop - at
+        return stop - at, units
 
     def finish(self) -> tuple[Batch, Stats]:
         """The row with targets and weights, and its counts."""
@@ -162,19 +190,42 @@ class RowBuilder:
         inside = example.token[start - (start == len(example.token) - 1)]
         return self._vocab.speech_marker if inside >= self._vocab.speech_marker else self._vocab.text_marker
 
+    def _break(self, piece: Example, end: int, tokens: int, units: int, excess: int) -> int:
+        """The last patch boundary that fits; or any place, in a patch longer than a row; or `end`, if that is later."""
+        starts = np.append(np.flatnonzero(piece.patch_start), len(piece.token))
+        number = np.arange(len(starts))
+        last = min(np.searchsorted(starts, tokens, "right") - 1, units,
+                   np.searchsorted(starts - number, excess, "right") - 1)
+        if last < min(units, len(starts) - 1) and starts[last + 1] - starts[last] > len(self.token) - 2:
+            return max(end, min(tokens, int(last) + 1 + excess))
+        return max(end, int(starts[min(last, len(starts) - 2)]))
+
     def _count(self, example: Example, end: int, repeated: int, piece: slice, units: int) -> None:
+        """Counts tokens [0, end) of `example`, which lie at `piece` of the row; it goes on behind them if it is cut."""
         counts, tokens = self._counts, piece.stop - piece.start
         patch_n = np.cumsum(self.patch_start[piece])  # 1 for the tokens of the piece's first patch
         visible_n = patch_n - ~self.patch_end[piece]  # patches complete at each token
         counts["encoder_cross_pairs"] += int(np.minimum(units + 1 - patch_n, self._windows.encoder_cross).sum())
         counts["decoder_cross_pairs"] += int(np.minimum(visible_n, self._windows.decoder_cross).sum())
         counts["pieces"] += 1
-        counts["pieces_cut"] += end < len(example.token)
-        counts["patches_split"] += end < len(example.token) and not example.patch_start[end]
+        if end < len(example.token):
+            counts["pieces_cut"] += 1
+            counts["speech_cut"] += bool(self._vocab.is_speech(example.token[end - 1:end + 1]).all())
+            counts["words_cut"] += not example.cut[end]
+            counts["patches_split"] += not example.cut[end] and not example.patch_start[end]
         counts["markers_repeated"] += repeated
         counts["encoder_pairs"] += causal_pairs(tokens, self._windows.encoder)
         counts["global_pairs"] += causal_pairs(units, self._windows.global_)
         counts["decoder_pairs"] += causal_pairs(tokens, self._windows.decoder)
+
+
+def words_between(example: Example, start: int, end: int) -> int:
+    """Words in tokens [start, end): a document's words, written or spoken, are spread evenly over its tokens.
+
+    With W words in n tokens there are floor(W · k / n) before token k, so that the pieces' counts add up to W; a marker
+    that is repeated counts none.
+    """
+    return example.words * end // len(example.token) - example.words * start // len(example.token)
 
 
 def add_stats(stats: Sequence[Stats]) -> Stats:
@@ -187,6 +238,15 @@ def stack_rows(rows: Sequence[Batch]) -> Batch:
     return Batch(*[np.stack(column) for column in zip(*rows, strict=True)])
 
 
+class Filling:
+    """A row at work: its builder, the state of its stream as it moves on, and the documents opened."""
+
+    def __init__(self, builder: RowBuilder, state: Int64[np.ndarray, "S 5"], row: int, step: int):
+        """Starts with an empty row; `state` is changed in place."""
+        self.builder, self.state, self.row, self.step = builder, state, row, step
+        self.opened = dict.fromkeys(("documents_opened", "utterances_opened", "utterances_aligned"), 0)
+
+
 class RowStreams:
     """Makes the rows of one run from its sources; holds no state but a cache of the documents last read."""
 
@@ -194,55 +254,95 @@ class RowStreams:
         """`sources` holds the records of each of `config.data.sources`, in that order."""
         self._config, self._data, self._sources = config, config.data, sources
         self._builder = ExampleBuilder(config.joint_vocab, tokenizer, config.data.patching.static_size)
+        kinds = [s.kind for s in config.data.sources]
+        self._speech = [i for i, kind in enumerate(kinds) if kind == "utterance"]
+        self._text = [i for i, kind in enumerate(kinds) if kind == "text"]
         shares = np.array([s.share for s in config.data.sources])
         self._share_S = shares / shares.sum()
         self._cache: dict[tuple[int, int], tuple[tuple[int, int], Example, str]] = {}
 
-    def next_row(self, state_S4: Int64[np.ndarray, "S 4"], row: int, step: int):
+    def next_row(self, state_SF: Int64[np.ndarray, "S 5"], row: int, step: int):
         """Row number `row` of the global batch at `step`.
 
-        Every source gets the tokens it lacks of its share of all tokens so far and in this row (error diffusion: the
-        shares are exact in the long run, whichever of T and U runs out); what room is left goes to the source that
-        lacks most.
+        Every source gets what it lacks of its share of all so far and in this row, by `data.mixture_measure` (error
+        diffusion: the shares are exact in the long run, whichever of T and U runs out). Only speech has more tokens
+        than unit positions, so T and U fill together where the row's speech brings T - U more. Utterances come first
+        and are held near that, between `UNIT_FILL` and `TOKEN_FILL`, while they are less than half a row behind or
+        ahead of their shares; texts, which can be cut anywhere, take the room that is left.
 
-        Returns: the row (`Batch` of [T] arrays), its `Stats`, and the state after it; `state_S4` is not changed.
+        Returns: the row (`Batch` of [T] arrays), its `Stats`, and the state after it; `state_SF` is not changed.
         """
-        state = state_S4.copy()
         data = self._data
-        row_builder = RowBuilder(data.row_tokens, data.row_units, len(self._sources), self._config.joint_vocab,
-                                 windows_of(self._config))
-        opened = dict.fromkeys(("documents_opened", "utterances_opened", "utterances_aligned"), np.int64(0))
-        wanted_S = np.floor(self._share_S * (state[:, CONSUMED].sum() + data.row_tokens)).astype(np.int64)
-        for source, quota in enumerate(np.maximum(wanted_S - state[:, CONSUMED], 0).tolist()):
-            self._fill(row_builder, state, source, row, step, quota, opened)
-        lacking_S = state[:, CONSUMED] - self._share_S * state[:, CONSUMED].sum()
-        for source in np.argsort(lacking_S, kind="stable").tolist():
-            if min(row_builder.tokens_left, row_builder.units_left) >= MIN_PIECE:
-                self._fill(row_builder, state, source, row, step, data.row_tokens, opened)
-        batch, stats = row_builder.finish()
-        return batch, {**stats, **opened}, state
+        filling = Filling(RowBuilder(data.row_tokens, data.row_units, len(self._sources), self._config.joint_vocab,
+                                     windows_of(self._config)), state_SF.copy(), row, step)
+        most = int(data.row_tokens - UNIT_FILL * data.row_units) if self._text else UNLIMITED
+        least = int(np.ceil(TOKEN_FILL * data.row_tokens - data.row_units))
+        expected = self._expected_measure(state_SF)
+        slack = int(expected / 2)
+        aim_S = np.floor(self._share_S * (state_SF[:, MEASURED].sum() + expected)).astype(np.int64).tolist()
+        for source in self._speech:
+            if filling.state[source, MEASURED] < aim_S[source] - slack:
+                self._fill(filling, source, aim_S[source] - slack)
+            else:
+                self._fill(filling, source, aim_S[source], most)
+        for source in sorted(self._speech, key=lambda s: filling.state[s, MEASURED] - aim_S[s]):
+            if filling.builder.excess < least:
+                self._fill(filling, source, aim_S[source] + slack, least)
+        for source in self._text:
+            self._fill(filling, source, aim_S[source])
+        measured = filling.state[:, MEASURED]
+        for excess in (most, UNLIMITED):
+            for source in np.argsort(measured - self._share_S * measured.sum(), kind="stable").tolist():
+                if min(filling.builder.tokens_left, filling.builder.units_left) >= MIN_PIECE:
+                    self._fill(filling, source, UNLIMITED, excess)
+        batch, stats = filling.builder.finish()
+        return batch, {**stats, **{key: np.int64(count) for key, count in filling.opened.items()}}, filling.state
 
-    def _fill(self, row_builder: RowBuilder, state, source: int, row: int, step: int, limit: int, opened: Stats):
-        """Adds pieces of one source until `limit` tokens, T or U stop it; updates `state` and `opened` in place."""
-        own = state[source]
-        while limit > 0:
-            example, policy = self._example(own, source, row, step)
+    def _expected_measure(self, state_SF) -> float:
+        """About what a row holds of what the mixture counts; words by the rate so far, in the first rows by a guess."""
+        if self._data.mixture_measure == "tokens":
+            return float(self._data.row_tokens)
+        if self._data.mixture_measure == "units":
+            return float(self._data.row_units)
+        consumed, measured = state_SF[:, CONSUMED].sum(), state_SF[:, MEASURED].sum()
+        tokens = self._data.row_tokens
+        return float(tokens * (measured + WORDS_A_TOKEN * tokens) / (consumed + tokens))
+
+    def _fill(self, filling: "Filling", source: int, aim: int, excess: int = UNLIMITED) -> None:
+        """Adds pieces of one source until it has `aim` in all, the row has `excess`, or T or U stop it."""
+        own, builder, opened = filling.state[source], filling.builder, filling.opened
+        while own[MEASURED] < aim:
+            example, policy = self._example(own, source, filling.row, filling.step)
             start = int(own[OFFSET])
-            end = row_builder.fit(example, start, limit)
+            limit = self._limit(example, start, aim - int(own[MEASURED]))
+            end = builder.fit(example, start, limit._replace(excess=max(0, excess - builder.excess)))
             if end == start:
                 return
             if start == 0:
-                own[OPENED_STEP] = step
+                own[OPENED_STEP] = filling.step
                 opened["documents_opened"] += 1
                 opened["utterances_opened"] += policy != "text"
-                opened["utterances_aligned"] += policy == "aligned"
-            taken = row_builder.add(example, start, end, source)
-            limit -= taken
-            own[CONSUMED] += taken
+                opened["utterances_aligned"] += policy in patching.ALIGNED.values()
+            tokens, units = builder.add(example, start, end, source)
+            own[CONSUMED] += tokens
+            own[MEASURED] += {"tokens": tokens, "units": units, "words": words_between(example, start, end)}[
+                self._data.mixture_measure]
             own[OFFSET] = end
             if end == len(example.token):
                 own[ORDINAL] += 1
                 own[OFFSET] = 0
+
+    def _limit(self, example: Example, start: int, amount: int) -> Limit:
+        """A piece from `start` on may hold `amount` of what the mixture counts."""
+        if self._data.mixture_measure == "tokens":
+            return Limit(tokens=amount)
+        if self._data.mixture_measure == "units":
+            return Limit(units=amount)
+        if not example.words:
+            return Limit()
+        # the last position with at most so many words before it, and room for a repeated marker
+        words = example.words * start // len(example.token) + amount
+        return Limit(tokens=((words + 1) * len(example.token) - 1) // example.words - start + 1)
 
     def _example(self, own, source: int, row: int, step: int) -> tuple[Example, str]:
         """The document that the stream stands in, and its patching policy ("text" for a text)."""
@@ -269,4 +369,8 @@ class RowStreams:
             raise DataError(f"{settings.path}: record {index}: {error}") from error
         spans = interleave(record, self._data.interleave, generator(*key, "interleave"))
         policy = patching.draw_policy(opened_step, self._data.patching, lambda: generator(*key, "patching"))
-        return self._builder.interleaved(record, spans, policy), policy
+        noise, adjust = self._data.patching.boundary_noise_ms, None
+        if noise and policy in patching.ALIGNED.values():
+            adjust = functools.partial(patching.jitter, frames=noise / 1000 * self._data.unit_rate,
+                                       rng=generator(*key, "noise"))
+        return self._builder.interleaved(record, spans, policy, adjust), policy

@@ -1,24 +1,33 @@
 """Where each word of a transcript is in its recording: aligners. From seconds to frames: `lst_jax.data.alignment`.
 
 An aligner works on a recording and its written words. The embedded one is PocketSphinx with the US-English model its
-wheel brings; any class with `Aligner`'s members can enter `ALIGNERS`.
+wheel brings; `FileAligner` takes the words of files; `load_aligner` finds the right one, models included.
 """
 
 import hashlib
+import importlib
 import importlib.metadata
 import math
+import pathlib
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pocketsphinx
 
-from lst_jax.errors import RejectedItem
+from lst_jax.data.alignment import SLACK_SEC, Placed, regroup
+from lst_jax.data.importers import alignments, ctm, librispeech, moshi, textgrid
+from lst_jax.errors import DataError, RejectedItem
+from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare import pronounce
 
 SPHINX_RATE = 100  # frames per second of the decoder
 LEAST_SCORE = -3.5  # see PocketSphinxAligner
+EMBEDDED = "pocketsphinx"
+FILE_FORMATS: dict[str, Callable[[str], alignments.AlignmentFile]] = {
+    "textgrid": textgrid.open_alignments, "ctm": ctm.open_alignments, "moshi": moshi.open_alignments,
+    "librispeech": librispeech.open_alignments}
 
 
 @typing.runtime_checkable
@@ -27,7 +36,7 @@ class Aligner(typing.Protocol):
 
     name: str
 
-    def align(self, audio: np.ndarray, words: Sequence[str]) -> list[tuple[str, float, float]]:
+    def align(self, item_id: str, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
         """(word, start_sec, end_sec) of each of `words`, in order, for float32 audio at 16 kHz.
 
         Raises: RejectedItem where the words cannot be placed.
@@ -35,6 +44,15 @@ class Aligner(typing.Protocol):
 
     def guessed(self, words: Sequence[str]) -> list[str]:
         """Those of the spoken words whose pronunciation is a guess."""
+
+
+@typing.runtime_checkable
+class BatchAligner(Aligner, typing.Protocol):
+    """An aligner that is faster with several recordings, and wants one process to itself: a model."""
+
+    def align_batch(self, item_ids: Sequence[str], recordings: Sequence[np.ndarray],
+                    texts: Sequence[Sequence[str]]) -> list[list[Placed] | RejectedItem]:
+        """`align` of several recordings; what cannot be placed is a RejectedItem."""
 
 
 class PocketSphinxAligner:
@@ -51,14 +69,16 @@ class PocketSphinxAligner:
       Single words come down to -3.3 with their own text.
     """
 
-    def __init__(self, least_score: float = LEAST_SCORE, pronunciations: Mapping[str, str] | None = None):
+    def __init__(self, least_score: float | None = None, pronunciations: Mapping[str, str] | None = None):
         """Cheap: the decoder is made at the first use, and again in each process that gets a copy.
 
-        `pronunciations` has phones of words; those are used that the dictionary lacks.
+        `least_score` is LEAST_SCORE unless given. `pronunciations` has phones of words; those are used that the
+        dictionary lacks.
         """
-        self.least_score, self.pronunciations = least_score, dict(pronunciations or {})
+        self.least_score = LEAST_SCORE if least_score is None else least_score
+        self.pronunciations = dict(pronunciations or {})
         version = importlib.metadata.version("pocketsphinx")
-        self.name = f"pocketsphinx-{version}/en-us/pronounce-{pronounce.VERSION}/least-score{least_score:g}"
+        self.name = f"pocketsphinx-{version}/en-us/pronounce-{pronounce.VERSION}/least-score{self.least_score:g}"
         if self.pronunciations:
             self.name += f"/words-{hashlib.sha256(repr(sorted(self.pronunciations.items())).encode()).hexdigest()[:8]}"
         self._made: pocketsphinx.Decoder | None = None
@@ -68,7 +88,7 @@ class PocketSphinxAligner:
         """Pickles as its settings: a decoder belongs to one process."""
         return type(self), (self.least_score, self.pronunciations)
 
-    def align(self, audio: np.ndarray, words: Sequence[str]) -> list[tuple[str, float, float]]:
+    def align(self, item_id: str, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
         """See `Aligner.align`; audio is float32 at 16 kHz.
 
         Raises: RejectedItem where nothing can be spoken, the search ends early, or the match is poor.
@@ -86,7 +106,8 @@ class PocketSphinxAligner:
         if score < self.least_score:
             raise RejectedItem("poor match", f"score {score:.2f} a frame is below {self.least_score:g}; does the text "
                                "match the audio?")
-        return _regroup(words, groups, [(start / SPHINX_RATE, end / SPHINX_RATE) for _, start, end, _ in found])
+        times = [(start / SPHINX_RATE, end / SPHINX_RATE) for _, start, end, _ in found]
+        return regroup(words, [len(group) for group in groups], times)
 
     def guessed(self, words: Sequence[str]) -> list[str]:
         """Spoken words of `words` that the dictionary lacks, in order, each once."""
@@ -131,24 +152,54 @@ class PocketSphinxAligner:
         return found
 
 
-ALIGNERS = {"pocketsphinx": PocketSphinxAligner}
+class FileAligner:
+    """Words and times that another program found, by item id; the transcript's own words are not used."""
+
+    def __init__(self, format_name: str, path: str, name: str | None = None):
+        """Opens files of a format in FILE_FORMATS. `name` saves reading them all, where a copy knows it."""
+        self.format_name, self.path = format_name, path
+        self.file = FILE_FORMATS[format_name](path)
+        self.name = name or f"{self.file.name}/{self.file.fingerprint()}"
+
+    def __reduce__(self):
+        """Pickles as its settings."""
+        return type(self), (self.format_name, self.path, self.name)
+
+    def align(self, item_id: str, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
+        """The file's words of the item. Raises: RejectedItem where it has none, or is of another recording."""
+        found, length_sec = self.file.lookup(item_id), len(audio) / audio_lib.RATE
+        if not found.words:
+            raise RejectedItem("no spoken words", f"{self.path} has nothing but silence for it; leave it out")
+        last_sec = max(end_sec for *_, end_sec in found.words)
+        wrong_length = found.duration_sec is not None and abs(found.duration_sec - length_sec) > SLACK_SEC
+        if wrong_length or last_sec > length_sec + SLACK_SEC:
+            claimed_sec = found.duration_sec if wrong_length else last_sec
+            raise RejectedItem("other length", f"the audio has {length_sec:g} s, its alignment in {self.path} "
+                               f"{claimed_sec:g} s; are both of one recording?")
+        return list(found.words)
+
+    def guessed(self, words: Sequence[str]) -> list[str]:
+        """None: pronunciations are not this program's."""
+        return []
 
 
-def _regroup(words: Sequence[str], groups: Sequence[Sequence[str]],
-             times: Sequence[tuple[float, float]]) -> list[tuple[str, float, float]]:
-    """Times of written words from times of spoken ones; bare punctuation joins the word before it, else the next.
+def load_aligner(spec: str, least_score: float | None = None,
+                 pronunciations: Mapping[str, str] | None = None) -> Aligner:
+    """The aligner of `pocketsphinx`, `FORMAT:PATH` (FILE_FORMATS), or a directory with a CTC model.
 
-    Example: words ["see", "-", "42"], groups [["see"], [], ["forty", "two"]]
-        -> [("see -", ...), ("42", start of forty, end of two)]
+    Raises: DataError where there is none of that name, or a setting is not for it.
     """
-    placed: list[tuple[str, float, float]] = []
-    lead, place = "", 0
-    for word, group in zip(words, groups, strict=True):
-        if group:
-            placed.append((lead + word, times[place][0], times[place + len(group) - 1][1]))
-            lead, place = "", place + len(group)
-        elif placed:
-            placed[-1] = (f"{placed[-1][0]} {word}", *placed[-1][1:])
-        else:
-            lead += f"{word} "
-    return placed
+    if spec == EMBEDDED:
+        return PocketSphinxAligner(least_score, pronunciations)
+    if pronunciations is not None:
+        raise DataError(f"--pronunciations: are for --aligner {EMBEDDED}, not for {spec}; leave them out")
+    format_name, colon, path = spec.partition(":")
+    if colon and format_name in FILE_FORMATS:
+        if least_score is not None:
+            raise DataError(f"--least-score={least_score:g}: words of files have no score; leave it out")
+        return FileAligner(format_name, path)
+    if (pathlib.Path(spec) / "config.json").is_file():
+        # By name, and only here: models need JAX, which preparation does without unless it is asked for one.
+        return importlib.import_module("lst_jax.acoustic.align").CtcAligner(spec, least_score)
+    raise DataError(f"--aligner {spec}: must be {EMBEDDED}, a model's directory (with config.json), or "
+                    f"{', '.join(f'{name}:PATH' for name in FILE_FORMATS)}; correct it")

@@ -1,6 +1,7 @@
 """The arguments and the actions of `lst prepare` and `lst inspect`."""
 
 import argparse
+import importlib
 import json
 import pathlib
 import sys
@@ -10,7 +11,7 @@ import soundfile
 
 from lst_jax import files
 from lst_jax.errors import DataError
-from lst_jax.prepare import align, audio, inspect, made, manifest, parallel, picture, pronounce, run, units
+from lst_jax.prepare import align, audio, engines, inspect, made, manifest, parallel, picture, pronounce, run, units
 
 
 def add_arguments(subparsers) -> None:
@@ -18,7 +19,7 @@ def add_arguments(subparsers) -> None:
     prepare = subparsers.add_parser("prepare", help="make records from recordings and texts",
                                     description="Makes directories of records from recordings with transcripts, or "
                                                 "from texts. Any of it can be interrupted and run again.")
-    parts = prepare.add_subparsers(dest="part", required=True, metavar="PART")
+    parts = prepare.add_subparsers(dest="part", required=True, metavar="PART", parser_class=_Parser)
     fit = _part(parts, "units-fit", _units_fit, "fit the embedded speech-unit tokenizer (k-means over log-mel spectra)")
     _manifest_argument(fit)
     fit.add_argument("--out", required=True, help="file to write (.safetensors)")
@@ -28,21 +29,33 @@ def add_arguments(subparsers) -> None:
     _workers_argument(fit)
     fit.add_argument("--overwrite", action="store_true", help="replace the file")
 
+    convert = parts.add_parser("units-convert", help="give a HuBERT or wav2vec2 model the k-means or linear layer that "
+                                                     "makes its units", description="Writes units.safetensors into a "
+                               "model's directory, from k-means centroids or a linear quantizer of other programs.")
+    convert.fill = lambda: importlib.import_module("lst_jax.acoustic.convert").add_arguments(convert)
+
     speech = _part(parts, "speech", _speech, "make utterance records: speech units and aligned words")
     _manifest_argument(speech)
-    speech.add_argument("--units", required=True, help="unit tokenizer (.safetensors), made by units-fit")
-    speech.add_argument("--aligner", choices=sorted(align.ALIGNERS), default="pocketsphinx")
+    speech.add_argument("--units", required=True, metavar="PATH",
+                        help="unit tokenizer (.safetensors) made by units-fit, or the directory of a HuBERT or "
+                             "wav2vec2 model with units.safetensors, made by units-convert")
+    speech.add_argument("--aligner", default=align.EMBEDDED, metavar="SPEC",
+                        help=f"{align.EMBEDDED} (the default), the directory of a HuBERT or wav2vec2 model with a CTC "
+                             f"head, or words from files: {', '.join(f'{name}:PATH' for name in align.FILE_FORMATS)}")
     speech.add_argument("--pronunciations", metavar="FILE",
                         help="lines of a word and its phones, for words the aligner's dictionary lacks")
-    speech.add_argument("--least-score", type=float, default=align.LEAST_SCORE,
-                        help="reject alignments below this mean log-likelihood a frame (default: %(default)s)")
+    speech.add_argument("--least-score", type=float,
+                        help="reject alignments below this mean log-likelihood a frame, of a model a character "
+                             f"(default: {align.LEAST_SCORE} for {align.EMBEDDED}, none for models)")
     speech.add_argument("--source", help="name of the corpus, written into every record")
     _workers_argument(speech)
     _directory_arguments(speech)
+    _engine_arguments(speech)
 
     text = _part(parts, "text", _text, "make text records")
     _manifest_argument(text)
     _directory_arguments(text)
+    _engine_arguments(text)
 
     tokenizer = _part(parts, "tokenizer", _tokenizer, "train a SentencePiece tokenizer on texts or transcripts")
     _manifest_argument(tokenizer)
@@ -66,6 +79,19 @@ def _add_inspect(subparsers) -> None:
     look.add_argument("--wav", metavar="WAV", help="write what the units sound like (with --picture and --units)")
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that can get its arguments when it is used, for those whose module takes seconds to import (JAX)."""
+
+    fill: Callable[[], None] | None = None
+
+    def parse_known_args(self, args=None, namespace=None):
+        """See the class."""
+        if self.fill is not None:
+            fill, self.fill = self.fill, None
+            fill()
+        return super().parse_known_args(args, namespace)
+
+
 def _part(subparsers, name: str, action: Callable[[argparse.Namespace], int], what: str) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
     parser.set_defaults(run=action)
@@ -82,7 +108,8 @@ def _manifest_argument(parser: argparse.ArgumentParser) -> None:
 
 def _workers_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=parallel.cores(),
-                        help="processes; the result does not depend on it (default: %(default)s, the cores)")
+                        help="processes; the result does not depend on it; models have one (default: %(default)s, the "
+                             "cores)")
 
 
 def _directory_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +119,29 @@ def _directory_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-rejected", type=float, default=run.MAX_REJECTED, metavar="SHARE",
                         help="end with an error where more than this share is rejected (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run made there")
+
+
+def _engine_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", choices=("local", "beam"), default="local",
+                        help="local: processes of this machine; beam: Apache Beam with workers of its own, a shard at "
+                             "a time; the result is the same (default: %(default)s)")
+    parser.add_argument("--beam-option", action="append", default=[], metavar="NAME[=VALUE]",
+                        help="option of the Beam pipeline, such as runner=FlinkRunner (default runner: DirectRunner, "
+                             "which is this machine); may be given several times")
+
+
+def _engine(args: argparse.Namespace, workers: int) -> engines.Engine:
+    if args.engine == "local":
+        if args.beam_option:
+            raise DataError(f"--beam-option {args.beam_option[0]}: is for --engine beam; add it, or leave this out")
+        return engines.Local(workers)
+    options = {}
+    for rule in args.beam_option:
+        name, equals, value = rule.lstrip("-").partition("=")
+        if not name:
+            raise DataError(f"--beam-option {rule}: must be NAME or NAME=VALUE; write for example runner=FlinkRunner")
+        options[name] = value if equals else None
+    return engines.load_beam(options)
 
 
 def _where(args: argparse.Namespace) -> dict[str, str]:
@@ -133,16 +183,17 @@ def _units_fit(args: argparse.Namespace) -> int:
 
 def _speech(args: argparse.Namespace) -> int:
     pronunciations = pronounce.read_pronunciations(args.pronunciations) if args.pronunciations else None
-    aligner = align.ALIGNERS[args.aligner](args.least_score, pronunciations)
-    report = run.prepare_speech(_items(args), args.out, args.units, aligner, _workers(args), args.shard_records,
+    aligner = align.load_aligner(args.aligner, args.least_score, pronunciations)
+    engine = _engine(args, _workers(args))
+    report = run.prepare_speech(_items(args), args.out, args.units, aligner, engine, args.shard_records,
                                 args.source, args.overwrite, args.max_rejected, progress=True)
     print(report.line())
     return 0
 
 
 def _text(args: argparse.Namespace) -> int:
-    report = run.prepare_text(args.manifest, args.out, _where(args), args.shard_records, args.overwrite,
-                              args.max_rejected, progress=True)
+    report = run.prepare_text(args.manifest, args.out, _where(args), _engine(args, workers=1), args.shard_records,
+                              args.overwrite, args.max_rejected, progress=True)
     print(report.line())
     return 0
 
@@ -191,6 +242,8 @@ def _picture(args: argparse.Namespace, directory) -> None:
         if tokenizer.fingerprint != directory.metadata.codebook_fingerprint:
             raise DataError(f"{args.units}: has fingerprint {tokenizer.fingerprint}, {directory.path} was made with "
                             f"{directory.metadata.codebook_fingerprint}; give that one")
+        if not isinstance(tokenizer, units.AudibleUnitTokenizer):
+            raise DataError(f"{args.units}: cannot say what its units sound like; leave --units out")
     out = args.out or f"{pathlib.PurePath(utterance.id).name}.png"
     picture.draw(out, utterance, directory.metadata.unit_rate, samples, tokenizer, args.static_size)
     print(out)

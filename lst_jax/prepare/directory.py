@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import lst_jax
@@ -36,6 +36,17 @@ class Rejection:
     id: str
     reason: str
     message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What became of one item: the record's bytes and counts, or a rejection."""
+
+    payload: bytes | None
+    frames: int
+    words: int
+    rejection: Rejection | None
+    guessed: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,23 +135,29 @@ class Directory:
             return None
         return sidecar if sidecar.input_hash == self.input_hash and size == sidecar.shard.bytes else None
 
-    def write(self, number: int, payloads: list[bytes], frames: int, words: int, rejected: Iterable[Rejection],
-              guessed_words: Mapping[str, int]) -> Sidecar:
-        """Writes a shard, then its sidecar. Raises: StorageError."""
-        info = shards.write_shard(self.path / f"{self.stem(number)}.array_record", payloads)
+    def write(self, number: int, made: Sequence[Made]) -> None:
+        """Writes a shard, then its sidecar; `made` is of all its items, in order. Raises: StorageError."""
+        info = shards.write_shard(self.path / f"{self.stem(number)}.array_record",
+                                  [m.payload for m in made if m.payload is not None])
         items = self.items_of(number)
-        sidecar = Sidecar(self.input_hash, info, items.stop - items.start, frames, words, tuple(rejected),
-                          dict(sorted(guessed_words.items())))
+        assert len(made) == items.stop - items.start
+        guessed = collections.Counter(word for m in made for word in m.guessed)
+        sidecar = Sidecar(self.input_hash, info, len(made), sum(m.frames for m in made), sum(m.words for m in made),
+                          tuple(m.rejection for m in made if m.rejection), dict(sorted(guessed.items())))
         files.write_json(self.path / f"{self.stem(number)}.json", dataclasses.asdict(sidecar))
-        return sidecar
 
-    def close(self, sidecars: list[Sidecar], max_rejected: float, **fields: Any) -> Report:
+    def close(self, max_rejected: float, **fields: Any) -> Report:
         """Writes `report.json` and, where there are records, `metadata.json` with `fields` beside the counts.
 
-        Raises: DataError where nothing was prepared or more than the share `max_rejected` was rejected; what was
-        prepared is kept.
+        Raises: DataError where a shard is missing, nothing was prepared, or more than the share `max_rejected` was
+        rejected; what was prepared is kept.
         """
-        assert len(sidecars) == self.shard_count
+        sidecars = []
+        for number in range(self.shard_count):
+            if (sidecar := self.finished(number)) is None:
+                raise DataError(f"{self.path}: {self.stem(number)} is not there though its maker ended well; do all "
+                                "workers write to this directory?")
+            sidecars.append(sidecar)
         guessed = collections.Counter()
         for sidecar in sidecars:
             guessed.update(sidecar.guessed_words)

@@ -11,7 +11,7 @@ from lst_jax import files
 from lst_jax.data.records import Utterance
 from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare.inspect import STATIC_SIZE, patches
-from lst_jax.prepare.units import LogMelKMeans
+from lst_jax.prepare.units import AudibleUnitTokenizer
 
 INCHES_A_SECOND = 3.2  # a frame of 40 ms is then wide enough for its unit's number
 WIDTH = (9.0, 64.0)  # inches, least and most
@@ -22,7 +22,7 @@ PATCH_COLOURS = ("#c7e9c0", "#74c476")
 
 
 def draw(path: str | os.PathLike, utterance: Utterance, unit_rate: float, audio: np.ndarray | None = None,
-         tokenizer: LogMelKMeans | None = None, static_size: int = STATIC_SIZE) -> None:
+         tokenizer: AudibleUnitTokenizer | None = None, static_size: int = STATIC_SIZE) -> None:
     """Writes a PNG. With `audio` (16 kHz) waveform and log-mel are drawn, with `tokenizer` what the units stand for.
 
     Raises: StorageError.

@@ -1,15 +1,16 @@
 """Speech units: what turns audio into one code a frame, and the embedded one, k-means over log-mel spectra.
 
-It needs nothing but this package, and is meant to be replaced: any class with `UnitTokenizer`'s members and a `load`
-can enter `UNIT_TOKENIZERS`.
+It needs nothing but this package, and is meant to be replaced: by a model's directory, or by any class with
+`UnitTokenizer`'s members and a `load`, which can enter `UNIT_TOKENIZERS`.
 """
 
 import hashlib
+import importlib
 import json
 import os
 import pathlib
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import safetensors
 import safetensors.numpy
 
 from lst_jax import files
-from lst_jax.errors import DataError
+from lst_jax.errors import DataError, RejectedItem
 from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare import kmeans
 
@@ -36,7 +37,26 @@ class UnitTokenizer(typing.Protocol):
     fingerprint: str
 
     def encode(self, audio: np.ndarray, rate: int) -> np.ndarray:
-        """Units uint16 [frames] of float32 mono samples at `rate` Hz."""
+        """Units uint16 [frames] of float32 mono samples at `rate` Hz. Raises: RejectedItem."""
+
+
+@typing.runtime_checkable
+class BatchUnitTokenizer(UnitTokenizer, typing.Protocol):
+    """A unit tokenizer that is faster with several recordings, and wants one process to itself: a model."""
+
+    def encode_batch(self, recordings: Sequence[np.ndarray], rate: int) -> list[np.ndarray | RejectedItem]:
+        """`encode` of several recordings; what has no units is a RejectedItem."""
+
+
+@typing.runtime_checkable
+class AudibleUnitTokenizer(UnitTokenizer, typing.Protocol):
+    """A unit tokenizer whose units stand for sounds."""
+
+    def decode_mel(self, units: np.ndarray) -> np.ndarray:
+        """Log-mel float32 [frames of 10 ms, 80] that `units` stand for."""
+
+    def resynthesise(self, units: np.ndarray) -> np.ndarray:
+        """Audio float32 at 16 kHz, for the ear."""
 
 
 class LogMelKMeans:
@@ -127,7 +147,15 @@ UNIT_TOKENIZERS = {LogMelKMeans.kind: LogMelKMeans}
 
 
 def load_unit_tokenizer(path: str | os.PathLike) -> UnitTokenizer:
-    """Loads a unit tokenizer of any kind in `UNIT_TOKENIZERS`. Raises: DataError where the file is not one."""
+    """Loads a model's directory (with config.json), or a file of any kind in `UNIT_TOKENIZERS`.
+
+    Raises: DataError where it is neither.
+    """
+    if (pathlib.Path(path) / "config.json").is_file():
+        # By name, and only here: models need JAX, which preparation does without unless it is asked for one.
+        return importlib.import_module("lst_jax.acoustic.units").HubertKMeans.load(path)
+    if pathlib.Path(path).is_dir():
+        raise DataError(f"{path}: has no config.json; give a model's directory or a .safetensors file")
     settings, _ = _read(path)
     if settings["kind"] not in UNIT_TOKENIZERS:
         raise DataError(f"{path}: is of kind {settings['kind']!r}, known are {', '.join(UNIT_TOKENIZERS)}; fit one "

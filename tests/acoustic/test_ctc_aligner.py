@@ -60,7 +60,7 @@ def test_words_lie_where_the_model_says_their_characters(directory, monkeypatch)
     assert isinstance(aligner, Aligner)
     planted(monkeypatch, aligner, [{3: "A", 5: "B", 8: "|", 10: "C", 14: "|", 15: "T", 16: "W", 17: "O"}])
     recording = tiny_models.recordings()[0]
-    placed = aligner.align(recording, ["-", "Ab", "c", "!", "2"])
+    placed = aligner.align("u", recording, ["-", "Ab", "c", "!", "2"])
     # Frame t stands for 20 ms that begin 2.5 ms after 20·t ms: it sees 25 ms from 20·t ms on.
     assert [word for word, *_ in placed] == ["- Ab", "c !", "2"]
     np.testing.assert_allclose([times for _, *times in placed],
@@ -72,15 +72,15 @@ def test_a_batch_gives_what_single_recordings_give_and_rejects_alone(directory):
     aligner = CtcAligner(directory)
     recordings = tiny_models.recordings((0.5, 0.3, 0.3, 0.01, 0.3))
     texts = [["hello", "you"], ["a", "cab"], ["一"], ["a"], ["far", "too", "many", "letters", "here"]]
-    results = aligner.align_batch(recordings, texts)
+    results = aligner.align_batch(list("uvwxy"), recordings, texts)
     assert [r.reason for r in results if isinstance(r, RejectedItem)] == [
         "no spoken words", "too short", "too little audio"]
     for result, recording, text in zip(results[:2], recordings, texts, strict=False):
-        assert result == aligner.align(recording, text)
+        assert result == aligner.align("u", recording, text)
         assert [word for word, *_ in result] == text
         assert all(0 <= a < b <= len(recording) / 16000 for _, a, b in result)
     with pytest.raises(RejectedItem, match="the text needs 27 frames, the audio has 14"):
-        aligner.align(recordings[4], texts[4])
+        aligner.align("u", recordings[4], texts[4])
     assert aligner.unknown == {"一": 1}
     assert aligner.guessed(["x一", "x", "x一"]) == ["x一"]
 
@@ -89,9 +89,9 @@ def test_a_poor_match_is_rejected_where_a_least_score_is_given(directory, monkey
     strict = CtcAligner(directory, least_score=-0.5)
     planted(monkeypatch, strict, [{3: "A", 5: "B"}])
     recording = tiny_models.recordings()[0]
-    assert strict.align(recording, ["ab"])
+    assert strict.align("u", recording, ["ab"])
     with pytest.raises(RejectedItem, match="score -9.00 a character is below -0.5") as caught:
-        strict.align(recording, ["cd"])
+        strict.align("u", recording, ["cd"])
     assert caught.value.reason == "poor match"
 
 

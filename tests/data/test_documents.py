@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from sentencepiece import SentencePieceProcessor
 from synthetic_data import TEXT_SIZE, tokenizer, utterance
 
-from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.documents import ExampleBuilder, piece_chars
 from lst_jax.data.interleave import Span
 from lst_jax.data.records import TextDocument, Utterance, Word
 from lst_jax.vocab import BOS_ID, EOS_ID, Vocab
@@ -32,7 +33,54 @@ def test_static_speech_and_a_short_last_patch_that_hides_its_end():
     assert example.token.tolist() == [BOS_ID, S, *range(OFFSET, OFFSET + 80, 10), EOS_ID]
     assert np.flatnonzero(example.patch_start).tolist() == [0, 1, 2, 5, 8, 10]
     assert np.flatnonzero(example.patch_end).tolist() == [0, 1, 4, 7, 10]
-    assert example.boundary.tolist() == [0, 1, 2, 5, 8, 10, 11]
+    assert example.cut_pos.tolist() == [0, 1, 2, 4, 7, 8, 10, 11]  # before any token but within words and silences
+    assert example.units_before.tolist() == [0, 1, 2, 3, 4, 4, 5, 6]
+
+
+def test_a_piece_that_goes_on_in_static_speech_counts_its_patches_anew():
+    example = builder().interleaved(RECORD, [Span("speech", 0, 2, 0, 8), Span("text", 1, 2, 0, 0)], "static")
+    rest = example.tail(4, 100)
+    assert rest.token.tolist() == example.token[4:].tolist()
+    assert np.flatnonzero(rest.patch_start).tolist() == [0, 3, *range(6, len(rest.token))]
+    assert np.flatnonzero(rest.patch_end).tolist() == [2, 5, *range(6, len(rest.token))]
+    short = example.tail(5, 2)
+    assert short.patch_start.tolist() == [True, False] and short.patch_end.tolist() == [False, False]
+    from_the_run = example.tail(2, 8)
+    assert from_the_run.patch_start.tolist() == example.patch_start[2:10].tolist()
+
+
+@pytest.mark.parametrize("policy, cuts", [
+    ("static", [0, 2, 5, 6]), ("aligned", [0, 2, 5, 6]), ("aligned_merged", [0, 6]), ("bpe_aligned", [0, 2, 5, 6]),
+    ("bpe_aligned_merged", [0, 6]), ("none", [0, 2, 5, 6])])
+def test_speech_is_cut_at_words_and_never_within_an_aligned_patch(policy, cuts):
+    example = builder().speech_only(RECORD, policy)
+    assert np.flatnonzero(example.cut[2:-1]).tolist() == cuts
+    if policy != "static":
+        assert example.patch_start[example.cut].all()
+
+
+def test_pieces_of_a_word_count_characters():
+    class Pieces(SentencePieceProcessor):
+        names = {4: "\u2581", 5: "na", 6: "<0xC3>", 7: "<0xAF>", 8: "ve", 9: "\u2581plea", 10: "sant"}
+        words = {"naïve": [4, 5, 6, 7, 8], "pleasant": [9, 10], "": []}
+
+        def encode(self, word):
+            return self.words[word]
+
+        def id_to_piece(self, index):
+            return self.names[index]
+
+        def is_byte(self, index):
+            return index in (6, 7)
+
+    assert {w: piece_chars(Pieces(), w) for w in Pieces.words} == {"naïve": (2, 1, 2), "pleasant": (4, 4), "": (1,)}
+    for word in ("the", "pleasant", "naïve", "x", "日本"):
+        assert sum(piece_chars(tokenizer(), word)) == len(word)
+
+
+def test_a_document_knows_its_words():
+    assert builder().text(TextDocument("t", "the river  followed")).words == 3
+    assert builder().speech_only(RECORD, "static").words == 2
 
 
 def test_aligned_speech_counts_words_from_the_spans_first_frame():

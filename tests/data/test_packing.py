@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from synthetic_data import make_config, texts, tokenizer, utterances, write_directory
+from synthetic_data import config_over, make_config, tokenizer, utterances, write_both, write_directory
 
 from lst_jax.config import SourceConfig
 from lst_jax.data.documents import ExampleBuilder
@@ -12,17 +12,7 @@ from lst_jax.vocab import BOS_ID, EOS_ID
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    speech = utterances(23)
-    write_directory(root / "speech", [speech[:9], speech[9:]])
-    write_directory(root / "text", [texts(17)], "text")
-    return root
-
-
-def config_over(root, **changes):
-    sources = (SourceConfig("speech", "utterance", str(root / "speech"), 1 / 3),
-               SourceConfig("text", "text", str(root / "text"), 2 / 3))
-    return make_config(**{"tokens": 160, "units": 128, "rows": 4, "sources": sources, **changes})
+    return write_both(tmp_path_factory.mktemp("data"))
 
 
 def documents(batches, vocab):

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from synthetic_data import TEXT_SIZE, make_config, texts, utterance, utterances, write_directory
+from synthetic_data import TEXT_SIZE, config_over, make_config, texts, utterance, utterances, write_both, write_directory
 
 from lst_jax.config import SourceConfig
 from lst_jax.data import rows
@@ -16,17 +16,7 @@ from lst_jax.errors import DataError
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    speech = utterances(23)
-    write_directory(root / "speech", [speech[:9], speech[9:]])
-    write_directory(root / "text", [texts(17)], "text")
-    return root
-
-
-def config_over(root, **changes):
-    sources = (SourceConfig("speech", "utterance", str(root / "speech"), 1 / 3),
-               SourceConfig("text", "text", str(root / "text"), 2 / 3))
-    return make_config(**{"tokens": 160, "units": 128, "rows": 4, "sources": sources, **changes})
+    return write_both(tmp_path_factory.mktemp("data"))
 
 
 def take(stream, count):
@@ -45,7 +35,7 @@ def test_batches_have_the_contracts_types(data):
     step = next(BatchStream(config_over(data)))
     assert [x.dtype for x in step.batch] == [np.int32, np.int32, np.float32, np.int32, bool, bool]
     assert {x.shape for x in step.batch} == {(4, 160)}
-    assert step.step == 0 and step.state_after.shape == (4, 2, 4) and step.state_after.dtype == np.int64
+    assert step.step == 0 and step.state_after.shape == (4, 2, 5) and step.state_after.dtype == np.int64
     assert step.stats["tokens"] == (step.batch.doc_id_BT > 0).sum() == step.stats["source_tokens"].sum()
 
 
@@ -101,8 +91,8 @@ def test_writing_into_a_state_that_was_handed_out_changes_nothing(data):
 
 def test_a_state_of_another_run_is_refused(data):
     stream = BatchStream(config_over(data))
-    with pytest.raises(DataError, match=r"data state: has the shape \(4, 1, 4\), this run needs \(4, 2, 4\)"):
-        stream.set_state({"step": 1, "rows": np.zeros((4, 1, 4), np.int64)})
+    with pytest.raises(DataError, match=r"data state: has the shape \(4, 1, 5\), this run needs \(4, 2, 5\)"):
+        stream.set_state({"step": 1, "rows": np.zeros((4, 1, 5), np.int64)})
 
 
 def test_prefetching_changes_nothing_and_its_thread_ends(data):

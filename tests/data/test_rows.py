@@ -4,16 +4,25 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from synthetic_data import make_config, texts, tokenizer, utterance, utterances
+from synthetic_data import WORDS, make_config, texts, tokenizer, utterance, utterances
 
-from lst_jax.config import SourceConfig
+from lst_jax.config import SourceConfig, row_tokens_for
 from lst_jax.data import rows as rows_module
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import interleave
 from lst_jax.data.patching import aligned_probability, draw_policy
 from lst_jax.data.records import TextDocument, Utterance, Word
 from lst_jax.data.rng import generator, permuted
-from lst_jax.data.rows import CONSUMED, MIN_PIECE, OFFSET, ORDINAL, RowStreams, causal_pairs, initial_state
+from lst_jax.data.rows import (
+    CONSUMED,
+    MEASURED,
+    MIN_PIECE,
+    OFFSET,
+    ORDINAL,
+    RowStreams,
+    causal_pairs,
+    initial_state,
+)
 from lst_jax.errors import DataError
 from lst_jax.vocab import BOS_ID, EOS_ID
 
@@ -75,9 +84,9 @@ def check_shape(config, batch):
 def follow(config, records, row, made):
     """Walks every piece along the documents of its source; every token must be there, once, in order.
 
-    Returns: the number of patches that were cut open, and of repeated markers.
+    Returns: the number of patches that were cut open, of repeated markers, and of cuts inside a word or silence.
     """
-    vocab, split, repeated = config.joint_vocab, 0, 0
+    vocab, split, repeated, off_word = config.joint_vocab, 0, 0, 0
     number, offset = [row] * len(records), [0] * len(records)
     current = [None] * len(records)
     for step, (batch, stats, state) in enumerate(made):
@@ -97,9 +106,12 @@ def follow(config, records, row, made):
             assert first < end
             size = end - first
             assert batch.token_BT[first:end].tolist() == document.token[at:at + size].tolist()
-            assert batch.patch_end_BT[first:end].tolist() == document.patch_end[at:at + size].tolist()
-            assert batch.patch_start_BT[first + 1:end].tolist() == document.patch_start[at + 1:at + size].tolist()
-            split += not document.patch_start[at]
+            starts, ends = patches_from(document, at, vocab)
+            assert batch.patch_end_BT[first:end].tolist() == ends[:size]
+            assert batch.patch_start_BT[first + 1:end].tolist() == starts[1:size]
+            if at + size < len(document.token) and not document.cut[at + size]:
+                off_word += 1
+                split += not starts[size]
             taken[source] += end - start
             offset[source] += size
             if offset[source] == len(document.token):
@@ -107,7 +119,19 @@ def follow(config, records, row, made):
         assert (stats["source_tokens"] == taken).all()
         assert state[:, OFFSET].tolist() == offset
         assert state[:, ORDINAL].tolist() == [n // config.data.rows for n in number]
-    return split, repeated
+    return split, repeated, off_word
+
+
+def patches_from(document, at, vocab):
+    """Where patches start and end from position `at` on: static ones are counted anew inside a run of speech."""
+    starts, ends = document.patch_start[at:].tolist(), document.patch_end[at:].tolist()
+    if document.static_runs and at and vocab.is_speech(document.token[at - 1]):
+        for i, token in enumerate(document.token[at:]):
+            if not vocab.is_speech(token):
+                break
+            starts[i] = i % document.static_size == 0
+            ends[i] = (i + 1) % document.static_size == 0
+    return starts, ends
 
 
 def which_source(config, records, piece, streams, step):
@@ -124,6 +148,8 @@ def which_source(config, records, piece, streams, step):
 CONFIGS = st.fixed_dictionaries({
     "tokens": st.integers(16, 200), "share_of_units": st.floats(0.3, 1.0), "rows": st.integers(1, 3),
     "strategy": st.sampled_from(["static", "aligned", "mixed", "curriculum", "none"]), "static_size": st.integers(1, 9),
+    "measure": st.sampled_from(["tokens", "words", "units"]), "silence": st.sampled_from(["separate", "merged"]),
+    "aligned_to": st.sampled_from(["word", "bpe"]),
     "share": st.floats(0.05, 0.95), "swap": st.booleans(), "seed": st.integers(0, 100)})
 
 
@@ -136,20 +162,17 @@ def test_no_token_is_lost_or_repeated_and_every_row_keeps_the_contract(drawn):
     if drawn["swap"]:
         sources, records = sources[::-1], records[::-1]
     config = make_config(drawn["tokens"], units, drawn["rows"], drawn["strategy"], drawn["static_size"], (5, 10),
-                         tuple(sources), drawn["seed"])
+                         tuple(sources), drawn["seed"], measure=drawn["measure"], aligned_to=drawn["aligned_to"],
+                         silence=drawn["silence"])
     row = drawn["seed"] % drawn["rows"]
     made = make_rows(config, records, row, 12)
     for batch, stats, _ in made:
         check_shape(config, batch)
         assert stats["tokens"] > 0
-    split, repeated = follow(config, records, row, made)
-    assert split == sum(s["patches_split"] for _, s, _ in made) - is_split_now(made[-1])
+    split, repeated, off_word = follow(config, records, row, made)
+    assert split == sum(s["patches_split"] for _, s, _ in made)
+    assert off_word == sum(s["words_cut"] for _, s, _ in made)
     assert repeated == sum(s["markers_repeated"] for _, s, _ in made)
-
-
-def is_split_now(last):
-    """1 where the last row ends inside a patch, which is followed only in the next row."""
-    return int(last[1]["patches_split"])
 
 
 @hypothesis.settings(deadline=None, max_examples=15)
@@ -162,8 +185,8 @@ def test_silence_longer_than_rows_is_split_and_nothing_stalls(tokens, seed):
     for batch, stats, _ in made:
         check_shape(config, batch)
         assert stats["tokens"] > 0
-    split, _ = follow(config, records, 0, made)
-    assert sum(s["patches_split"] for _, s, _ in made) - split in (0, 1)
+    split, _, _ = follow(config, records, 0, made)
+    assert sum(s["patches_split"] for _, s, _ in made) == split > 0
     assert sum(s["documents_opened"] for _, s, _ in made) > 2
 
 
@@ -275,12 +298,82 @@ def test_every_document_is_read_once_an_epoch_over_all_rows(monkeypatch):
     assert [by_number[n] for n in range(17)] != [by_number[n] for n in range(17, 34)]
 
 
-@pytest.mark.parametrize("units, tokens, rows", [(512, 640, 100), (4096, 5056, 12)])
-def test_both_budgets_are_nearly_full_on_data_like_the_papers(units, tokens, rows):
-    config = make_config(tokens, units, 1, "static")
-    made = make_rows(config, [utterances(200), texts(100)], 0, rows)
-    assert np.mean([s["units"] for _, s, _ in made]) / units > 0.98
-    assert np.mean([s["tokens"] for _, s, _ in made]) / tokens > 0.94
+def long_texts(count, most):
+    """Log-uniform from 80 words to `most`."""
+    rng = np.random.default_rng(5)
+    sizes = np.exp(rng.uniform(np.log(80), np.log(most), count)).astype(int)
+    return [TextDocument(f"t{i}", " ".join(rng.choice(WORDS, size))) for i, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("strategy, mean_patch, changes", [
+    ("static", 4, {}), ("aligned", 4.8, {}), ("curriculum", 4, {"taus": (13, 26)}),
+    ("aligned", 9.4, {"silence": "merged"}), ("none", 1, {})])
+def test_every_batch_nearly_fills_both_budgets_at_the_papers_mixture(strategy, mean_patch, changes):
+    tokens = row_tokens_for(4096, mean_patch)
+    config = make_config(tokens, 4096, 1, strategy, **changes)
+    made = make_rows(config, [[u for u in utterances(200) if len(u.words) > 3], long_texts(60, 5000)], 0, 40)
+    assert min(s["units"] for _, s, _ in made) / 4096 >= 0.97
+    assert min(s["tokens"] for _, s, _ in made) / tokens >= 0.95
+    assert sum(s["words_cut"] for _, s, _ in made) == 0
+    consumed = made[-1][2][:, CONSUMED]
+    assert abs(consumed[0] / consumed.sum() - 1 / 3) < 0.0125  # half a row of 40: what the budgets may take
+
+
+@pytest.mark.parametrize("measure", ["tokens", "words", "units"])
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_the_mixture_is_exact_by_its_measure_over_any_thousand_rows(measure, share):
+    sources = (SourceConfig("b", "text", "b", 1 - share), SourceConfig("a", "utterance", "a", share))
+    config = make_config(128, 104, 1, "mixed", sources=sources, measure=measure)
+    made = make_rows(config, [long_texts(9, 2000), SPEECH], 0, 1300)
+    totals = np.array([state[:, MEASURED] for _, _, state in made])
+    for first in range(0, 300, 7):
+        gained = totals[first + 1000] - totals[first]
+        assert abs(gained[1] / gained.sum() - share) < 0.005
+    if measure == "tokens":
+        assert totals[-1].tolist() == sum(s["source_tokens"] for _, s, _ in made).tolist()
+    if measure == "units":
+        assert totals[-1].sum() == sum(s["units"] for _, s, _ in made)
+
+
+def test_words_of_a_cut_document_add_up():
+    config = make_config(64, 64, 1, "static", measure="words")
+    records = [SPEECH, TEXT]
+    made = make_rows(config, records, 0, 60)
+    for source in (0, 1):
+        read = 0
+        for number in range(made[-1][2][source, ORDINAL].item()):
+            read += expected_document(config, records, source, number, 0).words
+        left = made[-1][2][source, MEASURED] - read
+        assert 0 <= left <= expected_document(config, records, source, made[-1][2][source, ORDINAL].item(), 0).words
+
+
+@pytest.mark.parametrize("strategy", ["static", "aligned", "none"])
+def test_an_hour_of_speech_is_cut_at_words_and_read_to_its_end(strategy):
+    """Scaled down: an utterance forty times as long as a row."""
+    config = make_config(256, 256, 1, strategy, sources=(SourceConfig("a", "utterance", "a", 1.0),))
+    records = [[utterance(7, 2600)]]
+    made = make_rows(config, records, 0, 45)
+    assert made[-1][2][0, ORDINAL] >= 1
+    follow(config, records, 0, made)
+    assert sum(s["words_cut"] for _, s, _ in made) == 0
+    assert sum(s["speech_cut"] for _, s, _ in made) > 5
+    assert min(s["tokens"] for _, s, _ in made[:-1]) > 0.85 * 256 or strategy != "none"
+    again = make_rows(config, records, 0, 3, made[19][2], 20)
+    assert all(np.array_equal(a, b) for a, b in zip(again[2][0], made[22][0], strict=True))
+
+
+def test_boundary_noise_moves_aligned_patches_in_training_and_is_the_same_every_time():
+    sources = (SourceConfig("a", "utterance", "a", 1.0),)
+    plain = make_config(400, 400, 1, "aligned", sources=sources)
+    noisy = make_config(400, 400, 1, "aligned", sources=sources, noise_ms=40.0)
+    records = [[utterance(0, 60)]]
+    (still, _, _), = make_rows(plain, records, 0, 1)
+    (moved, _, _), = make_rows(noisy, records, 0, 1)
+    (again, _, _), = make_rows(noisy, records, 0, 1)
+    size = min((still.doc_id_BT == 1).sum(), (moved.doc_id_BT == 1).sum())
+    assert (still.token_BT[:size] == moved.token_BT[:size]).all()
+    assert (still.patch_start_BT[:size] != moved.patch_start_BT[:size]).any()
+    assert all(np.array_equal(a, b) for a, b in zip(moved, again, strict=True))
 
 
 @pytest.mark.parametrize("cross_window", [1, 3])
@@ -316,11 +409,21 @@ def test_causal_pairs(length, window):
     assert causal_pairs(length, window) == sum(i - j < (window or length) for i in range(length) for j in range(i + 1))
 
 
-def test_a_broken_record_is_named_when_a_row_needs_it():
-    bad = dataclasses.replace(SPEECH[3], units=SPEECH[3].units + np.uint16(600))
+@pytest.mark.parametrize("words, unit, message", [
+    ((), 600, r"unit 600 is outside the codebook of 502"),
+    ((Word("a", 0, 4), Word("b", 3, 6)), 1, r"word 1 'b' at frames \[3, 6\) starts before the word in front"),
+    ((Word("a", -2, 4),), 1, r"word 0 'a' at frames \[-2, 4\) starts before the audio"),
+    ((Word("a", 4, 4),), 1, r"word 0 'a' at frames \[4, 4\) has no frames"),
+    ((Word("a", 4, 40),), 1, r"word 0 'a' at frames \[4, 40\) ends after the last of the 8 units"),
+    ((Word(" ", 4, 6),), 1, r"word 0 ' ' at frames \[4, 6\) has no text"),
+    ((), None, r"has no units"),
+])
+def test_a_broken_record_is_named_in_one_line_when_a_row_needs_it(words, unit, message):
+    units = np.full(0 if unit is None else 8, unit or 0, np.uint16)
     config = make_config(sources=(SourceConfig("speech", "utterance", "somewhere", 1.0),))
-    with pytest.raises(DataError, match=r"somewhere: record 0: u3: unit \d+ is outside the codebook of 502"):
-        make_rows(config, [[bad]], 0, 1)
+    with pytest.raises(DataError, match=rf"^somewhere: record 0: u3: {message}") as caught:
+        make_rows(config, [[Utterance("u3", units, words, None, None)]], 0, 1)
+    assert "\n" not in str(caught.value)
 
 
 def test_epochs_draw_the_interleaving_anew():
@@ -343,4 +446,5 @@ def test_the_example_of_the_docstring():
 
 def test_state_fields_are_the_documented_ones():
     assert (rows_module.ORDINAL, OFFSET, rows_module.OPENED_STEP, CONSUMED) == (0, 1, 2, 3)
-    assert initial_state(5, 2).shape == (5, 2, 4) and initial_state(5, 2).dtype == np.int64
+    assert rows_module.MEASURED == 4
+    assert initial_state(5, 2).shape == (5, 2, 5) and initial_state(5, 2).dtype == np.int64

@@ -11,7 +11,7 @@ class EvenAligner:
     def __init__(self, name: str = "even", delay: float = 0.0):
         self.name, self.delay = name, delay
 
-    def align(self, audio, words):
+    def align(self, item_id, audio, words):
         """See `lst_jax.prepare.align.Aligner`."""
         time.sleep(self.delay)
         part = len(audio) / 16000 / len(words)

@@ -21,18 +21,18 @@ def recordings(prompts):
 
 def test_a_reused_decoder_aligns_as_a_new_one(recordings):
     (_, _), (busy, busy_words), (key, key_words) = recordings
-    alone = align.PocketSphinxAligner().align(key, key_words)
+    alone = align.PocketSphinxAligner().align("u", key, key_words)
     reused = align.PocketSphinxAligner()
-    reused.align(busy * 0.05, busy_words)
+    reused.align("u", busy * 0.05, busy_words)
     with pytest.raises(RejectedItem):
-        reused.align(busy[:8000], ["frobnicate"] * 30)
-    assert reused.align(key, key_words) == alone
+        reused.align("u", busy[:8000], ["frobnicate"] * 30)
+    assert reused.align("u", key, key_words) == alone
 
 
 def test_words_come_back_in_order_within_the_audio(recordings):
     aligner = align.PocketSphinxAligner()
     for audio, words in recordings:
-        placed = aligner.align(audio, words)
+        placed = aligner.align("u", audio, words)
         assert [word for word, *_ in placed] == words
         edges = [edge for _, start, end in placed for edge in (start, end)]
         assert edges == sorted(edges) and 0 <= edges[0] and edges[-1] <= len(audio) / 16000 + 0.01
@@ -43,8 +43,8 @@ def test_words_are_where_they_sound(recordings):
     """Silence put in front moves every word by as much; nothing but the edges of the first may differ."""
     audio, words = recordings[2]
     aligner = align.PocketSphinxAligner()
-    before = aligner.align(audio, words)
-    after = aligner.align(np.concatenate([np.zeros(16000, np.float32), audio]), words)
+    before = aligner.align("u", audio, words)
+    after = aligner.align("u", np.concatenate([np.zeros(16000, np.float32), audio]), words)
     shifts = [b[2] - a[2] for a, b in zip(before, after, strict=True)]
     assert np.allclose(shifts, 1.0, atol=0.05)
     assert after[0][1] > 0.5
@@ -56,39 +56,39 @@ def test_wrong_text_is_rejected_with_a_reason(recordings):
     for text in ("congratulations you have installed the demonstration",
                  "seventeen purple elephants danced slowly north", "a " * 200):
         with pytest.raises(RejectedItem) as caught:
-            aligner.align(recordings[0][0], text.split())
+            aligner.align("u", recordings[0][0], text.split())
         reasons.add(caught.value.reason)
     assert reasons <= {"alignment failed", "poor match"}
     with pytest.raises(RejectedItem, match="has no word to speak"):
-        aligner.align(recordings[0][0], ["--", "..."])
+        aligner.align("u", recordings[0][0], ["--", "..."])
 
 
 def test_a_placed_but_poor_match_is_told_by_its_score(recordings):
     audio, _ = recordings[0]
     with pytest.raises(RejectedItem, match="score -4.* is below -3.5") as caught:
-        align.PocketSphinxAligner().align(audio, ["goodbye"])
+        align.PocketSphinxAligner().align("u", audio, ["goodbye"])
     assert caught.value.reason == "poor match"
     lenient = align.PocketSphinxAligner(least_score=-10.0)
-    assert len(lenient.align(audio, ["goodbye"])) == 1 and lenient.name != align.PocketSphinxAligner().name
+    assert len(lenient.align("u", audio, ["goodbye"])) == 1 and lenient.name != align.PocketSphinxAligner().name
 
 
 def test_unknown_written_forms_are_aligned_and_counted(recordings):
     audio, _ = recordings[0]  # that conference is full
     aligner = align.PocketSphinxAligner()
     written = ["That", "konferents", "is", "-", "full!"]
-    placed = aligner.align(audio, written)
+    placed = aligner.align("u", audio, written)
     assert [word for word, *_ in placed] == ["That", "konferents", "is -", "full!"]
     assert aligner.guessed(written) == ["konferents"]
     told = align.PocketSphinxAligner(pronunciations={"konferents": "K AA N F ER AH N S"})
     assert told.guessed(written) == [] and told.name != aligner.name
-    assert [w for w, *_ in told.align(audio, written)] == [w for w, *_ in placed]
+    assert [w for w, *_ in told.align("u", audio, written)] == [w for w, *_ in placed]
 
 
 def test_an_aligner_travels_to_another_process_without_its_decoder(recordings):
     aligner = align.PocketSphinxAligner(-4.0, {"abcde": "B IY"})
-    first = aligner.align(*recordings[0])
+    first = aligner.align("u", *recordings[0])
     copy = pickle.loads(pickle.dumps(aligner))
-    assert copy.name == aligner.name and copy.align(*recordings[0]) == first
+    assert copy.name == aligner.name and copy.align("u", *recordings[0]) == first
     assert isinstance(copy, align.Aligner)
 
 

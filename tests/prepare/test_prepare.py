@@ -14,6 +14,7 @@ from lst_jax.data.records import TextDocument, Word
 from lst_jax.errors import DataError
 from lst_jax.prepare import align, audio, manifest, run, units
 from lst_jax.prepare.directory import Directory
+from lst_jax.prepare.engines import Local
 
 
 def contents(directory) -> dict[str, bytes]:
@@ -46,7 +47,7 @@ def test_the_number_of_workers_changes_no_byte(prompts, unit_file, tmp_path):
              for i in range(6) for item in prompts]
     items[4] = manifest.Item("wrong", items[4].audio_path, "seventeen purple elephants danced slowly", None)
     for workers in (1, 2):
-        run.prepare_speech(items, tmp_path / str(workers), unit_file, align.PocketSphinxAligner(), workers,
+        run.prepare_speech(items, tmp_path / str(workers), unit_file, align.PocketSphinxAligner(), Local(workers),
                            shard_records=7)
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
     assert len(contents(tmp_path / "1")) == 3 * 2 + 3
@@ -177,3 +178,14 @@ def test_training_a_text_tokenizer(tmp_path):
 def test_importing_the_whole_package_loads_no_jax():
     code = "import sys, lst_jax.prepare.cli; sys.exit('jax' in sys.modules or 'flax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_shard_that_went_elsewhere_is_noticed(tones, unit_file, tmp_path):
+    class Elsewhere(Local):
+        def make_shards(self, out, maker, slices, tick):
+            super().make_shards(out, maker, list(slices)[1:], tick)
+
+    with pytest.raises(DataError, match="shard-00000-of-00002 is not there though its maker ended well"):
+        run.prepare_speech(manifest.read_items(tones(3), {}), tmp_path / "out", unit_file, EvenAligner(), Elsewhere(),
+                           shard_records=2)
+    assert not (tmp_path / "out" / "metadata.json").exists()

@@ -20,11 +20,12 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from prepare_helpers import EvenAligner
 from lst_jax.errors import UserError
-from lst_jax.prepare import align, manifest, run
+from lst_jax.prepare import align, engines, manifest, run
 if __name__ == "__main__":
+    engine = engines.load_beam({}) if sys.argv[6] == "beam" else engines.Local(int(sys.argv[6]))
     aligner = EvenAligner(delay=0.1) if sys.argv[5] == "even" else align.PocketSphinxAligner()
     try:
-        run.prepare_speech(manifest.read_items(sys.argv[2], {}), sys.argv[3], sys.argv[4], aligner, int(sys.argv[6]),
+        run.prepare_speech(manifest.read_items(sys.argv[2], {}), sys.argv[3], sys.argv[4], aligner, engine,
                            shard_records=2)
     except UserError as error:
         print(f"{type(error).__name__} {error}")

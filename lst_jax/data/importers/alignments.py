@@ -4,6 +4,7 @@ Any of them serves `lst prepare` as an aligner as well: `align(item_id)` gives t
 """
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 import typing
@@ -37,6 +38,9 @@ class AlignmentFile(typing.Protocol):
 
     def align(self, item_id: str) -> list[Placed]:
         """(word, start_sec, end_sec) of an item, in order. Raises: RejectedItem."""
+
+    def fingerprint(self) -> str:
+        """16 hex digits over all ids and what the files say of them; reads every file."""
 
 
 class AlignmentTree:
@@ -73,6 +77,10 @@ class AlignmentTree:
         """See `AlignmentFile.align`."""
         return list(self.lookup(item_id).words)
 
+    def fingerprint(self) -> str:
+        """See `AlignmentFile.fingerprint`. Raises: DataError where a file cannot be read."""
+        return _digest((item_id, _content(path)) for item_id, path in sorted(self._paths.items()))
+
 
 class AlignmentTable:
     """All items in memory, each still as its lines, which are parsed when asked for."""
@@ -101,6 +109,10 @@ class AlignmentTable:
     def align(self, item_id: str) -> list[Placed]:
         """See `AlignmentFile.align`."""
         return list(self.lookup(item_id).words)
+
+    def fingerprint(self) -> str:
+        """See `AlignmentFile.fingerprint`."""
+        return _digest((item_id, repr(self._items[item_id][1]).encode()) for item_id in sorted(self._items))
 
 
 def tree_paths(root: str | os.PathLike, suffix: str) -> dict[str, pathlib.Path]:
@@ -158,3 +170,20 @@ def paired(units: Iterable[Utterance], alignments: AlignmentFile, unit_rate: flo
         return result
 
     return base.converted((("", u) for u in units), pair, on_bad)
+
+
+def _content(path: pathlib.Path) -> bytes:
+    """A file's bytes; none where it is not there, which is for `lookup` to say."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); correct the file") from error
+
+
+def _digest(items: Iterable[tuple[str, bytes]]) -> str:
+    total = hashlib.sha256()
+    for item_id, content in items:
+        total.update(f"{len(item_id)}:{item_id}{len(content)}:".encode() + content)
+    return total.hexdigest()[:16]

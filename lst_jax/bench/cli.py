@@ -1,0 +1,52 @@
+"""The arguments and the actions of `lst bench`."""
+
+import argparse
+import json
+import sys
+
+from lst_jax.errors import DataError
+
+DATA_SECTION = "Data stream"
+
+
+def add_arguments(subparsers) -> None:
+    """Registers the command on what `ArgumentParser.add_subparsers` returned; it sets `run`: args → exit code."""
+    bench = subparsers.add_parser("bench", help="measure this machine and this code",
+                                  description="Measures, prints, and writes a section of docs/results.md.")
+    parts = bench.add_subparsers(dest="part", required=True, metavar="PART")
+    data = parts.add_parser(
+        "data", help="speed and fill of the batch stream, beside two alternatives; a minute on a quiet core",
+        description="Makes batches at the paper's mixture from made-up records, or from --records, and gives tokens "
+                    "per second of CPU time, the least fill of both budgets over all batches, and the mixture's error.")
+    data.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    data.add_argument("--markdown", metavar="FILE", help="write them into this file's section as well: docs/results.md")
+    data.add_argument("--records", nargs="+", default=[], metavar="DIR",
+                      help="directories that `lst prepare` made: utterances get a third of the tokens, texts the rest")
+    data.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model for --records")
+    data.add_argument("--batches", type=int, default=256,
+                      help="batches of 4 rows for each strategy (default: %(default)s)")
+    data.set_defaults(run=_data)
+
+
+def _data(args: argparse.Namespace) -> int:
+    from lst_jax.bench import data, results  # Grain takes a second to import
+
+    if args.batches < 1:
+        raise DataError(f"--batches {args.batches}: must be at least 1; use 256")
+    settings = data.Settings(records=tuple(args.records), tokenizer=args.tokenizer, batches=args.batches)
+    measured = data.measure(settings, progress=True)
+    origin = results.provenance(_command(args))
+    if args.markdown:
+        results.write_section(args.markdown, DATA_SECTION, data.markdown(measured), origin)
+    print(json.dumps({**measured, **origin}, indent=1) if args.json else data.markdown(measured))
+    if args.markdown:
+        print(f"lst bench data: wrote {args.markdown}", file=sys.stderr)
+    return 0
+
+
+def _command(args: argparse.Namespace) -> list[str]:
+    """The command that measures the same again; what only prints is left out."""
+    command = ["bench", "data", "--batches", str(args.batches)]
+    if args.records:
+        command += ["--records", *args.records, "--tokenizer", str(args.tokenizer)]
+    return command + (["--markdown", args.markdown] if args.markdown else [])
