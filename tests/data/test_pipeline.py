@@ -6,7 +6,16 @@ import threading
 
 import numpy as np
 import pytest
-from synthetic_data import TEXT_SIZE, config_over, make_config, texts, utterance, utterances, write_both, write_directory
+from synthetic_data import (
+    TEXT_SIZE,
+    config_over,
+    make_config,
+    texts,
+    utterance,
+    utterances,
+    write_both,
+    write_directory,
+)
 
 from lst_jax.config import SourceConfig
 from lst_jax.data import rows
