@@ -6,7 +6,7 @@ CORPUS := corpora/asterisk
 DATA := data/demo
 RUN := runs/demo
 
-.PHONY: demo demo-data test test-slow lint clean
+.PHONY: demo demo-data test test-slow test-extras lint clean
 
 .venv/installed: pyproject.toml requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("PYTHON=$(PYTHON): must be 3.11 or newer; run make PYTHON=python3.11 ...")'
@@ -38,9 +38,18 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow
 
+# What the main environment skips: parity with transformers, pickles of scikit-learn, Apache Beam.
+test-extras: .venv-extras/installed
+	.venv-extras/bin/pytest tests/acoustic tests/prepare/test_beam_engine.py
+
+.venv-extras/installed: pyproject.toml requirements.txt requirements-dev.txt requirements-beam.txt requirements-parity.txt
+	$(PYTHON) -m venv .venv-extras
+	.venv-extras/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,beam,parity]'
+	@touch $@
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv $(DATA) $(RUN)
+	rm -rf .venv .venv-extras $(DATA) $(RUN)
