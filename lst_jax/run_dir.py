@@ -38,22 +38,20 @@ class RunDirectory:
         self.tensorboard_path = self.path / "tensorboard"
         self.checkpoints_path = self.path / "checkpoints"
 
-    def open(self, config: Config | None) -> Config:
-        """Makes the directory for `config`, or reads the configuration it already has (`config` None or equal).
+    def resolve(self, config: Config | None) -> Config:
+        """The configuration to run: `config` if it may, the stored one where it is None. Writes nothing.
 
-        Raises: ConfigError where there is no configuration, or another one.
+        Raises: ConfigError where there is none, or the stored one is of another identity.
         """
-        if self.config_path.exists():
-            stored = self.load_config()
-            if config is not None:
-                check_same_identity(config, identity(stored), str(self.path))
-                self._write_config(config)
-                return config
-            return stored
         if config is None:
-            raise ConfigError(f"{self.config_path}: no such run; start one with --config configs/NAME.py")
-        self._write_config(config)
+            return self.load_config()
+        if self.config_path.exists():
+            check_same_identity(config, identity(self.load_config()), str(self.path))
         return config
+
+    def write_config(self, config: Config) -> None:
+        """Makes this the run of `config`; called once everything it names has been opened."""
+        write_json(self.config_path, to_mapping(config))
 
     def load_config(self) -> Config:
         """The stored configuration, checked as strictly as a recipe."""
@@ -66,9 +64,6 @@ class RunDirectory:
                             "start the run again with --config") from error
         validate(config)
         return config
-
-    def _write_config(self, config: Config) -> None:
-        write_json(self.config_path, to_mapping(config))
 
     def record_start(self, step: int, devices: list[str], peak: tuple[float, str]) -> None:
         """Appends what is starting: from which step, with what versions, on what; `peak` is FLOP/s and its origin."""

@@ -48,7 +48,7 @@ def train(run: RunDirectory, config: Config | None) -> int:
     Any later loss is the same, bit for bit, wherever and however the run was stopped.
     """
     with StopRequest() as stop:  # from the start: a stop while compiling is a stop after the first step
-        return _train(run, run.open(config), stop)
+        return _train(run, run.resolve(config), stop)
 
 
 def _train(run: RunDirectory, config: Config, stop: "StopRequest") -> int:
@@ -57,6 +57,7 @@ def _train(run: RunDirectory, config: Config, stop: "StopRequest") -> int:
     if start >= config.train.steps:
         print(f"{run.path}: trained to step {start} of {config.train.steps}; nothing left to do")
         return 0
+    run.write_config(config)
     run.record_start(start, [str(d) for d in jax.devices()], peak_flops())
     recorder = Recorder(MetricsWriter(run, start), config)
     try:

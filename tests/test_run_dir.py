@@ -12,30 +12,30 @@ from lst_jax.run_dir import MetricsWriter, RunDirectory
 @pytest.fixture
 def run(tmp_path):
     run = RunDirectory(tmp_path / "run")
-    run.open(config_lib.load_recipe("configs/demo.py"))
+    run.write_config(config_lib.load_recipe("configs/demo.py"))
     return run
 
 
 def test_a_run_opens_again_from_its_path_alone(run):
-    assert RunDirectory(run.path).open(None) == config_lib.load_recipe("configs/demo.py")
+    assert RunDirectory(run.path).resolve(None) == config_lib.load_recipe("configs/demo.py")
 
 
 def test_another_configuration_is_refused_by_field(run):
     config = config_lib.load_recipe("configs/demo.py")
     with pytest.raises(ConfigError, match=r"seed=5: .*run was made with 0; use that value, or another run directory"):
-        run.open(dataclasses.replace(config, seed=5))
+        run.resolve(dataclasses.replace(config, seed=5))
 
 
 def test_a_free_field_may_change(run):
     config = config_lib.load_recipe("configs/demo.py")
     changed = dataclasses.replace(config, train=dataclasses.replace(config.train, log_every=9))
-    run.open(changed)
+    run.write_config(run.resolve(changed))
     assert run.load_config().train.log_every == 9
 
 
 def test_a_missing_run_says_how_to_start_one(tmp_path):
     with pytest.raises(ConfigError, match="no such run; start one with --config"):
-        RunDirectory(tmp_path / "none").open(None)
+        RunDirectory(tmp_path / "none").resolve(None)
 
 
 def test_metrics_have_no_gap_and_no_duplicate_after_a_resume(run):

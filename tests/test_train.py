@@ -163,6 +163,7 @@ def test_a_missing_source_is_named(data, tmp_path):
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, sources=(source,)))
     with pytest.raises(DataError, match="nowhere: no such directory"):
         train.train(RunDirectory(tmp_path / "run"), config)
+    assert not (tmp_path / "run" / "config.json").exists()  # the corrected recipe may have this directory
 
 
 def test_rows_that_do_not_divide_over_devices_are_refused(data, tmp_path):
