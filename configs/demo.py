@@ -11,6 +11,7 @@ minutes on two CPU cores. The systems that the paper compares are arguments (`--
                                              text piece a patch, silence in patches of its own or merged into them
     mixed[P][-ALIGNED]                       each document static or ALIGNED (aligned), at even odds
     curriculum[P][-from-ALIGNED][-to-mixed]  from ALIGNED to static patches, or to half of each; the default
+    bypass[-SYSTEM]                          any of these but base, with text going past the local modules
 """
 
 import re
@@ -31,7 +32,8 @@ SYSTEM = re.compile(rf"base|static(?P<p>[1-9]\d*)?|(?P<all>{ALIGNED})|mixed(?P<q
 def get_config(arg: str) -> ConfigDict:
     """`arg`: one of the systems above; "" is "curriculum". Raises: ConfigError."""
     system = arg or "curriculum"
-    patching = patching_of(system)
+    bypass = re.fullmatch("bypass(?:-(?!base)(.+))?", system)
+    patching = patching_of(system, system if bypass is None else bypass[1] or "curriculum")
     base = patching["strategy"] == "none"
     local = dict(layers=1, width=128, heads=4, window=128)
     merged = patching["strategy"] == "aligned" and patching["silence"] == "merged"
@@ -41,7 +43,7 @@ def get_config(arg: str) -> ConfigDict:
         seed=0,
         vocab=dict(text_size=1024, unit_slots=500),
         model=dict(
-            system="base" if base else "lst",
+            system="base" if base else "lst_bypass" if bypass else "lst",
             patch_encoder=None if base else local,
             global_transformer=dict(layers=4, width=192, heads=6, window=None),
             patch_decoder=None if base else local | dict(layers=2),
@@ -58,7 +60,8 @@ def get_config(arg: str) -> ConfigDict:
                 dict(name="text", kind="text", path="data/demo/train/text", share=2.0),
             ],
             mixture_measure="tokens", rows=4, unit_rate=25.0,
-            row_tokens=640 if base else row_tokens, row_units=640 if base else ROW_UNITS, patching=patching,
+            row_tokens=640 if base else row_tokens, row_units=640 if base else ROW_UNITS,
+            row_speech_tokens=row_tokens // 2 if bypass else None, patching=patching,
             interleave=dict(text_words_min=5, text_words_max=30, text_fraction_max=0.6, speech_ratio=0.5,
                             first_speech_words_min=2, first_speech_words_max=15, block_words_min=2,
                             last_block_words_min=3),
@@ -78,13 +81,13 @@ def get_config(arg: str) -> ConfigDict:
     ))
 
 
-def patching_of(system: str) -> dict:
-    """The patching of a system by its name."""
+def patching_of(arg: str, system: str) -> dict:
+    """The patching of a system by its name; errors quote the whole `arg`."""
     found = SYSTEM.fullmatch(system)
     if found is None:
-        raise ConfigError(f"configs/demo.py:{system}: no such system; use base, static[P], aligned, aligned-merged, "
-                          "bpe-aligned, bpe-aligned-merged, mixed[P][-ALIGNED] or "
-                          "curriculum[P][-from-ALIGNED][-to-mixed]")
+        raise ConfigError(f"configs/demo.py:{arg}: no such system; use base, static[P], aligned, aligned-merged, "
+                          "bpe-aligned, bpe-aligned-merged, mixed[P][-ALIGNED], "
+                          "curriculum[P][-from-ALIGNED][-to-mixed] or bypass[-SYSTEM]")
     aligned = found["all"] or found["some"] or found["first"] or "aligned"
     strategy = "aligned" if found["all"] else "none" if system == "base" else re.match("[a-z]+", system)[0]
     return dict(strategy=strategy, static_size=int(found["p"] or found["q"] or found["r"] or 4),

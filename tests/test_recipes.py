@@ -28,6 +28,7 @@ SYSTEMS = {
     "curriculum": ("curriculum", 4, "word", "separate", 0.0),
     "curriculum-from-aligned-merged": ("curriculum", 4, "word", "merged", 0.0),
     "curriculum3-from-bpe-aligned-to-mixed": ("curriculum", 3, "bpe", "separate", 0.5),
+    "bypass": ("curriculum", 4, "word", "separate", 0.0), "bypass-static3": ("static", 3, "word", "separate", 0.0),
 }
 each_system = pytest.mark.parametrize("arg", SYSTEMS)
 
@@ -42,12 +43,13 @@ def test_a_system_is_what_its_name_says(arg):
     config = cfg.load_recipe(f"configs/demo.py:{arg}")
     found = config.data.patching
     assert SYSTEMS[arg] == (found.strategy, found.static_size, found.aligned_to, found.silence, found.final_probability)
-    assert config.model.system == ("base" if arg == "base" else "lst")
+    assert config.model.system == ("base" if arg == "base" else "lst_bypass" if "bypass" in arg else "lst")
     assert config.name == f"demo-{arg or 'curriculum'}"
 
 
 @pytest.mark.parametrize("arg", ["statik", "static0", "static-3", "aligned4", "merged", "mixed-static", "mixed-merged",
-                                 "curriculum-aligned", "static-to-mixed", "base4", "curriculum-to-mixed-from-aligned"])
+                                 "curriculum-aligned", "static-to-mixed", "base4", "curriculum-to-mixed-from-aligned",
+                                 "bypass-", "bypass-bypass", "static-bypass", "bypass-base"])
 def test_another_argument_is_refused_in_one_line_with_the_grammar(arg):
     with pytest.raises(ConfigError) as error:
         cfg.load_recipe(f"configs/demo.py:{arg}")
@@ -61,7 +63,8 @@ def made_up(arg, root):
     paths = {"utterance": str(root / "speech"), "text": str(root / "text")}
     sources = tuple(dataclasses.replace(s, path=paths[s.kind]) for s in config.data.sources)
     data = dataclasses.replace(config.data, tokenizer=synthetic_data.tokenizer_path(), sources=sources, row_tokens=160,
-                               row_units=160 if arg == "base" else 128, prefetch=0)
+                               row_units=160 if arg == "base" else 128, prefetch=0,
+                               row_speech_tokens=96 if "bypass" in arg else None)
     local, wide = cfg.StackConfig(1, 48, 4, 128), cfg.StackConfig(1, 64, 4, None)
     local = None if arg == "base" else local
     small = {"patch_encoder": local, "global_transformer": wide, "patch_decoder": local}
@@ -71,11 +74,11 @@ def made_up(arg, root):
 
 
 @functools.cache
-def training(model_config, row_units):
+def training(model_config, row_units, row_speech_tokens):
     """A fresh state and a compiled step; patching is data, so that all systems of one model share them."""
-    config = made_up("base" if model_config.system == "base" else "", pathlib.Path("unused"))
+    config = made_up({"base": "base", "lst": "", "lst_bypass": "bypass"}[model_config.system], pathlib.Path("unused"))
     mesh = make_mesh(jax.devices()[:1])
-    model = lst.build(model_config, config.joint_vocab, row_units)
+    model = lst.build(model_config, config.joint_vocab, row_units, row_speech_tokens)
     optimizer = make_optimizer(config.optim, config.train.steps)
     train_step = step.make_train_step(config, model, optimizer, mesh)
     return lambda: step.init_state(config, model, optimizer, mesh), train_step, mesh
@@ -86,7 +89,7 @@ def test_a_system_takes_a_training_step(arg, records):
     config = made_up(arg, records)
     cfg.validate(config)
     batch = next(BatchStream(config)).batch
-    fresh_state, train_step, mesh = training(config.model, config.data.row_units)
+    fresh_state, train_step, mesh = training(config.model, config.data.row_units, config.data.row_speech_tokens)
     before = fresh_state()
     kernel = np.array(jax.tree.leaves(before.params)[-1])
     state, metrics = train_step(before, step.put_batch(batch, mesh))
