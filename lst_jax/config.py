@@ -40,9 +40,12 @@ class StackConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The three networks (paper §4, A.2). For system "base" the two local ones are None."""
+    """The three networks (paper §4, A.2). For system "base" the two local ones are None.
 
-    system: Literal["lst", "base"]
+    In "lst_bypass" text goes past the local ones.
+    """
+
+    system: Literal["lst", "lst_bypass", "base"]
     patch_encoder: StackConfig | None
     global_transformer: StackConfig
     patch_decoder: StackConfig | None
@@ -112,6 +115,7 @@ class DataConfig:
     rows: int  # B, rows of the global batch
     row_tokens: int  # T, see `row_tokens_for`
     row_units: int  # U
+    row_speech_tokens: int | None  # S, speech units and <s> of a row at most; for model.system "lst_bypass" only
     unit_rate: float  # speech units per second
     patching: PatchingConfig
     interleave: InterleaveConfig
@@ -324,8 +328,8 @@ def _validate_model(m: ModelConfig, d: DataConfig) -> None:
             continue
         if m.system == "base" and stack is not None:
             _fail(f"model.{name}", "{...}", 'system "base" has no local modules', "set it to None")
-        if m.system == "lst" and stack is None:
-            _fail(f"model.{name}", None, 'system "lst" needs it', "give layers, width, heads and window")
+        if m.system != "base" and stack is None:
+            _fail(f"model.{name}", None, f'system "{m.system}" needs it', "give layers, width, heads and window")
     for name, stack in stacks.items():
         if stack is None:
             continue
@@ -336,7 +340,7 @@ def _validate_model(m: ModelConfig, d: DataConfig) -> None:
                   f"use {max(1, stack.width // (2 * stack.heads)) * 2 * stack.heads}")
         if stack.window is not None and stack.window < 1:
             _fail(f"model.{name}.window", stack.window, "must be at least 1, or None", "use None")
-    if m.system == "lst":
+    if m.system != "base":
         if m.patch_encoder.width != m.patch_decoder.width:
             _fail("model.patch_decoder.width", m.patch_decoder.width,
                   "must equal model.patch_encoder.width (the decoder starts from the encoder's states)",
@@ -346,13 +350,19 @@ def _validate_model(m: ModelConfig, d: DataConfig) -> None:
                   f"use {m.patch_encoder.heads}")
     if (m.system == "base") != (d.patching.strategy == "none"):
         _fail("data.patching.strategy", d.patching.strategy, f'does not go with model.system={m.system!r}',
-              'use "none" for base, and one of static, aligned, mixed, curriculum for lst')
+              'use "none" for base, and one of static, aligned, mixed, curriculum for the others')
     if d.patching.strategy == "none" and d.row_units != d.row_tokens:
         _fail("data.row_units", d.row_units, "must equal data.row_tokens where every token is a unit position",
               f"use {d.row_tokens}")
     if d.row_units > d.row_tokens:
         _fail("data.row_units", d.row_units, f"must not exceed data.row_tokens={d.row_tokens}",
               f"use {d.row_tokens}")
+    if m.system != "lst_bypass" and d.row_speech_tokens is not None:
+        _fail("data.row_speech_tokens", d.row_speech_tokens, f"has no meaning for model.system={m.system!r}",
+              "set it to None")
+    if m.system == "lst_bypass" and not 16 <= (d.row_speech_tokens or 0) <= d.row_tokens:
+        _fail("data.row_speech_tokens", d.row_speech_tokens,
+              f"must be from 16 to data.row_tokens={d.row_tokens}", f"use {max(16, d.row_tokens // 2)}")
 
 
 def _fail(path: str, value: Any, rule: str, fix: str) -> typing.NoReturn:

@@ -81,7 +81,8 @@ def open_session(run: RunDirectory, config: Config) -> Session:
         raise ConfigError(f"data.rows={config.data.rows}: must be a multiple of the {mesh.devices.size} devices; "
                           f"use {-(-config.data.rows // mesh.devices.size) * mesh.devices.size}")
     stream = BatchStream(config)
-    model = lst.build(config.model, config.joint_vocab, config.data.row_units)
+    model = lst.build(config.model, config.joint_vocab, config.data.row_units, config.data.row_speech_tokens)
+    heldout = lst.build(config.model, config.joint_vocab, config.data.row_units)  # its rows may be all speech
     optimizer = make_optimizer(config.optim, config.train.steps)
     state = step.init_state(config, model, optimizer, mesh)
     checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
@@ -97,7 +98,7 @@ def open_session(run: RunDirectory, config: Config) -> Session:
         state = restored.state
         stream.set_state({"step": newest, "rows": restored.data_state})
     return Session(config, model, mesh, stream, checkpoints, state,
-                   step.make_train_step(config, model, optimizer, mesh), evaluator.Evaluator(config, model, mesh))
+                   step.make_train_step(config, model, optimizer, mesh), evaluator.Evaluator(config, heldout, mesh))
 
 
 def run_steps(session: Session, recorder: "Recorder", stop: "StopRequest") -> bool:

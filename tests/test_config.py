@@ -42,6 +42,8 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
     ("data.patching.tau2", 3, "must be at least 150"),
     ("optim.warmup_steps", 450, "must be less than train.steps=450; use 449"),
     ("optim.eps", float("nan"), "must be finite"),
+    ("data.row_speech_tokens", 300, "has no meaning for model.system='lst'; set it to None"),
+    ("model.system", "lst_bypass", "data.row_speech_tokens=None: must be from 16 to data.row_tokens=640; use 320"),
     ("data.row_units", 700, "must not exceed data.row_tokens=640"),
     ("data.mixture_measure", "hours", "data.mixture_measure='hours': must be one of tokens, words, units"),
     ("data.patching.aligned_to", "pieces", "must be one of word, bpe"),

@@ -228,6 +228,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
             sources=[dict(name=f"{m.kind}-{i}", kind=m.kind, path=path, share=shares[m.kind])
                      for i, (m, path) in enumerate(zip(found, directories, strict=True))],
             mixture_measure="tokens", rows=settings.rows, row_tokens=row_tokens, row_units=settings.row_units,
+            row_speech_tokens=None,
             unit_rate=speech[0].unit_rate if speech else synthetic.UNIT_RATE,
             patching=dict(strategy=strategy, static_size=4, aligned_to="word", silence="separate",
                           boundary_noise_ms=0.0, tau1=RUN_STEPS // 3, tau2=RUN_STEPS - RUN_STEPS // 3,

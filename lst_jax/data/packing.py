@@ -28,7 +28,10 @@ class Place(NamedTuple):
 
 
 def pack_examples(examples: Iterable[Example], config: Config) -> Iterator[tuple[Batch, Stats, list[Place]]]:
-    """Batches of the run's shape with every example once; one that no row can hold keeps its head (`pieces_cut`)."""
+    """Batches of the run's shape with every example once; one that no row can hold keeps its head (`pieces_cut`).
+
+    Rows may be all speech: `data.row_speech_tokens` bounds training rows only, so that every system is asked the same.
+    """
     numbered = enumerate(examples)
     waiting = next(numbered, None)
     while waiting is not None:

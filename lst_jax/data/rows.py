@@ -55,20 +55,22 @@ class Batch(NamedTuple):
 
 class Windows(NamedTuple):
     """Attention windows, for counting pairs: of the three networks in positions (None = all earlier ones), and of the
-    two cross-attentions in patches."""
+    two cross-attentions in patches; and the least token id that passes the local networks."""
 
     encoder: int | None
     global_: int | None
     decoder: int | None
     encoder_cross: int
     decoder_cross: int
+    local_from: int
 
 
 def windows_of(config: Config) -> Windows:
     """The windows of the model; a missing local network has None."""
     m = config.model
     return Windows(m.patch_encoder and m.patch_encoder.window, m.global_transformer.window,
-                   m.patch_decoder and m.patch_decoder.window, m.encoder_cross_window, m.decoder_cross_window)
+                   m.patch_decoder and m.patch_decoder.window, m.encoder_cross_window, m.decoder_cross_window,
+                   config.joint_vocab.speech_marker if m.system == "lst_bypass" else 0)
 
 
 def initial_state(rows: int, sources: int) -> Int64[np.ndarray, "B S 5"]:
@@ -93,18 +95,21 @@ class Limit(NamedTuple):
 class RowBuilder:
     """One row while it is filled with pieces of documents, and its counts."""
 
-    def __init__(self, tokens: int, units: int, sources: int, vocab: Vocab, windows: Windows):
-        """An empty row with room for `tokens` and `units`."""
+    def __init__(self, tokens: int, units: int, sources: int, vocab: Vocab, windows: Windows,
+                 local_tokens: int | None = None):
+        """An empty row with room for `tokens` and `units`, of which `local_tokens` may pass the local networks."""
         self.token = np.full(tokens, PAD_ID, np.int32)
         self.doc_id = np.zeros(tokens, np.int32)
         self.patch_start = np.zeros(tokens, bool)
         self.patch_end = np.zeros(tokens, bool)
         self.row_units = units
         self.tokens_left, self.units_left = tokens, units
+        self.local_left = tokens if local_tokens is None else local_tokens
+        self._longest = min(tokens - 2, self.local_left - 1)  # units that fit behind BOS and a marker
         self._vocab, self._windows = vocab, windows
         self._counts = dict.fromkeys(("pieces", "pieces_cut", "speech_cut", "words_cut", "patches_split",
                                       "markers_repeated", "encoder_pairs", "global_pairs", "decoder_pairs",
-                                      "encoder_cross_pairs", "decoder_cross_pairs"), 0)
+                                      "encoder_cross_pairs", "decoder_cross_pairs", "local_tokens", "local_units"), 0)
         self._source_tokens = np.zeros(sources, np.int64)
 
     @property
@@ -124,6 +129,7 @@ class RowBuilder:
         if tokens <= 0 or units <= 0:
             return start
         piece = example.tail(start, 2 * len(self.token))  # as far as matters
+        tokens = min(tokens, self._local_room(piece.token, self._marker(example, start) if repeated else -1))
         pos, before = piece.cut_pos, piece.units_before
         last = min(np.searchsorted(pos, tokens, "right"), np.searchsorted(before, units, "right"),
                    np.searchsorted(pos - before, limit.excess, "right")) - 1
@@ -132,7 +138,7 @@ class RowBuilder:
             return len(example.token)
         if tokens + repeated < MIN_PIECE:
             return start
-        if pos[last + 1] - end > len(self.token) - 2 or before[last + 1] - before[last] > self.row_units - 2:
+        if pos[last + 1] - end > self._longest or before[last + 1] - before[last] > self.row_units - 2:
             end = self._break(piece, end, tokens, units, limit.excess)
         if end + repeated < MIN_PIECE and min(self.tokens_left, *limit) < len(self.token):
             return start  # an empty row that may take anything takes this
@@ -159,6 +165,8 @@ class RowBuilder:
         units = int(np.count_nonzero(self.patch_start[at:stop]))
         self.tokens_left -= stop - at
         self.units_left -= units
+        self.local_left -= int(np.count_nonzero(self._is_local(slice(at, stop))))
+        assert self.local_left >= 0, (start, end)
         self._count(piece, end - start, repeated, slice(at, stop), units)
         self._source_tokens[source] += stop - at
         return stop - at, units
@@ -182,6 +190,14 @@ class RowBuilder:
     def _markers(self) -> tuple[int, int]:
         return self._vocab.text_marker, self._vocab.speech_marker
 
+    def _is_local(self, piece: slice) -> Bool[np.ndarray, "n"]:
+        return self.token[piece] >= self._windows.local_from
+
+    def _local_room(self, token, marker: int) -> int:
+        """How many of these tokens fit, behind `marker` (-1 = none), with what may still pass the local networks."""
+        room = self.local_left - (marker >= self._windows.local_from)
+        return int(np.searchsorted(np.cumsum(token >= self._windows.local_from), room, "right"))
+
     def _repeats_marker(self, example: Example, start: int) -> int:
         return int(start > 0 and example.token[start] not in self._markers)
 
@@ -196,16 +212,20 @@ class RowBuilder:
         number = np.arange(len(starts))
         last = min(np.searchsorted(starts, tokens, "right") - 1, units,
                    np.searchsorted(starts - number, excess, "right") - 1)
-        if last < min(units, len(starts) - 1) and starts[last + 1] - starts[last] > len(self.token) - 2:
+        if last < min(units, len(starts) - 1) and starts[last + 1] - starts[last] > self._longest:
             return max(end, min(tokens, int(last) + 1 + excess))
         return max(end, int(starts[min(last, len(starts) - 2)]))
 
     def _count(self, example: Example, end: int, repeated: int, piece: slice, units: int) -> None:
         """Counts tokens [0, end) of `example`, which lie at `piece` of the row; it goes on behind them if it is cut."""
-        counts, tokens = self._counts, piece.stop - piece.start
-        patch_n = np.cumsum(self.patch_start[piece])  # 1 for the tokens of the piece's first patch
-        visible_n = patch_n - ~self.patch_end[piece]  # patches complete at each token
-        counts["encoder_cross_pairs"] += int(np.minimum(units + 1 - patch_n, self._windows.encoder_cross).sum())
+        counts = self._counts
+        is_local = self._is_local(piece)
+        patch_n = np.cumsum(self.patch_start[piece][is_local])  # 1 for the tokens of the piece's first local patch
+        visible_n = patch_n - ~self.patch_end[piece][is_local]  # local patches complete at each token
+        local_tokens, local_units = len(patch_n), int(patch_n[-1]) if len(patch_n) else 0
+        counts["local_tokens"] += local_tokens
+        counts["local_units"] += local_units
+        counts["encoder_cross_pairs"] += int(np.minimum(local_units + 1 - patch_n, self._windows.encoder_cross).sum())
         counts["decoder_cross_pairs"] += int(np.minimum(visible_n, self._windows.decoder_cross).sum())
         counts["pieces"] += 1
         if end < len(example.token):
@@ -214,9 +234,9 @@ class RowBuilder:
             counts["words_cut"] += not example.cut[end]
             counts["patches_split"] += not example.cut[end] and not example.patch_start[end]
         counts["markers_repeated"] += repeated
-        counts["encoder_pairs"] += causal_pairs(tokens, self._windows.encoder)
+        counts["encoder_pairs"] += causal_pairs(local_tokens, self._windows.encoder)
         counts["global_pairs"] += causal_pairs(units, self._windows.global_)
-        counts["decoder_pairs"] += causal_pairs(tokens, self._windows.decoder)
+        counts["decoder_pairs"] += causal_pairs(local_tokens, self._windows.decoder)
 
 
 def words_between(example: Example, start: int, end: int) -> int:
@@ -274,7 +294,7 @@ class RowStreams:
         """
         data = self._data
         filling = Filling(RowBuilder(data.row_tokens, data.row_units, len(self._sources), self._config.joint_vocab,
-                                     windows_of(self._config)), state_SF.copy(), row, step)
+                                     windows_of(self._config), data.row_speech_tokens), state_SF.copy(), row, step)
         most = int(data.row_tokens - UNIT_FILL * data.row_units) if self._text else UNLIMITED
         least = int(np.ceil(TOKEN_FILL * data.row_tokens - data.row_units))
         expected = self._expected_measure(state_SF)

@@ -1,6 +1,7 @@
-"""The two systems: the Latent Speech-Text Transformer (paper §4) and the Llama-shaped Base without patches (paper §7).
+"""The systems: the Latent Speech-Text Transformer (paper §4), the same with text going past the local modules, and the
+Llama-shaped Base without patches (paper §7).
 
-    model = build(config.model, config.joint_vocab, config.data.row_units)
+    model = build(config.model, config.joint_vocab, config.data.row_units, config.data.row_speech_tokens)
     params = model.init_params(jax.random.key(0))
     h_BTE = model.hidden(params, token_BT, doc_id_BT, patch_start_BT, patch_end_BT)
     logits_BTV = model.logits(params, h_BTE)         # or chunk by chunk, as the loss does
@@ -17,7 +18,8 @@ from lst_jax.config import Config, ModelConfig
 from lst_jax.errors import ConfigError
 from lst_jax.model.cross_attention import CrossAttention
 from lst_jax.model.layers import Block, Linear, RMSNorm, truncated_normal
-from lst_jax.model.patches import Patches, derive_patches, max_pool
+from lst_jax.model.own_patch import gather
+from lst_jax.model.patches import LocalRows, Patches, derive_patches, gather_local, max_pool
 from lst_jax.shapes import Array, Bool, Float, Int, ndarray
 from lst_jax.vocab import Vocab
 
@@ -157,6 +159,69 @@ class LatentSpeechText(nn.Module):
         return self.logits(self.hidden(token_BT, doc_id_BT, patch_start_BT, patch_end_BT))
 
 
+class TextBypass(nn.Module):
+    """System "lst_bypass": the local modules see speech units and `<s>` only, moved together into rows of S tokens.
+
+    A text token (BOS, EOS and `<t>` are such) enters the global transformer from an embedding of the global width at
+    its unit position, and what follows it is predicted from the global output there. Units and `<s>` take the way of
+    system "lst"; what follows them is predicted from the decoder's states, brought to the global width. One output
+    projection reads both: one softmax over the joint vocabulary, whichever modality comes next.
+    """
+
+    config: ModelConfig
+    vocab: Vocab
+    row_units: int
+    row_speech_tokens: int | None  # S; None = as many as a row has tokens
+
+    def setup(self):
+        """Text and speech ids have embeddings of their own widths; neither table holds the other's."""
+        width, local = self.config.global_transformer.width, self.config.patch_encoder.width
+        self.text_embeddings = Embedding(self.config, self.vocab.speech_marker, width)
+        self.patch_encoder = PatchEncoder(self.config, self.vocab.size - self.vocab.speech_marker)
+        if self.config.queries_per_patch * local != width:
+            self.token_embedding_projection = Linear(self.config, width)
+        self.global_transformer = GlobalTransformer(self.config)
+        self.patch_decoder = PatchDecoder(self.config, self.vocab.size)  # its own output projection is not used
+        self.speech_projection = Linear(self.config, width)
+        self.text_norm = RMSNorm(self.config)
+        self.output = Linear(self.config, self.vocab.size, dtype="float32")
+
+    def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
+               patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
+        """Final states of all tokens; NaN in rows that have more than S tokens for the local modules."""
+        t = token_BT.shape[1]
+        size = t if self.row_speech_tokens is None else min(self.row_speech_tokens, t)
+        row = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, self.row_units)
+        is_local_BT = (token_BT >= self.vocab.speech_marker) & (doc_id_BT != 0)
+        local = gather_local(is_local_BT, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row, size)
+        speech_BS = jnp.maximum(local.token_BS - self.vocab.speech_marker, 0)  # 0 where there is no token
+        h_BSE, x_BPW = self.patch_encoder(speech_BS, local.doc_id_BS, local.patches)
+        global_BUD = self.global_transformer(self._global_inputs(token_BT, row, local, x_BPW), row.doc_id_BU)
+        h_BSE = self.patch_decoder(h_BSE, gather(global_BUD, local.unit_id_BP), local.doc_id_BS, local.patches)
+        h_BTD = gather(self.text_norm(global_BUD), row.patch_id_BT)
+        rows_B1 = jnp.arange(len(token_BT))[:, None]
+        h_BTD = h_BTD.at[rows_B1, local.position_BS].set(self.speech_projection(h_BSE), mode="drop")
+        return jnp.where(local.fits_B[:, None, None], h_BTD, jnp.nan)
+
+    def _global_inputs(self, token_BT, row: Patches, local: LocalRows, x_BPW):
+        """[B, U, D]: embedded text, and the encoder's patches, each at its unit position."""
+        if x_BPW.shape[-1] != self.config.global_transformer.width:
+            x_BPW = self.token_embedding_projection(x_BPW)
+        none, rows_B1 = self.vocab.speech_marker, jnp.arange(len(token_BT))[:, None]
+        text_BU = jnp.full(row.doc_id_BU.shape, none, jnp.int32).at[rows_B1, row.patch_id_BT].min(token_BT, mode="drop")
+        text_BUD = self.text_embeddings(jnp.minimum(text_BU, none - 1))
+        return jnp.where((text_BU < none)[..., None], text_BUD, 0).at[rows_B1, local.unit_id_BP].set(x_BPW, mode="drop")
+
+    def logits(self, h_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Float32 logits of final states."""
+        return self.output(h_BTD)
+
+    def __call__(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
+                 patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T V"]:
+        """Logits of the token that follows each token."""
+        return self.logits(self.hidden(token_BT, doc_id_BT, patch_start_BT, patch_end_BT))
+
+
 class Base(nn.Module):
     """System "base": every token is a unit position of a Llama-shaped decoder; patch boundaries are not read."""
 
@@ -189,7 +254,7 @@ class Base(nn.Module):
 class Model:
     """A system as pure functions of its parameters (a nested dict of float32 arrays); numpy arrays will do."""
 
-    module: LatentSpeechText | Base
+    module: LatentSpeechText | TextBypass | Base
 
     def init_params(self, rng) -> Any:
         """Fresh parameters from a PRNG key; they do not depend on the shape of a batch."""
@@ -215,13 +280,19 @@ class Model:
         return self.module.apply({"params": params}, *arrays, method=method)
 
 
-def build(config: ModelConfig, vocab: Vocab, row_units: int) -> Model:
-    """The system that the config names, for rows of `row_units` unit positions. Raises: ConfigError."""
+def build(config: ModelConfig, vocab: Vocab, row_units: int, row_speech_tokens: int | None = None) -> Model:
+    """The system that the config names, for rows of `row_units` unit positions; parameters do not depend on rows.
+
+    `row_speech_tokens` is for "lst_bypass": the most units and `<s>` that a row holds, None = any number.
+    Raises: ConfigError.
+    """
     if config.system == "base":
         return Model(Base(config, vocab.size))
     if config.global_transformer.width == config.patch_decoder.width and config.queries_per_patch != 1:
         raise ConfigError(f"model.queries_per_patch={config.queries_per_patch}: must be 1 where the global and the "
                           "local width are equal (nothing then splits a global output into several vectors); use 1")
+    if config.system == "lst_bypass":
+        return Model(TextBypass(config, vocab, row_units, row_speech_tokens))
     return Model(LatentSpeechText(config, vocab.size, row_units))
 
 

@@ -45,3 +45,34 @@ def max_pool(h_BTE: Float[Array, "B T E"], patch_id_BT: Int[Array, "B T"], units
     low_BUE = jnp.full((h_BTE.shape[0], units, h_BTE.shape[2]), -jnp.inf, h_BTE.dtype)
     max_BUE = low_BUE.at[rows_B1, patch_id_BT].max(h_BTE, mode="drop")
     return jnp.where(max_BUE == -jnp.inf, 0, max_BUE)
+
+
+class LocalRows(NamedTuple):
+    """The tokens of a row that pass the local modules, moved together: all else is as if the row held nothing more.
+
+    Example (one row, T=6, U=6, S=4; BOS <t> a <s> 7 7, static patches of 2; BOS, <t> and a are not local):
+        position 3 4 5 6 | patch_id 0 1 1 4 | unit_id of the patches 3 4 6 6
+    """
+
+    position_BS: Int[Array, "B S"]  # place in the row, T where there is no token
+    token_BS: Int[Array, "B S"]
+    doc_id_BS: Int[Array, "B S"]
+    patches: Patches  # of S tokens in P patches
+    unit_id_BP: Int[Array, "B P"]  # unit position in the row of each patch, U where there is no patch
+    fits_B: Bool[Array, "B"]  # the row has at most S such tokens
+
+
+def gather_local(is_local_BT: Bool[Array, "B T"], token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
+                 patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"], row: Patches,
+                 size: int) -> LocalRows:
+    """Rows of `size` tokens, in as many patches or U if that is less; a patch of `row` is local as a whole or not."""
+    (b, t), units = token_BT.shape, row.doc_id_BU.shape[1]
+    rows_B1 = jnp.arange(b)[:, None]
+    place_BT = jnp.where(is_local_BT, jnp.cumsum(is_local_BT, 1, dtype=jnp.int32) - 1, size)
+    position_BS = jnp.full((b, size), t, jnp.int32).at[rows_B1, place_BT].set(jnp.arange(t), mode="drop")
+    token_BS, doc_id_BS, start_BS, end_BS, unit_BS = (
+        gather(x, position_BS) for x in (token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row.patch_id_BT))
+    patches = derive_patches(doc_id_BS, start_BS, end_BS, min(size, units))
+    unit_id_BP = jnp.full(patches.doc_id_BU.shape, units, jnp.int32)
+    unit_id_BP = unit_id_BP.at[rows_B1, patches.patch_id_BT].min(unit_BS, mode="drop")
+    return LocalRows(position_BS, token_BS, doc_id_BS, patches, unit_id_BP, is_local_BT.sum(1) <= size)

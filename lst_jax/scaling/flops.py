@@ -19,13 +19,15 @@ def model_flops(config: ModelConfig, vocab: Vocab, counts: Mapping[str, Supports
     """FLOPs of one training step (forward and backward) of each module.
 
     Args:
-        counts: real `tokens` and `units` (positions), and visible pairs `encoder_pairs`, `global_pairs`,
+        counts: real `tokens` and `units` (positions), `local_tokens` and `local_units` of them that pass the local
+            networks, and visible pairs `encoder_pairs`, `global_pairs`,
             `decoder_pairs` of the three self-attentions, `encoder_cross_pairs` (tokens a patch sees, times patches) and
             `decoder_cross_pairs` (patches a token sees, times tokens), each before the factor Q.
     Example: model_flops(base, vocab, {"tokens": 8, "units": 8, "global_pairs": 36, ...})["output"] == 3 * 2 * 8 * D * V
     """
     count = {key: int(value) for key, value in counts.items() if not hasattr(value, "__len__")}
     tokens, units = count["tokens"], count["units"]
+    local_tokens, local_units = count["local_tokens"], count["local_units"]
     stack = config.global_transformer
     forward = {"global_transformer": _stack(stack, config, units, count["global_pairs"])}
     if config.system == "base":
@@ -36,16 +38,20 @@ def model_flops(config: ModelConfig, vocab: Vocab, counts: Mapping[str, Supports
     decoder_crosses = config.patch_decoder.layers if config.decoder_cross_all_layers else 1
     patch_width = queries * local
     forward["patch_encoder"] = (
-        _stack(config.patch_encoder, config, tokens, count["encoder_pairs"])
-        + 2.0 * units * local * patch_width
-        + encoder_crosses * _cross(local, units * queries, tokens, count["encoder_cross_pairs"] * queries))
+        _stack(config.patch_encoder, config, local_tokens, count["encoder_pairs"])
+        + 2.0 * local_units * local * patch_width
+        + encoder_crosses * _cross(local, local_units * queries, local_tokens, count["encoder_cross_pairs"] * queries))
     if patch_width != stack.width:
-        forward["global_transformer"] += 2.0 * units * patch_width * stack.width
+        forward["global_transformer"] += 2.0 * local_units * patch_width * stack.width
     forward["patch_decoder"] = (
-        _stack(config.patch_decoder, config, tokens, count["decoder_pairs"])
-        + (2.0 * units * stack.width * patch_width if stack.width != local else 0.0)
-        + decoder_crosses * _cross(local, tokens, units * queries, count["decoder_cross_pairs"] * queries))
-    forward["output"] = 2.0 * tokens * local * vocab.size
+        _stack(config.patch_decoder, config, local_tokens, count["decoder_pairs"])
+        + (2.0 * local_units * stack.width * patch_width if stack.width != local else 0.0)
+        + decoder_crosses * _cross(local, local_tokens, local_units * queries, count["decoder_cross_pairs"] * queries))
+    if config.system == "lst_bypass":  # every state is read at the global width; the decoder's are brought to it
+        forward["patch_decoder"] += 2.0 * local_tokens * local * stack.width
+        forward["output"] = 2.0 * tokens * stack.width * vocab.size
+    else:
+        forward["output"] = 2.0 * tokens * local * vocab.size
     return {name: STEP_OVER_FORWARD * value for name, value in forward.items()}
 
 

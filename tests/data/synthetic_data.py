@@ -53,14 +53,15 @@ def texts(count: int) -> list[TextDocument]:
 
 def make_config(tokens=160, units=128, rows=4, strategy="curriculum", static_size=4, taus=(4, 8), sources=None, seed=0,
                 prefetch=0, text_size=TEXT_SIZE, unit_slots=502, unit_rate=25.0, measure="tokens", aligned_to="word",
-                silence="separate", noise_ms=0.0, final_probability=0.0) -> cfg.Config:
+                silence="separate", noise_ms=0.0, final_probability=0.0, speech_tokens=None) -> cfg.Config:
     sources = sources or (cfg.SourceConfig("speech", "utterance", "speech", 1 / 3),
                           cfg.SourceConfig("text", "text", "text", 2 / 3))
     local = None if strategy == "none" else cfg.StackConfig(1, 64, 2, 16)
-    model = cfg.ModelConfig("base" if strategy == "none" else "lst", local, cfg.StackConfig(1, 64, 2, None), local, 1,
+    system = "base" if strategy == "none" else "lst" if speech_tokens is None else "lst_bypass"
+    model = cfg.ModelConfig(system, local, cfg.StackConfig(1, 64, 2, None), local, 1,
                             2, 1, 1, False, True, 5e5, 1e-5, 256, "float32", 128, 128)
     patching = cfg.PatchingConfig(strategy, static_size, aligned_to, silence, noise_ms, *taus, final_probability)
-    data = cfg.DataConfig(tokenizer_path(), sources, measure, rows, tokens, units, unit_rate, patching, INTERLEAVE,
+    data = cfg.DataConfig(tokenizer_path(), sources, measure, rows, tokens, units, speech_tokens, unit_rate, patching, INTERLEAVE,
                           prefetch)
     config = cfg.Config("test", seed, cfg.VocabConfig(text_size, unit_slots), model, data,
                         cfg.OptimConfig(1e-3, 1, 0.1, 0.9, 0.95, 1e-8, 0.1, 1.0), cfg.EvalConfig(10, (), 2, 0),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from model_cases import random_batch
 
-from lst_jax.model.patches import derive_patches, max_pool
+from lst_jax.model.patches import derive_patches, gather_local, max_pool
 
 UNITS = 50
 
@@ -17,6 +17,18 @@ def test_the_documented_example():
     assert patches.patch_id_BT.tolist() == [[0, 1, 1, 2, 4]]
     assert patches.visible_patch_BT.tolist() == [[0, 0, 1, 2, 4]]
     assert patches.doc_id_BU.tolist() == [[1, 1, 2, 0]]
+
+
+def test_the_documented_example_of_local_rows():
+    token = jnp.asarray([[1, 14, 5, 15, 23, 23]])
+    start, end = (jnp.asarray([a], bool) for a in ([1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 1]))
+    row = derive_patches(jnp.ones_like(token), start, end, 6)
+    local = gather_local(token >= 15, token, jnp.ones_like(token), start, end, row, 4)
+    assert local.position_BS.tolist() == [[3, 4, 5, 6]] and local.token_BS.tolist() == [[15, 23, 23, 0]]
+    assert local.doc_id_BS.tolist() == [[1, 1, 1, 0]] and local.fits_B.tolist() == [True]
+    assert local.patches.patch_id_BT.tolist() == [[0, 1, 1, 4]]
+    assert local.patches.visible_patch_BT.tolist() == [[0, 0, 1, 4]]
+    assert local.unit_id_BP.tolist() == [[3, 4, 6, 6]]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,0 +1,99 @@
+"""The systems of the paper as recipes: each is what its name says, and takes a training step on made-up records."""
+
+import dataclasses
+import functools
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+import synthetic_data
+
+from lst_jax import config as cfg
+from lst_jax import step
+from lst_jax.data.pipeline import BatchStream
+from lst_jax.errors import ConfigError
+from lst_jax.model import lst
+from lst_jax.optim import make_optimizer
+from lst_jax.sharding import make_mesh
+
+# argument -> strategy, units a static patch, what is aligned to, silence, P after tau2
+SYSTEMS = {
+    "": ("curriculum", 4, "word", "separate", 0.0), "base": ("none", 4, "word", "separate", 0.0),
+    "static": ("static", 4, "word", "separate", 0.0), "static3": ("static", 3, "word", "separate", 0.0),
+    "static12": ("static", 12, "word", "separate", 0.0), "aligned": ("aligned", 4, "word", "separate", 0.0),
+    "aligned-merged": ("aligned", 4, "word", "merged", 0.0), "bpe-aligned": ("aligned", 4, "bpe", "separate", 0.0),
+    "bpe-aligned-merged": ("aligned", 4, "bpe", "merged", 0.0), "mixed": ("mixed", 4, "word", "separate", 0.0),
+    "mixed6-bpe-aligned": ("mixed", 6, "bpe", "separate", 0.0),
+    "curriculum": ("curriculum", 4, "word", "separate", 0.0),
+    "curriculum-from-aligned-merged": ("curriculum", 4, "word", "merged", 0.0),
+    "curriculum3-from-bpe-aligned-to-mixed": ("curriculum", 3, "bpe", "separate", 0.5),
+    "bypass": ("curriculum", 4, "word", "separate", 0.0), "bypass-static3": ("static", 3, "word", "separate", 0.0),
+}
+each_system = pytest.mark.parametrize("arg", SYSTEMS)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    return synthetic_data.write_both(tmp_path_factory.mktemp("records"))
+
+
+@each_system
+def test_a_system_is_what_its_name_says(arg):
+    config = cfg.load_recipe(f"configs/demo.py:{arg}")
+    found = config.data.patching
+    assert SYSTEMS[arg] == (found.strategy, found.static_size, found.aligned_to, found.silence, found.final_probability)
+    assert config.model.system == ("base" if arg == "base" else "lst_bypass" if "bypass" in arg else "lst")
+    assert config.name == f"demo-{arg or 'curriculum'}"
+
+
+@pytest.mark.parametrize("arg", ["statik", "static0", "static-3", "aligned4", "merged", "mixed-static", "mixed-merged",
+                                 "curriculum-aligned", "static-to-mixed", "base4", "curriculum-to-mixed-from-aligned",
+                                 "bypass-", "bypass-bypass", "static-bypass", "bypass-base"])
+def test_another_argument_is_refused_in_one_line_with_the_grammar(arg):
+    with pytest.raises(ConfigError) as error:
+        cfg.load_recipe(f"configs/demo.py:{arg}")
+    message = str(error.value)
+    assert message.startswith(f"configs/demo.py:{arg}: no such system; use base, static[P]") and "\n" not in message
+
+
+def made_up(arg, root):
+    """The recipe over made-up records, with smaller networks and rows."""
+    config = cfg.load_recipe(f"configs/demo.py:{arg}")
+    paths = {"utterance": str(root / "speech"), "text": str(root / "text")}
+    sources = tuple(dataclasses.replace(s, path=paths[s.kind]) for s in config.data.sources)
+    data = dataclasses.replace(config.data, tokenizer=synthetic_data.tokenizer_path(), sources=sources, row_tokens=160,
+                               row_units=160 if arg == "base" else 128, prefetch=0,
+                               row_speech_tokens=96 if "bypass" in arg else None)
+    local, wide = cfg.StackConfig(1, 48, 4, 128), cfg.StackConfig(1, 64, 4, None)
+    local = None if arg == "base" else local
+    small = {"patch_encoder": local, "global_transformer": wide, "patch_decoder": local}
+    return dataclasses.replace(
+        config, model=dataclasses.replace(config.model, attention_block=256, **small), data=data,
+        vocab=cfg.VocabConfig(synthetic_data.TEXT_SIZE, 502))
+
+
+@functools.cache
+def training(model_config, row_units, row_speech_tokens):
+    """A fresh state and a compiled step; patching is data, so that all systems of one model share them."""
+    config = made_up({"base": "base", "lst": "", "lst_bypass": "bypass"}[model_config.system], pathlib.Path("unused"))
+    mesh = make_mesh(jax.devices()[:1])
+    model = lst.build(model_config, config.joint_vocab, row_units, row_speech_tokens)
+    optimizer = make_optimizer(config.optim, config.train.steps)
+    train_step = step.make_train_step(config, model, optimizer, mesh)
+    return lambda: step.init_state(config, model, optimizer, mesh), train_step, mesh
+
+
+@each_system
+def test_a_system_takes_a_training_step(arg, records):
+    config = made_up(arg, records)
+    cfg.validate(config)
+    batch = next(BatchStream(config)).batch
+    fresh_state, train_step, mesh = training(config.model, config.data.row_units, config.data.row_speech_tokens)
+    before = fresh_state()
+    kernel = np.array(jax.tree.leaves(before.params)[-1])
+    state, metrics = train_step(before, step.put_batch(batch, mesh))
+    nats = {m: float(metrics[f"nll_{m}"] / metrics[f"count_{m}"]) for m in ("text", "speech", "marker")}
+    assert all(0.5 < n / np.log(config.joint_vocab.size) < 1.6 for n in nats.values()), nats  # near even odds
+    assert int(state.step) == 1 and float(metrics["grad_norm"]) > 0
+    assert np.abs(np.asarray(jax.tree.leaves(state.params)[-1]) - kernel).max() > 0
