@@ -1,0 +1,55 @@
+"""How layers run changes neither what they compute nor what is stored."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from model_cases import VOCAB, random_batch, small_config
+
+from lst_jax.config import StackConfig
+from lst_jax.model.lst import build
+
+UNITS = 50
+LOCAL = StackConfig(3, 16, 2, 4)
+DEEP = {"global_transformer": StackConfig(3, 24, 2, None)}
+LST = {**DEEP, "patch_encoder": LOCAL, "patch_decoder": LOCAL}
+SYSTEMS = {
+    "base": small_config("base", **DEEP),
+    "cross_in_few": small_config(**LST, encoder_cross_all_layers=False, decoder_cross_all_layers=False),
+    "cross_in_all": small_config(**LST, encoder_cross_all_layers=True, decoder_cross_all_layers=True),
+}
+each_system = pytest.mark.parametrize("name", SYSTEMS)
+
+
+def loss_function(config, batch):
+    """A loss that reads every logit differently."""
+    model = build(config, VOCAB, UNITS)
+    reading_V = jax.random.normal(jax.random.key(5), (VOCAB.size,))
+    return model, lambda params: jnp.sum(jax.nn.log_softmax(model(params, *batch.inputs)) * reading_V)
+
+
+@each_system
+def test_scanned_layers_have_the_same_parameters_losses_and_gradients(name):
+    batch = random_batch(3)
+    model, one_by_one = loss_function(SYSTEMS[name], batch)
+    scanned_model, scanned = loss_function(dataclasses.replace(SYSTEMS[name], scan_layers=True), batch)
+    params = jax.jit(model.init_params)(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(scanned_model.init_params)(jax.random.key(0)), params)
+    (loss, gradients), (other_loss, others) = (jax.jit(jax.value_and_grad(f))(params) for f in (one_by_one, scanned))
+    np.testing.assert_allclose(other_loss, loss, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max() + 1e-7), others, gradients)
+
+
+@each_system
+def test_scanned_layers_are_compiled_once(name):
+    """The size of the program does not grow with the layers."""
+    def lines(layers, scan):
+        changes = {s: dataclasses.replace(getattr(SYSTEMS[name], s), layers=layers)
+                   for s in ("patch_encoder", "global_transformer", "patch_decoder") if getattr(SYSTEMS[name], s)}
+        model, loss = loss_function(dataclasses.replace(SYSTEMS[name], scan_layers=scan, **changes), random_batch(3))
+        params = jax.eval_shape(model.init_params, jax.random.key(0))
+        return jax.jit(loss).lower(params).as_text().count("dot_general")
+
+    assert lines(8, scan=True) == lines(4, scan=True) < lines(4, scan=False) < lines(8, scan=False)
