@@ -31,7 +31,7 @@ def get_config(arg: str) -> ConfigDict:
             rope_theta=500_000.0, norm_eps=1e-5, ffn_multiple=64,
             # CPUs have no bf16 matrix units: a step in bfloat16 took 1.8 times as long as in float32
             compute_dtype="float32", attention_block=64, logits_chunk=128,
-            scan_layers=False,
+            scan_layers=False, remat="none",
         ),
         data=dict(
             tokenizer="data/demo/text.model",

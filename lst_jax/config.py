@@ -59,6 +59,7 @@ class ModelConfig:
     attention_block: int  # positions per block of the blocked attention
     logits_chunk: int  # token positions of a row whose logits exist at one time
     scan_layers: bool  # compile equal layers once; parameters and checkpoints are the same either way
+    remat: Literal["none", "full", "attention", "dots"]  # what a layer keeps for its backward pass: model.stack.REMAT
 
     def ffn_width(self, width: int) -> int:
         """SwiGLU width of a stack: floor(8·width/3) rounded up to `ffn_multiple`. Example: 1024 -> 2816 at 256."""
@@ -192,7 +193,7 @@ def row_tokens_for(row_units: int, mean_patch: int | float, interleaved_share: f
 # Fields that may differ between a checkpoint and the run that resumes it: they change what is recorded or how it is
 # computed, not what is learned. Everything else must be equal.
 FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_keep", "eval.every", "eval.batches",
-               "eval.completion_items", "data.prefetch", "data.tokenizer", "model.scan_layers")
+               "eval.completion_items", "data.prefetch", "data.tokenizer", "model.scan_layers", "model.remat")
 FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints are checked instead
 
 

@@ -222,7 +222,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
             global_transformer=dict(layers=25, width=2048, heads=16, window=None), queries_per_patch=2, cross_heads=16,
             encoder_cross_window=1, decoder_cross_window=1, encoder_cross_all_layers=False,
             decoder_cross_all_layers=True, rope_theta=5e5, norm_eps=1e-5, ffn_multiple=256, compute_dtype="bfloat16",
-            attention_block=512, logits_chunk=512, scan_layers=True),
+            attention_block=512, logits_chunk=512, scan_layers=True, remat="none"),
         data=dict(
             tokenizer=tokenizer,
             sources=[dict(name=f"{m.kind}-{i}", kind=m.kind, path=path, share=shares[m.kind])

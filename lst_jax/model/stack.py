@@ -11,8 +11,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import checkpoint_policies as policies
 
 from lst_jax.config import ModelConfig
+from lst_jax.model.attention import SAVED_ATTENTION
+
+# model.remat -> what jax.checkpoint keeps of a layer besides its input; the backward pass recomputes the rest
+REMAT = {
+    "none": policies.everything_saveable,
+    "full": policies.nothing_saveable,
+    "attention": policies.save_only_these_names(SAVED_ATTENTION),  # spares the one costly recomputation
+    # products with weights, which have no batch dimensions; the scores of attention have them and are never kept
+    "dots": policies.save_from_both_policies(policies.dots_with_no_batch_dims_saveable,
+                                             policies.save_only_these_names(SAVED_ATTENTION)),
+}
 
 
 def run_layers(config: ModelConfig, body: Callable[..., Any], layers: Sequence[tuple[nn.Module, ...]], x: Any) -> Any:
@@ -21,6 +33,7 @@ def run_layers(config: ModelConfig, body: Callable[..., Any], layers: Sequence[t
     With `config.scan_layers` the layers are compiled once: their parameters are stacked inside the compiled function.
     That costs a copy of the layers' weights a step, matrices in the compute dtype in which they are used anyhow
     (2 bytes a parameter in bfloat16), and as much for their gradients; it saves the compilation of every layer but one.
+    Each layer keeps for its backward pass what `REMAT[config.remat]` says, and its input.
     """
     if layers[0][0].is_initializing():
         for modules in layers:
@@ -32,7 +45,10 @@ def run_layers(config: ModelConfig, body: Callable[..., Any], layers: Sequence[t
     def layer(x, params):
         return body(x, *(functools.partial(m.apply, {"params": p}) for m, p in zip(detached, params, strict=True)))
 
-    if not config.scan_layers or len(layers) == 1:
+    scanned = config.scan_layers and len(layers) > 1
+    if config.remat != "none":
+        layer = jax.checkpoint(layer, policy=REMAT[config.remat], prevent_cse=not scanned)
+    if not scanned:
         for params in weights:
             x = layer(x, params)
         return x

@@ -58,7 +58,7 @@ def make_config(tokens=160, units=128, rows=4, strategy="curriculum", static_siz
                           cfg.SourceConfig("text", "text", "text", 2 / 3))
     local = None if strategy == "none" else cfg.StackConfig(1, 64, 2, 16)
     model = cfg.ModelConfig("base" if strategy == "none" else "lst", local, cfg.StackConfig(1, 64, 2, None), local, 1,
-                            2, 1, 1, False, True, 5e5, 1e-5, 256, "float32", 128, 128, False)
+                            2, 1, 1, False, True, 5e5, 1e-5, 256, "float32", 128, 128, False, "none")
     patching = cfg.PatchingConfig(strategy, static_size, aligned_to, silence, noise_ms, *taus, final_probability)
     data = cfg.DataConfig(tokenizer_path(), sources, measure, rows, tokens, units, unit_rate, patching, INTERLEAVE,
                           prefetch)
