@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from lst_jax import objective
+from lst_jax import objective, optim
 from lst_jax.config import Config
-from lst_jax.optim import learning_rate
 from lst_jax.sharding import batch_sharding, replicated
 
 
@@ -21,14 +20,14 @@ class TrainState(NamedTuple):
     opt_state: Any
 
 
-def init_state(config: Config, model, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+def init_state(config: Config, model, mesh: Mesh) -> TrainState:
     """A fresh state on the mesh, its parameters drawn from `config.seed`."""
 
-    def init() -> TrainState:
-        params = model.init_params(jax.random.key(config.seed))
-        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    def init(key) -> TrainState:
+        params = model.init_params(key)
+        return TrainState(jnp.zeros((), jnp.int32), params, optim.init(params))
 
-    return jax.jit(init, out_shardings=replicated(mesh))()
+    return jax.jit(init, out_shardings=replicated(mesh))(jax.random.key(config.seed))
 
 
 def put_batch(batch, mesh: Mesh):
@@ -44,28 +43,27 @@ def per_token_nll(config: Config, model, params, batch) -> jax.Array:
                                config.model.logits_chunk)
 
 
-def make_train_step(config: Config, model, optimizer: optax.GradientTransformation, mesh: Mesh):
-    """Returns `(state, batch) -> (state, metrics)`, compiled, `state` donated.
+def make_train_step(config: Config, model, mesh: Mesh):
+    """Returns `(state, batch, optim.Hyper) -> (state, metrics)`, compiled, `state` donated.
 
+    One executable serves every seed, every number of `OptimConfig` and every length of a run.
     metrics: the sums of `objective.modality_sums`, `grad_norm` (before clipping), `learning_rate` of this update.
     """
-    schedule = learning_rate(config.optim, config.train.steps)
-
     def loss_fn(params, batch):
         nll_BT = per_token_nll(config, model, params, batch)
         loss = jnp.sum(nll_BT * batch.weight_BT) / jnp.maximum(jnp.sum(batch.weight_BT), 1.0)
         return loss, nll_BT
 
-    def train_step(state: TrainState, batch):
+    def train_step(state: TrainState, batch, hyper: optim.Hyper):
         (_, nll_BT), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        rate = optim.learning_rate(hyper, state.step)
+        params, opt_state = optim.update(hyper, rate, grads, state.opt_state, state.params)
         metrics = objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab)
-        metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": schedule(state.step)}
+        metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": rate}
         return TrainState(state.step + 1, params, opt_state), metrics
 
     whole, rows = replicated(mesh), batch_sharding(mesh)
-    return jax.jit(train_step, in_shardings=(whole, rows), out_shardings=(whole, whole), donate_argnums=0)
+    return jax.jit(train_step, in_shardings=(whole, rows, whole), out_shardings=(whole, whole), donate_argnums=0)
 
 
 def make_eval_step(config: Config, model, mesh: Mesh):

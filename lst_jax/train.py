@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from lst_jax import objective, step
+from lst_jax import objective, optim, step
 from lst_jax.checkpoint import Checkpoints
 from lst_jax.config import Config, check_same_identity, config_hash, identity
 from lst_jax.data.patching import aligned_probability
@@ -20,7 +20,6 @@ from lst_jax.data.rows import CONSUMED, MEASURED, initial_state
 from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError, ConfigError
 from lst_jax.evals import evaluator
 from lst_jax.model import lst
-from lst_jax.optim import make_optimizer
 from lst_jax.run_dir import MetricsWriter, RunDirectory, code_commit
 from lst_jax.scaling.flops import model_flops
 from lst_jax.scaling.peak import peak_flops
@@ -37,6 +36,7 @@ class Session:
     stream: BatchStream
     checkpoints: Checkpoints
     state: step.TrainState
+    hyper: optim.Hyper
     train_step: Any
     heldout: evaluator.Evaluator
 
@@ -81,8 +81,7 @@ def open_session(run: RunDirectory, config: Config) -> Session:
                           f"use {-(-config.data.rows // mesh.devices.size) * mesh.devices.size}")
     stream = BatchStream(config)
     model = lst.build(config.model, config.joint_vocab, config.data.row_units)
-    optimizer = make_optimizer(config.optim, config.train.steps)
-    state = step.init_state(config, model, optimizer, mesh)
+    state = step.init_state(config, model, mesh)
     checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
     newest = checkpoints.latest()
     if newest is not None:
@@ -95,8 +94,8 @@ def open_session(run: RunDirectory, config: Config) -> Session:
         restored = checkpoints.restore(newest, state, initial_state(config.data.rows, len(config.data.sources)))
         state = restored.state
         stream.set_state({"step": newest, "rows": restored.data_state})
-    return Session(config, model, mesh, stream, checkpoints, state,
-                   step.make_train_step(config, model, optimizer, mesh), evaluator.Evaluator(config, model, mesh))
+    return Session(config, model, mesh, stream, checkpoints, state, optim.hyper_of(config.optim, config.train.steps),
+                   step.make_train_step(config, model, mesh), evaluator.Evaluator(config, model, mesh))
 
 
 def run_steps(session: Session, recorder: "Recorder", stop: "StopRequest") -> bool:
@@ -109,7 +108,7 @@ def run_steps(session: Session, recorder: "Recorder", stop: "StopRequest") -> bo
         for done in range(start + 1, last + 1):
             item = next(session.stream)
             batch = step.put_batch(item.batch, session.mesh)
-            session.state, metrics = session.train_step(session.state, batch)
+            session.state, metrics = session.train_step(session.state, batch, session.hyper)
             if done % config.train.log_every == 0 or done == last:
                 progress.set_postfix_str(recorder.push(done, metrics, item), refresh=False)
             else:
@@ -142,7 +141,7 @@ def evaluate_run(run: RunDirectory, as_json: bool) -> int:
         raise CheckpointError(f"{run.checkpoints_path}: holds no checkpoint; train first with lst train {run.path}")
     mesh = make_mesh()
     model = lst.build(config.model, config.joint_vocab, config.data.row_units)
-    state = step.init_state(config, model, make_optimizer(config.optim, config.train.steps), mesh)
+    state = step.init_state(config, model, mesh)
     params = checkpoints.restore_params(newest, state.params)
     values = {"step": newest, **evaluator.Evaluator(config, model, mesh).run(params)}
     print(json.dumps(values) if as_json else evaluator.table(values))

@@ -1,4 +1,4 @@
-"""One update: what it compiles to, what it refuses to apply, and that its state survives."""
+"""One update: what it compiles to, and that its state survives."""
 
 import dataclasses
 
@@ -7,11 +7,10 @@ import numpy as np
 import synthetic_data
 
 from lst_jax import config as cfg
-from lst_jax import step
+from lst_jax import objective, optim, step
 from lst_jax.checkpoint import Checkpoints
 from lst_jax.data.rows import Batch
 from lst_jax.model import lst
-from lst_jax.optim import make_optimizer
 from lst_jax.sharding import make_mesh
 
 MESH = make_mesh(jax.devices()[:2])
@@ -46,25 +45,47 @@ def make_batch(seed, config):
 
 
 def make_parts(config):
-    """A fresh state and the compiled step."""
+    """A fresh state, the compiled step and its numbers."""
     model = lst.build(config.model, config.joint_vocab, config.data.row_units)
-    optimizer = make_optimizer(config.optim, config.train.steps)
-    return (step.init_state(config, model, optimizer, MESH), step.make_train_step(config, model, optimizer, MESH))
+    return (step.init_state(config, model, MESH), step.make_train_step(config, model, MESH),
+            optim.hyper_of(config.optim, config.train.steps))
 
 
 def test_a_checkpoint_of_separate_layers_goes_on_with_scanned_ones(tmp_path):
     plain, scanned = make_config(), make_config(model={"scan_layers": True})
     assert cfg.identity(plain) == cfg.identity(scanned)
-    state, train_step = make_parts(plain)
-    state, _ = train_step(state, make_batch(0, plain))
+    state, train_step, hyper = make_parts(plain)
+    state, _ = train_step(state, make_batch(0, plain), hyper)
     checkpoints, data_state = Checkpoints(tmp_path, keep=1), np.zeros((ROWS, 2, 5), np.int64)
     checkpoints.save(state, data_state, {})
     checkpoints.wait()
-    other_state, other_step = make_parts(scanned)
+    other_state, other_step, _ = make_parts(scanned)
     restored = checkpoints.restore(1, other_state, data_state).state
     checkpoints.close()
     for seed in (1, 2):
-        state, metrics = train_step(state, make_batch(seed, plain))
-        restored, others = other_step(restored, make_batch(seed, plain))
+        state, metrics = train_step(state, make_batch(seed, plain), hyper)
+        restored, others = other_step(restored, make_batch(seed, plain), hyper)
         for key in metrics:
             np.testing.assert_allclose(others[key], metrics[key], rtol=1e-5, err_msg=key)
+
+
+def test_configurations_of_one_shape_compile_to_the_same_program():
+    ours = make_config()
+    theirs = make_config(seed=7, train={"steps": 99},
+                         optim={"peak_lr": 3e-4, "weight_decay": 0.0, "warmup_steps": 9, "beta2": 0.99})
+    texts = []
+    for config in (ours, theirs, make_config(model={"rope_theta": 1e4})):
+        state, train_step, hyper = make_parts(config)
+        texts.append(train_step.lower(state, make_batch(0, config), hyper).as_text())
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_many_batches_and_other_numbers_are_one_trace(monkeypatch):
+    traces, sums = [], objective.modality_sums
+    monkeypatch.setattr(objective, "modality_sums", lambda *args: traces.append(1) or sums(*args))
+    config = make_config()
+    state, train_step, hyper = make_parts(config)
+    for seed in range(3):
+        state, _ = train_step(state, make_batch(seed, config), hyper)
+    train_step(state, make_batch(9, config), hyper._replace(peak_lr=np.float32(0.5), steps=np.float32(17)))
+    assert len(traces) == 1
