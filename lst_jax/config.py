@@ -132,6 +132,8 @@ class OptimConfig:
     eps: float
     weight_decay: float
     clip_norm: float
+    z_loss: float  # weight of log² of the softmax's denominator, added to each token's loss; 0 = off
+    spike_factor: float  # a gradient norm over this many times its running mean is a bad step; 0 = off
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +154,7 @@ class TrainConfig:
     log_every: int
     checkpoint_every: int
     checkpoint_keep: int
+    bad_step: Literal["skip", "halt"]  # after a step whose loss or gradients are not finite or spike, unapplied anyhow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +196,8 @@ def row_tokens_for(row_units: int, mean_patch: int | float, interleaved_share: f
 # Fields that may differ between a checkpoint and the run that resumes it: they change what is recorded or how it is
 # computed, not what is learned. Everything else must be equal.
 FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_keep", "eval.every", "eval.batches",
-               "eval.completion_items", "data.prefetch", "data.tokenizer", "model.scan_layers", "model.remat")
+               "eval.completion_items", "data.prefetch", "data.tokenizer", "model.scan_layers", "model.remat",
+               "train.bad_step")
 FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints are checked instead
 
 
@@ -280,7 +284,7 @@ def validate(config: Config) -> None:
         ("train.steps", t.steps, 1), ("train.log_every", t.log_every, 1),
         ("train.checkpoint_every", t.checkpoint_every, 1), ("train.checkpoint_keep", t.checkpoint_keep, 1),
         ("eval.every", e.every, 1), ("eval.batches", e.batches, 1), ("eval.completion_items", e.completion_items, 0),
-        ("optim.warmup_steps", o.warmup_steps, 0),
+        ("optim.warmup_steps", o.warmup_steps, 0), ("optim.z_loss", o.z_loss, 0),
         ("data.interleave.text_words_min", d.interleave.text_words_min, 1),
         ("data.interleave.text_words_max", d.interleave.text_words_max, d.interleave.text_words_min),
         ("data.interleave.first_speech_words_min", d.interleave.first_speech_words_min, 1),
@@ -298,6 +302,8 @@ def validate(config: Config) -> None:
             _fail(path, value, "must be positive", "use a positive number")
     if o.warmup_steps >= t.steps:
         _fail("optim.warmup_steps", o.warmup_steps, f"must be less than train.steps={t.steps}", f"use {t.steps - 1}")
+    if o.spike_factor and o.spike_factor <= 1:
+        _fail("optim.spike_factor", o.spike_factor, "must be greater than 1, or 0 for off", "use 10.0")
     if d.patching.final_probability > 1:
         _fail("data.patching.final_probability", d.patching.final_probability, "must be at most 1",
               "use 0.0 to end in static patches, 0.5 to end in mixed ones")

@@ -11,7 +11,10 @@ import numpy as np
 import optax
 
 from lst_jax.config import OptimConfig
-from lst_jax.shapes import Array, Float, Int
+from lst_jax.shapes import Array, Bool, Float, Int
+
+NORM_SPAN = 100  # steps over which the running mean of gradient norms reaches back
+SPIKE_AFTER = 20  # norms that must be in the mean before one is called a spike
 
 
 class Hyper(NamedTuple):
@@ -25,6 +28,8 @@ class Hyper(NamedTuple):
     eps: Any
     weight_decay: Any
     clip_norm: Any
+    z_loss: Any
+    spike_factor: Any
     steps: Any
 
 
@@ -61,3 +66,30 @@ def update(hyper: Hyper, rate: Float[Array, ""], grads: Any, moments: optax.Scal
     changes, moments = optax.scale_by_adam(b1=hyper.beta1, b2=hyper.beta2, eps=hyper.eps).update(grads, moments)
     changes, _ = optax.add_decayed_weights(hyper.weight_decay).update(changes, nothing, params)
     return jax.tree.map(lambda p, c: p - rate * c, params, changes), moments
+
+
+class Watch(NamedTuple):
+    """What tells a bad step: the running mean of gradient norms, how many are in it; and the bad steps so far."""
+
+    norm_mean: jax.Array
+    norm_count: jax.Array
+    skipped: jax.Array
+
+
+def init_watch() -> Watch:
+    """Nothing seen yet."""
+    return Watch(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+
+def judge(hyper: Hyper, watch: Watch, loss: Float[Array, ""], norm: Float[Array, ""]) -> tuple[Bool[Array, ""], Watch]:
+    """Whether an update of this loss and gradient norm is to be applied, and what is known after it.
+
+    A spike enters the mean as the highest norm allowed, so that a lasting rise becomes the new level.
+    """
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    watching = (hyper.spike_factor > 0) & (watch.norm_count >= SPIKE_AFTER)
+    limit = jnp.where(watching, hyper.spike_factor * watch.norm_mean, jnp.inf)
+    good = finite & (norm <= limit)
+    change = (jnp.minimum(norm, limit) - watch.norm_mean) / jnp.minimum(watch.norm_count + 1, NORM_SPAN)
+    return good, Watch(watch.norm_mean + jnp.where(finite, change, 0), watch.norm_count + finite.astype(jnp.int32),
+                       watch.skipped + (~good).astype(jnp.int32))

@@ -12,7 +12,7 @@ from lst_jax.config import OptimConfig
 
 @pytest.mark.parametrize("warmup", [0, 1, 5])
 def test_parameters_follow_optax_adamw_over_a_whole_schedule(warmup):
-    steps, config = 12, OptimConfig(1e-2, warmup, 0.1, 0.9, 0.95, 1e-8, 0.3, 0.5)
+    steps, config = 12, OptimConfig(1e-2, warmup, 0.1, 0.9, 0.95, 1e-8, 0.3, 0.5, 0.0, 0.0)
     schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-2, warmup, steps, end_value=1e-3)
     oracle = optax.chain(optax.clip_by_global_norm(0.5),
                          optax.adamw(lambda count: schedule(count + 1), b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.3))
@@ -28,3 +28,21 @@ def test_parameters_follow_optax_adamw_over_a_whole_schedule(warmup):
         changes, oracle_state = oracle.update(grads, oracle_state, theirs)
         theirs = optax.apply_updates(theirs, changes)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, theirs)
+
+
+def test_spikes_are_told_by_the_running_mean_and_a_lasting_rise_is_taken_in():
+    hyper = optim.hyper_of(OptimConfig(1e-2, 0, 0.1, 0.9, 0.95, 1e-8, 0.3, 0.5, 0.0, 3.0), 10)
+    norms = [1.0] * 10 + [50.0] + [1.0] * 30 + [50.0, float("nan"), 1.0] + [50.0] * 400
+    watch, mean, verdicts = optim.init_watch(), 0.0, []
+    judge = jax.jit(optim.judge)
+    for n, norm in enumerate(norms):
+        seen = n - (n > 42)  # without the NaN
+        limit = 3.0 * mean if seen >= optim.SPIKE_AFTER else float("inf")
+        good, watch = judge(hyper, watch, jnp.float32(0), jnp.float32(norm))
+        verdicts.append(bool(good))
+        if np.isfinite(norm):
+            mean += (min(norm, limit) - mean) / min(seen + 1, optim.NORM_SPAN)
+        np.testing.assert_allclose(watch.norm_mean, mean, rtol=1e-3)
+    assert all(verdicts[:41])  # too early to tell at the 11th
+    assert verdicts[41:44] == [False, False, True] and not verdicts[44] and verdicts[-1]
+    assert int(watch.skipped) == verdicts.count(False)
