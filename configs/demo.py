@@ -52,6 +52,7 @@ def get_config(arg: str) -> ConfigDict:
             rope_theta=500_000.0, norm_eps=1e-5, ffn_multiple=64,
             # CPUs have no bf16 matrix units: a step in bfloat16 took 1.8 times as long as in float32
             compute_dtype="float32", attention_block=64, logits_chunk=128,
+            scan_layers=False, remat="none",
         ),
         data=dict(
             tokenizer="data/demo/text.model",
@@ -68,7 +69,7 @@ def get_config(arg: str) -> ConfigDict:
             prefetch=4,
         ),
         optim=dict(peak_lr=1e-3, warmup_steps=30, final_lr_ratio=0.01, beta1=0.9, beta2=0.95, eps=1e-8,
-                   weight_decay=0.1, clip_norm=1.0),
+                   weight_decay=0.1, clip_norm=1.0, z_loss=0.0, spike_factor=0.0),
         eval=dict(
             every=150, batches=8, completion_items=200,
             sources=[
@@ -77,7 +78,7 @@ def get_config(arg: str) -> ConfigDict:
                 dict(name="text", kind="text", path="data/demo/valid/text", share=1.0),
             ],
         ),
-        train=dict(steps=STEPS, log_every=1, checkpoint_every=50, checkpoint_keep=2),
+        train=dict(steps=STEPS, log_every=1, checkpoint_every=50, checkpoint_keep=2, bad_step="halt"),
     ))
 
 

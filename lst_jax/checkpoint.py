@@ -1,8 +1,8 @@
 """Orbax behind one thin module: parameters, optimizer and data state of a step, saved without holding up the loop.
 
-A checkpoint directory holds one folder a step with the items `params`, `train` (optimizer state and step), `data` (the
-data state, one integer array) and `meta` (JSON: the configuration's identity, the data's fingerprint, versions). A save
-that was cut short leaves no folder under a step's name, so whatever is listed is whole.
+A checkpoint directory holds one folder a step with the items `params`, `train` (optimizer state, step, watch over
+bad steps), `data` (the data state, one integer array) and `meta` (JSON: the configuration's identity, the data's
+fingerprint, versions). A save that was cut short leaves no folder under a step's name, so whatever is listed is whole.
 """
 
 import logging
@@ -49,7 +49,7 @@ class Checkpoints:
         """Starts writing the state at `state.step`; returns when the arrays are copied. Raises StorageError."""
         args = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
-            train=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
+            train=ocp.args.StandardSave(_train_item(state)),
             data=ocp.args.StandardSave({"state": data_state}),
             meta=ocp.args.JsonSave({"format_version": FORMAT_VERSION, **meta}))
         with _storage(self.directory):
@@ -65,11 +65,11 @@ class Checkpoints:
         like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         args = ocp.args.Composite(
             params=ocp.args.StandardRestore(like.params),
-            train=ocp.args.StandardRestore({"step": like.step, "opt_state": like.opt_state}),
+            train=ocp.args.StandardRestore(_train_item(like)),
             data=ocp.args.StandardRestore({"state": data_like}), meta=ocp.args.JsonRestore())
         with self._reading(step):
             got = self._manager.restore(step, args=args)
-        state = TrainState(got.train["step"], got.params, got.train["opt_state"])
+        state = TrainState(params=got.params, **got.train)
         return Restored(state, np.asarray(got.data["state"]), got.meta)
 
     def restore_params(self, step: int, like: Any) -> Any:
@@ -77,6 +77,16 @@ class Checkpoints:
         args = ocp.args.Composite(params=ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like)))
         with self._reading(step):
             return self._manager.restore(step, args=args).params
+
+    def before(self, step: int) -> int | None:
+        """The newest whole step before `step`, or None."""
+        return max((s for s in self._manager.all_steps() if s < step), default=None)
+
+    def restore_data_state(self, step: int, like: np.ndarray) -> np.ndarray:
+        """Reads only the data state of a step."""
+        args = ocp.args.Composite(data=ocp.args.StandardRestore({"state": like}))
+        with self._reading(step):
+            return np.asarray(self._manager.restore(step, args=args).data["state"])
 
     def wait(self) -> None:
         """Returns when the last save is on disk. Raises StorageError where it failed."""
@@ -91,6 +101,10 @@ class Checkpoints:
 
     def _reading(self, step: int):
         return _Reading(self.directory / f"{step:08d}", [s for s in self._manager.all_steps() if s < step])
+
+
+def _train_item(state: TrainState) -> dict[str, Any]:
+    return {name: value for name, value in state._asdict().items() if name != "params"}
 
 
 def _disk_is_full(error: BaseException) -> bool:

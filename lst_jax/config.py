@@ -61,6 +61,8 @@ class ModelConfig:
     compute_dtype: Literal["float32", "bfloat16"]
     attention_block: int  # positions per block of the blocked attention
     logits_chunk: int  # token positions of a row whose logits exist at one time
+    scan_layers: bool  # compile equal layers once; parameters and checkpoints are the same either way
+    remat: Literal["none", "full", "attention", "dots"]  # what a layer keeps for its backward pass: model.stack.REMAT
 
     def ffn_width(self, width: int) -> int:
         """SwiGLU width of a stack: floor(8·width/3) rounded up to `ffn_multiple`. Example: 1024 -> 2816 at 256."""
@@ -134,6 +136,8 @@ class OptimConfig:
     eps: float
     weight_decay: float
     clip_norm: float
+    z_loss: float  # weight of log² of the softmax's denominator, added to each token's loss; 0 = off
+    spike_factor: float  # a gradient norm over this many times its running mean is a bad step; 0 = off
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +158,7 @@ class TrainConfig:
     log_every: int
     checkpoint_every: int
     checkpoint_keep: int
+    bad_step: Literal["skip", "halt"]  # after a step whose loss or gradients are not finite or spike, unapplied anyhow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,10 +197,11 @@ def row_tokens_for(row_units: int, mean_patch: int | float, interleaved_share: f
     return round(1.01 * row_units / units_a_token / tile) * tile
 
 
-# Fields that may differ between a checkpoint and the run that resumes it: they change what is recorded, not what is
-# learned. Everything else must be equal.
+# Fields that may differ between a checkpoint and the run that resumes it: they change what is recorded or how it is
+# computed, not what is learned. Everything else must be equal.
 FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_keep", "eval.every", "eval.batches",
-               "eval.completion_items", "data.prefetch", "data.tokenizer")
+               "eval.completion_items", "data.prefetch", "data.tokenizer", "model.scan_layers", "model.remat",
+               "train.bad_step")
 FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints are checked instead
 
 
@@ -282,7 +288,7 @@ def validate(config: Config) -> None:
         ("train.steps", t.steps, 1), ("train.log_every", t.log_every, 1),
         ("train.checkpoint_every", t.checkpoint_every, 1), ("train.checkpoint_keep", t.checkpoint_keep, 1),
         ("eval.every", e.every, 1), ("eval.batches", e.batches, 1), ("eval.completion_items", e.completion_items, 0),
-        ("optim.warmup_steps", o.warmup_steps, 0),
+        ("optim.warmup_steps", o.warmup_steps, 0), ("optim.z_loss", o.z_loss, 0),
         ("data.interleave.text_words_min", d.interleave.text_words_min, 1),
         ("data.interleave.text_words_max", d.interleave.text_words_max, d.interleave.text_words_min),
         ("data.interleave.first_speech_words_min", d.interleave.first_speech_words_min, 1),
@@ -300,6 +306,8 @@ def validate(config: Config) -> None:
             _fail(path, value, "must be positive", "use a positive number")
     if o.warmup_steps >= t.steps:
         _fail("optim.warmup_steps", o.warmup_steps, f"must be less than train.steps={t.steps}", f"use {t.steps - 1}")
+    if o.spike_factor and o.spike_factor <= 1:
+        _fail("optim.spike_factor", o.spike_factor, "must be greater than 1, or 0 for off", "use 10.0")
     if d.patching.final_probability > 1:
         _fail("data.patching.final_probability", d.patching.final_probability, "must be at most 1",
               "use 0.0 to end in static patches, 0.5 to end in mixed ones")

@@ -41,6 +41,12 @@ class CheckpointError(UserError):
     exit_code = 4
 
 
+class BadStepError(UserError):
+    """A step's loss or gradients are not finite, or spike, and the run is to stop there."""
+
+    exit_code = 6
+
+
 class StorageError(UserError):
     """A write failed (a full disk, a quota, a read-only place)."""
 

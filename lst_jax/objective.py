@@ -10,11 +10,11 @@ LN2 = 0.6931471805599453
 
 
 def token_nll(logits_fn, hidden_BTE: Float[Array, "B T E"], target_BT: Int[Array, "B T"],
-              chunk: int) -> Float[Array, "B T"]:
-    """Negative log-likelihood of each target in nats, float32, with at most [B, chunk, V] logits alive.
+              chunk: int) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
+    """Negative log-likelihood of each target in nats, and log of its softmax's denominator; both float32.
 
     `logits_fn` maps [B, c, E] to float32 [B, c, V]. Chunks are cut from T and recomputed in the backward pass, so
-    gradients are exact. T need not be a multiple of `chunk`.
+    gradients are exact; at most [B, chunk, V] logits are alive. T need not be a multiple of `chunk`.
     """
     B, T, E = hidden_BTE.shape
     chunks = -(-T // chunk)
@@ -27,12 +27,13 @@ def token_nll(logits_fn, hidden_BTE: Float[Array, "B T E"], target_BT: Int[Array
         hidden_BcE, target_Bc = inputs
         logits_BcV = logits_fn(hidden_BcE).astype(jnp.float32)
         picked_Bc = jnp.take_along_axis(logits_BcV, target_Bc[..., None], axis=-1)[..., 0]
-        return carry, jax.nn.logsumexp(logits_BcV, axis=-1) - picked_Bc
+        log_z_Bc = jax.nn.logsumexp(logits_BcV, axis=-1)
+        return carry, (log_z_Bc - picked_Bc, log_z_Bc)
 
     hidden_NBcE = hidden_BTE.reshape(B, chunks, chunk, E).swapaxes(0, 1)
     target_NBc = target_BT.reshape(B, chunks, chunk).swapaxes(0, 1)
-    _, nll_NBc = jax.lax.scan(chunk_nll, None, (hidden_NBcE, target_NBc))
-    return nll_NBc.swapaxes(0, 1).reshape(B, chunks * chunk)[:, :T]
+    _, both_NBc = jax.lax.scan(chunk_nll, None, (hidden_NBcE, target_NBc))
+    return tuple(x_NBc.swapaxes(0, 1).reshape(B, chunks * chunk)[:, :T] for x_NBc in both_NBc)
 
 
 def modality_sums(nll_BT: Float[Array, "B T"], target_BT: Int[Array, "B T"], weight_BT: Float[Array, "B T"],

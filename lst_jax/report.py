@@ -71,6 +71,9 @@ def rows_of(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
             ("final training loss", f"{summary['final_loss']:.6f}", "nats per token, last step"),
             ("tokens trained", f"{summary['tokens_trained']:,}", f"{speed['tokens_per_second']:,.0f}/s, "
              f"{speed['units_per_second']:,.0f} unit positions/s (medians)")]
+    if summary["train"]["skipped_steps"]:
+        rows.append(("updates skipped", str(summary["train"]["skipped_steps"]), "not finite, or spikes; kind bad in "
+                     "metrics.jsonl"))
     if "mfu" in speed:
         start = summary["last_start"]
         peak = f"of {start['peak_flops'] / 1e9:,.0f} GFLOP/s, {start['peak_source']}"

@@ -2,7 +2,7 @@
 
     config.json       the resolved configuration
     starts.jsonl      one line a start: time, command, commit, versions, devices, the step it began from
-    metrics.jsonl     one line a record: {"step": n, "kind": "train" | "eval", ...}, no gaps, no duplicates
+    metrics.jsonl     one line a record: {"step": n, "kind": "train" | "eval" | "bad", ...}, no gaps, no duplicates
     tensorboard/      the same numbers as event files, written anew from metrics.jsonl at every start
     checkpoints/      see `lst_jax.checkpoint`
 """

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from lst_jax import objective
+from lst_jax import objective, optim
 from lst_jax.config import Config
-from lst_jax.optim import learning_rate
 from lst_jax.sharding import batch_sharding, replicated
 
 
@@ -19,16 +18,17 @@ class TrainState(NamedTuple):
     step: jax.Array
     params: Any
     opt_state: Any
+    watch: optim.Watch
 
 
-def init_state(config: Config, model, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+def init_state(config: Config, model, mesh: Mesh) -> TrainState:
     """A fresh state on the mesh, its parameters drawn from `config.seed`."""
 
-    def init() -> TrainState:
-        params = model.init_params(jax.random.key(config.seed))
-        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    def init(key) -> TrainState:
+        params = model.init_params(key)
+        return TrainState(jnp.zeros((), jnp.int32), params, optim.init(params), optim.init_watch())
 
-    return jax.jit(init, out_shardings=replicated(mesh))()
+    return jax.jit(init, out_shardings=replicated(mesh))(jax.random.key(config.seed))
 
 
 def put_batch(batch, mesh: Mesh):
@@ -37,42 +37,47 @@ def put_batch(batch, mesh: Mesh):
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
-def per_token_nll(config: Config, model, params, batch) -> jax.Array:
-    """[B, T] nats of each target; what both training and every evaluation are sums of."""
+def per_token_nll(config: Config, model, params, batch) -> tuple[jax.Array, jax.Array]:
+    """[B, T] nats of each target, what both training and every evaluation are sums of, and `log_z` of its softmax."""
     hidden_BTE = model.hidden(params, batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)
     return objective.token_nll(lambda h: model.logits(params, h), hidden_BTE, batch.target_BT,
                                config.model.logits_chunk)
 
 
-def make_train_step(config: Config, model, optimizer: optax.GradientTransformation, mesh: Mesh):
-    """Returns `(state, batch) -> (state, metrics)`, compiled, `state` donated.
+def make_train_step(config: Config, model, mesh: Mesh):
+    """Returns `(state, batch, optim.Hyper) -> (state, metrics, verdict)`, compiled, `state` donated.
 
-    metrics: the sums of `objective.modality_sums`, `grad_norm` (before clipping), `learning_rate` of this update.
+    A bad step (`optim.judge`) leaves parameters and moments as they were; it counts as a step all the same.
+    One executable serves every seed, every number of `OptimConfig` and every length of a run.
+    metrics: the sums of `objective.modality_sums`, `grad_norm` (before clipping), `learning_rate` of this update,
+        `skipped_steps` so far. verdict: `bad`, `grad_norm`, and the rows whose loss is not finite.
     """
-    schedule = learning_rate(config.optim, config.train.steps)
+    def loss_fn(params, batch, hyper):
+        nll_BT, log_z_BT = per_token_nll(config, model, params, batch)
+        loss_BT = (nll_BT + hyper.z_loss * log_z_BT**2) * batch.weight_BT
+        return jnp.sum(loss_BT) / jnp.maximum(jnp.sum(batch.weight_BT), 1.0), (nll_BT, loss_BT)
 
-    def loss_fn(params, batch):
-        nll_BT = per_token_nll(config, model, params, batch)
-        loss = jnp.sum(nll_BT * batch.weight_BT) / jnp.maximum(jnp.sum(batch.weight_BT), 1.0)
-        return loss, nll_BT
-
-    def train_step(state: TrainState, batch):
-        (_, nll_BT), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+    def train_step(state: TrainState, batch, hyper: optim.Hyper):
+        (loss, (nll_BT, loss_BT)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, hyper)
+        norm = optax.tree.norm(grads)
+        good, watch = optim.judge(hyper, state.watch, loss, norm)
+        rate = optim.learning_rate(hyper, state.step)
+        new = optim.update(hyper, rate, grads, state.opt_state, state.params)
+        params, opt_state = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, (state.params, state.opt_state))
         metrics = objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab)
-        metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": schedule(state.step)}
-        return TrainState(state.step + 1, params, opt_state), metrics
+        metrics |= {"grad_norm": norm, "learning_rate": rate, "skipped_steps": watch.skipped}
+        verdict = {"bad": ~good, "grad_norm": norm, "bad_rows_B": ~jnp.isfinite(loss_BT).all(1)}
+        return TrainState(state.step + 1, params, opt_state, watch), metrics, verdict
 
     whole, rows = replicated(mesh), batch_sharding(mesh)
-    return jax.jit(train_step, in_shardings=(whole, rows), out_shardings=(whole, whole), donate_argnums=0)
+    return jax.jit(train_step, in_shardings=(whole, rows, whole), out_shardings=(whole, whole, whole), donate_argnums=0)
 
 
 def make_eval_step(config: Config, model, mesh: Mesh):
     """Returns `(params, batch) -> (nll_BT in nats, objective.modality_sums)`, compiled, with training's arithmetic."""
 
     def eval_step(params, batch):
-        nll_BT = per_token_nll(config, model, params, batch)
+        nll_BT, _ = per_token_nll(config, model, params, batch)
         return nll_BT, objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab)
 
     return jax.jit(eval_step, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))

@@ -9,18 +9,18 @@ import time
 from typing import Any
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
-from lst_jax import objective, step
+from lst_jax import objective, optim, step
 from lst_jax.checkpoint import Checkpoints
 from lst_jax.config import Config, check_same_identity, config_hash, identity
 from lst_jax.data.patching import aligned_probability
 from lst_jax.data.pipeline import BatchStream, Step
 from lst_jax.data.rows import CONSUMED, MEASURED, initial_state
-from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError, ConfigError
+from lst_jax.errors import RESTART_EXIT_CODE, BadStepError, CheckpointError, ConfigError
 from lst_jax.evals import evaluator
 from lst_jax.model import lst
-from lst_jax.optim import make_optimizer
 from lst_jax.run_dir import MetricsWriter, RunDirectory, code_commit
 from lst_jax.scaling.flops import model_flops
 from lst_jax.scaling.peak import peak_flops
@@ -37,6 +37,7 @@ class Session:
     stream: BatchStream
     checkpoints: Checkpoints
     state: step.TrainState
+    hyper: optim.Hyper
     train_step: Any
     heldout: evaluator.Evaluator
 
@@ -59,7 +60,7 @@ def _train(run: RunDirectory, config: Config, stop: "StopRequest") -> int:
         return 0
     run.write_config(config)
     run.record_start(start, [str(d) for d in jax.devices()], peak_flops())
-    recorder = Recorder(MetricsWriter(run, start), config)
+    recorder = Recorder(MetricsWriter(run, start), config, str(run.path))
     try:
         finished = run_steps(session, recorder, stop)
     finally:
@@ -83,8 +84,7 @@ def open_session(run: RunDirectory, config: Config) -> Session:
     stream = BatchStream(config)
     model = lst.build(config.model, config.joint_vocab, config.data.row_units, config.data.row_speech_tokens)
     heldout = lst.build(config.model, config.joint_vocab, config.data.row_units)  # its rows may be all speech
-    optimizer = make_optimizer(config.optim, config.train.steps)
-    state = step.init_state(config, model, optimizer, mesh)
+    state = step.init_state(config, model, mesh)
     checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
     newest = checkpoints.latest()
     if newest is not None:
@@ -97,8 +97,8 @@ def open_session(run: RunDirectory, config: Config) -> Session:
         restored = checkpoints.restore(newest, state, initial_state(config.data.rows, len(config.data.sources)))
         state = restored.state
         stream.set_state({"step": newest, "rows": restored.data_state})
-    return Session(config, model, mesh, stream, checkpoints, state,
-                   step.make_train_step(config, model, optimizer, mesh), evaluator.Evaluator(config, heldout, mesh))
+    return Session(config, model, mesh, stream, checkpoints, state, optim.hyper_of(config.optim, config.train.steps),
+                   step.make_train_step(config, model, mesh), evaluator.Evaluator(config, heldout, mesh))
 
 
 def run_steps(session: Session, recorder: "Recorder", stop: "StopRequest") -> bool:
@@ -111,7 +111,8 @@ def run_steps(session: Session, recorder: "Recorder", stop: "StopRequest") -> bo
         for done in range(start + 1, last + 1):
             item = next(session.stream)
             batch = step.put_batch(item.batch, session.mesh)
-            session.state, metrics = session.train_step(session.state, batch)
+            session.state, metrics, verdict = session.train_step(session.state, batch, session.hyper)
+            recorder.watch(done, verdict)
             if done % config.train.log_every == 0 or done == last:
                 progress.set_postfix_str(recorder.push(done, metrics, item), refresh=False)
             else:
@@ -135,6 +136,22 @@ def save(session: Session, data_state, recorder: "Recorder") -> None:
         "data_fingerprint": session.stream.fingerprint(), "commit": code_commit()})
 
 
+def rebuild_batch(path: str, done: int) -> Step:
+    """The batch of the update number `done` (from 1) of the run in `path`, made again from its data."""
+    run = RunDirectory(path)
+    config = run.load_config()
+    checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
+    stream = BatchStream(config, prefetch=0)
+    before = checkpoints.before(done)
+    if before is not None:
+        like = initial_state(config.data.rows, len(config.data.sources))
+        stream.set_state({"step": before, "rows": checkpoints.restore_data_state(before, like)})
+    checkpoints.close()
+    for _ in range((before or 0) + 1, done):
+        next(stream)
+    return next(stream)
+
+
 def evaluate_run(run: RunDirectory, as_json: bool) -> int:
     """Evaluates the newest checkpoint of a run and prints the numbers."""
     config = run.load_config()
@@ -144,7 +161,7 @@ def evaluate_run(run: RunDirectory, as_json: bool) -> int:
         raise CheckpointError(f"{run.checkpoints_path}: holds no checkpoint; train first with lst train {run.path}")
     mesh = make_mesh()
     model = lst.build(config.model, config.joint_vocab, config.data.row_units)
-    state = step.init_state(config, model, make_optimizer(config.optim, config.train.steps), mesh)
+    state = step.init_state(config, model, mesh)
     params = checkpoints.restore_params(newest, state.params)
     values = {"step": newest, **evaluator.Evaluator(config, model, mesh).run(params)}
     print(json.dumps(values) if as_json else evaluator.table(values))
@@ -154,10 +171,12 @@ def evaluate_run(run: RunDirectory, as_json: bool) -> int:
 class Recorder:
     """Metrics of each step, read from the device one record late: the host never waits for the step it started."""
 
-    def __init__(self, writer: MetricsWriter, config: Config):
+    def __init__(self, writer: MetricsWriter, config: Config, run: str):
         self._writer = writer
         self._config = config
+        self._run = run
         self._pending = None
+        self._watched: list[tuple[int, dict[str, Any]]] = []
         self._peak, _ = peak_flops()
         self.start()
 
@@ -172,17 +191,44 @@ class Recorder:
         self._flops += sum(model_flops(self._config.model, self._config.joint_vocab, stats).values())
         self._steps += 1
 
+    def watch(self, done: int, verdict: dict[str, Any]) -> None:
+        """Keeps a step's verdict, on the device, for the next flush."""
+        self._watched.append((done, verdict))
+
     def push(self, done: int, metrics: dict[str, Any], item: Step) -> str:
         """Hands over a step's metrics, writes those handed over before, and returns a word for the progress bar."""
+        newest = self._watched.pop()  # the step that has just been started
         shown = self.flush()
+        self._watched.append(newest)
         self.count(item.stats)
         self._pending = (done, metrics, item)
         return shown
 
     def flush(self) -> str:
-        """Writes what is pending; waits for its step."""
-        if self._pending is None:
-            return ""
+        """Writes what is pending and what was bad; waits for those steps. Raises: BadStepError, if it is to halt."""
+        shown = self._write_pending() if self._pending else ""
+        watched, self._watched = self._watched, []
+        for done, verdict in jax.device_get(watched):
+            if verdict["bad"]:
+                self._bad_step(int(done), verdict)
+        return shown
+
+    def _bad_step(self, done: int, verdict: dict[str, Any]) -> None:
+        rows, norm = np.flatnonzero(verdict["bad_rows_B"]).tolist(), float(verdict["grad_norm"])
+        if rows:
+            reason = f"the loss is not finite in row{'s' * (len(rows) > 1)} {', '.join(map(str, rows))}"
+        elif not np.isfinite(norm):
+            reason = "the gradient norm is not finite, though every loss is"
+        else:
+            reason = f"the gradient norm {norm:.4g} is over optim.spike_factor={self._config.optim.spike_factor} " \
+                     "times its running mean"
+        self._writer.write(done, "bad", {"reason": reason, "rows": rows})
+        if self._config.train.bad_step == "halt":
+            raise BadStepError(
+                f"{self._run}: step {done}: {reason}; look at its batch, lst_jax.train.rebuild_batch({self._run!r}, "
+                f'{done}), or go on without it: train.bad_step="skip"')
+
+    def _write_pending(self) -> str:
         done, metrics, item = self._pending
         self._pending = None
         metrics = {k: float(v) for k, v in jax.device_get(metrics).items()}
@@ -190,6 +236,7 @@ class Recorder:
         seconds = time.perf_counter() - self._clock
         values = summary | {
             "grad_norm": metrics["grad_norm"], "learning_rate": metrics["learning_rate"],
+            "skipped_steps": int(metrics["skipped_steps"]),
             **data_metrics(self._config, item),
             "seconds_per_step": seconds / max(self._steps, 1), "tokens_per_second": self._tokens / seconds,
             "units_per_second": self._units / seconds}

@@ -12,7 +12,7 @@ from lst_jax.step import TrainState
 
 def make_state(step):
     params = {"layers_0": {"w": jnp.arange(6.0).reshape(2, 3) + step}}
-    return TrainState(jnp.int32(step), params, {"mu": params, "count": jnp.int32(step)})
+    return TrainState(jnp.int32(step), params, {"mu": params, "count": jnp.int32(step)}, {"skipped": jnp.int32(step)})
 
 
 def data_state(step):
@@ -53,6 +53,6 @@ def test_a_damaged_step_is_named_and_the_one_before_offered(checkpoints):
 
 
 def test_other_shapes_are_refused_in_one_line(checkpoints):
-    other = TrainState(jnp.int32(0), {"layers_0": {"w": jnp.zeros((5, 3))}}, make_state(0).opt_state)
+    other = make_state(0)._replace(params={"layers_0": {"w": jnp.zeros((5, 3))}})
     with pytest.raises(CheckpointError, match="cannot be read"):
         checkpoints.restore(3, other, data_state(0))

@@ -27,7 +27,7 @@ def test_chunked_likelihood_and_its_gradients_equal_the_dense_ones(chunk):
     hidden_BTE, weight_EV, target_BT = make_case(0)
 
     def chunked(hidden_BTE, weight_EV):
-        return objective.token_nll(lambda h: h @ weight_EV, hidden_BTE, target_BT, chunk)
+        return objective.token_nll(lambda h: h @ weight_EV, hidden_BTE, target_BT, chunk)[0]
 
     np.testing.assert_allclose(chunked(hidden_BTE, weight_EV), dense_nll(hidden_BTE, weight_EV, target_BT), rtol=2e-6)
     ours = jax.grad(lambda *a: chunked(*a).sum(), argnums=(0, 1))(hidden_BTE, weight_EV)
@@ -53,3 +53,9 @@ def test_summary_gives_bits_per_second_of_speech():
     assert summary["bits_per_second_speech"] == pytest.approx(50.0)
     assert "bits_per_text_token" not in summary
     assert summary["loss"] == pytest.approx(8 * objective.LN2 / 5)
+
+
+def test_the_softmax_s_denominator_comes_with_it():
+    hidden_BTE, weight_EV, target_BT = make_case(1)
+    log_z_BT = objective.token_nll(lambda h: h @ weight_EV, hidden_BTE, target_BT, 4)[1]
+    np.testing.assert_allclose(log_z_BT, np.log(np.exp(np.asarray(hidden_BTE @ weight_EV)).sum(-1)), rtol=1e-5)

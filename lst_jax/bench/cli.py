@@ -7,6 +7,7 @@ import sys
 from lst_jax.errors import DataError
 
 DATA_SECTION = "Data stream"
+STEP_SECTION = "Training step"
 
 
 def add_arguments(subparsers) -> None:
@@ -27,6 +28,15 @@ def add_arguments(subparsers) -> None:
                       help="batches of 4 rows for each strategy (default: %(default)s)")
     data.set_defaults(run=_data)
 
+    step = parts.add_parser(
+        "step", help="time, memory and FLOPs of a training step, whole and in parts",
+        description="Runs a recipe's training step on made-up batches of its shapes.")
+    step.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
+    step.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    step.add_argument("--markdown", metavar="FILE", help="write them into this file's section as well: docs/results.md")
+    step.add_argument("--steps", type=int, default=10, help="timed steps (default: %(default)s)")
+    step.set_defaults(run=_step)
+
 
 def _data(args: argparse.Namespace) -> int:
     from lst_jax.bench import data, results  # Grain takes a second to import
@@ -41,6 +51,23 @@ def _data(args: argparse.Namespace) -> int:
     print(json.dumps({**measured, **origin}, indent=1) if args.json else data.markdown(measured))
     if args.markdown:
         print(f"lst bench data: wrote {args.markdown}", file=sys.stderr)
+    return 0
+
+
+def _step(args: argparse.Namespace) -> int:
+    from lst_jax.bench import results, step
+    from lst_jax.config import load_recipe
+
+    if args.steps < 1:
+        raise DataError(f"--steps {args.steps}: must be at least 1; use 10")
+    config = load_recipe(args.config)
+    measured = step.measure(config, args.steps)
+    command = ["bench", "step", "--config", args.config, "--steps", str(args.steps)]
+    origin = results.provenance(command + (["--markdown", args.markdown] if args.markdown else []))
+    origin["versions"] = results.describe_versions(step.PACKAGES)
+    if args.markdown:
+        results.write_section(args.markdown, f"{STEP_SECTION}: {config.name}", step.markdown(measured), origin)
+    print(json.dumps({**measured, **origin}, indent=1) if args.json else step.markdown(measured))
     return 0
 
 

@@ -222,7 +222,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
             global_transformer=dict(layers=25, width=2048, heads=16, window=None), queries_per_patch=2, cross_heads=16,
             encoder_cross_window=1, decoder_cross_window=1, encoder_cross_all_layers=False,
             decoder_cross_all_layers=True, rope_theta=5e5, norm_eps=1e-5, ffn_multiple=256, compute_dtype="bfloat16",
-            attention_block=512, logits_chunk=512),
+            attention_block=512, logits_chunk=512, scan_layers=True, remat="none"),
         data=dict(
             tokenizer=tokenizer,
             sources=[dict(name=f"{m.kind}-{i}", kind=m.kind, path=path, share=shares[m.kind])
@@ -238,9 +238,9 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
                             last_block_words_min=3),
             prefetch=0),
         optim=dict(peak_lr=4e-4, warmup_steps=2000, final_lr_ratio=0.01, beta1=0.9, beta2=0.95, eps=1e-8,
-                   weight_decay=0.1, clip_norm=1.0),
+                   weight_decay=0.1, clip_norm=1.0, z_loss=0.0, spike_factor=0.0),
         eval=dict(every=1000, batches=1, completion_items=0, sources=[]),
-        train=dict(steps=RUN_STEPS, log_every=1, checkpoint_every=1000, checkpoint_keep=1)))
+        train=dict(steps=RUN_STEPS, log_every=1, checkpoint_every=1000, checkpoint_keep=1, bad_step="halt")))
     cfg.validate(config)
     return config
 

@@ -105,7 +105,7 @@ def model_config_from_ancestor(config: dict[str, Any]) -> ModelConfig:
         encoder_cross_all_layers=field("cross_attn_all_layers_encoder"),
         decoder_cross_all_layers=field("cross_attn_all_layers_decoder"), rope_theta=float(field("rope_theta")),
         norm_eps=float(optional("norm_eps", NORM_EPS)), ffn_multiple=field("multiple_of"), compute_dtype="float32",
-        attention_block=ATTENTION_BLOCK, logits_chunk=LOGITS_CHUNK)
+        attention_block=ATTENTION_BLOCK, logits_chunk=LOGITS_CHUNK, scan_layers=True, remat="none")
 
 
 def _expected(config: ModelConfig, vocab_size: int) -> dict[str, jax.ShapeDtypeStruct]:

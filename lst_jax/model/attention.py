@@ -18,10 +18,12 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from lst_jax.shapes import Array, Float, Int
 
 MASKED = -1e30  # a score no real one reaches; finite, so that max and exp stay free of NaN
+SAVED_ATTENTION = "attention"  # the name by which a remat policy keeps the output and log-sum-exp
 NO_ID = 2**30  # beyond every position and document number
 
 
@@ -126,6 +128,7 @@ def _forward(q_NBHSK, k_MBHRK, v_MBHRK, rule, window):
         return None, ((acc_BHSK / safe_BHS[..., None]).astype(q_BHSK.dtype), max_BHS + jnp.log(safe_BHS))
 
     _, (out_NBHSK, lse_NBHS) = lax.scan(query_block, None, (q_NBHSK, q_id_NBS, q_doc_NBS, bounds_N2))
+    out_NBHSK, lse_NBHS = (checkpoint_name(a, SAVED_ATTENTION) for a in (out_NBHSK, lse_NBHS))
     return out_NBHSK, (q_NBHSK, k_MBHRK, v_MBHRK, rule, out_NBHSK, lse_NBHS)
 
 

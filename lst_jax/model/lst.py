@@ -20,6 +20,7 @@ from lst_jax.model.cross_attention import CrossAttention
 from lst_jax.model.layers import Block, Linear, RMSNorm, truncated_normal
 from lst_jax.model.own_patch import gather
 from lst_jax.model.patches import LocalRows, Patches, derive_patches, gather_local, max_pool
+from lst_jax.model.stack import run_layers
 from lst_jax.shapes import Array, Bool, Float, Int, ndarray
 from lst_jax.vocab import Vocab
 
@@ -63,15 +64,19 @@ class PatchEncoder(nn.Module):
         b, u = patches.doc_id_BU.shape
         h_BTE = self.tok_embeddings(token_BT)
         first_cross = len(self.layers) - len(self.cross_attn_layers)
-        x_BRE = None
-        for i, layer in enumerate(self.layers):
-            h_BTE = layer(h_BTE, doc_id_BT)
-            if i < first_cross:
-                continue
-            if x_BRE is None:
-                pooled_BUE = max_pool(h_BTE, patches.patch_id_BT, u)
-                x_BRE = self.patch_embedding_projection(pooled_BUE).reshape(b, -1, h_BTE.shape[-1])
-            x_BRE = x_BRE + self.cross_attn_layers[i - first_cross](x_BRE, h_BTE, patches)
+        h_BTE = run_layers(self.config, lambda h_BTE, block: block(h_BTE, doc_id_BT),
+                           [(layer,) for layer in self.layers[:first_cross + 1]], h_BTE)
+        pooled_BUE = max_pool(h_BTE, patches.patch_id_BT, u)
+        x_BRE = self.patch_embedding_projection(pooled_BUE).reshape(b, -1, h_BTE.shape[-1])
+        x_BRE = x_BRE + self.cross_attn_layers[0](x_BRE, h_BTE, patches)
+
+        def layer_with_cross(states, block, cross):
+            h_BTE = block(states[0], doc_id_BT)
+            return h_BTE, states[1] + cross(states[1], h_BTE, patches)
+
+        rest = list(zip(self.layers[first_cross + 1:], self.cross_attn_layers[1:], strict=True))
+        if rest:
+            h_BTE, x_BRE = run_layers(self.config, layer_with_cross, rest, (h_BTE, x_BRE))
         return h_BTE, x_BRE.reshape(b, u, -1)
 
 
@@ -87,9 +92,8 @@ class GlobalTransformer(nn.Module):
         x_BUD = x_BUW
         if x_BUW.shape[-1] != stack.width:
             x_BUD = Linear(self.config, stack.width, name="token_embedding_projection")(x_BUW)
-        for i in range(stack.layers):
-            x_BUD = Block(self.config, stack, name=f"layers_{i}")(x_BUD, doc_id_BU)
-        return x_BUD
+        layers = [(Block(self.config, stack, name=f"layers_{i}"),) for i in range(stack.layers)]
+        return run_layers(self.config, lambda x_BUD, block: block(x_BUD, doc_id_BU), layers, x_BUD)
 
 
 class PatchDecoder(nn.Module):
@@ -117,10 +121,13 @@ class PatchDecoder(nn.Module):
         if global_BUD.shape[-1] != e:
             global_BUD = self.patch_embedding_projection(global_BUD)
         y_BRE = global_BUD.reshape(b, -1, e)
-        for i, layer in enumerate(self.layers):
-            if i < len(self.cross_attn_layers):
-                h_BTE = h_BTE + self.cross_attn_layers[i](h_BTE, y_BRE, patches)
-            h_BTE = layer(h_BTE, doc_id_BT)
+        crosses = self.cross_attn_layers
+        h_BTE = run_layers(
+            self.config, lambda h_BTE, cross, block: block(h_BTE + cross(h_BTE, y_BRE, patches), doc_id_BT),
+            list(zip(crosses, self.layers[:len(crosses)], strict=True)), h_BTE)
+        rest = [(layer,) for layer in self.layers[len(crosses):]]
+        if rest:
+            h_BTE = run_layers(self.config, lambda h_BTE, block: block(h_BTE, doc_id_BT), rest, h_BTE)
         return self.norm(h_BTE)
 
     def logits(self, h_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:

@@ -59,13 +59,13 @@ def make_config(tokens=160, units=128, rows=4, strategy="curriculum", static_siz
     local = None if strategy == "none" else cfg.StackConfig(1, 64, 2, 16)
     system = "base" if strategy == "none" else "lst" if speech_tokens is None else "lst_bypass"
     model = cfg.ModelConfig(system, local, cfg.StackConfig(1, 64, 2, None), local, 1,
-                            2, 1, 1, False, True, 5e5, 1e-5, 256, "float32", 128, 128)
+                            2, 1, 1, False, True, 5e5, 1e-5, 256, "float32", 128, 128, False, "none")
     patching = cfg.PatchingConfig(strategy, static_size, aligned_to, silence, noise_ms, *taus, final_probability)
-    data = cfg.DataConfig(tokenizer_path(), sources, measure, rows, tokens, units, speech_tokens, unit_rate, patching, INTERLEAVE,
-                          prefetch)
+    data = cfg.DataConfig(tokenizer_path(), sources, measure, rows, tokens, units, speech_tokens, unit_rate, patching,
+                          INTERLEAVE, prefetch)
     config = cfg.Config("test", seed, cfg.VocabConfig(text_size, unit_slots), model, data,
-                        cfg.OptimConfig(1e-3, 1, 0.1, 0.9, 0.95, 1e-8, 0.1, 1.0), cfg.EvalConfig(10, (), 2, 0),
-                        cfg.TrainConfig(300, 1, 10, 1))
+                        cfg.OptimConfig(1e-3, 1, 0.1, 0.9, 0.95, 1e-8, 0.1, 1.0, 0.0, 0.0),
+                        cfg.EvalConfig(10, (), 2, 0), cfg.TrainConfig(300, 1, 10, 1, "halt"))
     cfg.validate(config)
     return config
 

@@ -87,7 +87,7 @@ def small_config(system="lst", **changes):
                   patch_decoder=dataclasses.replace(local, layers=2), queries_per_patch=2, cross_heads=2,
                   encoder_cross_window=1, decoder_cross_window=1, encoder_cross_all_layers=False,
                   decoder_cross_all_layers=True, rope_theta=5e5, norm_eps=1e-5, ffn_multiple=8, compute_dtype="float32",
-                  attention_block=128, logits_chunk=64)
+                  attention_block=128, logits_chunk=64, scan_layers=False, remat="none")
     if system == "base":
         fields |= {"patch_encoder": None, "patch_decoder": None}
     return ModelConfig(**fields | changes)

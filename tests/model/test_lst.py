@@ -48,7 +48,8 @@ def test_the_papers_1b_model_has_its_parameter_count():
         system="lst", patch_encoder=StackConfig(1, 1024, 16, 512), global_transformer=StackConfig(25, 2048, 16, None),
         patch_decoder=StackConfig(9, 1024, 16, 512), queries_per_patch=2, cross_heads=16, encoder_cross_window=1,
         decoder_cross_window=1, encoder_cross_all_layers=False, decoder_cross_all_layers=True, rope_theta=5e5,
-        norm_eps=1e-5, ffn_multiple=256, compute_dtype="bfloat16", attention_block=512, logits_chunk=1024)
+        norm_eps=1e-5, ffn_multiple=256, compute_dtype="bfloat16", attention_block=512, logits_chunk=1024,
+        scan_layers=False, remat="none")
     model = build(config, Vocab(text_size=32000, unit_slots=502), row_units=8)
     shapes = jax.eval_shape(model.init_params, jax.random.key(0))
     sizes = {name: sum(x.size for x in jax.tree.leaves(part)) for name, part in shapes.items()}

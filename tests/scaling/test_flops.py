@@ -59,7 +59,7 @@ def test_per_token_flops_of_the_paper_s_1b_follow_its_parameters():
     """Without attention, a step costs 6 FLOPs a parameter and position; the global transformer has 1,284.6M."""
     local, glob = cfg.StackConfig(1, 1024, 16, 512), cfg.StackConfig(25, 2048, 16, None)
     model = cfg.ModelConfig("lst", local, glob, dataclasses.replace(local, layers=9), 2, 16, 1, 1, False, True, 5e5,
-                            1e-5, 256, "bfloat16", 128, 128)
+                            1e-5, 256, "bfloat16", 128, 128, False, "none")
     flops = model_flops(model, Vocab(32000, 502), COUNTS | {"units": 1000, "local_units": 1000})
     np.testing.assert_allclose(flops["global_transformer"], 6 * 1000 * 1_284.5e6, rtol=1e-3)
 

@@ -1,0 +1,79 @@
+"""What `lst bench step` reports is of the step that training runs, whole and in parts."""
+
+import argparse
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+import synthetic_data
+
+from lst_jax import config as cfg
+from lst_jax import step as train_step
+from lst_jax.bench import cli, step, synthetic
+from lst_jax.errors import DataError
+from lst_jax.model import lst
+from lst_jax.sharding import make_mesh
+
+
+@pytest.fixture(autouse=True)
+def few_records(monkeypatch):
+    monkeypatch.setattr(step, "UTTERANCES", 30)
+    monkeypatch.setattr(step, "TEXTS", 10)
+
+
+def small_config(strategy="curriculum"):
+    config = synthetic_data.make_config(tokens=64, units=64, rows=2, strategy=strategy, text_size=synthetic.PIECES - 9)
+    stack = cfg.StackConfig(1, 16, 2, 8)
+    local = None if strategy == "none" else stack
+    return dataclasses.replace(config, model=dataclasses.replace(
+        config.model, patch_encoder=local, patch_decoder=local, ffn_multiple=8,
+        global_transformer=cfg.StackConfig(3, 16, 2, None), scan_layers=True))
+
+
+@pytest.mark.parametrize("strategy", ["curriculum", "none"])
+def test_the_parts_one_after_the_other_give_the_model_s_own_losses(strategy):
+    config = small_config(strategy)
+    model = lst.build(config.model, config.joint_vocab, config.data.row_units)
+    params = model.init_params(jax.random.key(0))
+    batch, stats = step.made_up_batches(config, 1)[0]
+    assert batch.token_BT.max() < config.joint_vocab.size and stats["tokens"] == (batch.doc_id_BT > 0).sum()
+    batch = train_step.put_batch(batch, make_mesh(jax.devices()[:1]))
+    *_, (loss, args) = step.part_functions(config, model, params, batch).values()
+    np.testing.assert_allclose(loss(*args), train_step.per_token_nll(config, model, params, batch)[0], atol=1e-5)
+
+
+def test_unrolled_flops_see_every_layer_though_the_step_is_scanned():
+    config = small_config()
+    batch = train_step.put_batch(step.made_up_batches(config, 1)[0][0], make_mesh(jax.devices()[:1]))
+    width, ffn, positions = 16, config.model.ffn_width(16), 2 * 64
+
+    def flops(layers):
+        stack = dataclasses.replace(config.model.global_transformer, layers=layers)
+        deeper = dataclasses.replace(config, model=dataclasses.replace(config.model, global_transformer=stack))
+        return step.unrolled_flops(deeper, make_mesh(jax.devices()[:1]), batch)
+
+    products = 3 * 2 * positions * (4 * width**2 + 3 * width * ffn)  # forward and backward, without attention
+    assert products < (flops(8) - flops(3)) / 5 < 3 * products
+
+
+def test_command_prints_json_and_writes_its_section(tmp_path, capsys):
+    recipe, results = tmp_path / "small.py", tmp_path / "results.md"
+    recipe.write_text("from ml_collections import ConfigDict\n\n\ndef get_config(arg):\n"
+                      f"    return ConfigDict({cfg.to_mapping(small_config())!r})\n")
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser.add_subparsers(dest="command"))
+    args = parser.parse_args(["bench", "step", "--config", str(recipe), "--steps", "2", "--json", "--markdown",
+                              str(results)])
+    assert args.run(args) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["tokens_per_sec"] == pytest.approx(measured["tokens"] / measured["seconds"])
+    assert measured["peak_bytes"] > 3 * 4 * measured["parameters"]  # parameters and both moments
+    assert measured["mfu"] * measured["peak_flops"] * measured["seconds"] * 2 / 8 == pytest.approx(
+        measured["analytic_flops"])  # two of the eight devices
+    assert list(measured["parts"]) == ["patch encoder", "global transformer", "patch decoder", "loss"]
+    assert all(0 < p["forward_sec"] for p in measured["parts"].values())
+    assert "## Training step: test" in results.read_text() and "jax " in results.read_text()
+    with pytest.raises(DataError, match="--steps 0: must be at least 1"):
+        args.run(argparse.Namespace(**{**vars(args), "steps": 0}))

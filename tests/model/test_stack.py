@@ -1,0 +1,91 @@
+"""How layers run changes neither what they compute nor what is stored."""
+
+import dataclasses
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from model_cases import VOCAB, random_batch, small_config
+
+from lst_jax.config import ModelConfig, StackConfig
+from lst_jax.model.lst import build
+from lst_jax.model.stack import REMAT
+
+UNITS = 50
+LOCAL = StackConfig(3, 16, 2, 4)
+DEEP = {"global_transformer": StackConfig(3, 24, 2, None)}
+LST = {**DEEP, "patch_encoder": LOCAL, "patch_decoder": LOCAL}
+SYSTEMS = {
+    "base": small_config("base", **DEEP),
+    "cross_in_few": small_config(**LST, encoder_cross_all_layers=False, decoder_cross_all_layers=False),
+    "cross_in_all": small_config(**LST, encoder_cross_all_layers=True, decoder_cross_all_layers=True),
+}
+each_system = pytest.mark.parametrize("name", SYSTEMS)
+
+
+def loss_function(config, batch):
+    """A loss that reads every logit differently."""
+    model = build(config, VOCAB, UNITS)
+    reading_V = jax.random.normal(jax.random.key(5), (VOCAB.size,))
+    return model, lambda params: jnp.sum(jax.nn.log_softmax(model(params, *batch.inputs)) * reading_V)
+
+
+@each_system
+def test_scanned_layers_have_the_same_parameters_losses_and_gradients(name):
+    batch = random_batch(3)
+    model, one_by_one = loss_function(SYSTEMS[name], batch)
+    scanned_model, scanned = loss_function(dataclasses.replace(SYSTEMS[name], scan_layers=True), batch)
+    params = jax.jit(model.init_params)(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(scanned_model.init_params)(jax.random.key(0)), params)
+    (loss, gradients), (other_loss, others) = (jax.jit(jax.value_and_grad(f))(params) for f in (one_by_one, scanned))
+    np.testing.assert_allclose(other_loss, loss, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max() + 1e-7), others, gradients)
+
+
+@each_system
+def test_scanned_layers_are_compiled_once(name):
+    """The size of the program does not grow with the layers."""
+    def lines(layers, scan):
+        changes = {s: dataclasses.replace(getattr(SYSTEMS[name], s), layers=layers)
+                   for s in ("patch_encoder", "global_transformer", "patch_decoder") if getattr(SYSTEMS[name], s)}
+        model, loss = loss_function(dataclasses.replace(SYSTEMS[name], scan_layers=scan, **changes), random_batch(3))
+        params = jax.eval_shape(model.init_params, jax.random.key(0))
+        return jax.jit(loss).lower(params).as_text().count("dot_general")
+
+    assert lines(8, scan=True) == lines(4, scan=True) < lines(4, scan=False) < lines(8, scan=False)
+
+
+def saved_bytes(remat, scan):
+    """Bytes that the backward pass of a deep Base is handed; short blocks of attention."""
+    config = dataclasses.replace(SYSTEMS["base"], remat=remat, scan_layers=scan, attention_block=16)
+    model, loss = loss_function(config, random_batch(3))
+    params = jax.eval_shape(model.init_params, jax.random.key(0))
+    backward = jax.eval_shape(lambda params: jax.vjp(loss, params)[1], params)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(backward))
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_each_policy_keeps_less_than_the_one_before(scan):
+    none, dots, attention, full = (saved_bytes(remat, scan) for remat in ("none", "dots", "attention", "full"))
+    assert full < attention < dots < none
+    layer_input = 2 * 61 * 24 * 4  # [B, T, D] in float32
+    output = layer_input + 2 * 2 * 64 * 4  # and the log-sum-exp of padded rows
+    assert 3 * output <= attention - full <= 3 * 1.2 * output
+
+
+@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("remat", ["full", "attention", "dots"])
+def test_recomputing_changes_no_gradient(remat, scan):
+    batch = random_batch(3)
+    model, plain = loss_function(SYSTEMS["cross_in_all"], batch)
+    config = dataclasses.replace(SYSTEMS["cross_in_all"], remat=remat, scan_layers=scan)
+    recomputed = loss_function(config, batch)[1]
+    params = jax.jit(model.init_params)(jax.random.key(0))
+    ours, theirs = (jax.jit(jax.grad(f))(params) for f in (recomputed, plain))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max() + 1e-7), ours, theirs)
+
+
+def test_every_policy_of_the_configuration_is_in_the_table():
+    assert set(REMAT) == set(get_args(ModelConfig.__annotations__["remat"]))
