@@ -10,11 +10,10 @@ import pytest
 import synthetic_data
 
 from lst_jax import config as cfg
-from lst_jax import step
+from lst_jax import optim, step
 from lst_jax.data.pipeline import BatchStream
 from lst_jax.errors import ConfigError
 from lst_jax.model import lst
-from lst_jax.optim import make_optimizer
 from lst_jax.sharding import make_mesh
 
 # argument -> strategy, units a static patch, what is aligned to, silence, P after tau2
@@ -79,9 +78,7 @@ def training(model_config, row_units, row_speech_tokens):
     config = made_up({"base": "base", "lst": "", "lst_bypass": "bypass"}[model_config.system], pathlib.Path("unused"))
     mesh = make_mesh(jax.devices()[:1])
     model = lst.build(model_config, config.joint_vocab, row_units, row_speech_tokens)
-    optimizer = make_optimizer(config.optim, config.train.steps)
-    train_step = step.make_train_step(config, model, optimizer, mesh)
-    return lambda: step.init_state(config, model, optimizer, mesh), train_step, mesh
+    return lambda: step.init_state(config, model, mesh), step.make_train_step(config, model, mesh), mesh
 
 
 @each_system
@@ -92,7 +89,8 @@ def test_a_system_takes_a_training_step(arg, records):
     fresh_state, train_step, mesh = training(config.model, config.data.row_units, config.data.row_speech_tokens)
     before = fresh_state()
     kernel = np.array(jax.tree.leaves(before.params)[-1])
-    state, metrics = train_step(before, step.put_batch(batch, mesh))
+    hyper = optim.hyper_of(config.optim, config.train.steps)
+    state, metrics, _ = train_step(before, step.put_batch(batch, mesh), hyper)
     nats = {m: float(metrics[f"nll_{m}"] / metrics[f"count_{m}"]) for m in ("text", "speech", "marker")}
     assert all(0.5 < n / np.log(config.joint_vocab.size) < 1.6 for n in nats.values()), nats  # near even odds
     assert int(state.step) == 1 and float(metrics["grad_norm"]) > 0

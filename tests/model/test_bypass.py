@@ -187,7 +187,8 @@ def test_at_the_papers_1b_sizes_it_has_the_parameters_of_its_parts():
         system="lst", patch_encoder=local, global_transformer=StackConfig(25, 2048, 16, None),
         patch_decoder=dataclasses.replace(local, layers=9), queries_per_patch=2, cross_heads=16, encoder_cross_window=1,
         decoder_cross_window=1, encoder_cross_all_layers=False, decoder_cross_all_layers=True, rope_theta=5e5,
-        norm_eps=1e-5, ffn_multiple=256, compute_dtype="bfloat16", attention_block=512, logits_chunk=1024)
+        norm_eps=1e-5, ffn_multiple=256, compute_dtype="bfloat16", attention_block=512, logits_chunk=1024,
+        scan_layers=False, remat="none")
     vocab = Vocab(text_size=32000, unit_slots=502)
     sizes = {}
     for system in ("lst", "lst_bypass"):
