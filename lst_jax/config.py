@@ -6,17 +6,15 @@ rules that cross fields. Nothing here rewrites a value: what depends on others i
 """
 
 import dataclasses
-import difflib
 import hashlib
 import importlib.util
 import json
 import math
 import pathlib
-import types
-import typing
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 from lst_jax.errors import ConfigError
+from lst_jax.strict import build, fail
 from lst_jax.vocab import Vocab
 
 
@@ -225,7 +223,7 @@ def load_recipe(reference: str) -> Config:
 
 def from_mapping(mapping: dict[str, Any]) -> Config:
     """Builds a `Config` from nested mappings; unknown or missing keys and wrong types are errors."""
-    return _build(Config, mapping, "")
+    return build(Config, mapping, "")
 
 
 def to_mapping(config: Config) -> dict[str, Any]:
@@ -272,7 +270,7 @@ def validate(config: Config) -> None:
     m, d, o, t, e = config.model, config.data, config.optim, config.train, config.eval
     for path, value in flatten(to_mapping(config)).items():
         if isinstance(value, float) and not math.isfinite(value):
-            _fail(path, value, "must be finite", "give a number")
+            fail(path, value, "must be finite", "give a number")
     for path, value, low in [
         ("seed", config.seed, 0), ("vocab.text_size", config.vocab.text_size, 4),
         ("vocab.unit_slots", config.vocab.unit_slots, 1),
@@ -297,25 +295,25 @@ def validate(config: Config) -> None:
         ("data.interleave.block_words_min", d.interleave.block_words_min, 1),
     ]:
         if value < low:
-            _fail(path, value, f"must be at least {low}", f"use {low}")
+            fail(path, value, f"must be at least {low}", f"use {low}")
     for path, value in [("optim.peak_lr", o.peak_lr), ("optim.eps", o.eps), ("optim.clip_norm", o.clip_norm),
                         ("model.rope_theta", m.rope_theta), ("model.norm_eps", m.norm_eps),
                         ("data.unit_rate", d.unit_rate),
                         *[(f"data.sources.{i}.share", s.share) for i, s in enumerate(d.sources)]]:
         if value <= 0:
-            _fail(path, value, "must be positive", "use a positive number")
+            fail(path, value, "must be positive", "use a positive number")
     if o.warmup_steps >= t.steps:
-        _fail("optim.warmup_steps", o.warmup_steps, f"must be less than train.steps={t.steps}", f"use {t.steps - 1}")
+        fail("optim.warmup_steps", o.warmup_steps, f"must be less than train.steps={t.steps}", f"use {t.steps - 1}")
     if o.spike_factor and o.spike_factor <= 1:
-        _fail("optim.spike_factor", o.spike_factor, "must be greater than 1, or 0 for off", "use 10.0")
+        fail("optim.spike_factor", o.spike_factor, "must be greater than 1, or 0 for off", "use 10.0")
     if d.patching.final_probability > 1:
-        _fail("data.patching.final_probability", d.patching.final_probability, "must be at most 1",
-              "use 0.0 to end in static patches, 0.5 to end in mixed ones")
+        fail("data.patching.final_probability", d.patching.final_probability, "must be at most 1",
+             "use 0.0 to end in static patches, 0.5 to end in mixed ones")
     if d.patching.boundary_noise_ms and d.patching.strategy in ("static", "none"):
-        _fail("data.patching.boundary_noise_ms", d.patching.boundary_noise_ms,
-              f"moves aligned boundaries, and strategy={d.patching.strategy!r} has none", "use 0.0")
+        fail("data.patching.boundary_noise_ms", d.patching.boundary_noise_ms,
+             f"moves aligned boundaries, and strategy={d.patching.strategy!r} has none", "use 0.0")
     if not d.sources:
-        _fail("data.sources", [], "must name at least one directory", "add a source")
+        fail("data.sources", [], "must name at least one directory", "add a source")
     _unique_names("data.sources", d.sources)
     _unique_names("eval.sources", e.sources)
     _validate_model(m, d)
@@ -325,7 +323,7 @@ def _unique_names(path: str, sources) -> None:
     names = [s.name for s in sources]
     for name in names:
         if names.count(name) > 1:
-            _fail(f"{path}.name", name, "names two sources", "give each its own name")
+            fail(f"{path}.name", name, "names two sources", "give each its own name")
 
 
 def _validate_model(m: ModelConfig, d: DataConfig) -> None:
@@ -335,88 +333,39 @@ def _validate_model(m: ModelConfig, d: DataConfig) -> None:
         if name == "global_transformer":
             continue
         if m.system == "base" and stack is not None:
-            _fail(f"model.{name}", "{...}", 'system "base" has no local modules', "set it to None")
+            fail(f"model.{name}", "{...}", 'system "base" has no local modules', "set it to None")
         if m.system != "base" and stack is None:
-            _fail(f"model.{name}", None, f'system "{m.system}" needs it', "give layers, width, heads and window")
+            fail(f"model.{name}", None, f'system "{m.system}" needs it', "give layers, width, heads and window")
     for name, stack in stacks.items():
         if stack is None:
             continue
         if stack.layers < 1:
-            _fail(f"model.{name}.layers", stack.layers, "must be at least 1", "use 1")
+            fail(f"model.{name}.layers", stack.layers, "must be at least 1", "use 1")
         if stack.heads < 1 or stack.width % (2 * stack.heads):
-            _fail(f"model.{name}.width", stack.width, f"must be a multiple of 2 × heads={2 * stack.heads}",
-                  f"use {max(1, stack.width // (2 * stack.heads)) * 2 * stack.heads}")
+            fail(f"model.{name}.width", stack.width, f"must be a multiple of 2 × heads={2 * stack.heads}",
+                 f"use {max(1, stack.width // (2 * stack.heads)) * 2 * stack.heads}")
         if stack.window is not None and stack.window < 1:
-            _fail(f"model.{name}.window", stack.window, "must be at least 1, or None", "use None")
+            fail(f"model.{name}.window", stack.window, "must be at least 1, or None", "use None")
     if m.system != "base":
         if m.patch_encoder.width != m.patch_decoder.width:
-            _fail("model.patch_decoder.width", m.patch_decoder.width,
-                  "must equal model.patch_encoder.width (the decoder starts from the encoder's states)",
-                  f"use {m.patch_encoder.width}")
+            fail("model.patch_decoder.width", m.patch_decoder.width,
+                 "must equal model.patch_encoder.width (the decoder starts from the encoder's states)",
+                 f"use {m.patch_encoder.width}")
         if m.patch_encoder.width % m.cross_heads:
-            _fail("model.cross_heads", m.cross_heads, f"must divide the local width {m.patch_encoder.width}",
-                  f"use {m.patch_encoder.heads}")
+            fail("model.cross_heads", m.cross_heads, f"must divide the local width {m.patch_encoder.width}",
+                 f"use {m.patch_encoder.heads}")
     if (m.system == "base") != (d.patching.strategy == "none"):
-        _fail("data.patching.strategy", d.patching.strategy, f'does not go with model.system={m.system!r}',
-              'use "none" for base, and one of static, aligned, mixed, curriculum for the others')
+        fail("data.patching.strategy", d.patching.strategy, f'does not go with model.system={m.system!r}',
+             'use "none" for base, and one of static, aligned, mixed, curriculum for the others')
     if d.patching.strategy == "none" and d.row_units != d.row_tokens:
-        _fail("data.row_units", d.row_units, "must equal data.row_tokens where every token is a unit position",
-              f"use {d.row_tokens}")
+        fail("data.row_units", d.row_units, "must equal data.row_tokens where every token is a unit position",
+             f"use {d.row_tokens}")
     if d.row_units > d.row_tokens:
-        _fail("data.row_units", d.row_units, f"must not exceed data.row_tokens={d.row_tokens}",
-              f"use {d.row_tokens}")
+        fail("data.row_units", d.row_units, f"must not exceed data.row_tokens={d.row_tokens}",
+             f"use {d.row_tokens}")
     if m.system != "lst_bypass" and d.row_speech_tokens is not None:
-        _fail("data.row_speech_tokens", d.row_speech_tokens, f"has no meaning for model.system={m.system!r}",
-              "set it to None")
+        fail("data.row_speech_tokens", d.row_speech_tokens, f"has no meaning for model.system={m.system!r}",
+             "set it to None")
     if m.system == "lst_bypass" and not 16 <= (d.row_speech_tokens or 0) <= d.row_tokens:
-        _fail("data.row_speech_tokens", d.row_speech_tokens,
-              f"must be from 16 to data.row_tokens={d.row_tokens}", f"use {max(16, d.row_tokens // 2)}")
-
-
-def _fail(path: str, value: Any, rule: str, fix: str) -> typing.NoReturn:
-    raise ConfigError(f"{path}={value!r}: {rule}; {fix}")
-
-
-def _build(kind: Any, value: Any, path: str) -> Any:
-    """Turns `value` into the annotated type `kind`, or fails naming `path`."""
-    origin = typing.get_origin(kind)
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, value, path)
-    if origin in (Union, types.UnionType):
-        if value is None:
-            return None
-        (inner,) = [a for a in typing.get_args(kind) if a is not type(None)]
-        return _build(inner, value, path)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            _fail(path, value, "must be a list", "write [...]")
-        return tuple(_build(typing.get_args(kind)[0], v, f"{path}.{i}") for i, v in enumerate(value))
-    if origin is Literal:
-        if value not in typing.get_args(kind):
-            _fail(path, value, f"must be one of {', '.join(typing.get_args(kind))}",
-                  f"nearest: {_nearest(str(value), typing.get_args(kind))}")
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        _fail(path, value, f"must be {kind.__name__}, not {type(value).__name__}", f"give a {kind.__name__}")
-    return value
-
-
-def _build_dataclass(kind: Any, value: Any, path: str) -> Any:
-    if not isinstance(value, dict):
-        _fail(path or "config", value, "must be a mapping", "nest its fields")
-    names = [f.name for f in dataclasses.fields(kind)]
-    dot = f"{path}." if path else ""
-    for key in value:
-        if key not in names:
-            _fail(f"{dot}{key}", value[key], "unknown field", f"nearest: {dot}{_nearest(key, names)}")
-    for name in names:
-        if name not in value:
-            _fail(f"{dot}{name}", None, "missing", "every field is written out in the recipe: add it")
-    hints = typing.get_type_hints(kind)
-    return kind(**{n: _build(hints[n], value[n], f"{dot}{n}") for n in names})
-
-
-def _nearest(word: str, words) -> str:
-    return (difflib.get_close_matches(word, words, n=1, cutoff=0.0) or ["?"])[0]
+        fail("data.row_speech_tokens", d.row_speech_tokens,
+             f"must be from 16 to data.row_tokens={d.row_tokens}", f"use {max(16, d.row_tokens // 2)}")

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -33,6 +34,26 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     finally:
         with contextlib.suppress(OSError):  # renamed, or never made
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def whole_directory(target: pathlib.Path, partial: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives the empty folder `partial` to fill; on success it becomes `target`, in the place of one that was there.
+
+    Raises: StorageError where the file system refuses; whatever happens, `target` is complete or as it was.
+    """
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+        partial.mkdir(parents=True)
+        yield partial
+        if target.exists():
+            shutil.rmtree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(target)
+    except OSError as error:
+        raise storage_error(target, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, SupportsIndex
 
 from array_record.python import array_record_module
@@ -146,12 +146,7 @@ class RecordDirectory(Sequence):
 
     def verify(self) -> None:
         """Recomputes every checksum and checks every record. Raises: DataError naming the first bad one."""
-        for index, record in enumerate(self):
-            if self.kind == "utterance":
-                try:
-                    records.check_utterance(record, self.metadata.codebook_size)
-                except DataError as error:
-                    raise DataError(f"{self._where(index)}: {error}") from error
+        check_records(self, self._where)
         for shard in self.metadata.shards:
             file = self.path / shard.name
             if _sha256(file) != shard.sha256:
@@ -171,6 +166,16 @@ class RecordDirectory(Sequence):
         shard = bisect.bisect_right(self._ends, index)
         first = self._ends[shard - 1] if shard else 0
         return f"{self.path / self.metadata.shards[shard].name}: record {index - first}"
+
+
+def check_records(directory, where: Callable[[int], str]) -> None:
+    """Reads every record of a `RecordDirectory` or its like. Raises: DataError that begins with `where(index)`."""
+    for index, record in enumerate(directory):
+        if directory.kind == "utterance":
+            try:
+                records.check_utterance(record, directory.metadata.codebook_size)
+            except DataError as error:
+                raise DataError(f"{where(index)}: {error}") from error
 
 
 def _write_array_record(path: pathlib.Path, payloads: Sequence[bytes]) -> None:

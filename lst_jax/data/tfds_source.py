@@ -116,12 +116,7 @@ class TfdsDirectory(Sequence):
 
         Raises: DataError naming the first bad one.
         """
-        for index, record in enumerate(self):
-            if self.kind == "utterance":
-                try:
-                    records.check_utterance(record, self.metadata.codebook_size)
-                except DataError as error:
-                    raise DataError(f"{self._where(index)}: {error}") from error
+        shards.check_records(self, self._where)
         for shard in self.metadata.shards:
             if shard.sha256 and file_sha256(self.path / shard.name) != shard.sha256:
                 raise DataError(f"{self.path / shard.name}: its checksum is not the one in {shards.METADATA_NAME}; "

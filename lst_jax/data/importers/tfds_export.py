@@ -11,7 +11,6 @@ import dataclasses
 import errno
 import os
 import pathlib
-import shutil
 from collections.abc import Mapping
 
 import tensorflow_datasets as tfds
@@ -20,7 +19,7 @@ import tqdm
 from lst_jax import files
 from lst_jax.data import shards
 from lst_jax.data.tfds_source import METADATA_KEY, file_sha256, text_features, to_example, utterance_features
-from lst_jax.errors import DataError, storage_error
+from lst_jax.errors import DataError
 
 VERSION = "1.0.0"
 SHARD_RECORDS = 10_000
@@ -39,21 +38,11 @@ def write_tfds(splits: Mapping[str, shards.RecordDirectory], out: str | os.PathL
     target, partial = out / name / VERSION, out / f".{name}.partial"
     if target.exists() and not overwrite:
         raise DataError(f"{target}: is there already; choose another place or pass --overwrite")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-        partial.mkdir(parents=True)
-        info = _write(splits, partial, name, _FEATURES[kind](), shard_records, progress)
-        files.write_json(partial / shards.METADATA_NAME, {METADATA_KEY: {
+    with files.whole_directory(target, partial) as folder:
+        info = _write(splits, folder, name, _FEATURES[kind](), shard_records, progress)
+        files.write_json(folder / shards.METADATA_NAME, {METADATA_KEY: {
             split: dataclasses.asdict(dataclasses.replace(directory.metadata, shards=_shards(info, split)))
             for split, directory in splits.items()}})
-        if target.exists():
-            shutil.rmtree(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.rename(target)
-    except OSError as error:
-        raise storage_error(target, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
 
 

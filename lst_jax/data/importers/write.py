@@ -5,14 +5,13 @@ import dataclasses
 import itertools
 import os
 import pathlib
-import shutil
 from collections.abc import Iterable
 from typing import Any
 
 import lst_jax
 from lst_jax import files
 from lst_jax.data import records, shards
-from lst_jax.errors import DataError, RejectedItem, storage_error
+from lst_jax.errors import DataError, RejectedItem
 
 SHARD_RECORDS = 1000
 REPORT_NAME = "report.json"
@@ -70,23 +69,13 @@ def write_directory(utterances: Iterable[records.Utterance], out: str | os.PathL
     check_free(out, overwrite)
     if shard_records < 1:
         raise DataError(f"shard_records={shard_records}: must be at least 1; use {SHARD_RECORDS}")
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-        partial.mkdir(parents=True)
-        metadata = _write(iter(utterances), partial, origin, shard_records)
-        files.write_json(partial / REPORT_NAME, tally.mapping(metadata.records))
+    with files.whole_directory(out, out.with_name(f".{out.name}.partial")) as folder:
+        metadata = _write(iter(utterances), folder, origin, shard_records)
+        files.write_json(folder / REPORT_NAME, tally.mapping(metadata.records))
         if not metadata.records:
             first = f": {next(iter(tally.examples.values()))[0].replace(';', ',')}" if len(tally) else ""
             raise DataError(f"{out}: nothing to write, {tally.line()}{first}; mend the input")
-        shards.write_metadata(partial, metadata)
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    except OSError as error:
-        raise storage_error(out, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shards.write_metadata(folder, metadata)
     return metadata
 
 
