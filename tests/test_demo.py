@@ -1,6 +1,7 @@
 """The acceptance test of the demo, with its own commands: minutes long, `make test-slow`."""
 
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -16,9 +17,22 @@ KILLS = 3
 
 
 def make_demo(folder):
-    """`make demo` in a clean checkout, in a process group of its own, so that a kill hits all of it."""
-    return subprocess.Popen(["make", "demo", f"PYTHON={sys.executable}"], cwd=folder, start_new_session=True,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    """`make demo` in a clean checkout, in a session of its own, so that a kill hits all of it; its log is beside it.
+
+    It runs as a user's would: without the virtual devices of the tests, and without what an outer make hands down.
+    """
+    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS", "MAKEFLAGS", "MFLAGS")}
+    with log_of(folder).open("a") as log:
+        return subprocess.Popen(["make", "demo", f"PYTHON={sys.executable}"], cwd=folder, start_new_session=True,
+                                stdout=log, stderr=subprocess.STDOUT, env=env)
+
+
+def log_of(folder):
+    return folder.with_suffix(".log")
+
+
+def finish(folder):
+    assert make_demo(folder).wait() == 0, log_of(folder).read_text()[-2000:]
 
 
 def checkout(folder):
@@ -34,18 +48,19 @@ def losses(folder):
 @pytest.mark.slow
 def test_a_demo_killed_three_times_ends_as_an_unbroken_one_bit_for_bit(tmp_path):
     unbroken = checkout(tmp_path / "unbroken")
-    assert make_demo(unbroken).wait() == 0
+    finish(unbroken)
     killed = checkout(tmp_path / "killed")
     shutil.copytree(unbroken / ".venv", killed / ".venv", symlinks=True)  # what is killed is not the installing
     (killed / ".venv" / "installed").touch()
     seconds = random.Random(time.time_ns())
     for _ in range(KILLS):
         process = make_demo(killed)
-        time.sleep(seconds.uniform(20, 120))
+        time.sleep(seconds.uniform(20, 80))
+        assert process.poll() is None, log_of(killed).read_text()[-2000:]
         process.send_signal(signal.SIGKILL)
         subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)
-        process.communicate()
-    assert make_demo(killed).wait() == 0
+        process.wait()
+    finish(killed)
     assert losses(killed) == losses(unbroken)
     final = [json.loads((f / "runs/demo/report.json").read_text())["final_loss"] for f in (killed, unbroken)]
     assert final[0] == final[1]
