@@ -9,7 +9,8 @@ from jax.sharding import Mesh
 
 from lst_jax import objective, optim
 from lst_jax.config import Config
-from lst_jax.sharding import batch_sharding, replicated
+from lst_jax.model import kernels, lst
+from lst_jax.sharding import batch_sharding, per_device, replicated
 
 
 class TrainState(NamedTuple):
@@ -19,6 +20,12 @@ class TrainState(NamedTuple):
     params: Any
     opt_state: Any
     watch: optim.Watch
+
+
+def build_model(config: Config, mesh: Mesh, row_speech_tokens: int | None = None) -> lst.Model:
+    """The model of a run, with the attention kernel of the mesh's devices; `row_speech_tokens` as in `lst.build`."""
+    attend = per_device(kernels.for_platform(mesh.devices.flat[0].platform), mesh)
+    return lst.build(config.model, config.joint_vocab, config.data.row_units, row_speech_tokens, attend)
 
 
 def init_state(config: Config, model, mesh: Mesh) -> TrainState:

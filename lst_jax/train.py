@@ -82,8 +82,8 @@ def open_session(run: RunDirectory, config: Config) -> Session:
         raise ConfigError(f"data.rows={config.data.rows}: must be a multiple of the {mesh.devices.size} devices; "
                           f"use {-(-config.data.rows // mesh.devices.size) * mesh.devices.size}")
     stream = BatchStream(config)
-    model = lst.build(config.model, config.joint_vocab, config.data.row_units, config.data.row_speech_tokens)
-    heldout = lst.build(config.model, config.joint_vocab, config.data.row_units)  # its rows may be all speech
+    model = step.build_model(config, mesh, config.data.row_speech_tokens)
+    heldout = step.build_model(config, mesh)  # its rows may be all speech
     state = step.init_state(config, model, mesh)
     checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
     newest = checkpoints.latest()
@@ -160,7 +160,7 @@ def evaluate_run(run: RunDirectory, as_json: bool) -> int:
     if newest is None:
         raise CheckpointError(f"{run.checkpoints_path}: holds no checkpoint; train first with lst train {run.path}")
     mesh = make_mesh()
-    model = lst.build(config.model, config.joint_vocab, config.data.row_units)
+    model = step.build_model(config, mesh)
     state = step.init_state(config, model, mesh)
     params = checkpoints.restore_params(newest, state.params)
     values = {"step": newest, **evaluator.Evaluator(config, model, mesh).run(params)}

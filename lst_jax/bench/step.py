@@ -40,7 +40,7 @@ PARTS = {"lst": {"patch encoder": ("patch_encoder",), "global transformer": ("gl
 def measure(config: Config, steps: int) -> dict[str, Any]:
     """All figures of the configuration's step as one JSON mapping; medians over `steps` timed steps."""
     mesh = make_mesh(jax.devices()[:math.gcd(config.data.rows, jax.device_count())])
-    model = lst.build(config.model, config.joint_vocab, config.data.row_units, config.data.row_speech_tokens)
+    model = step.build_model(config, mesh, config.data.row_speech_tokens)
     made = made_up_batches(config, steps)
     batches = [step.put_batch(batch, mesh) for batch, _ in made]
     params = step.init_state(config, model, mesh).params
@@ -104,7 +104,7 @@ def unrolled_flops(config: Config, mesh: Mesh, batch: Batch) -> float:
     tokens = config.data.row_tokens * config.model.queries_per_patch
     config = dataclasses.replace(config, model=dataclasses.replace(
         config.model, scan_layers=False, attention_block=tokens, logits_chunk=tokens))
-    model = lst.build(config.model, config.joint_vocab, config.data.row_units, config.data.row_speech_tokens)
+    model = step.build_model(config, mesh, config.data.row_speech_tokens)
     state = jax.eval_shape(lambda: step.init_state(config, model, mesh))
     hyper = optim.hyper_of(config.optim, config.train.steps)
     return float(step.make_train_step(config, model, mesh).lower(state, batch, hyper).cost_analysis()["flops"])

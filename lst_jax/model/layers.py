@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from lst_jax.config import ModelConfig, StackConfig
-from lst_jax.model.attention import blocked_attention
+from lst_jax.model import kernels
 from lst_jax.shapes import Array, Float, Int
 
 
@@ -73,6 +73,7 @@ class SelfAttention(nn.Module):
 
     config: ModelConfig
     stack: StackConfig
+    attend: kernels.SelfAttention
 
     @nn.compact
     def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
@@ -82,9 +83,7 @@ class SelfAttention(nn.Module):
         q_BTHK, k_BTHK, v_BTHK = (Linear(self.config, d, name=name)(x_BTD).reshape(heads)
                                   for name in ("wq", "wk", "wv"))
         q_BTHK, k_BTHK = rope(q_BTHK, self.config.rope_theta), rope(k_BTHK, self.config.rope_theta)
-        position_BT = jnp.broadcast_to(jnp.arange(t), (b, t))
-        out_BTHK = blocked_attention(q_BTHK, k_BTHK, v_BTHK, position_BT, position_BT, doc_id_BT, doc_id_BT,
-                                     self.stack.window, self.config.attention_block)
+        out_BTHK = self.attend(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, self.stack.window, self.config.attention_block)
         return Linear(self.config, d, name="wo")(out_BTHK.reshape(b, t, d))
 
 
@@ -107,11 +106,12 @@ class Block(nn.Module):
 
     config: ModelConfig
     stack: StackConfig
+    attend: kernels.SelfAttention
 
     @nn.compact
     def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """x + attention(norm(x)), then x + ffn(norm(x))."""
-        attention, feed_forward = (SelfAttention(self.config, self.stack, name="attention"),
+        attention, feed_forward = (SelfAttention(self.config, self.stack, self.attend, name="attention"),
                                    SwiGLU(self.config, name="feed_forward"))
         x_BTD = x_BTD + attention(RMSNorm(self.config, name="attention_norm")(x_BTD), doc_id_BT)
         return x_BTD + feed_forward(RMSNorm(self.config, name="ffn_norm")(x_BTD))

@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from lst_jax.config import Config, ModelConfig
 from lst_jax.errors import ConfigError
+from lst_jax.model import kernels
 from lst_jax.model.cross_attention import CrossAttention
 from lst_jax.model.layers import Block, Linear, RMSNorm, truncated_normal
 from lst_jax.model.own_patch import gather
@@ -47,12 +48,13 @@ class PatchEncoder(nn.Module):
 
     config: ModelConfig
     vocab_size: int
+    attend: kernels.SelfAttention
 
     def setup(self):
         """One cross-attention after every layer, or after the last only."""
         stack = self.config.patch_encoder
         self.tok_embeddings = Embedding(self.config, self.vocab_size, stack.width)
-        self.layers = [Block(self.config, stack) for _ in range(stack.layers)]
+        self.layers = [Block(self.config, stack, self.attend) for _ in range(stack.layers)]
         self.patch_embedding_projection = Linear(self.config, self.config.queries_per_patch * stack.width)
         self.cross_attn_layers = [
             CrossAttention(self.config, self.config.encoder_cross_window, queries_are_patches=True)
@@ -84,6 +86,7 @@ class GlobalTransformer(nn.Module):
     """The large stack over patches, or over tokens in Base; no final norm."""
 
     config: ModelConfig
+    attend: kernels.SelfAttention
 
     @nn.compact
     def __call__(self, x_BUW: Float[Array, "B U W"], doc_id_BU: Int[Array, "B U"]) -> Float[Array, "B U D"]:
@@ -92,7 +95,7 @@ class GlobalTransformer(nn.Module):
         x_BUD = x_BUW
         if x_BUW.shape[-1] != stack.width:
             x_BUD = Linear(self.config, stack.width, name="token_embedding_projection")(x_BUW)
-        layers = [(Block(self.config, stack, name=f"layers_{i}"),) for i in range(stack.layers)]
+        layers = [(Block(self.config, stack, self.attend, name=f"layers_{i}"),) for i in range(stack.layers)]
         return run_layers(self.config, lambda x_BUD, block: block(x_BUD, doc_id_BU), layers, x_BUD)
 
 
@@ -101,13 +104,14 @@ class PatchDecoder(nn.Module):
 
     config: ModelConfig
     vocab_size: int
+    attend: kernels.SelfAttention
 
     def setup(self):
         """One cross-attention before every layer, or before the first only."""
         stack, global_width = self.config.patch_decoder, self.config.global_transformer.width
         if global_width != stack.width:
             self.patch_embedding_projection = Linear(self.config, self.config.queries_per_patch * stack.width)
-        self.layers = [Block(self.config, stack) for _ in range(stack.layers)]
+        self.layers = [Block(self.config, stack, self.attend) for _ in range(stack.layers)]
         self.cross_attn_layers = [
             CrossAttention(self.config, self.config.decoder_cross_window, queries_are_patches=False)
             for _ in range(stack.layers if self.config.decoder_cross_all_layers else 1)]
@@ -141,12 +145,13 @@ class LatentSpeechText(nn.Module):
     config: ModelConfig
     vocab_size: int
     row_units: int
+    attend: kernels.SelfAttention
 
     def setup(self):
         """The three networks."""
-        self.patch_encoder = PatchEncoder(self.config, self.vocab_size)
-        self.global_transformer = GlobalTransformer(self.config)
-        self.patch_decoder = PatchDecoder(self.config, self.vocab_size)
+        self.patch_encoder = PatchEncoder(self.config, self.vocab_size, self.attend)
+        self.global_transformer = GlobalTransformer(self.config, self.attend)
+        self.patch_decoder = PatchDecoder(self.config, self.vocab_size, self.attend)
 
     def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
                patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T E"]:
@@ -179,16 +184,18 @@ class TextBypass(nn.Module):
     vocab: Vocab
     row_units: int
     row_speech_tokens: int | None  # S; None = as many as a row has tokens
+    attend: kernels.SelfAttention
 
     def setup(self):
         """Text and speech ids have embeddings of their own widths; neither table holds the other's."""
         width, local = self.config.global_transformer.width, self.config.patch_encoder.width
         self.text_embeddings = Embedding(self.config, self.vocab.speech_marker, width)
-        self.patch_encoder = PatchEncoder(self.config, self.vocab.size - self.vocab.speech_marker)
+        self.patch_encoder = PatchEncoder(self.config, self.vocab.size - self.vocab.speech_marker, self.attend)
         if self.config.queries_per_patch * local != width:
             self.token_embedding_projection = Linear(self.config, width)
-        self.global_transformer = GlobalTransformer(self.config)
-        self.patch_decoder = PatchDecoder(self.config, self.vocab.size)  # its own output projection is not used
+        self.global_transformer = GlobalTransformer(self.config, self.attend)
+        # its own output projection is not used
+        self.patch_decoder = PatchDecoder(self.config, self.vocab.size, self.attend)
         self.speech_projection = Linear(self.config, width)
         self.text_norm = RMSNorm(self.config)
         self.output = Linear(self.config, self.vocab.size, dtype="float32")
@@ -234,11 +241,12 @@ class Base(nn.Module):
 
     config: ModelConfig
     vocab_size: int
+    attend: kernels.SelfAttention
 
     def setup(self):
         """Embedding, the global stack, final norm and output."""
         self.tok_embeddings = Embedding(self.config, self.vocab_size, self.config.global_transformer.width)
-        self.global_transformer = GlobalTransformer(self.config)
+        self.global_transformer = GlobalTransformer(self.config, self.attend)
         self.norm = RMSNorm(self.config)
         self.output = Linear(self.config, self.vocab_size, dtype="float32")
 
@@ -266,7 +274,8 @@ class Model:
     def init_params(self, rng) -> Any:
         """Fresh parameters from a PRNG key; they do not depend on the shape of a batch."""
         one_BT, flag_BT = jnp.ones((1, 1), jnp.int32), jnp.ones((1, 1), bool)
-        return self.module.init(rng, one_BT, one_BT, flag_BT, flag_BT)["params"]
+        module = self.module.clone(attend=kernels.blocked)  # a single position is too little for others
+        return module.init(rng, one_BT, one_BT, flag_BT, flag_BT)["params"]
 
     def hidden(self, params, token_BT: AnyInt, doc_id_BT: AnyInt, patch_start_BT: AnyBool,
                patch_end_BT: AnyBool) -> Float[Array, "B T E"]:
@@ -287,20 +296,22 @@ class Model:
         return self.module.apply({"params": params}, *arrays, method=method)
 
 
-def build(config: ModelConfig, vocab: Vocab, row_units: int, row_speech_tokens: int | None = None) -> Model:
+def build(config: ModelConfig, vocab: Vocab, row_units: int, row_speech_tokens: int | None = None,
+          attend: kernels.SelfAttention = kernels.blocked) -> Model:
     """The system that the config names, for rows of `row_units` unit positions; parameters do not depend on rows.
 
-    `row_speech_tokens` is for "lst_bypass": the most units and `<s>` that a row holds, None = any number.
+    `row_speech_tokens` is for "lst_bypass": the most units and `<s>` that a row holds, None = any number. `attend` is
+    the kernel of self-attention; all compute the same (`step.build_model` takes the devices' own).
     Raises: ConfigError.
     """
     if config.system == "base":
-        return Model(Base(config, vocab.size))
+        return Model(Base(config, vocab.size, attend))
     if config.global_transformer.width == config.patch_decoder.width and config.queries_per_patch != 1:
         raise ConfigError(f"model.queries_per_patch={config.queries_per_patch}: must be 1 where the global and the "
                           "local width are equal (nothing then splits a global output into several vectors); use 1")
     if config.system == "lst_bypass":
-        return Model(TextBypass(config, vocab, row_units, row_speech_tokens))
-    return Model(LatentSpeechText(config, vocab.size, row_units))
+        return Model(TextBypass(config, vocab, row_units, row_speech_tokens, attend))
+    return Model(LatentSpeechText(config, vocab.size, row_units, attend))
 
 
 def init(config: Config, rng) -> Any:

@@ -1,0 +1,109 @@
+"""Self-attention within documents, causal or in a sliding window: one function, and the kernel of each platform.
+
+    platform   kernel                                      where it does not apply
+    cpu        `attention.blocked_attention`, plain XLA
+    tpu        splash attention (Pallas)                   rows shorter than a tile: blocked
+    gpu        cuDNN flash attention, packed documents     float32, or a row of very many documents: blocked
+
+All equal one oracle (`tests/model/test_kernels.py`). Cross-attention is another matter: `own_patch`, `attention`.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from lst_jax.model.attention import SAVED_ATTENTION, blocked_attention
+from lst_jax.shapes import Array, Float, Int
+
+# (q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window | None, block) -> out_BTHK; document 0 is padding and gives zeros
+SelfAttention = Callable[..., Float[Array, "B T H K"]]
+SPLASH_TILE = 512  # positions; the default of MaxText and of the kernel's authors for v5p, a multiple of 128 lanes
+LANES = 128
+CUDNN_DOCUMENTS = 128  # in a row; more than these go to the blocked kernel
+
+
+def for_platform(platform: str) -> SelfAttention:
+    """The kernel for "cpu", "gpu" or "tpu" devices; anything else gets the blocked one, which runs everywhere."""
+    return {"tpu": splash, "gpu": cudnn}.get(platform, blocked)
+
+
+def blocked(q_BTHK: Float[Array, "B T H K"], k_BTHK: Float[Array, "B T H K"], v_BTHK: Float[Array, "B T H K"],
+            doc_id_BT: Int[Array, "B T"], window: int | None, block: int) -> Float[Array, "B T H K"]:
+    """Blocks of `block` positions in plain XLA operations."""
+    position_BT = jnp.broadcast_to(jnp.arange(q_BTHK.shape[1]), doc_id_BT.shape)
+    return blocked_attention(q_BTHK, k_BTHK, v_BTHK, position_BT, position_BT, doc_id_BT, doc_id_BT, window, block)
+
+
+def splash(q_BTHK: Float[Array, "B T H K"], k_BTHK: Float[Array, "B T H K"], v_BTHK: Float[Array, "B T H K"],
+           doc_id_BT: Int[Array, "B T"], window: int | None, block: int,
+           interpret: bool = False) -> Float[Array, "B T H K"]:
+    """The sparse flash kernel for TPUs; it tiles by itself, so `block` is for rows that are too short for it."""
+    _, t, h, k = q_BTHK.shape
+    if t < LANES:
+        return blocked(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window, block)
+    tile = min(SPLASH_TILE, -(-t // LANES) * LANES)
+    pad = -t % tile
+    kernel = _splash_kernel(h, t + pad, window, tile, interpret)
+    q_BTHK = q_BTHK * jnp.asarray(k**-0.5, q_BTHK.dtype)
+    q_BHTK, k_BHTK, v_BHTK = (jnp.pad(a, ((0, 0), (0, pad), (0, 0), (0, 0))).swapaxes(1, 2)
+                              for a in (q_BTHK, k_BTHK, v_BTHK))
+    doc_BT = jnp.pad(doc_id_BT, ((0, 0), (0, pad))).astype(jnp.int32)
+    out_BHTK = jax.vmap(kernel)(q_BHTK, k_BHTK, v_BHTK, doc_BT)
+    return _real(out_BHTK.swapaxes(1, 2)[:, :t], doc_id_BT)
+
+
+def _splash_kernel(heads: int, length: int, window: int | None, tile: int, interpret: bool):
+    from jax.experimental.pallas.ops.tpu import splash_attention as lib
+
+    if window is None or window >= length:
+        mask = lib.CausalMask((length, length))
+    else:
+        mask = lib.LocalMask((length, length), (window - 1, 0), 0)
+    sizes = lib.BlockSizes(block_q=tile, block_kv=tile, block_kv_compute=tile, block_q_dkv=tile, block_kv_dkv=tile,
+                           block_kv_dkv_compute=tile, use_fused_bwd_kernel=True)
+    kernel = lib.make_splash_mha(lib.MultiHeadMask([mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=1,
+                                 residual_checkpoint_name=SAVED_ATTENTION, interpret=interpret)
+    return lambda q_HTK, k_HTK, v_HTK, doc_T: kernel(q_HTK, k_HTK, v_HTK, lib.SegmentIds(doc_T, doc_T))
+
+
+def cudnn(q_BTHK: Float[Array, "B T H K"], k_BTHK: Float[Array, "B T H K"], v_BTHK: Float[Array, "B T H K"],
+          doc_id_BT: Int[Array, "B T"], window: int | None, block: int) -> Float[Array, "B T H K"]:
+    """cuDNN's flash kernel over packed documents (its `THD` layout), for bfloat16 and float16."""
+    plain = functools.partial(blocked, window=window, block=block)
+    if q_BTHK.dtype == jnp.float32:  # the kernel has none
+        return plain(q_BTHK, k_BTHK, v_BTHK, doc_id_BT)
+    fits = jnp.max(doc_id_BT) <= CUDNN_DOCUMENTS
+    return jax.lax.cond(fits, functools.partial(_cudnn_packed, window=window), plain, q_BTHK, k_BTHK, v_BTHK, doc_id_BT)
+
+
+def _cudnn_packed(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window):
+    # jax.nn.dot_product_attention offers this kernel without packed documents only
+    from jax._src.cudnn.fused_attention_stablehlo import MaskType, dot_product_attention
+
+    length_BM, offset_BN = packed_documents(doc_id_BT, CUDNN_DOCUMENTS)
+    # what the kernel leaves unwritten, padding's results and gradients, must reach nothing: selected away on both sides
+    q_BTHK, k_BTHK, v_BTHK = (_real(a, doc_id_BT) for a in (q_BTHK, k_BTHK, v_BTHK))
+    out_BTHK = dot_product_attention(
+        q_BTHK, k_BTHK, v_BTHK, q_seqlen=length_BM, kv_seqlen=length_BM, q_offsets=offset_BN, kv_offsets=offset_BN,
+        scale=q_BTHK.shape[-1] ** -0.5, mask_type=MaskType.PADDING_CAUSAL, sliding_window_length=window)
+    return _real(out_BTHK, doc_id_BT)
+
+
+def packed_documents(doc_id_BT: Int[Array, "B T"],
+                     limit: int) -> tuple[Int[Array, "B M"], Int[Array, "B N"]]:
+    """Lengths of documents 1..`limit` of each row, and where they begin and the last one ends; -1 where there is none.
+
+    Example: [[1, 1, 2, 0]], 3 -> [[2, 1, -1]], [[0, 2, 3, -1]]
+    """
+    number_M = jnp.arange(1, limit + 1)
+    length_BM = (doc_id_BT[:, :, None] == number_M).sum(1, dtype=jnp.int32)
+    end_BM = jnp.cumsum(length_BM, 1)
+    some_BM = length_BM > 0
+    offset_BN = jnp.concatenate([jnp.zeros_like(end_BM[:, :1]), jnp.where(some_BM, end_BM, -1)], 1)
+    return jnp.where(some_BM, length_BM, -1), offset_BN.astype(jnp.int32)
+
+
+def _real(x_BTHK, doc_id_BT):
+    return jnp.where((doc_id_BT != 0)[:, :, None, None], x_BTHK, 0)

@@ -1,0 +1,72 @@
+"""Every platform's self-attention against the dense float64 oracle, values and gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+from test_attention import assert_equals_oracle
+
+from lst_jax.model import kernels
+from lst_jax.sharding import make_mesh, per_device
+
+T = 300  # two tiles of the TPU kernel would be 256: padded
+
+
+def packed(rows, seed=0):
+    """q, k, v of two heads; documents of very different lengths, padding last; and the mask rule's ids."""
+    rng = np.random.default_rng(seed)
+    doc_BT = np.zeros((rows, T), np.int32)
+    for row in doc_BT:
+        edges = np.sort(rng.choice(np.arange(1, T - 5), 6, replace=False))
+        row[:edges[-1]] = np.searchsorted(edges, np.arange(edges[-1]), "right") + 1
+    arrays = tuple(rng.standard_normal((rows, T, 2, 8)).astype(np.float32) for _ in range(3))
+    position_BT = np.broadcast_to(np.arange(T, dtype=np.int32), (rows, T))
+    return arrays, doc_BT, (position_BT, position_BT, doc_BT, doc_BT)
+
+
+@pytest.mark.parametrize("window", [None, 40])
+@pytest.mark.parametrize("name", ["blocked", "splash"])
+def test_kernels_equal_the_oracle(name, window):
+    kernel = {"blocked": kernels.blocked, "splash": functools.partial(kernels.splash, interpret=True)}[name]
+    arrays, doc_BT, rule = packed(2)
+    assert_equals_oracle(lambda *qkv: kernel(*qkv, jnp.asarray(doc_BT), window, 64), arrays, rule, window)
+
+
+def test_a_kernel_runs_on_each_device_over_its_own_rows():
+    mesh = make_mesh()
+    arrays, doc_BT, rule = packed(mesh.size)
+    attend = per_device(kernels.blocked, mesh)
+    assert_equals_oracle(lambda *qkv: attend(*qkv, jnp.asarray(doc_BT), None, 64), arrays, rule, None)
+    text = jax.jit(lambda *qkv: attend(*qkv, jnp.asarray(doc_BT), None, 64)).lower(*arrays).compile().as_text()
+    assert "all-reduce" not in text and "all-gather" not in text
+
+
+def test_packed_documents_are_lengths_and_offsets():
+    doc_BT = jnp.asarray([[1, 1, 2, 0], [1, 2, 2, 3]])
+    length_BM, offset_BN = kernels.packed_documents(doc_BT, 3)
+    assert length_BM.tolist() == [[2, 1, -1], [1, 2, 1]]
+    assert offset_BN.tolist() == [[0, 2, 3, -1], [0, 1, 3, 4]]
+
+
+def test_each_platform_gets_its_own_kernel():
+    chosen = [kernels.for_platform(name) for name in ("cpu", "tpu", "gpu", "other")]
+    assert chosen == [kernels.blocked, kernels.splash, kernels.cudnn, kernels.blocked]
+
+
+def test_the_gpu_program_calls_cudnn_forward_and_backward(monkeypatch):
+    from jax._src.cudnn import fused_attention_stablehlo as library
+    monkeypatch.setattr(library, "check_cudnn_version", lambda: 91000)
+    monkeypatch.setattr(library, "check_compute_capability", lambda capability: True)
+    arrays, doc_BT, _ = packed(2)
+    q, k, v = (jnp.repeat(jnp.asarray(a, jnp.bfloat16), 8, axis=3) for a in arrays)
+
+    def loss(q, k, v):
+        return kernels.cudnn(q, k, v, jnp.asarray(doc_BT), 40, 64).astype(jnp.float32).sum()
+
+    text = export.export(jax.jit(jax.grad(loss, (0, 1, 2))), platforms=["cuda"], disabled_checks=[
+        export.DisabledSafetyCheck.custom_call("__cudnn$fmhaSoftmax"),
+        export.DisabledSafetyCheck.custom_call("__cudnn$fmhaSoftmaxBackward")])(q, k, v).mlir_module()
+    assert text.count("@__cudnn$fmhaSoftmax(") == 1 and text.count("@__cudnn$fmhaSoftmaxBackward(") == 1
