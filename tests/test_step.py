@@ -1,6 +1,7 @@
 """One update: what it compiles to, what it refuses to apply, and that its state survives."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from lst_jax import objective, optim, step
 from lst_jax.checkpoint import Checkpoints
 from lst_jax.data.rows import Batch
 from lst_jax.model import lst
-from lst_jax.sharding import make_mesh
+from lst_jax.sharding import make_mesh, replicated
 
 MESH = make_mesh(jax.devices()[:2])
 ROWS, TOKENS = 4, 24
@@ -46,9 +47,15 @@ def make_batch(seed, config):
 
 def make_parts(config):
     """A fresh state, the compiled step and its numbers."""
+    state, train_step = compiled_parts(config)
+    return jax.device_put(state, replicated(MESH)), train_step, optim.hyper_of(config.optim, config.train.steps)
+
+
+@functools.cache
+def compiled_parts(config):
+    """The first state, on the host, and the step, compiled once for all tests of a configuration."""
     model = lst.build(config.model, config.joint_vocab, config.data.row_units)
-    return (step.init_state(config, model, MESH), step.make_train_step(config, model, MESH),
-            optim.hyper_of(config.optim, config.train.steps))
+    return jax.device_get(step.init_state(config, model, MESH)), step.make_train_step(config, model, MESH)
 
 
 def test_a_checkpoint_of_separate_layers_goes_on_with_scanned_ones(tmp_path):
@@ -130,10 +137,11 @@ def test_a_spike_is_skipped_only_where_asked_for():
 def test_the_z_loss_pulls_the_denominators_towards_one():
     config, log_z = make_config(), {}
     model = lst.build(config.model, config.joint_vocab, config.data.row_units)
+    log_z_of = jax.jit(lambda params, batch: step.per_token_nll(config, model, params, batch)[1])
     for weight in (0.0, 1.0):
         state, train_step, hyper = make_parts(config)
         for _ in range(8):
             state, _, _ = train_step(state, make_batch(0, config),
                                      hyper._replace(z_loss=np.float32(weight), peak_lr=np.float32(1e-2)))
-        log_z[weight] = np.abs(step.per_token_nll(config, model, state.params, make_batch(0, config))[1]).mean()
+        log_z[weight] = np.abs(log_z_of(state.params, make_batch(0, config))).mean()
     assert log_z[1.0] < 0.8 * log_z[0.0]
