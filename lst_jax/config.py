@@ -195,6 +195,15 @@ def row_tokens_for(row_units: int, mean_patch: int | float, interleaved_share: f
     return round(1.01 * row_units / units_a_token / tile) * tile
 
 
+def row_speech_tokens_for(row_tokens: int, interleaved_share: float = 1 / 3, speech_share: float = 0.77) -> int:
+    """S for long rows of the mixture: the speech tokens that T holds on average, and 15% more, in multiples of T/64.
+
+    Example: row_speech_tokens_for(5120) -> 1520.
+    """
+    tile = max(1, row_tokens // 64)
+    return min(row_tokens, math.ceil(1.15 * interleaved_share * speech_share * row_tokens / tile) * tile)
+
+
 # Fields that may differ between a checkpoint and the run that resumes it: they change what is recorded or how it is
 # computed, not what is learned. Everything else must be equal.
 FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_keep", "eval.every", "eval.batches",

@@ -5,6 +5,7 @@ import functools
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import synthetic_data
@@ -12,6 +13,7 @@ import synthetic_data
 from lst_jax import config as cfg
 from lst_jax import optim, step
 from lst_jax.data.pipeline import BatchStream
+from lst_jax.data.rows import Batch
 from lst_jax.errors import ConfigError
 from lst_jax.model import lst
 from lst_jax.sharding import make_mesh
@@ -95,3 +97,58 @@ def test_a_system_takes_a_training_step(arg, records):
     assert all(0.5 < n / np.log(config.joint_vocab.size) < 1.6 for n in nats.values()), nats  # near even odds
     assert int(state.step) == 1 and float(metrics["grad_norm"]) > 0
     assert np.abs(np.asarray(jax.tree.leaves(state.params)[-1]) - kernel).max() > 0
+
+
+@functools.cache
+def influence_function(model_config, row_units, row_speech_tokens):
+    """(params, a row) -> [T, V]: whether the logits at each position have a gradient at each token id's embedding."""
+    config = made_up({"base": "base", "lst": "", "lst_bypass": "bypass"}[model_config.system], pathlib.Path("unused"))
+    model = lst.build(model_config, config.joint_vocab, row_units, row_speech_tokens)
+    params = jax.jit(model.init_params)(jax.random.key(0))
+    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
+    tables = [i for i, (path, _) in enumerate(leaves) if path[-1].key == "embedding"]
+    reading_V = jax.random.normal(jax.random.key(1), (config.joint_vocab.size,))
+    first_id = {"lst_bypass": config.joint_vocab.speech_marker}.get(model_config.system, 0)  # of the local networks
+
+    def touched(batch):
+        def reading(embeddings, t):
+            values = [leaf for _, leaf in leaves]
+            for i, table in zip(tables, embeddings, strict=True):
+                values[i] = table
+            logits_BTV = model(jax.tree.unflatten(tree, values), batch.token_BT, batch.doc_id_BT, batch.patch_start_BT,
+                               batch.patch_end_BT)
+            return logits_BTV[0, t] @ reading_V
+
+        def row(t):
+            found = [jnp.abs(g).max(-1) > 0 for g in jax.grad(reading)(own, t)]
+            return jnp.concatenate(sorted(found, key=lambda g: len(g) != first_id)) if first_id else found[0]
+
+        own = [leaves[i][1] for i in tables]
+        return jax.lax.map(row, jnp.arange(batch.token_BT.shape[1]), batch_size=16)
+
+    return jax.jit(touched)
+
+
+def with_ids_of_their_own(batch, vocab):
+    """The row with every text token and every unit another id, so that an embedding's gradient tells the position."""
+    token = batch.token_BT[0].copy()
+    for kind, first in ((vocab.is_text(token), 0), (vocab.is_speech(token), vocab.unit_offset)):
+        token[kind] = first + np.arange(np.count_nonzero(kind))
+    return batch._replace(token_BT=token[None])
+
+
+@each_system
+def test_no_token_of_a_row_sees_what_comes_later_or_another_document(arg, records):
+    config = made_up(arg, records)
+    batch = with_ids_of_their_own(Batch(*(a[:1] for a in next(BatchStream(config)).batch)), config.joint_vocab)
+    influence = influence_function(config.model, config.data.row_units, config.data.row_speech_tokens)
+    touched_TV = np.asarray(influence(batch))
+    token, doc = batch.token_BT[0], batch.doc_id_BT[0]
+    marker = ~config.joint_vocab.is_text(token) & ~config.joint_vocab.is_speech(token)
+    source = np.flatnonzero((doc > 0) & ~marker)
+    seen = touched_TV[:, token[source]]
+    t, doc_t = np.arange(len(token))[:, None], doc[:, None]
+    allowed = (source <= t) & (doc[source] == doc_t)
+    assert not seen[~allowed].any()
+    itself = seen[source, np.arange(len(source))]
+    assert itself.all() and doc.max() > 1 and seen[allowed].mean() > 0.2

@@ -8,6 +8,9 @@ from lst_jax.errors import DataError
 
 DATA_SECTION = "Data stream"
 STEP_SECTION = "Training step"
+PATCHING_SECTION = "What patching saves"
+SYSTEMS_SECTION = "Systems at equal FLOPs"
+PRECISION_SECTION = "bfloat16 beside float32"
 
 
 def add_arguments(subparsers) -> None:
@@ -32,17 +35,54 @@ def add_arguments(subparsers) -> None:
         "step", help="time, memory and FLOPs of a training step, whole and in parts",
         description="Runs a recipe's training step on made-up batches of its shapes.")
     step.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
-    step.add_argument("--json", action="store_true", help="print the numbers as JSON")
-    step.add_argument("--markdown", metavar="FILE", help="write them into this file's section as well: docs/results.md")
     step.add_argument("--steps", type=int, default=10, help="timed steps (default: %(default)s)")
-    step.set_defaults(run=_step)
+    _add_outputs(step, _step)
+
+    patching = parts.add_parser(
+        "patching", help="FLOPs that patching saves, counted in compiled TPU programs; many minutes, no TPU needed",
+        description="Compiles the training steps of four systems for a TPU, and divides XLA's FLOPs by real tokens.")
+    patching.add_argument("--config", metavar="FILE.py:SIZE", default="configs/lst.py:1b",
+                          help="(default: %(default)s)")
+    patching.add_argument("--topology", default="v5p:2x2x1", help="(default: %(default)s)")
+    patching.add_argument("--batches", type=int, default=256, help="rows of made-up records (default: %(default)s)")
+    _add_outputs(patching, _patching)
+
+    systems = parts.add_parser(
+        "systems", help="train the systems of a recipe for the same FLOPs; minutes for each",
+        description="Trains each system in a run directory of its own, and goes on where it was stopped.")
+    systems.add_argument("--config", metavar="FILE.py", default="configs/demo.py", help="(default: %(default)s)")
+    systems.add_argument("--systems", required=True, metavar="ARG[,ARG]",
+                         help="arguments of the recipe; the first one's steps and FLOPs count")
+    systems.add_argument("--steps", type=int, default=150, help="of the first system (default: %(default)s)")
+    systems.add_argument("--runs", metavar="DIR", default="runs/systems", help="(default: %(default)s)")
+    _add_outputs(systems, _systems)
+
+    precision = parts.add_parser(
+        "precision", help="train a recipe in float32 and in bfloat16, and compare the curves",
+        description="Trains twice over the same batches, and goes on where it was stopped.")
+    precision.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py",
+                           help="(default: %(default)s)")
+    precision.add_argument("--steps", type=int, default=150, help="(default: %(default)s)")
+    precision.add_argument("--runs", metavar="DIR", default="runs/precision", help="(default: %(default)s)")
+    _add_outputs(precision, _precision)
+
+
+def _add_outputs(parser: argparse.ArgumentParser, run) -> None:
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    parser.add_argument("--markdown", metavar="FILE",
+                        help="write them into this file's section as well: docs/results.md")
+    parser.set_defaults(run=run)
+
+
+def _check_count(option: str, value: int, usual: int) -> None:
+    if value < 1:
+        raise DataError(f"--{option} {value}: must be at least 1; use {usual}")
 
 
 def _data(args: argparse.Namespace) -> int:
     from lst_jax.bench import data, results  # Grain takes a second to import
 
-    if args.batches < 1:
-        raise DataError(f"--batches {args.batches}: must be at least 1; use 256")
+    _check_count("batches", args.batches, 256)
     settings = data.Settings(records=tuple(args.records), tokenizer=args.tokenizer, batches=args.batches)
     measured = data.measure(settings, progress=True)
     origin = results.provenance(_command(args))
@@ -55,19 +95,53 @@ def _data(args: argparse.Namespace) -> int:
 
 
 def _step(args: argparse.Namespace) -> int:
-    from lst_jax.bench import results, step
+    from lst_jax.bench import step
     from lst_jax.config import load_recipe
 
-    if args.steps < 1:
-        raise DataError(f"--steps {args.steps}: must be at least 1; use 10")
+    _check_count("steps", args.steps, 10)
     config = load_recipe(args.config)
-    measured = step.measure(config, args.steps)
-    command = ["bench", "step", "--config", args.config, "--steps", str(args.steps)]
+    return _report(args, f"{STEP_SECTION}: {config.name}", step, step.measure(config, args.steps),
+                   config=args.config, steps=args.steps)
+
+
+def _patching(args: argparse.Namespace) -> int:
+    from lst_jax.bench import patching
+    from lst_jax.config import load_recipe
+
+    _check_count("batches", args.batches, 256)
+    recipes = {system: load_recipe(f"{args.config},{system}") for system in patching.SYSTEMS}
+    measured = patching.measure(recipes, args.topology, args.batches)
+    return _report(args, f"{PATCHING_SECTION}: {args.config}", patching, measured, config=args.config,
+                   topology=args.topology, batches=args.batches)
+
+
+def _systems(args: argparse.Namespace) -> int:
+    from lst_jax.bench import systems
+
+    _check_count("steps", args.steps, 150)
+    measured = systems.compare(args.config, args.systems.split(","), args.steps, args.runs)
+    return _report(args, f"{SYSTEMS_SECTION}: {args.systems.replace(',', ', ')}", systems, measured, config=args.config,
+                   systems=args.systems, steps=args.steps, runs=args.runs)
+
+
+def _precision(args: argparse.Namespace) -> int:
+    from lst_jax.bench import systems
+
+    _check_count("steps", args.steps, 150)
+    measured = systems.precision(args.config, args.steps, args.runs)
+    return _report(args, PRECISION_SECTION, systems, measured, config=args.config, steps=args.steps, runs=args.runs)
+
+
+def _report(args: argparse.Namespace, section: str, module, measured: dict, **options) -> int:
+    """Prints what a module measured with these options, and writes its section where asked to."""
+    from lst_jax.bench import results
+
+    command = ["bench", args.part, *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
     origin = results.provenance(command + (["--markdown", args.markdown] if args.markdown else []))
-    origin["versions"] = results.describe_versions(step.PACKAGES)
+    origin["versions"] = results.describe_versions(module.PACKAGES)
     if args.markdown:
-        results.write_section(args.markdown, f"{STEP_SECTION}: {config.name}", step.markdown(measured), origin)
-    print(json.dumps({**measured, **origin}, indent=1) if args.json else step.markdown(measured))
+        results.write_section(args.markdown, section, module.markdown(measured), origin)
+    print(json.dumps({**measured, **origin}, indent=1) if args.json else module.markdown(measured))
     return 0
 
 

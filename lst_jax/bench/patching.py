@@ -1,0 +1,150 @@
+"""`lst bench patching`: what patching saves, in FLOPs that XLA counts in compiled TPU programs.
+
+The same content, the paper's mixture of made-up records, costs each system as many FLOPs as its compiled training step
+has, over the real tokens in its rows. XLA counts a loop's body once and knows nothing of what Pallas kernels do.
+Therefore layers are not scanned and logits are not chunked; a stack's layers are all alike, so three shallow programs
+give the FLOPs of any depth, which a fourth, deeper one checks; and the pairs of the splash kernels are counted by
+`scaling.flops`, as the batches' own documents have them.
+"""
+
+import dataclasses
+import statistics
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from lst_jax import optim, step
+from lst_jax.bench import results
+from lst_jax.bench.step import made_up_batches
+from lst_jax.config import Config, row_speech_tokens_for, row_tokens_for
+from lst_jax.data.rows import Batch
+from lst_jax.errors import DataError
+from lst_jax.model import lst
+from lst_jax.scaling.flops import model_flops
+from lst_jax.scaling.topology import devices
+from lst_jax.sharding import make_mesh
+
+SYSTEMS = {"base": "base", "static": "LST, static patches of 4", "static1": "Base with LST's local modules",
+           "bypass-static": "LST, text past the local modules"}
+PACKAGES = ("jax", "jaxlib", "libtpu", "flax")
+PAIRS = ("encoder_pairs", "global_pairs", "decoder_pairs")
+CHECK_RTOL = 0.005  # a deeper program against the sum of layers
+
+
+class Cost(NamedTuple):
+    """FLOPs a real token: of the whole step, and of the global transformer's layers."""
+
+    whole: float
+    global_layers: float
+    units_a_token: float
+    checked: float | None  # the deeper program's FLOPs over those that the short ones predict
+
+
+def measure(recipes: dict[str, Config], topology: str, batches: int) -> dict[str, Any]:
+    """Costs of each of `SYSTEMS`, whose recipes are given, over the whole mixture and over its interleaved part."""
+    mesh = make_mesh(devices(topology)[:1])
+    names = [name for name in SYSTEMS if name in recipes]
+    found: dict[str, dict[str, Cost]] = {"mixture": {}, "interleaved": {}}
+    with tqdm(total=2 * len(names), desc="bench patching", unit="system") as progress:
+        for content, costs in found.items():
+            for name in names:
+                config = recipes[name] if content == "mixture" else interleaved_only(recipes[name])
+                costs[name] = cost(config, mesh, batches, check=content == "mixture" and name == "static")
+                progress.update()
+    return {"topology": topology, "batches": batches, "row_units": recipes["base"].data.row_units,
+            **{content: {name: c._asdict() for name, c in costs.items()} for content, costs in found.items()}}
+
+
+def interleaved_only(config: Config) -> Config:
+    """The same rows filled by the interleaved source alone."""
+    data = config.data
+    sources = tuple(s for s in data.sources if s.kind == "utterance")
+    if not sources:
+        raise DataError(f"data.sources: {config.name} has no utterances; add a source of them")
+    size = 1 if config.model.system == "base" else data.patching.static_size
+    tokens = row_tokens_for(data.row_units, size, interleaved_share=1.0)
+    speech = row_speech_tokens_for(tokens, interleaved_share=1.0) if config.model.system == "lst_bypass" else None
+    return dataclasses.replace(config, data=dataclasses.replace(data, sources=sources, row_tokens=tokens,
+                                                                row_speech_tokens=speech))
+
+
+def cost(config: Config, mesh: Mesh, batches: int, check: bool) -> Cost:
+    """FLOPs a real token of one row's step: from programs of few layers, and the batches' own attention pairs."""
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, rows=1))
+    stats = [s for _, s in made_up_batches(config, batches)]
+    mean = {key: statistics.mean(int(s[key]) for s in stats) for key in stats[0] if np.ndim(stats[0][key]) == 0}
+    m = config.model
+    depth = (m.global_transformer.layers, m.patch_decoder.layers if m.patch_decoder else 0)
+    shallow = (1, min(1, depth[1]))
+    first = program_flops(config, mesh, *shallow)
+    global_layer = program_flops(config, mesh, 2, shallow[1]) - first
+    decoder_layer = program_flops(config, mesh, 1, 2) - first if depth[1] else 0.0
+    products = first + (depth[0] - 1) * global_layer + (depth[1] - 1) * decoder_layer * bool(depth[1])
+    checked = None
+    if check:
+        deeper = program_flops(config, mesh, 4, 3)
+        checked = deeper / (first + 3 * global_layer + 2 * decoder_layer)
+        if abs(checked - 1) > CHECK_RTOL:
+            raise DataError(f"{config.name}: 4 and 3 layers have {checked:.3f} of the FLOPs that single ones predict; "
+                            "XLA no longer compiles layers alike, count the whole program")
+    pairs = {key: mean[key] if key in PAIRS else 0 for key in mean}
+    attention = model_flops(config.model, config.joint_vocab, pairs)
+    return Cost((products + sum(attention.values())) / mean["tokens"],
+                (depth[0] * global_layer + attention["global_transformer"]) / mean["tokens"],
+                mean["units"] / mean["tokens"], checked)
+
+
+def program_flops(config: Config, mesh: Mesh, global_layers: int, decoder_layers: int) -> float:
+    """XLA's count for the compiled step of a shallower model over one row; splash kernels count as nothing."""
+    m = config.model
+    decoder = m.patch_decoder and dataclasses.replace(m.patch_decoder, layers=decoder_layers)
+    model_config = dataclasses.replace(
+        m, global_transformer=dataclasses.replace(m.global_transformer, layers=global_layers), patch_decoder=decoder,
+        scan_layers=False, remat="none", logits_chunk=config.data.row_tokens)
+    config = dataclasses.replace(config, model=model_config)
+    model = step.build_model(config, mesh, config.data.row_speech_tokens)
+    state = jax.eval_shape(lambda: initial_state(model))
+    shape = (config.data.rows, config.data.row_tokens)
+    batch = Batch(*(jax.ShapeDtypeStruct(shape, kind) for kind in
+                    (jnp.int32, jnp.int32, jnp.float32, jnp.int32, jnp.bool_, jnp.bool_)))
+    hyper = optim.hyper_of(config.optim, config.train.steps)
+    compiled = step.make_train_step(config, model, mesh).lower(state, batch, hyper).compile()
+    return float(compiled.cost_analysis()["flops"])
+
+
+def initial_state(model: lst.Model) -> step.TrainState:
+    """A state's shapes when it is traced."""
+    params = model.init_params(jax.random.key(0))
+    return step.TrainState(jnp.zeros((), jnp.int32), params, optim.init(params), optim.init_watch())
+
+
+def markdown(measured: dict[str, Any]) -> str:
+    """The body of the section in docs/results.md."""
+    rows = [[SYSTEMS[name], *(f"{measured[c][name]['units_a_token']:.3f}" for c in ("mixture", "interleaved")),
+             *(f"{measured[c][name]['whole'] / 1e9:.3f} G" for c in ("mixture", "interleaved")),
+             *(f"{_ratio(measured, c, name, 'whole'):.3f}" for c in ("mixture", "interleaved")),
+             *(f"{_ratio(measured, c, name, 'global_layers'):.3f}" for c in ("mixture", "interleaved"))]
+            for name in measured["mixture"]]
+    header = ["system", "unit positions a token", "interleaved", "FLOPs a real token", "interleaved",
+              "of Base, whole model", "interleaved", "of Base, global layers alone", "interleaved"]
+    static = measured["mixture"].get("static")
+    against = _whole(measured, "static") / _whole(measured, "static1") if {"static", "static1"} <= set(
+        measured["mixture"]) else None
+    notes = [f"Training steps over rows of U={measured['row_units']:,} compiled for one {measured['topology']} chip; "
+             f"real tokens from {measured['batches']} rows of made-up records."]
+    if against:
+        notes.append(f"LST costs {against:.3f} of a Base that carries the same local modules. A program with 4 global "
+                     f"and 3 decoder layers has {static['checked']:.4f} of the FLOPs that the shallow ones predict.")
+    return "\n\n".join([*notes, results.table(header, rows)])
+
+
+def _whole(measured: dict[str, Any], name: str) -> float:
+    return measured["mixture"][name]["whole"]
+
+
+def _ratio(measured: dict[str, Any], content: str, name: str, key: str) -> float:
+    return measured[content][name][key] / measured[content]["base"][key]
