@@ -6,7 +6,7 @@ CORPUS := corpora/asterisk
 DATA := data/demo
 RUN := runs/demo
 
-.PHONY: demo demo-data test test-slow test-extras lint clean
+.PHONY: demo demo-data demo-bpe test test-slow test-extras lint clean
 
 .venv/installed: pyproject.toml requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("PYTHON=$(PYTHON): must be 3.11 or newer; run make PYTHON=python3.11 ...")'
@@ -31,6 +31,11 @@ demo-data: .venv/installed
 	for split in train valid; do \
 	  $(LST) prepare text --manifest $(CORPUS)/text.jsonl --where split=$$split --out $(DATA)/$$split/text || exit; \
 	done
+
+# What configs/demo.py:bpe1000 needs beside the demo's data; another size likewise: make demo-bpe PIECES=5000
+PIECES := 1000
+demo-bpe: demo-data
+	$(LST) prepare unit-tokenizer --data $(DATA)/train/speech --size $(PIECES) --out $(DATA)/units-$(PIECES).model
 
 test: .venv/installed
 	$(BIN)/pytest -n 2 -m 'not slow'

@@ -6,12 +6,15 @@ It proves the machine, not the method: nineteen minutes of telephone prompts, a 
 minutes on two CPU cores. The systems that the paper compares are arguments (`--config configs/demo.py:mixed3`):
 
     base                                     no patches, no local modules: every token is a unit position
+    bpe[SIZE]                                base, its speech in SIZE (1000, 500 or more) SentencePiece pieces:
+                                             `make demo-bpe PIECES=SIZE` trains them. So little speech is learned by
+                                             heart: 10000 pieces are of 3.9 frames in training and 1.5 held out
     static[P]                                patches of P units (4)
     ALIGNED                                  aligned, aligned-merged, bpe-aligned or bpe-aligned-merged: a word or a
                                              text piece a patch, silence in patches of its own or merged into them
     mixed[P][-ALIGNED]                       each document static or ALIGNED (aligned), at even odds
     curriculum[P][-from-ALIGNED][-to-mixed]  from ALIGNED to static patches, or to half of each; the default
-    bypass[-SYSTEM]                          any of these but base, with text going past the local modules
+    bypass[-SYSTEM]                          any of these but base and bpe, with text going past the local modules
 """
 
 import re
@@ -25,15 +28,18 @@ STEPS = 450
 ROW_UNITS = 512
 MERGED_PATCH = 9.4  # units, paper Table 6
 ALIGNED = "(?:bpe-)?aligned(?:-merged)?"
-SYSTEM = re.compile(rf"base|static(?P<p>[1-9]\d*)?|(?P<all>{ALIGNED})|mixed(?P<q>[1-9]\d*)?(?:-(?P<some>{ALIGNED}))?|"
+UNITS = 500
+PIECES = 1000  # paper §7
+SYSTEM = re.compile(rf"base|bpe(?P<pieces>[1-9]\d*)?|static(?P<p>[1-9]\d*)?|(?P<all>{ALIGNED})|"
+                    rf"mixed(?P<q>[1-9]\d*)?(?:-(?P<some>{ALIGNED}))?|"
                     rf"curriculum(?P<r>[1-9]\d*)?(?:-from-(?P<first>{ALIGNED}))?(?P<to_mixed>-to-mixed)?")
 
 
 def get_config(arg: str) -> ConfigDict:
     """`arg`: one of the systems above; "" is "curriculum". Raises: ConfigError."""
     system = arg or "curriculum"
-    bypass = re.fullmatch("bypass(?:-(?!base)(.+))?", system)
-    patching = patching_of(system, system if bypass is None else bypass[1] or "curriculum")
+    bypass = re.fullmatch(r"bypass(?:-(?!base|bpe\d*$)(.+))?", system)
+    patching, pieces = patching_of(system, system if bypass is None else bypass[1] or "curriculum")
     base = patching["strategy"] == "none"
     local = dict(layers=1, width=128, heads=4, window=128)
     merged = patching["strategy"] == "aligned" and patching["silence"] == "merged"
@@ -41,7 +47,7 @@ def get_config(arg: str) -> ConfigDict:
     return ConfigDict(dict(
         name=f"demo-{system}",
         seed=0,
-        vocab=dict(text_size=1024, unit_slots=500),
+        vocab=dict(text_size=1024, unit_slots=pieces or UNITS),
         model=dict(
             system="base" if base else "lst_bypass" if bypass else "lst",
             patch_encoder=None if base else local,
@@ -56,6 +62,7 @@ def get_config(arg: str) -> ConfigDict:
         ),
         data=dict(
             tokenizer="data/demo/text.model",
+            unit_tokenizer=f"data/demo/units-{pieces}.model" if pieces else None,
             sources=[
                 dict(name="speech_text", kind="utterance", path="data/demo/train/speech", share=1.0),
                 dict(name="text", kind="text", path="data/demo/train/text", share=2.0),
@@ -82,16 +89,20 @@ def get_config(arg: str) -> ConfigDict:
     ))
 
 
-def patching_of(arg: str, system: str) -> dict:
-    """The patching of a system by its name; errors quote the whole `arg`."""
+def patching_of(arg: str, system: str) -> tuple[dict, int | None]:
+    """The patching of a system by its name, and its pieces of units if it has any; errors quote the whole `arg`."""
     found = SYSTEM.fullmatch(system)
     if found is None:
-        raise ConfigError(f"configs/demo.py:{arg}: no such system; use base, static[P], aligned, aligned-merged, "
-                          "bpe-aligned, bpe-aligned-merged, mixed[P][-ALIGNED], "
+        raise ConfigError(f"configs/demo.py:{arg}: no such system; use base, bpe[SIZE], static[P], aligned, "
+                          "aligned-merged, bpe-aligned, bpe-aligned-merged, mixed[P][-ALIGNED], "
                           "curriculum[P][-from-ALIGNED][-to-mixed] or bypass[-SYSTEM]")
     aligned = found["all"] or found["some"] or found["first"] or "aligned"
-    strategy = "aligned" if found["all"] else "none" if system == "base" else re.match("[a-z]+", system)[0]
+    name = re.match("[a-z]+", system)[0]
+    pieces = int(found["pieces"] or PIECES) if name == "bpe" and not found["all"] else None
+    if pieces is not None and pieces < UNITS:
+        raise ConfigError(f"configs/demo.py:{arg}: each of the {UNITS} units is a piece; use bpe{UNITS} at least")
+    strategy = "aligned" if found["all"] else "none" if name in ("base", "bpe") else name
     return dict(strategy=strategy, static_size=int(found["p"] or found["q"] or found["r"] or 4),
                 aligned_to="bpe" if aligned.startswith("bpe") else "word",
                 silence="merged" if aligned.endswith("merged") else "separate", boundary_noise_ms=0.0,
-                tau1=STEPS // 3, tau2=2 * STEPS // 3, final_probability=0.5 if found["to_mixed"] else 0.0)
+                tau1=STEPS // 3, tau2=2 * STEPS // 3, final_probability=0.5 if found["to_mixed"] else 0.0), pieces

@@ -23,7 +23,7 @@ class VocabConfig:
     """Sizes of the joint vocabulary (see `lst_jax.vocab`)."""
 
     text_size: int  # pieces of the SentencePiece model
-    unit_slots: int  # speech-unit ids, at least the codebook's size
+    unit_slots: int  # speech ids: at least the codebook's size, or the pieces of data.unit_tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +110,7 @@ class DataConfig:
     """From records to batches of fixed shape [rows, row_tokens] and [rows, row_units]."""
 
     tokenizer: str  # SentencePiece .model file
+    unit_tokenizer: str | None  # SentencePiece .model over units, whose pieces are the tokens; None = units are
     sources: tuple[SourceConfig, ...]
     mixture_measure: Literal["tokens", "words", "units"]  # what shares are of; units = unit positions
     rows: int  # B, rows of the global batch
@@ -210,6 +211,8 @@ FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_ke
                "eval.completion_items", "data.prefetch", "data.tokenizer", "model.scan_layers", "model.remat",
                "train.bad_step")
 FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints are checked instead
+# Files that may move likewise, but whether there is one is a difference
+FREE_IF_GIVEN = ("data.unit_tokenizer",)
 
 
 def load_recipe(reference: str) -> Config:
@@ -254,9 +257,9 @@ def flatten(mapping: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """The flat fields that define what is learned, i.e. all but `FREE_FIELDS` and sources' paths."""
+    """The flat fields that define what is learned, i.e. all but `FREE_FIELDS` and paths."""
     flat = flatten(to_mapping(config))
-    return {k: v for k, v in flat.items()
+    return {k: v and "FILE" if k in FREE_IF_GIVEN else v for k, v in flat.items()
             if k not in FREE_FIELDS and k.rpartition(".")[2] not in FREE_LEAVES and not k.startswith("eval.sources")}
 
 
@@ -366,6 +369,10 @@ def _validate_model(m: ModelConfig, d: DataConfig) -> None:
     if (m.system == "base") != (d.patching.strategy == "none"):
         fail("data.patching.strategy", d.patching.strategy, f'does not go with model.system={m.system!r}',
              'use "none" for base, and one of static, aligned, mixed, curriculum for the others')
+    if d.unit_tokenizer is not None and d.patching.strategy != "none":
+        fail("data.unit_tokenizer", d.unit_tokenizer,
+             f"its pieces are unit positions, data.patching.strategy={d.patching.strategy!r} patches units",
+             'set it to None, or use strategy "none"')
     if d.patching.strategy == "none" and d.row_units != d.row_tokens:
         fail("data.row_units", d.row_units, "must equal data.row_tokens where every token is a unit position",
              f"use {d.row_tokens}")

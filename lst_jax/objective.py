@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lst_jax.shapes import Array, Float, Int
 from lst_jax.vocab import Vocab
@@ -37,10 +38,11 @@ def token_nll(logits_fn, hidden_BTE: Float[Array, "B T E"], target_BT: Int[Array
 
 
 def modality_sums(nll_BT: Float[Array, "B T"], target_BT: Int[Array, "B T"], weight_BT: Float[Array, "B T"],
-                  vocab: Vocab) -> dict[str, Float[Array, ""]]:
+                  vocab: Vocab, frames_V: Float[np.ndarray, "V"] | None = None) -> dict[str, Float[Array, ""]]:
     """Sums over the batch, by the modality of the *target*: nats and token counts of text, speech and markers.
 
-    Sums, not means, so that batches, hosts and evaluation sets add up exactly.
+    Sums, not means, so that batches, hosts and evaluation sets add up exactly. `frames_speech` are the frames that the
+    speech tokens stand for: by `frames_V` (0 for all other tokens) or, where that is None, one each.
     """
     speech_BT = vocab.is_speech(target_BT) * weight_BT
     text_BT = vocab.is_text(target_BT) * weight_BT
@@ -49,6 +51,8 @@ def modality_sums(nll_BT: Float[Array, "B T"], target_BT: Int[Array, "B T"], wei
     for name, mask_BT in (("text", text_BT), ("speech", speech_BT), ("marker", marker_BT)):
         sums[f"nll_{name}"] = jnp.sum(nll_BT * mask_BT)
         sums[f"count_{name}"] = jnp.sum(mask_BT)
+    sums["frames_speech"] = (sums["count_speech"] if frames_V is None
+                             else jnp.sum(jnp.asarray(frames_V)[target_BT] * weight_BT))
     return sums
 
 
@@ -56,12 +60,13 @@ def summarize(sums: dict, unit_rate: float) -> dict[str, float]:
     """Turns summed nats and counts (host floats) into what people read.
 
     Returns: `loss` (nats per token over everything), `bits_per_text_token`, `bits_per_second_speech`
-    (`unit_rate` units a second), `bits_per_marker`; a modality without tokens is left out.
+    (`unit_rate` frames a second, whatever a token is), `bits_per_marker`; a modality without tokens is left out.
     """
     total = sum(float(sums[f"count_{m}"]) for m in ("text", "speech", "marker"))
     out = {"loss": sum(float(sums[f"nll_{m}"]) for m in ("text", "speech", "marker")) / max(total, 1.0)}
-    for modality, name, per in (("text", "bits_per_text_token", 1.0), ("speech", "bits_per_second_speech", unit_rate),
-                                ("marker", "bits_per_marker", 1.0)):
-        if sums[f"count_{modality}"] > 0:
-            out[name] = float(sums[f"nll_{modality}"]) / LN2 / float(sums[f"count_{modality}"]) * per
+    for modality, name, over, per in (("text", "bits_per_text_token", "count_text", 1.0),
+                                      ("speech", "bits_per_second_speech", "frames_speech", unit_rate),
+                                      ("marker", "bits_per_marker", "count_marker", 1.0)):
+        if sums[over] > 0:
+            out[name] = float(sums[f"nll_{modality}"]) / LN2 / float(sums[over]) * per
     return out

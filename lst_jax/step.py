@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -51,11 +52,12 @@ def per_token_nll(config: Config, model, params, batch) -> tuple[jax.Array, jax.
                                config.model.logits_chunk)
 
 
-def make_train_step(config: Config, model, mesh: Mesh):
+def make_train_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None = None):
     """Returns `(state, batch, optim.Hyper) -> (state, metrics, verdict)`, compiled, `state` donated.
 
     A bad step (`optim.judge`) leaves parameters and moments as they were; it counts as a step all the same.
     One executable serves every seed, every number of `OptimConfig` and every length of a run.
+    Args: `frames_V` as in `objective.modality_sums`.
     metrics: the sums of `objective.modality_sums`, `grad_norm` (before clipping), `learning_rate` of this update,
         `skipped_steps` so far. verdict: `bad`, `grad_norm`, and the rows whose loss is not finite.
     """
@@ -71,7 +73,7 @@ def make_train_step(config: Config, model, mesh: Mesh):
         rate = optim.learning_rate(hyper, state.step)
         new = optim.update(hyper, rate, grads, state.opt_state, state.params)
         params, opt_state = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, (state.params, state.opt_state))
-        metrics = objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab)
+        metrics = objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab, frames_V)
         metrics |= {"grad_norm": norm, "learning_rate": rate, "skipped_steps": watch.skipped}
         verdict = {"bad": ~good, "grad_norm": norm, "bad_rows_B": ~jnp.isfinite(loss_BT).all(1)}
         return TrainState(state.step + 1, params, opt_state, watch), metrics, verdict
@@ -80,11 +82,11 @@ def make_train_step(config: Config, model, mesh: Mesh):
     return jax.jit(train_step, in_shardings=(whole, rows, whole), out_shardings=(whole, whole, whole), donate_argnums=0)
 
 
-def make_eval_step(config: Config, model, mesh: Mesh):
+def make_eval_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None = None):
     """Returns `(params, batch) -> (nll_BT in nats, objective.modality_sums)`, compiled, with training's arithmetic."""
 
     def eval_step(params, batch):
         nll_BT, _ = per_token_nll(config, model, params, batch)
-        return nll_BT, objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab)
+        return nll_BT, objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab, frames_V)
 
     return jax.jit(eval_step, in_shardings=(replicated(mesh), batch_sharding(mesh)), out_shardings=replicated(mesh))

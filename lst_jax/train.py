@@ -18,6 +18,7 @@ from lst_jax.config import Config, check_same_identity, config_hash, identity
 from lst_jax.data.patching import aligned_probability
 from lst_jax.data.pipeline import BatchStream, Step
 from lst_jax.data.rows import CONSUMED, MEASURED, initial_state
+from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import RESTART_EXIT_CODE, BadStepError, CheckpointError, ConfigError
 from lst_jax.evals import evaluator
 from lst_jax.model import lst
@@ -98,7 +99,8 @@ def open_session(run: RunDirectory, config: Config) -> Session:
         state = restored.state
         stream.set_state({"step": newest, "rows": restored.data_state})
     return Session(config, model, mesh, stream, checkpoints, state, optim.hyper_of(config.optim, config.train.steps),
-                   step.make_train_step(config, model, mesh), evaluator.Evaluator(config, heldout, mesh))
+                   step.make_train_step(config, model, mesh, token_frames(config)),
+                   evaluator.Evaluator(config, heldout, mesh))
 
 
 def run_steps(session: Session, recorder: "Recorder", stop: "StopRequest") -> bool:
@@ -268,7 +270,7 @@ def data_metrics(config: Config, item: Step) -> dict[str, Any]:
         "tokens_so_far": int(item.state_after[:, :, CONSUMED].sum()),
         "token_fill": int(stats["tokens"]) / (data.rows * data.row_tokens),
         "unit_fill": int(stats["units"]) / (data.rows * data.row_units),
-        "mean_patch_frames": int(stats["speech_units"]) / max(int(stats["speech_patches"]), 1),
+        "mean_patch_frames": int(stats["speech_frames"]) / max(int(stats["speech_patches"]), 1),
         "aligned_probability": aligned_probability(item.step, data.patching),
         **{key: int(stats[key]) for key in ("utterances_opened", "utterances_aligned", "pieces", "pieces_cut",
                                             "speech_cut", "words_cut", "patches_split", "markers_repeated")},

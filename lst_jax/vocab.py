@@ -6,7 +6,7 @@ Layout (paper §2; the released code's ids are the case text_size=32000, unit_sl
     text_size .. text_size+3           unused
     text_size+4                        <t>, opens every text run
     text_size+5                        <s>, opens every speech run
-    text_size+6+u                      speech unit u, 0 <= u < unit_slots
+    text_size+6+u                      speech unit u, or piece u of units (data.unit_tokenizer), 0 <= u < unit_slots
 """
 
 import dataclasses

@@ -44,6 +44,8 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
     ("optim.eps", float("nan"), "must be finite"),
     ("data.row_speech_tokens", 300, "has no meaning for model.system='lst'; set it to None"),
     ("model.system", "lst_bypass", "data.row_speech_tokens=None: must be from 16 to data.row_tokens=640; use 320"),
+    ("data.unit_tokenizer", "u.model", "unit_tokenizer='u.model': its pieces are unit positions, data.patching.strategy"
+                                       "='curriculum' patches units; set it to None, or use strategy \"none\""),
     ("optim.z_loss", -1.0, "must be at least 0"),
     ("optim.spike_factor", 0.5, "must be greater than 1, or 0 for off; use 10.0"),
     ("model.remat", "ful", "nearest: full"),

@@ -43,16 +43,31 @@ def test_sums_fall_to_the_modality_of_the_target():
     sums = objective.modality_sums(nll_BT, target_BT, weight_BT, VOCAB)
     assert {k: float(v) for k, v in sums.items()} == {
         "nll_text": 18.0, "count_text": 2.0, "nll_speech": 1.0, "count_speech": 1.0, "nll_marker": 12.0,
-        "count_marker": 2.0}
+        "count_marker": 2.0, "frames_speech": 1.0}
+
+
+def test_frames_are_those_of_the_scored_speech_targets():
+    frames_V = np.zeros(VOCAB.size, np.float32)
+    frames_V[VOCAB.unit_offset:] = [1, 3, 7, 2, 1, 9]
+    target_BT = VOCAB.unit_offset + jnp.array([[1, 1, 2, -1, -VOCAB.unit_offset], [5, 3, 0, -2, 2]])
+    weight_BT = jnp.array([[1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0, 0.0]])
+    sums = objective.modality_sums(jnp.ones((2, 5)), target_BT, weight_BT, VOCAB, frames_V)
+    assert (float(sums["frames_speech"]), float(sums["count_speech"])) == (3 + 3 + 2 + 1, 4)
+    ones_V = np.asarray(VOCAB.is_speech(np.arange(VOCAB.size)), np.float32)
+    for one, other in ((None, 4.0), (ones_V, 4.0)):
+        sums = objective.modality_sums(jnp.ones((2, 5)), target_BT, weight_BT, VOCAB, one)
+        assert float(sums["frames_speech"]) == other == float(sums["count_speech"])
 
 
 def test_summary_gives_bits_per_second_of_speech():
     sums = {"nll_text": 0.0, "count_text": 0.0, "nll_speech": 8 * objective.LN2, "count_speech": 4.0,
-            "nll_marker": 0.0, "count_marker": 1.0}
+            "frames_speech": 4.0, "nll_marker": 0.0, "count_marker": 1.0}
     summary = objective.summarize(sums, unit_rate=25.0)
     assert summary["bits_per_second_speech"] == pytest.approx(50.0)
     assert "bits_per_text_token" not in summary
     assert summary["loss"] == pytest.approx(8 * objective.LN2 / 5)
+    longer = objective.summarize(sums | {"frames_speech": 10.0}, unit_rate=25.0)  # the same bits over 0.4 seconds
+    assert longer["bits_per_second_speech"] == pytest.approx(8 / 0.4) and longer["loss"] == summary["loss"]
 
 
 def test_the_softmax_s_denominator_comes_with_it():

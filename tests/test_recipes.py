@@ -14,6 +14,7 @@ from lst_jax import config as cfg
 from lst_jax import optim, step
 from lst_jax.data.pipeline import BatchStream
 from lst_jax.data.rows import Batch
+from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import ConfigError
 from lst_jax.model import lst
 from lst_jax.sharding import make_mesh
@@ -29,6 +30,7 @@ SYSTEMS = {
     "curriculum": ("curriculum", 4, "word", "separate", 0.0),
     "curriculum-from-aligned-merged": ("curriculum", 4, "word", "merged", 0.0),
     "curriculum3-from-bpe-aligned-to-mixed": ("curriculum", 3, "bpe", "separate", 0.5),
+    "bpe": ("none", 4, "word", "separate", 0.0), "bpe5000": ("none", 4, "word", "separate", 0.0),
     "bypass": ("curriculum", 4, "word", "separate", 0.0), "bypass-static3": ("static", 3, "word", "separate", 0.0),
 }
 each_system = pytest.mark.parametrize("arg", SYSTEMS)
@@ -44,43 +46,62 @@ def test_a_system_is_what_its_name_says(arg):
     config = cfg.load_recipe(f"configs/demo.py:{arg}")
     found = config.data.patching
     assert SYSTEMS[arg] == (found.strategy, found.static_size, found.aligned_to, found.silence, found.final_probability)
-    assert config.model.system == ("base" if arg == "base" else "lst_bypass" if "bypass" in arg else "lst")
+    assert config.model.system == ("base" if found.strategy == "none" else "lst_bypass" if "bypass" in arg else "lst")
     assert config.name == f"demo-{arg or 'curriculum'}"
 
 
 @pytest.mark.parametrize("arg", ["statik", "static0", "static-3", "aligned4", "merged", "mixed-static", "mixed-merged",
                                  "curriculum-aligned", "static-to-mixed", "base4", "curriculum-to-mixed-from-aligned",
-                                 "bypass-", "bypass-bypass", "static-bypass", "bypass-base"])
+                                 "bypass-", "bypass-bypass", "static-bypass", "bypass-base", "bypass-bpe",
+                                 "bypass-bpe1000", "bpe0", "bpe-1000"])
 def test_another_argument_is_refused_in_one_line_with_the_grammar(arg):
     with pytest.raises(ConfigError) as error:
         cfg.load_recipe(f"configs/demo.py:{arg}")
     message = str(error.value)
-    assert message.startswith(f"configs/demo.py:{arg}: no such system; use base, static[P]") and "\n" not in message
+    assert message.startswith(f"configs/demo.py:{arg}: no such system; use base, bpe[SIZE], static[P]")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("arg, size", [("bpe", 1000), ("bpe1000", 1000), ("bpe10000", 10000), ("bpe500", 500)])
+def test_pieces_of_units_have_a_file_and_a_vocabulary_of_their_size(arg, size):
+    config = cfg.load_recipe(f"configs/demo.py:{arg}")
+    assert config.data.unit_tokenizer == f"data/demo/units-{size}.model" and config.vocab.unit_slots == size
+    base = cfg.load_recipe("configs/demo.py:base")
+    assert base.data.unit_tokenizer is None and base.vocab.unit_slots == 500
+
+
+def test_fewer_pieces_than_units_are_refused():
+    with pytest.raises(ConfigError, match="demo.py:bpe499: each of the 500 units is a piece; use bpe500 at least"):
+        cfg.load_recipe("configs/demo.py:bpe499")
 
 
 def made_up(arg, root):
     """The recipe over made-up records, with smaller networks and rows."""
     config = cfg.load_recipe(f"configs/demo.py:{arg}")
+    base, pieces = config.model.system == "base", config.data.unit_tokenizer is not None
     paths = {"utterance": str(root / "speech"), "text": str(root / "text")}
     sources = tuple(dataclasses.replace(s, path=paths[s.kind]) for s in config.data.sources)
     data = dataclasses.replace(config.data, tokenizer=synthetic_data.tokenizer_path(), sources=sources, row_tokens=160,
-                               row_units=160 if arg == "base" else 128, prefetch=0,
+                               row_units=160 if base else 128, prefetch=0,
+                               unit_tokenizer=synthetic_data.unit_tokenizer_path() if pieces else None,
                                row_speech_tokens=96 if "bypass" in arg else None)
     local, wide = cfg.StackConfig(1, 48, 4, 128), cfg.StackConfig(1, 64, 4, None)
-    local = None if arg == "base" else local
+    local = None if base else local
     small = {"patch_encoder": local, "global_transformer": wide, "patch_decoder": local}
     return dataclasses.replace(
         config, model=dataclasses.replace(config.model, attention_block=256, **small), data=data,
-        vocab=cfg.VocabConfig(synthetic_data.TEXT_SIZE, 502))
+        vocab=cfg.VocabConfig(synthetic_data.TEXT_SIZE, synthetic_data.UNIT_PIECES if pieces else 502))
 
 
 @functools.cache
-def training(model_config, row_units, row_speech_tokens):
+def training(model_config, unit_slots, row_units, row_speech_tokens):
     """A fresh state and a compiled step; patching is data, so that all systems of one model share them."""
-    config = made_up({"base": "base", "lst": "", "lst_bypass": "bypass"}[model_config.system], pathlib.Path("unused"))
+    arg = {"base": "base" if unit_slots == 502 else "bpe", "lst": "", "lst_bypass": "bypass"}[model_config.system]
+    config = made_up(arg, pathlib.Path("unused"))
     mesh = make_mesh(jax.devices()[:1])
     model = lst.build(model_config, config.joint_vocab, row_units, row_speech_tokens)
-    return lambda: step.init_state(config, model, mesh), step.make_train_step(config, model, mesh), mesh
+    frames_V = token_frames(config)
+    return lambda: step.init_state(config, model, mesh), step.make_train_step(config, model, mesh, frames_V), mesh
 
 
 @each_system
@@ -88,7 +109,8 @@ def test_a_system_takes_a_training_step(arg, records):
     config = made_up(arg, records)
     cfg.validate(config)
     batch = next(BatchStream(config)).batch
-    fresh_state, train_step, mesh = training(config.model, config.data.row_units, config.data.row_speech_tokens)
+    fresh_state, train_step, mesh = training(
+        config.model, config.vocab.unit_slots, config.data.row_units, config.data.row_speech_tokens)
     before = fresh_state()
     kernel = np.array(jax.tree.leaves(before.params)[-1])
     hyper = optim.hyper_of(config.optim, config.train.steps)
@@ -100,15 +122,14 @@ def test_a_system_takes_a_training_step(arg, records):
 
 
 @functools.cache
-def influence_function(model_config, row_units, row_speech_tokens):
-    """(params, a row) -> [T, V]: whether the logits at each position have a gradient at each token id's embedding."""
-    config = made_up({"base": "base", "lst": "", "lst_bypass": "bypass"}[model_config.system], pathlib.Path("unused"))
-    model = lst.build(model_config, config.joint_vocab, row_units, row_speech_tokens)
+def influence_function(model_config, vocab, row_units, row_speech_tokens):
+    """A row -> [T, V]: whether the logits at each position have a gradient at each token id's embedding."""
+    model = lst.build(model_config, vocab, row_units, row_speech_tokens)
     params = jax.jit(model.init_params)(jax.random.key(0))
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     tables = [i for i, (path, _) in enumerate(leaves) if path[-1].key == "embedding"]
-    reading_V = jax.random.normal(jax.random.key(1), (config.joint_vocab.size,))
-    first_id = {"lst_bypass": config.joint_vocab.speech_marker}.get(model_config.system, 0)  # of the local networks
+    reading_V = jax.random.normal(jax.random.key(1), (vocab.size,))
+    first_id = {"lst_bypass": vocab.speech_marker}.get(model_config.system, 0)  # of the local networks
 
     def touched(batch):
         def reading(embeddings, t):
@@ -141,7 +162,8 @@ def with_ids_of_their_own(batch, vocab):
 def test_no_token_of_a_row_sees_what_comes_later_or_another_document(arg, records):
     config = made_up(arg, records)
     batch = with_ids_of_their_own(Batch(*(a[:1] for a in next(BatchStream(config)).batch)), config.joint_vocab)
-    influence = influence_function(config.model, config.data.row_units, config.data.row_speech_tokens)
+    influence = influence_function(config.model, config.joint_vocab, config.data.row_units,
+                                   config.data.row_speech_tokens)
     touched_TV = np.asarray(influence(batch))
     token, doc = batch.token_BT[0], batch.doc_id_BT[0]
     marker = ~config.joint_vocab.is_text(token) & ~config.joint_vocab.is_speech(token)

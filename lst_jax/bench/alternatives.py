@@ -38,7 +38,7 @@ class Examples:
     def __init__(self, config: Config, sources: Sequence[RecordSource], tokenizer: SentencePieceProcessor):
         """`sources` are those of `config.data.sources`, open."""
         self.config, self.sources = config, sources
-        self._builder = ExampleBuilder(config.joint_vocab, tokenizer, config.data.patching.static_size)
+        self._builder = ExampleBuilder.of(config, tokenizer)
         self._policy = inference_policy(config.data.patching)
         self.weights = self._document_weights()
         self.source_tokens = np.zeros(len(sources), np.int64)
@@ -53,7 +53,7 @@ class Examples:
     def _example(self, record: Utterance | TextDocument, rng: np.random.Generator) -> Example:
         if isinstance(record, TextDocument):
             return self._builder.text(record)
-        check_utterance(record, self.config.vocab.unit_slots)
+        check_utterance(record, self._builder.codebook_size)
         return self._builder.interleaved(record, interleave(record, self.config.data.interleave, rng), self._policy)
 
     def _document_weights(self) -> list[float]:

@@ -224,7 +224,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
             decoder_cross_all_layers=True, rope_theta=5e5, norm_eps=1e-5, ffn_multiple=256, compute_dtype="bfloat16",
             attention_block=512, logits_chunk=512, scan_layers=True, remat="none"),
         data=dict(
-            tokenizer=tokenizer,
+            tokenizer=tokenizer, unit_tokenizer=None,
             sources=[dict(name=f"{m.kind}-{i}", kind=m.kind, path=path, share=shares[m.kind])
                      for i, (m, path) in enumerate(zip(found, directories, strict=True))],
             mixture_measure="tokens", rows=settings.rows, row_tokens=row_tokens, row_units=settings.row_units,

@@ -64,7 +64,8 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
 def made_up_batches(config: Config, count: int) -> list[tuple[Batch, Stats]]:
     """Batches of the configuration's shape, patching and mixture over made-up records, and what they hold.
 
-    The made-up tokenizer has ids of its own; those beyond the model's vocabulary become its last.
+    The made-up tokenizer has ids of its own; those beyond the model's vocabulary become its last. Units are not joined
+    to pieces: a token costs the same whatever it stands for.
     """
     with tempfile.TemporaryDirectory(prefix="lst_bench_") as folder:
         (speech, text), tokenizer = synthetic.write_records(folder, UTTERANCES, TEXTS, config.seed)
@@ -72,7 +73,7 @@ def made_up_batches(config: Config, count: int) -> list[tuple[Batch, Stats]]:
         sources = tuple(SourceConfig(kind, kind, path, share[kind])
                         for kind, path in (("utterance", speech), ("text", text)) if share[kind])
         made_up = dataclasses.replace(
-            config, data=dataclasses.replace(config.data, tokenizer=tokenizer, sources=sources,
+            config, data=dataclasses.replace(config.data, tokenizer=tokenizer, unit_tokenizer=None, sources=sources,
                                              unit_rate=synthetic.UNIT_RATE),
             vocab=dataclasses.replace(config.vocab, text_size=synthetic.PIECES, unit_slots=synthetic.CODEBOOK))
         stream = BatchStream(made_up, prefetch=0)

@@ -15,9 +15,11 @@ import numpy as np
 from jaxtyping import Bool, Int
 from sentencepiece import SentencePieceProcessor
 
+from lst_jax.config import Config
 from lst_jax.data.interleave import Span
 from lst_jax.data.patching import BY_PIECES, POLICIES, Boundaries, SpeechRun, aligned, static
 from lst_jax.data.records import TextDocument, Utterance
+from lst_jax.data.unit_pieces import UnitPieces, open_unit_pieces, piece_cuts
 from lst_jax.vocab import BOS_ID, EOS_ID, Vocab
 
 
@@ -26,8 +28,9 @@ class Example:
     """A whole document, or what is left of one: tokens in the joint vocabulary and their patches.
 
     Where a row has no room for all of it, it is cut where `cut` allows: before any text token or marker, and within
-    speech at the edges of words only. The piece that goes on inside a run of static patches counts them anew from its
-    own first unit, as if the run began there, so the position of a cut says all about what follows it.
+    speech at the edges of words only (where units are joined to pieces: before the first one from there on). The piece
+    that goes on inside a run of static patches counts them anew from its own first unit, as if the run began there, so
+    the position of a cut says all about what follows it.
     """
 
     token: Int[np.ndarray, "n"]
@@ -79,12 +82,28 @@ NO_WORDS = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
 
 class ExampleBuilder:
-    """Builds examples for one vocabulary, tokenizer and static patch size."""
+    """Builds examples for one vocabulary, tokenizer and static patch size; with `pieces`, speech is written in them."""
 
-    def __init__(self, vocab: Vocab, tokenizer: SentencePieceProcessor, static_size: int):
-        """Keeps the three."""
-        self.vocab, self.tokenizer, self.static_size = vocab, tokenizer, static_size
+    def __init__(self, vocab: Vocab, tokenizer: SentencePieceProcessor, static_size: int,
+                 pieces: UnitPieces | None = None):
+        """Keeps the four."""
+        self.vocab, self.tokenizer, self.static_size, self.pieces = vocab, tokenizer, static_size, pieces
         self._piece_chars = functools.lru_cache(1 << 16)(functools.partial(piece_chars, tokenizer))
+
+    @classmethod
+    def of(cls, config: Config, tokenizer: SentencePieceProcessor) -> "ExampleBuilder":
+        """The builder of a run. Raises: DataError where its unit tokenizer does not fit."""
+        return cls(config.joint_vocab, tokenizer, config.data.patching.static_size, open_unit_pieces(config))
+
+    @property
+    def codebook_size(self) -> int:
+        """Units of records must be below it."""
+        return self.vocab.unit_slots if self.pieces is None else self.pieces.codebook.size
+
+    def speech_frames(self, token: Int[np.ndarray, "n"]) -> int:
+        """Frames that the speech tokens among these stand for."""
+        speech = token[self.vocab.is_speech(token)] - self.vocab.unit_offset
+        return len(speech) if self.pieces is None else int(self.pieces.frames[speech].sum())
 
     def text(self, document: TextDocument) -> Example:
         """BOS <t> text EOS."""
@@ -113,9 +132,14 @@ class ExampleBuilder:
                         np.array([w.start_frame for w in words], np.int64) - span.start_frame,
                         np.array([w.end_frame for w in words], np.int64) - span.start_frame,
                         [self._piece_chars(w.text) for w in words] if policy in BY_PIECES else ())
-        unit = utterance.units[span.start_frame:span.end_frame].astype(np.int32) + self.vocab.unit_offset
-        bounds = POLICIES[policy](run, self.static_size)
+        unit = utterance.units[span.start_frame:span.end_frame].astype(np.int32)
         cut, _ = aligned(run, 1)  # the edges of words
+        if self.pieces is not None:
+            unit = self.pieces.encode(unit)
+            cut = piece_cuts(cut, self.pieces.frames[unit])
+            run = SpeechRun(len(unit), *NO_WORDS)  # `validate` sees to it that the policy asks no more: none
+        unit += self.vocab.unit_offset
+        bounds = POLICIES[policy](run, self.static_size)
         if policy != "static":
             cut &= bounds[0]
         if adjust is not None:

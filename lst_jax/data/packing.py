@@ -75,13 +75,13 @@ def eval_batches(source: SourceConfig, config: Config, policy: str, count: int,
 
 def _eval_examples(source: SourceConfig, config: Config, policy: str, mode: EvalMode) -> Iterator[Example]:
     directory = open_source(source, config)
-    builder = ExampleBuilder(config.joint_vocab, open_tokenizer(config), config.data.patching.static_size)
+    builder = ExampleBuilder.of(config, open_tokenizer(config))
     for index, record in enumerate(directory):
         if source.kind == "text":
             yield builder.text(record)
             continue
         try:
-            check_utterance(record, config.vocab.unit_slots)
+            check_utterance(record, builder.codebook_size)
         except DataError as error:
             raise DataError(f"{source.path}: record {index}: {error}") from error
         if mode == "text":

@@ -14,6 +14,7 @@ from lst_jax.data.rows import STATE_FIELDS, Batch, RowStreams, Stats, add_stats,
 from lst_jax.data.shards import METADATA_NAME
 from lst_jax.data.sources import RecordSource, open_records
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
+from lst_jax.data.unit_pieces import check_codebook, open_unit_pieces, unit_tokenizer_fingerprint
 from lst_jax.errors import DataError
 
 
@@ -39,6 +40,9 @@ def open_source(source: SourceConfig, config: Config) -> RecordSource:
         if found.codebook_size is None or found.codebook_size > config.vocab.unit_slots:
             raise DataError(f"{where}: codebook_size={found.codebook_size}, the run has vocab.unit_slots="
                             f"{config.vocab.unit_slots}; use units of a smaller codebook, or more slots")
+        pieces = open_unit_pieces(config)
+        if pieces is not None:
+            check_codebook(pieces, found, where)
     ours = tokenizer_fingerprint(config.data.tokenizer)
     if found.tokenizer_fingerprint not in (None, ours):
         raise DataError(f"{where}: tokenizer_fingerprint={found.tokenizer_fingerprint}, data.tokenizer="
@@ -95,9 +99,11 @@ class BatchStream(Iterator[Step]):
         self._iterator.set_state({"step": int(state["step"]), "rows": rows})
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits of what is read, in order: every shard's checksum, and the tokenizer's."""
+        """Sixteen hex digits of what is read, in order: every shard's checksum, and the tokenizers'."""
         parts = [[source.kind, [shard.sha256 for shard in source.metadata.shards]] for source in self._sources]
         parts.append(tokenizer_fingerprint(self._config.data.tokenizer))
+        if self._config.data.unit_tokenizer is not None:
+            parts.append(unit_tokenizer_fingerprint(self._config.data.unit_tokenizer))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def close(self) -> None:

@@ -273,7 +273,7 @@ class RowStreams:
     def __init__(self, config: Config, sources: Sequence[Sequence], tokenizer: SentencePieceProcessor):
         """`sources` holds the records of each of `config.data.sources`, in that order."""
         self._config, self._data, self._sources = config, config.data, sources
-        self._builder = ExampleBuilder(config.joint_vocab, tokenizer, config.data.patching.static_size)
+        self._builder = ExampleBuilder.of(config, tokenizer)
         kinds = [s.kind for s in config.data.sources]
         self._speech = [i for i, kind in enumerate(kinds) if kind == "utterance"]
         self._text = [i for i, kind in enumerate(kinds) if kind == "text"]
@@ -316,6 +316,7 @@ class RowStreams:
                 if min(filling.builder.tokens_left, filling.builder.units_left) >= MIN_PIECE:
                     self._fill(filling, source, UNLIMITED, excess)
         batch, stats = filling.builder.finish()
+        stats["speech_frames"] = np.int64(self._builder.speech_frames(batch.token_BT))
         return batch, {**stats, **{key: np.int64(count) for key, count in filling.opened.items()}}, filling.state
 
     def _expected_measure(self, state_SF) -> float:
@@ -384,7 +385,7 @@ class RowStreams:
             return self._builder.text(record), "text"
         key = (self._config.seed, settings.name, epoch, index)
         try:
-            check_utterance(record, self._config.vocab.unit_slots)
+            check_utterance(record, self._builder.codebook_size)
         except DataError as error:
             raise DataError(f"{settings.path}: record {index}: {error}") from error
         spans = interleave(record, self._data.interleave, generator(*key, "interleave"))

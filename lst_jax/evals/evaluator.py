@@ -13,6 +13,7 @@ from lst_jax.data.packing import eval_batches, pack_examples
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.rows import Batch
+from lst_jax.data.unit_pieces import token_frames
 from lst_jax.evals import completion
 
 MODES = {"utterance": ("speech", "interleaved"), "text": ("text",)}
@@ -27,11 +28,10 @@ class Evaluator:
     def __init__(self, config: Config, model, mesh: Mesh):
         """Raises: DataError where a held-out source is missing or does not fit the run."""
         self._config, self._mesh = config, mesh
-        self._eval_step = step.make_eval_step(config, model, mesh)
+        self._eval_step = step.make_eval_step(config, model, mesh, token_frames(config))
         self._policy = inference_policy(config.data.patching)
         self._sources = {s.name: (s, open_source(s, config)) for s in config.eval.sources}
-        self._builder = ExampleBuilder(config.joint_vocab, open_tokenizer(config),
-                                       config.data.patching.static_size)
+        self._builder = ExampleBuilder.of(config, open_tokenizer(config))
 
     def run(self, params) -> dict[str, Any]:
         """Flat metrics: `heldout/SOURCE[-MODE]/...` and `completion/DIRECTION/...`; see the module `completion`."""

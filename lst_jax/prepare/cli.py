@@ -10,8 +10,22 @@ from collections.abc import Callable, Iterator
 import soundfile
 
 from lst_jax import files
+from lst_jax.data.unit_pieces import UnitPieces
 from lst_jax.errors import DataError
-from lst_jax.prepare import align, audio, engines, inspect, made, manifest, parallel, picture, pronounce, run, units
+from lst_jax.prepare import (
+    align,
+    audio,
+    engines,
+    inspect,
+    made,
+    manifest,
+    parallel,
+    picture,
+    pronounce,
+    run,
+    unit_tokenizer,
+    units,
+)
 
 
 def add_arguments(subparsers) -> None:
@@ -62,7 +76,22 @@ def add_arguments(subparsers) -> None:
     tokenizer.add_argument("--out", required=True, help="file to write (.model)")
     tokenizer.add_argument("--size", type=int, required=True, help="pieces, the config's vocab.text_size")
     tokenizer.add_argument("--overwrite", action="store_true", help="replace the file")
+    _add_unit_tokenizer(parts)
     _add_inspect(subparsers)
+
+
+def _add_unit_tokenizer(parts) -> None:
+    tokenizer = _part(parts, "unit-tokenizer", _unit_tokenizer, "train a SentencePiece BPE model over the speech units "
+                                                                "of records, for a run's data.unit_tokenizer")
+    tokenizer.add_argument("--data", required=True, action="append", metavar="DIR",
+                           help="directory of utterance records; may be given several times")
+    tokenizer.add_argument("--size", type=int, default=unit_tokenizer.SIZE,
+                           help="pieces, every unit among them; the config's vocab.unit_slots (default: %(default)s)")
+    tokenizer.add_argument("--sequences", type=int, default=unit_tokenizer.SEQUENCES,
+                           help="utterances to train on at most, drawn by --seed (default: %(default)s)")
+    tokenizer.add_argument("--seed", type=int, default=0, help="of the choice of utterances (default: %(default)s)")
+    tokenizer.add_argument("--out", required=True, help="file to write (.model)")
+    tokenizer.add_argument("--overwrite", action="store_true", help="replace the file")
 
 
 def _add_inspect(subparsers) -> None:
@@ -72,6 +101,7 @@ def _add_inspect(subparsers) -> None:
     look.add_argument("--json", action="store_true", help="print the numbers as JSON")
     look.add_argument("--static-size", type=int, default=inspect.STATIC_SIZE, help="p of static patches "
                                                                                    "(default: %(default)s)")
+    look.add_argument("--unit-tokenizer", metavar="FILE", help="say how many frames its pieces stand for here (.model)")
     look.add_argument("--picture", metavar="ID", help="draw the utterance with this id")
     look.add_argument("--out", metavar="PNG", help="where to draw it (default: ID.png)")
     look.add_argument("--audio", metavar="MANIFEST", help="manifest or tree that has its recording, to draw its sound")
@@ -212,6 +242,20 @@ def _tokenizer(args: argparse.Namespace) -> int:
     return 0
 
 
+def _unit_tokenizer(args: argparse.Namespace) -> int:
+    directories, codebook = unit_tokenizer.open_speech(args.data)
+    unit_tokenizer.check_settings(args.size, args.sequences, codebook)
+    inputs = unit_tokenizer.identity(directories, codebook, args.size, args.sequences, args.seed)
+    if not made.begin(args.out, inputs, args.overwrite):
+        print(f"{args.out}: was made from the same records and settings; nothing to do")
+        return 0
+    trained = unit_tokenizer.train(directories, codebook, args.out, args.size, args.sequences, args.seed, progress=True)
+    print(f"{args.out}: {len(trained.pieces)} pieces of {codebook}, trained on {trained.utterances} of "
+          f"{sum(map(len, directories))} utterances; there a piece stands for {trained.mean_frames:.2f} frames on "
+          "average")
+    return 0
+
+
 def _inspect(args: argparse.Namespace) -> int:
     directory = inspect.open_directory(args.directory)
     if args.picture:
@@ -222,7 +266,8 @@ def _inspect(args: argparse.Namespace) -> int:
             raise DataError(f"--{name}: belongs to a picture; add --picture ID")
     if args.verify:
         directory.verify()
-    summary = inspect.summarise(directory, args.static_size, progress=True)
+    pieces = UnitPieces(args.unit_tokenizer) if args.unit_tokenizer else None
+    summary = inspect.summarise(directory, args.static_size, pieces, progress=True)
     print(json.dumps(summary, indent=2) if args.json else "\n".join(inspect.lines(summary)))
     if args.verify and not args.json:
         print("  verified     every checksum and every record")

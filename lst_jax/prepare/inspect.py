@@ -12,7 +12,8 @@ import tqdm
 
 from lst_jax.data.patching import POLICIES, SpeechRun
 from lst_jax.data.records import Utterance
-from lst_jax.data.shards import RecordDirectory, read_metadata
+from lst_jax.data.shards import METADATA_NAME, RecordDirectory, read_metadata
+from lst_jax.data.unit_pieces import UnitPieces, check_codebook
 from lst_jax.errors import DataError
 from lst_jax.prepare.directory import REPORT_NAME
 
@@ -24,16 +25,21 @@ def open_directory(path: str | os.PathLike) -> RecordDirectory:
     return RecordDirectory(path, read_metadata(path).kind)
 
 
-def summarise(directory: RecordDirectory, static_size: int = STATIC_SIZE, progress: bool = False) -> dict[str, Any]:
-    """Counts and statistics of all records, in JSON types. Lengths of patches are in frames."""
+def summarise(directory: RecordDirectory, static_size: int = STATIC_SIZE, pieces: UnitPieces | None = None,
+              progress: bool = False) -> dict[str, Any]:
+    """Counts and statistics of all records, in JSON types. Lengths of patches, and of `pieces`, are in frames."""
     metadata = dataclasses.asdict(directory.metadata)
     shards = metadata.pop("shards")
     summary = {"directory": str(directory.path), **metadata, "shards": len(shards),
                "bytes": sum(shard["bytes"] for shard in shards), "rejected": _rejected(directory.path)}
     every = tqdm.tqdm(directory, total=len(directory), desc="inspect", unit="record", disable=not progress)
     if directory.kind == "text":
+        if pieces is not None:
+            raise DataError(f"{directory.path}: holds text, {pieces.path} is for speech; leave the unit tokenizer out")
         return {**summary, **_text_statistics(every)}
-    return {**summary, **_speech_statistics(every, directory.metadata, static_size)}
+    if pieces is not None:
+        check_codebook(pieces, directory.metadata, str(directory.path / METADATA_NAME))
+    return {**summary, **_speech_statistics(every, directory.metadata, static_size, pieces)}
 
 
 def find(directory: RecordDirectory, name: str) -> Utterance:
@@ -87,9 +93,12 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"  patches      {name}: {lengths['count']}, {_spread(lengths)} frames"
 
 
-def _speech_statistics(every: Iterable[Utterance], metadata: Any, static_size: int) -> dict[str, Any]:
+def _speech_statistics(every: Iterable[Utterance], metadata: Any, static_size: int,
+                       pieces: UnitPieces | None) -> dict[str, Any]:
     lengths: dict[str, list[np.ndarray]] = {f"static {static_size}": [], "aligned": [], "aligned, words": [],
                                             "aligned, silence": []}
+    if pieces is not None:
+        lengths[f"unit pieces {len(pieces)}"] = []
     usage, repeats, durations, vocabulary = np.zeros(metadata.codebook_size, np.int64), 0, [], set()
     for utterance in every:
         durations.append(len(utterance.units))
@@ -102,6 +111,8 @@ def _speech_statistics(every: Iterable[Utterance], metadata: Any, static_size: i
         for name, chosen in (("aligned", length), ("aligned, words", length[is_word]),
                              ("aligned, silence", length[~is_word])):
             lengths[name].append(chosen)
+        if pieces is not None:
+            lengths[f"unit pieces {len(pieces)}"].append(pieces.frames[pieces.encode(utterance.units)])
     frames = max(metadata.frames, 1)
     share = usage[usage > 0] / max(usage.sum(), 1)
     seconds = np.array(durations) / metadata.unit_rate

@@ -7,10 +7,11 @@ import tempfile
 import numpy as np
 
 from lst_jax import config as cfg
-from lst_jax.data import shards, text
+from lst_jax.data import shards, text, unit_pieces
 from lst_jax.data.records import TextDocument, Utterance, Word, encode
 
 TEXT_SIZE = 400
+UNIT_PIECES = 2000
 WORDS = tuple("the of and to in he was that his it with is as had for her at on by which not or from this but she they "
               "pleasant time little river followed winding path waded stream pentecost anglers".split())
 INTERLEAVE = cfg.InterleaveConfig(5, 30, 0.6, 0.5, 2, 15, 2, 3)
@@ -27,6 +28,14 @@ def tokenizer_path() -> str:
 @functools.cache
 def tokenizer():
     return text.load_tokenizer(tokenizer_path())
+
+
+@functools.cache
+def unit_tokenizer_path() -> str:
+    """Pieces that are frequent in these very utterances: their units are drawn at random."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="lst_jax_test_")) / "units.model"
+    unit_pieces.train_unit_pieces([u.units for u in utterances(23)], path, UNIT_PIECES, unit_pieces.Codebook(501, None))
+    return str(path)
 
 
 def utterance(number: int, words: int = 36, silence: int = 0) -> Utterance:
@@ -53,7 +62,8 @@ def texts(count: int) -> list[TextDocument]:
 
 def make_config(tokens=160, units=128, rows=4, strategy="curriculum", static_size=4, taus=(4, 8), sources=None, seed=0,
                 prefetch=0, text_size=TEXT_SIZE, unit_slots=502, unit_rate=25.0, measure="tokens", aligned_to="word",
-                silence="separate", noise_ms=0.0, final_probability=0.0, speech_tokens=None) -> cfg.Config:
+                silence="separate", noise_ms=0.0, final_probability=0.0, speech_tokens=None,
+                unit_tokenizer=None) -> cfg.Config:
     sources = sources or (cfg.SourceConfig("speech", "utterance", "speech", 1 / 3),
                           cfg.SourceConfig("text", "text", "text", 2 / 3))
     local = None if strategy == "none" else cfg.StackConfig(1, 64, 2, 16)
@@ -61,13 +71,19 @@ def make_config(tokens=160, units=128, rows=4, strategy="curriculum", static_siz
     model = cfg.ModelConfig(system, local, cfg.StackConfig(1, 64, 2, None), local, 1,
                             2, 1, 1, False, True, 5e5, 1e-5, 256, "float32", 128, 128, False, "none")
     patching = cfg.PatchingConfig(strategy, static_size, aligned_to, silence, noise_ms, *taus, final_probability)
-    data = cfg.DataConfig(tokenizer_path(), sources, measure, rows, tokens, units, speech_tokens, unit_rate, patching,
-                          INTERLEAVE, prefetch)
+    data = cfg.DataConfig(tokenizer_path(), unit_tokenizer, sources, measure, rows, tokens, units, speech_tokens,
+                          unit_rate, patching, INTERLEAVE, prefetch)
     config = cfg.Config("test", seed, cfg.VocabConfig(text_size, unit_slots), model, data,
                         cfg.OptimConfig(1e-3, 1, 0.1, 0.9, 0.95, 1e-8, 0.1, 1.0, 0.0, 0.0),
                         cfg.EvalConfig(10, (), 2, 0), cfg.TrainConfig(300, 1, 10, 1, "halt"))
     cfg.validate(config)
     return config
+
+
+def make_bpe_config(tokens=160, **changes) -> cfg.Config:
+    """A run whose speech is written in pieces of units."""
+    return make_config(**{"tokens": tokens, "units": tokens, "strategy": "none", "unit_slots": UNIT_PIECES + 3,
+                          "unit_tokenizer": unit_tokenizer_path(), **changes})
 
 
 def write_directory(path, record_lists, kind="utterance", **changes):

@@ -53,7 +53,7 @@ def expected_document(config, records, source, number, step):
     epoch, position = divmod(number, len(records[source]))
     index = permuted(position, len(records[source]), config.seed, settings.name, epoch)
     record = records[source][index]
-    builder = ExampleBuilder(config.joint_vocab, tokenizer(), config.data.patching.static_size)
+    builder = ExampleBuilder.of(config, tokenizer())
     if isinstance(record, TextDocument):
         return builder.text(record)
     key = config.seed, settings.name, epoch, index
