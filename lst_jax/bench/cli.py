@@ -8,6 +8,7 @@ from lst_jax.errors import DataError
 
 DATA_SECTION = "Data stream"
 STEP_SECTION = "Training step"
+LENGTH_SECTION = "Longer rows, and documents"
 PATCHING_SECTION = "What patching saves"
 SYSTEMS_SECTION = "Systems at equal FLOPs"
 PRECISION_SECTION = "bfloat16 beside float32"
@@ -37,6 +38,13 @@ def add_arguments(subparsers) -> None:
     step.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
     step.add_argument("--steps", type=int, default=10, help="timed steps (default: %(default)s)")
     _add_outputs(step, _step)
+
+    length = parts.add_parser(
+        "length", help="what doubling a row costs each part, and what document masks cost",
+        description="Times the parts of a recipe's model at T and 2T in turns, and steps with and without documents.")
+    length.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
+    length.add_argument("--steps", type=int, default=10, help="timed rounds (default: %(default)s)")
+    _add_outputs(length, _length)
 
     patching = parts.add_parser(
         "patching", help="FLOPs that patching saves, counted in compiled TPU programs; many minutes, no TPU needed",
@@ -101,6 +109,16 @@ def _step(args: argparse.Namespace) -> int:
     _check_count("steps", args.steps, 10)
     config = load_recipe(args.config)
     return _report(args, f"{STEP_SECTION}: {config.name}", step, step.measure(config, args.steps),
+                   config=args.config, steps=args.steps)
+
+
+def _length(args: argparse.Namespace) -> int:
+    from lst_jax.bench import length
+    from lst_jax.config import load_recipe
+
+    _check_count("steps", args.steps, 10)
+    config = load_recipe(args.config)
+    return _report(args, f"{LENGTH_SECTION}: {config.name}", length, length.measure(config, args.steps),
                    config=args.config, steps=args.steps)
 
 

@@ -1,0 +1,68 @@
+"""The budgets of compared runs, and a comparison of two precisions end to end."""
+
+import dataclasses
+
+import pytest
+import training_run
+
+from lst_jax.bench import length, patching, systems
+from lst_jax.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    training_run.make_data(folder)
+    return training_run.make_config(folder)
+
+
+def without_global_layers(config):
+    model = config.model
+    return dataclasses.replace(config, model=dataclasses.replace(
+        model, global_transformer=dataclasses.replace(model.global_transformer, layers=3)))
+
+
+def test_a_costlier_system_takes_fewer_steps_of_the_same_flops(config):
+    reference = systems.with_steps(config, 40)
+    budget = systems.run_flops(reference)
+    other = systems.with_flops(without_global_layers(config), budget, 40)
+    assert other.train.steps < 40
+    a_step = systems.run_flops(other) / other.train.steps
+    assert abs(systems.run_flops(other) - budget) < 1.5 * a_step
+    assert other.data.patching.tau2 == round(6 / 8 * other.train.steps) and other.eval.every == other.train.steps
+
+
+def test_a_run_shorter_than_its_warm_up_is_refused(config):
+    with pytest.raises(ConfigError, match="steps=1: must be more than optim.warmup_steps=1; use 10"):
+        systems.with_steps(config, 1)
+
+
+def test_the_band_is_of_single_steps_and_of_means():
+    ours, theirs = [2.0] * 40, [1.8, 2.2] * 20
+    assert systems.band(ours, theirs) == pytest.approx({"step": 0.1, "mean": 0.0})
+    assert systems.band(ours, [2.02] * 40) == pytest.approx({"step": 0.01, "mean": 0.01})
+
+
+def test_two_precisions_train_on_the_same_batches_and_stay_together(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(systems, "load_recipe", lambda reference: config)
+    measured = systems.precision("a recipe", 5, str(tmp_path))
+    single, half = measured["systems"]
+    assert single["tokens"] == half["tokens"] and single["steps"] == half["steps"] == 5
+    assert 0 < measured["mean"] <= measured["step"] < 0.02
+    text = systems.markdown(measured)
+    assert "`bfloat16`" in text and "between means over 20 steps" in text
+
+
+def test_rows_of_twice_the_length_and_rows_of_one_document(config):
+    longer = length.doubled(config)
+    assert (longer.data.row_tokens, longer.data.row_units) == (2 * config.data.row_tokens, 2 * config.data.row_units)
+    batch = length.made_up_batches(config, 1)[0][0]
+    merged = length.one_document(batch)
+    assert merged.doc_id_BT.max() == 1 < batch.doc_id_BT.max()
+    assert ((merged.doc_id_BT > 0) == (batch.doc_id_BT > 0)).all()
+
+
+def test_interleaved_rows_alone_have_one_source_and_more_tokens(config):
+    only = patching.interleaved_only(config)
+    assert [s.kind for s in only.data.sources] == ["utterance"] and only.data.row_tokens > config.data.row_tokens
+    assert only.data.row_units == config.data.row_units
