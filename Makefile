@@ -43,9 +43,9 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow
 
-# What the main environment skips: parity with transformers, pickles of scikit-learn, Apache Beam.
+# What the main environment skips: parity with transformers and a dense PyTorch model, pickles of scikit-learn, Beam.
 test-extras: .venv-extras/installed
-	.venv-extras/bin/pytest tests/acoustic tests/prepare/test_beam_engine.py
+	.venv-extras/bin/pytest tests/acoustic tests/prepare/test_beam_engine.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py
 
 .venv-extras/installed: pyproject.toml requirements.txt requirements-dev.txt requirements-beam.txt requirements-parity.txt
 	$(PYTHON) -m venv .venv-extras

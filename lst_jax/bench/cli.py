@@ -1,6 +1,7 @@
 """The arguments and the actions of `lst bench`."""
 
 import argparse
+import dataclasses
 import json
 import sys
 
@@ -12,6 +13,7 @@ LENGTH_SECTION = "Longer rows, and documents"
 PATCHING_SECTION = "What patching saves"
 SYSTEMS_SECTION = "Systems at equal FLOPs"
 PRECISION_SECTION = "bfloat16 beside float32"
+TORCH_SECTION = "Beside PyTorch"
 
 
 def add_arguments(subparsers) -> None:
@@ -23,14 +25,12 @@ def add_arguments(subparsers) -> None:
         "data", help="speed and fill of the batch stream, beside two alternatives; a minute on a quiet core",
         description="Makes batches at the paper's mixture from made-up records, or from --records, and gives tokens "
                     "per second of CPU time, the least fill of both budgets over all batches, and the mixture's error.")
-    data.add_argument("--json", action="store_true", help="print the numbers as JSON")
-    data.add_argument("--markdown", metavar="FILE", help="write them into this file's section as well: docs/results.md")
     data.add_argument("--records", nargs="+", default=[], metavar="DIR",
                       help="directories that `lst prepare` made: utterances get a third of the tokens, texts the rest")
     data.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model for --records")
     data.add_argument("--batches", type=int, default=256,
                       help="batches of 4 rows for each strategy (default: %(default)s)")
-    data.set_defaults(run=_data)
+    _add_outputs(data, _data)
 
     step = parts.add_parser(
         "step", help="time, memory and FLOPs of a training step, whole and in parts",
@@ -73,6 +73,23 @@ def add_arguments(subparsers) -> None:
     precision.add_argument("--steps", type=int, default=150, help="(default: %(default)s)")
     precision.add_argument("--runs", metavar="DIR", default="runs/precision", help="(default: %(default)s)")
     _add_outputs(precision, _precision)
+    _add_torch(parts)
+
+
+def _add_torch(parts) -> None:
+    torch = parts.add_parser(
+        "torch", help="time of forward and backward beside a dense-mask PyTorch model; needs torch",
+        description="Runs a recipe's model and a PyTorch model of the same parameters on the same made-up rows: the "
+                    "recipe's, and one long row, which PyTorch also gets padded as the ancestor pads. For a GPU, set "
+                    "XLA_PYTHON_CLIENT_PREALLOCATE=false, or JAX leaves PyTorch no memory.")
+    torch.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
+    torch.add_argument("--units", type=int, default=4096,
+                       help="unit positions of the long row; 0 = none (default: %(default)s)")
+    torch.add_argument("--steps", type=int, default=5, help="timed steps of each side (default: %(default)s)")
+    torch.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="PyTorch's (default: %(default)s)")
+    torch.add_argument("--compile", action="store_true", help="run PyTorch's model through torch.compile")
+    torch.add_argument("--dtype", choices=["float32", "bfloat16"], help="of both; the recipe's unless given")
+    _add_outputs(torch, _torch)
 
 
 def _add_outputs(parser: argparse.ArgumentParser, run) -> None:
@@ -88,18 +105,12 @@ def _check_count(option: str, value: int, usual: int) -> None:
 
 
 def _data(args: argparse.Namespace) -> int:
-    from lst_jax.bench import data, results  # Grain takes a second to import
+    from lst_jax.bench import data  # Grain takes a second to import
 
     _check_count("batches", args.batches, 256)
     settings = data.Settings(records=tuple(args.records), tokenizer=args.tokenizer, batches=args.batches)
-    measured = data.measure(settings, progress=True)
-    origin = results.provenance(_command(args))
-    if args.markdown:
-        results.write_section(args.markdown, DATA_SECTION, data.markdown(measured), origin)
-    print(json.dumps({**measured, **origin}, indent=1) if args.json else data.markdown(measured))
-    if args.markdown:
-        print(f"lst bench data: wrote {args.markdown}", file=sys.stderr)
-    return 0
+    return _report(args, DATA_SECTION, data, data.measure(settings, progress=True), batches=args.batches,
+                   records=args.records, tokenizer=args.tokenizer)
 
 
 def _step(args: argparse.Namespace) -> int:
@@ -150,22 +161,37 @@ def _precision(args: argparse.Namespace) -> int:
     return _report(args, PRECISION_SECTION, systems, measured, config=args.config, steps=args.steps, runs=args.runs)
 
 
+def _torch(args: argparse.Namespace) -> int:
+    from lst_jax.bench import torch_step
+    from lst_jax.config import load_recipe
+
+    _check_count("steps", args.steps, 5)
+    if args.units and args.units < 64:
+        raise DataError(f"--units {args.units}: must be 0, or at least 64; use 4096")
+    config = load_recipe(args.config)
+    if args.dtype:
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, compute_dtype=args.dtype))
+    settings = torch_step.Settings(args.units or None, args.steps, args.device, args.compile)
+    return _report(args, f"{TORCH_SECTION}: {config.name}", torch_step, torch_step.measure(config, settings),
+                   config=args.config, units=args.units, steps=args.steps, device=args.device, compile=args.compile,
+                   dtype=args.dtype)
+
+
 def _report(args: argparse.Namespace, section: str, module, measured: dict, **options) -> int:
-    """Prints what a module measured with these options, and writes its section where asked to."""
+    """Prints what a module measured with these options, and writes its section where asked to.
+
+    The command that is written down measures the same again: options at None, False or [] are left out of it.
+    """
     from lst_jax.bench import results
 
-    command = ["bench", args.part, *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
-    origin = results.provenance(command + (["--markdown", args.markdown] if args.markdown else []))
-    origin["versions"] = results.describe_versions(module.PACKAGES)
+    command = ["bench", args.part]
+    for key, value in {**options, "markdown": args.markdown}.items():
+        if value is not None and value is not False and value != []:
+            values = value if isinstance(value, list) else [] if value is True else [value]
+            command += [f"--{key}", *map(str, values)]
+    origin = results.provenance(command, module.PACKAGES)
     if args.markdown:
         results.write_section(args.markdown, section, module.markdown(measured), origin)
+        print(f"lst bench {args.part}: wrote {args.markdown}", file=sys.stderr)
     print(json.dumps({**measured, **origin}, indent=1) if args.json else module.markdown(measured))
     return 0
-
-
-def _command(args: argparse.Namespace) -> list[str]:
-    """The command that measures the same again; what only prints is left out."""
-    command = ["bench", "data", "--batches", str(args.batches)]
-    if args.records:
-        command += ["--records", *args.records, "--tokenizer", str(args.tokenizer)]
-    return command + (["--markdown", args.markdown] if args.markdown else [])

@@ -23,6 +23,7 @@ from lst_jax.data.shards import read_metadata
 from lst_jax.data.text import load_tokenizer
 from lst_jax.errors import DataError
 
+PACKAGES = ("numpy", "grain", "array_record", "sentencepiece")
 STRATEGIES = {"static-4": "static", "aligned": "aligned", "curriculum": "curriculum", "mixed": "mixed", "base": "none"}
 ALTERNATIVES = {"grain concat-then-split": alternatives.grain_concat_then_split,
                 "grain first-fit": alternatives.grain_first_fit, "ancestor": alternatives.AncestorIterator}

@@ -25,7 +25,6 @@ from lst_jax.run_dir import code_commit
 
 TITLE = "# Results"
 PREAMBLE = "Measured, each section by the command that it names. Run that command again rather than edit a number."
-PACKAGES = ("numpy", "grain", "array_record", "sentencepiece")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -36,16 +35,17 @@ def describe_machine() -> dict[str, Any]:
             "system": f"{platform.system()} {platform.machine()}"}
 
 
-def describe_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+def describe_versions(packages: Sequence[str]) -> dict[str, str]:
     """Of this program, Python and `packages`."""
     return {"lst_jax": __version__, "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages}}
 
 
-def provenance(argv: Sequence[str]) -> dict[str, Any]:
-    """Where numbers come from: command, time, commit, machine, versions. `argv` is the command after `lst`."""
-    return {"command": shlex.join(["lst", *argv]), "machine": describe_machine(), "versions": describe_versions(),
-            "commit": code_commit(), "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+def provenance(argv: Sequence[str], packages: Sequence[str]) -> dict[str, Any]:
+    """Where numbers come from: command (`argv` comes after `lst`), time, commit, machine, versions of `packages`."""
+    return {"command": shlex.join(["lst", *argv]), "machine": describe_machine(),
+            "versions": describe_versions(packages), "commit": code_commit(),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
 
 
 def write_section(path: str | os.PathLike, name: str, body: str, origin: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import pytest
 from lst_jax.bench import results
 from lst_jax.errors import DataError
 
-ORIGIN = results.provenance(["bench", "data", "--records", "a b"])
+ORIGIN = results.provenance(["bench", "data", "--records", "a b"], ("numpy",))
 
 
 def headings(path):

@@ -1,0 +1,198 @@
+"""`lst bench torch`: forward and backward of the JAX model beside a dense-mask PyTorch model of the same configuration.
+
+Both have the same parameters and get the same packed rows, and must give the same loss. Gradients of all parameters
+are taken; the optimizer is left out. Both may use every core. PyTorch's model is `bench.dense_torch`, its attention
+`scaled_dot_product_attention` with boolean masks: patch ids are made before the clock starts, masks in the step, as
+they are new with every batch. It is not the released code, which has other kernels on GPUs.
+
+Rows are of two kinds, the recipe's, and one row of `--units` unit positions; PyTorch gets the latter twice:
+
+    as packed here   T in the recipe's proportion to U, about 1.25: nearly no padding
+    padded to 3·U    the same row with padding behind it up to T = 3·U tokens (12,288 at U = 4,096): the ancestor's rows
+                     are U patches in token arrays of three times that length (`alternatives.ANCESTOR_PADDING`), so at
+                     the paper's mixture they are about 35% full. Base has no patches and is not padded.
+
+Useful tokens are those of documents. Sides alternate within each repetition; figures are medians.
+"""
+
+import dataclasses
+import math
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lst_jax import step
+from lst_jax.bench import results
+from lst_jax.bench.alternatives import ANCESTOR_PADDING
+from lst_jax.bench.step import made_up_batches
+from lst_jax.config import Config
+from lst_jax.data.rows import Batch
+from lst_jax.errors import DataError
+from lst_jax.sharding import make_mesh
+
+PACKAGES = ("jax", "jaxlib", "flax", "torch", "numpy")
+LONG_ROWS = 1  # of `--units`; dense masks of more would not fit into a laptop's memory
+LONG_BLOCK = 256  # attention_block of long rows, if the recipe's is smaller: one for short rows has too many steps
+SAME_LOSS = {"float32": 1e-3, "bfloat16": 3e-2}  # relative; another loss means that the sides compute different things
+JAX, TORCH, PADDED = "JAX", "PyTorch", "PyTorch, padded to 3·U"
+Step = Callable[[int], float]  # one forward and backward on the batch of that number, finished: its loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is measured."""
+
+    units: int | None  # unit positions of the long row; None = leave it out
+    repeats: int
+    device: str = "cpu"  # PyTorch's name of it
+    compiled: bool = False  # PyTorch's model goes through torch.compile
+
+
+def require_torch() -> None:
+    """Raises: DataError where torch cannot be imported."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise DataError(f"torch: cannot be imported ({error}); pip install --editable '.[parity]', "
+                        "or run make test-extras once and use .venv-extras/bin/lst") from error
+
+
+def measure(config: Config, settings: Settings) -> dict[str, Any]:
+    """Figures of every kind of rows and side as one JSON mapping. Raises: DataError."""
+    require_torch()
+    _check_device(settings.device)
+    cases = [_measure_case("the recipe's rows", config, settings, padded=False)]
+    if settings.units:
+        cases.append(_measure_case("long rows", with_long_rows(config, settings.units), settings,
+                                   padded=config.model.system != "base"))
+    return {"name": config.name, "repeats": settings.repeats, "device": jax.devices()[0].device_kind,
+            "threads": _threads(), "compiled": settings.compiled, "dtype": config.model.compute_dtype, "cases": cases,
+            "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    ours = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+    if ours != device or (device == "cuda" and not torch.cuda.is_available()):
+        raise DataError(f"--device {device}: JAX computes on {ours}, torch has CUDA: {torch.cuda.is_available()}; "
+                        "install both for the same device, or set JAX_PLATFORMS=cpu and use --device cpu")
+
+
+def with_long_rows(config: Config, units: int) -> Config:
+    """The same model on a single row of `units` unit positions; T and S stay in proportion."""
+    d = config.data
+    row_tokens, speech = (n and n * units // d.row_units for n in (d.row_tokens, d.row_speech_tokens))
+    data = dataclasses.replace(d, rows=LONG_ROWS, row_units=units, row_tokens=row_tokens, row_speech_tokens=speech)
+    block = max(config.model.attention_block, LONG_BLOCK)
+    return dataclasses.replace(config, data=data, model=dataclasses.replace(config.model, attention_block=block))
+
+
+def pad_like_the_ancestor(batch: Batch, units: int) -> Batch:
+    """The same rows with padding behind them, up to three times as many tokens as unit positions."""
+    room = ANCESTOR_PADDING * units - batch.token_BT.shape[1]
+    assert room >= 0, (units, batch.token_BT.shape)
+    return Batch(*(np.pad(x, ((0, 0), (0, room))) for x in batch))  # token 0, document 0, no boundary, weight 0
+
+
+def _measure_case(name: str, config: Config, settings: Settings, padded: bool) -> dict[str, Any]:
+    model = step.build_model(config, make_mesh(jax.devices()[:1]), config.data.row_speech_tokens)
+    params = jax.jit(model.init_params)(jax.random.key(config.seed))
+    batches = [batch for batch, _ in made_up_batches(config, settings.repeats)]
+    sides = {JAX: jax_step(config, model, params, batches), TORCH: torch_step(config, params, batches, settings)}
+    if padded:
+        units = config.data.row_units
+        sides[PADDED] = torch_step(config, params, [pad_like_the_ancestor(b, units) for b in batches], settings)
+    seconds = _alternate(name, sides, settings.repeats, SAME_LOSS[config.model.compute_dtype])
+    tokens = statistics.mean(int(np.count_nonzero(batch.doc_id_BT)) for batch in batches)
+    return {"name": name, "rows": config.data.rows, "row_units": config.data.row_units, "tokens": tokens,
+            "row_tokens": config.data.row_tokens, "attention_block": config.model.attention_block,
+            "parameters": sum(x.size for x in jax.tree.leaves(params)),
+            "sides": {side: {"seconds": s, "tokens_per_sec": tokens / s, "ratio": s / seconds[JAX]}
+                      for side, s in seconds.items()}}
+
+
+def jax_step(config: Config, model, params, batches: Sequence[Batch]) -> Step:
+    """Compiled loss and gradients of the training step's own likelihoods."""
+    def loss_fn(params, batch):
+        nll_BT, _ = step.per_token_nll(config, model, params, batch)
+        return jnp.sum(nll_BT * batch.weight_BT) / jnp.maximum(jnp.sum(batch.weight_BT), 1.0)
+
+    both, device = jax.jit(jax.value_and_grad(loss_fn)), jax.devices()[0]
+    on_device = [jax.device_put(batch, device) for batch in batches]
+    return lambda number: float(jax.block_until_ready(both(params, on_device[number]))[0])
+
+
+def torch_step(config: Config, params, batches: Sequence[Batch], settings: Settings) -> Step:
+    """The same by the dense model, in the configuration's dtype throughout, parameters and gradients included."""
+    import torch
+
+    from lst_jax.bench import dense_torch
+
+    torch.set_num_threads(_threads())
+    model = dense_torch.DenseModel(config.model, config.joint_vocab)
+    ours = dense_torch.to_torch(jax.device_get(params), getattr(torch, config.model.compute_dtype), settings.device)
+    leaves = list(dense_torch.leaves(ours).values())
+    rows = [dense_torch.rows_of(batch, config.data.row_units, config.joint_vocab, config.model.system == "lst_bypass",
+                                settings.device) for batch in batches]
+    loss_fn = torch.compile(model.loss) if settings.compiled else model.loss
+
+    def run(number: int) -> float:
+        loss = loss_fn(ours, rows[number])
+        torch.autograd.grad(loss, leaves)
+        if settings.device == "cuda":
+            torch.cuda.synchronize()
+        return float(loss.detach())
+
+    return run
+
+
+def _alternate(name: str, sides: dict[str, Step], repeats: int, tolerance: float) -> dict[str, float]:
+    """Median seconds of each side; one run more comes first, to compile and to compare losses."""
+    losses = {side: run(0) for side, run in sides.items()}
+    for side, loss in losses.items():
+        if not math.isclose(loss, losses[JAX], rel_tol=tolerance):
+            raise DataError(f"{name}: the loss of {side} is {loss}, that of {JAX} is {losses[JAX]}; they must compute "
+                            "the same: run tests/model/test_gradients_torch.py")
+    seconds = {side: [] for side in sides}
+    for number in range(repeats):
+        for side, run in sides.items():
+            start = time.perf_counter()
+            run(number)
+            seconds[side].append(time.perf_counter() - start)
+        print(f"lst bench torch: {name}, {number + 1} of {repeats}", file=sys.stderr)
+    return {side: statistics.median(s) for side, s in seconds.items()}
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def markdown(measured: dict[str, Any]) -> str:
+    """The body of the section in docs/results.md."""
+    m, rows = measured, []
+    for case in m["cases"]:
+        for side, s in case["sides"].items():
+            length = ANCESTOR_PADDING * case["row_units"] if side == PADDED else case["row_tokens"]
+            rows.append([f"{case['rows']} × U={case['row_units']}, {side}", f"{length:,}",
+                         f"{case['tokens'] / case['rows'] / length:.0%}", f"{1000 * s['seconds']:,.0f} ms",
+                         f"{s['tokens_per_sec']:,.0f}", "" if side == JAX else f"{s['ratio']:.2f} ×"])
+    blocks = ", ".join(f"{case['attention_block']} at U={case['row_units']}" for case in m["cases"])
+    size, compiled = m["cases"][0]["parameters"], " and torch.compile" if m["compiled"] else ""
+    return "\n\n".join([
+        f"`{m['name']}` ({size:,} parameters): forward and backward of the loss in {m['dtype']}, in JAX and in a "
+        f"PyTorch model of the same parameters and the same loss, with dense masks{compiled} "
+        f"(`lst_jax/bench/dense_torch.py`); {m['device']}, {m['threads']} threads each. "
+        f"Medians of {m['repeats']} steps on made-up batches, taken in turns; "
+        'both get the same rows, and "padded" is the same row in an array of 3·U tokens, as the ancestor lays '
+        f"rows out. Attention blocks of the JAX model: {blocks}. Peak memory of the process "
+        f"{m['peak_memory_gib']:.1f} GiB.",
+        results.table(["", "T", "filled", "step", "useful tokens/s", "JAX is faster by"], rows)])
