@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import sys
 
 from lst_jax.errors import DataError
@@ -134,6 +135,7 @@ def _length(args: argparse.Namespace) -> int:
 
 
 def _patching(args: argparse.Namespace) -> int:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # libtpu is there to compile, no TPU to be looked for
     from lst_jax.bench import patching
     from lst_jax.config import load_recipe
 

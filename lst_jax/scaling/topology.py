@@ -7,8 +7,6 @@ from jax.experimental import topologies
 
 from lst_jax.errors import ConfigError
 
-PINNED = "pip install 'jax[tpu]==" + jax.__version__ + "'"
-
 
 def devices(topology: str) -> list[jax.Device]:
     """The devices of a topology such as "v5p:2x2x1" or "v5e:4x4", to compile for; nothing can run on them.
@@ -21,4 +19,4 @@ def devices(topology: str) -> list[jax.Device]:
     except Exception as error:  # of whatever libtpu raises
         cause = str(error).strip().split("\n")[0]
         raise ConfigError(f"topology={topology!r}: cannot be compiled for ({cause}); give one such as v5p:2x2x1, and "
-                          f"have the compiler: {PINNED}") from error
+                          "have the compiler: pip install --editable '.[tpu]'") from error
