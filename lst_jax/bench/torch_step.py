@@ -9,8 +9,8 @@ Rows are of two kinds, the recipe's, and one row of `--units` unit positions; Py
 
     as packed here   T in the recipe's proportion to U, about 1.25: nearly no padding
     padded to 3·U    the same row with padding behind it up to T = 3·U tokens (12,288 at U = 4,096): the ancestor's rows
-                     are U patches in token arrays of three times that length (`alternatives.ANCESTOR_PADDING`), so at
-                     the paper's mixture they are about 35% full. Base has no patches and is not padded.
+                     are U patches in token arrays of three times that length (`alternatives.ANCESTOR_PADDING`), so
+                     they are mostly padding (the table says how much). Base has no patches and is not padded.
 
 Useful tokens are those of documents. Sides alternate within each repetition; figures are medians.
 """
@@ -143,7 +143,7 @@ def torch_step(config: Config, params, batches: Sequence[Batch], settings: Setti
     leaves = list(dense_torch.leaves(ours).values())
     rows = [dense_torch.rows_of(batch, config.data.row_units, config.joint_vocab, config.model.system == "lst_bypass",
                                 settings.device) for batch in batches]
-    loss_fn = torch.compile(model.loss) if settings.compiled else model.loss
+    loss_fn = torch.compile(model.loss, dynamic=False) if settings.compiled else model.loss
 
     def run(number: int) -> float:
         loss = loss_fn(ours, rows[number])
@@ -152,6 +152,8 @@ def torch_step(config: Config, params, batches: Sequence[Batch], settings: Setti
             torch.cuda.synchronize()
         return float(loss.detach())
 
+    if settings.compiled:
+        run(len(batches) - 1)  # the compiler's processes are still busy after the first run
     return run
 
 
