@@ -7,6 +7,9 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     " --xla_llvm_disable_expensive_passes=true")
 os.environ["JAX_PLATFORMS"] = "cpu"
+# XLA runs two collectives of a program at once, each waiting for all eight devices: with its eight threads, that is a
+# deadlock on a busy machine, and an abort after a minute
+os.environ["PJRT_NPROC"] = "24"
 
 import hypothesis
 from jaxtyping import install_import_hook
@@ -15,3 +18,11 @@ install_import_hook("lst_jax", "beartype.beartype")
 
 hypothesis.settings.register_profile("shared", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("shared")
+
+LONGEST_FIRST = ("test_train.py", "test_step.py", "test_recipes.py", "test_bad_steps.py", "test_stack.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Files go to processes whole, as they share what they compile; the longest must not be the last to begin."""
+    rank = {name: i for i, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))

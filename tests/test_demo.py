@@ -21,7 +21,8 @@ def make_demo(folder):
 
     It runs as a user's would: without the virtual devices of the tests, and without what an outer make hands down.
     """
-    env = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS", "MAKEFLAGS", "MFLAGS")}
+    ours = ("XLA_FLAGS", "JAX_PLATFORMS", "PJRT_NPROC", "MAKEFLAGS", "MFLAGS")
+    env = {k: v for k, v in os.environ.items() if k not in ours}
     with log_of(folder).open("a") as log:
         return subprocess.Popen(["make", "demo", f"PYTHON={sys.executable}"], cwd=folder, start_new_session=True,
                                 stdout=log, stderr=subprocess.STDOUT, env=env)
