@@ -38,7 +38,7 @@ demo-bpe: demo-data
 	$(LST) prepare unit-tokenizer --data $(DATA)/train/speech --size $(PIECES) --out $(DATA)/units-$(PIECES).model
 
 test: .venv/installed
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 12 -m 'not slow'
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow

@@ -1,9 +1,12 @@
-"""The paper's models at the paper's training (§6): `configs/lst.py:SIZE[,SYSTEM]`.
+"""The paper's models at the paper's training (§6, §8): `configs/lst.py:SIZE[,SYSTEM]`.
 
     lst train runs/1b --config configs/lst.py:1b,curriculum
 
-SIZE is 1b (A.2, Table 7) or 7b (BLT's own sizes); SYSTEM is one of `lst_jax.systems`, for all of which width, depth and
-unit positions a step are equal (compute-controlled, §8). Data is expected in data/lst, prepared as README says.
+SIZE is 1b (A.2, Table 7), 7b (BLT's own sizes), or one of the scaling study and above: 420m, 630m, 810m, 1.1b, 1.4b,
+1.8b, 3b, 5b. Of these the paper gives the parameters only; here they keep the proportions of 1b: depth about
+width / 82, nine decoder layers to 25 global ones, local width half the global one, heads of 128 and 64, so that all
+parameters of an LST are within 2% of the name. SYSTEM is one of `lst_jax.systems`; width, depth and unit positions a
+step are the same for all. Data is expected in data/lst, prepared as README says.
 """
 
 from ml_collections import ConfigDict
@@ -15,19 +18,36 @@ from lst_jax.errors import ConfigError
 ROW_UNITS = 4096
 UNITS = 501
 UNIT_SLOTS = 502  # of the released vocabulary, 32,508
-# size: stacks as (layers, width, heads), queries a patch, rows and steps (0.5M unit positions a step; 7b: 4M)
+TOKENS_A_PARAMETER = 30  # compute-optimal (§8): 20 of text, and half as many of interleaved speech and text
+LOCAL_WINDOW = 512
+# stacks as (layers, width, heads), queries a patch, rows (0.5M unit positions a step; 7b: 4M), steps
 SIZES = {
     "1b": dict(encoder=(1, 1024, 16), main=(25, 2048, 16), decoder=(9, 1024, 16), queries=2, rows=128, steps=200_000),
     "7b": dict(encoder=(1, 1280, 20), main=(32, 4096, 32), decoder=(6, 1280, 20), queries=4, rows=1024, steps=25_000),
 }
-LOCAL_WINDOW = 512
+# parameters, global width, global layers, decoder layers
+STUDY = {"420m": (420e6, 1280, 16, 6), "630m": (630e6, 1536, 18, 6), "810m": (810e6, 1664, 19, 7),
+         "1.1b": (1.1e9, 1792, 23, 8), "1.4b": (1.4e9, 2048, 23, 8), "1.8b": (1.8e9, 2176, 26, 9),
+         "3b": (3e9, 2560, 32, 12), "5b": (5e9, 3072, 38, 14)}
+
+
+def study_size(parameters: float, width: int, layers: int, decoder_layers: int) -> dict:
+    """The entry of `SIZES` of a model in the proportions of 1b, trained compute-optimally."""
+    rows, local = 128, width // 2
+    steps = round(TOKENS_A_PARAMETER * parameters / (rows * row_tokens_for(ROW_UNITS, 4)))
+    return dict(encoder=(1, local, local // 64), main=(layers, width, width // 128),
+                decoder=(decoder_layers, local, local // 64), queries=2, rows=rows, steps=steps)
+
+
+SIZES |= {name: study_size(*numbers) for name, numbers in STUDY.items()}
 
 
 def get_config(arg: str) -> ConfigDict:
     """`arg`: SIZE[,SYSTEM]. Raises: ConfigError."""
     name, _, rest = arg.partition(",")
     if name not in SIZES:
-        raise ConfigError(f"configs/lst.py:{arg}: no such size; use {' or '.join(SIZES)}, then a system: 1b,curriculum")
+        raise ConfigError(f"configs/lst.py:{arg}: no such size; use one of {', '.join(SIZES)}, then a system: "
+                          "1b,curriculum")
     size, system = SIZES[name], systems.parse(rest, UNITS, f"configs/lst.py:{arg}")
     base, pieces = system.kind == "base", system.pieces
     row_tokens = row_tokens_for(ROW_UNITS, system.mean_patch)

@@ -34,7 +34,7 @@ SYSTEMS = {"base": "base", "static": "LST, static patches of 4", "static1": "Bas
 PACKAGES = ("jax", "jaxlib", "libtpu", "flax")
 PAIRS = ("encoder_pairs", "global_pairs", "decoder_pairs")
 SHAPES_ONLY = PatchingConfig("static", 4, "word", "separate", 0.0, 0, 0, 0.0)  # patching changes no program
-QUICKLY = {"exec_time_optimization_effort": "-1.0"}  # nothing is run: which operations there are, not how fast
+QUICKLY = {"exec_time_optimization_effort": -1.0}  # nothing is run: which operations there are, not how fast
 CHECK_RTOL = 0.005  # a deeper program against the sum of layers
 
 
