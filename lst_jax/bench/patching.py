@@ -1,10 +1,11 @@
 """`lst bench patching`: what patching saves, in FLOPs that XLA counts in compiled TPU programs.
 
-The same content, the paper's mixture of made-up records, costs each system as many FLOPs as its compiled training step
-has, over the real tokens in its rows. XLA counts a loop's body once and knows nothing of what Pallas kernels do.
-Therefore layers are not scanned and logits are not chunked; a stack's layers are all alike, so three shallow programs
-give the FLOPs of any depth, which a fourth, deeper one checks; and the pairs of the splash kernels are counted by
-`scaling.flops`, as the batches' own documents have them.
+The same content, rows of the paper's mixture of made-up records, costs each system as many FLOPs as its compiled
+training step has, over the real tokens in them. Base gets rows of as many tokens as LST does, so that documents are cut
+at the same length. XLA counts a loop's body once and knows nothing of what Pallas kernels do. Therefore layers are not
+scanned and logits are not chunked; a stack's layers are all alike, so three shallow programs give the FLOPs of any
+depth, which a fourth, deeper one checks; and the pairs of the splash kernels are counted by `scaling.flops`, as the
+batches' own documents have them.
 """
 
 import dataclasses
@@ -32,6 +33,7 @@ from lst_jax.sharding import make_mesh
 SYSTEMS = {"base": "base", "static": "LST, static patches of 4", "static1": "Base with LST's local modules",
            "bypass-static": "LST, text past the local modules"}
 PACKAGES = ("jax", "jaxlib", "libtpu", "flax")
+ROW_UNITS, PATCH = 4096, 4  # of LST's interleaved rows (paper §6)
 PAIRS = ("encoder_pairs", "global_pairs", "decoder_pairs")
 SHAPES_ONLY = PatchingConfig("static", 4, "word", "separate", 0.0, 0, 0, 0.0)  # patching changes no program
 QUICKLY = {"exec_time_optimization_effort": -1.0}  # nothing is run: which operations there are, not how fast
@@ -50,15 +52,15 @@ class Cost(NamedTuple):
 def measure(recipes: dict[str, Config], topology: str, batches: int) -> dict[str, Any]:
     """Costs of each of `SYSTEMS`, whose recipes are given, over the whole mixture and over its interleaved part."""
     mesh = make_mesh(devices(topology)[:1])
-    names = [name for name in SYSTEMS if name in recipes]
+    recipes = {name: with_tokens(config, recipes["static"].data.row_tokens) for name, config in recipes.items()}
     found: dict[str, dict[str, Cost]] = {"mixture": {}, "interleaved": {}}
-    with tqdm(total=2 * len(names), desc="bench patching", unit="system") as progress:
+    with tqdm(total=2 * len(SYSTEMS), desc="bench patching", unit="system") as progress:
         for content, costs in found.items():
-            for name in names:
+            for name in SYSTEMS:
                 config = recipes[name] if content == "mixture" else interleaved_only(recipes[name])
                 costs[name] = cost(config, mesh, batches, check=content == "mixture" and name == "static")
                 progress.update()
-    return {"topology": topology, "batches": batches, "row_units": recipes["base"].data.row_units,
+    return {"topology": topology, "batches": batches, "row_tokens": recipes["base"].data.row_tokens,
             **{content: {name: c._asdict() for name, c in costs.items()} for content, costs in found.items()}}
 
 
@@ -68,11 +70,18 @@ def interleaved_only(config: Config) -> Config:
     sources = tuple(s for s in data.sources if s.kind == "utterance")
     if not sources:
         raise DataError(f"data.sources: {config.name} has no utterances; add a source of them")
-    size = 1 if config.model.system == "base" else data.patching.static_size
-    tokens = row_tokens_for(data.row_units, size, interleaved_share=1.0)
+    tokens = row_tokens_for(ROW_UNITS, PATCH, interleaved_share=1.0)
     speech = row_speech_tokens_for(tokens, interleaved_share=1.0) if config.model.system == "lst_bypass" else None
-    return dataclasses.replace(config, data=dataclasses.replace(data, sources=sources, row_tokens=tokens,
-                                                                row_speech_tokens=speech))
+    return with_tokens(dataclasses.replace(config, data=dataclasses.replace(
+        data, sources=sources, row_speech_tokens=speech, row_units=ROW_UNITS)), tokens)
+
+
+def with_tokens(config: Config, tokens: int) -> Config:
+    """Rows of so many tokens; and of as many unit positions where every token is one."""
+    data = config.data
+    single = config.model.system == "base" or data.patching.static_size == 1
+    return dataclasses.replace(config, data=dataclasses.replace(
+        data, row_tokens=tokens, row_units=tokens if single else data.row_units))
 
 
 def cost(config: Config, mesh: Mesh, batches: int, check: bool) -> Cost:
@@ -140,15 +149,12 @@ def markdown(measured: dict[str, Any]) -> str:
             for name in measured["mixture"]]
     header = ["system", "unit positions a token", "interleaved", "FLOPs a real token", "interleaved",
               "of Base, whole model", "interleaved", "of Base, global layers alone", "interleaved"]
-    static = measured["mixture"].get("static")
-    against = _whole(measured, "static") / _whole(measured, "static1") if {"static", "static1"} <= set(
-        measured["mixture"]) else None
-    notes = [f"Training steps over rows of U={measured['row_units']:,} compiled for one {measured['topology']} chip; "
-             f"real tokens from {measured['batches']} rows of made-up records."]
-    if against:
-        notes.append(f"LST costs {against:.3f} of a Base that carries the same local modules. A program with 4 global "
-                     f"and 3 decoder layers has {static['checked']:.4f} of the FLOPs that the shallow ones predict.")
-    return "\n\n".join([*notes, results.table(header, rows)])
+    against = _whole(measured, "static") / _whole(measured, "static1")
+    note = (f"Training steps over rows of T={measured['row_tokens']:,} tokens compiled for one {measured['topology']} "
+            f"chip; real tokens from {measured['batches']} rows of made-up records. LST costs {against:.3f} of a Base "
+            "that carries the same local modules. A program with 4 global and 3 decoder layers has "
+            f"{measured['mixture']['static']['checked']:.4f} of the FLOPs that the shallow ones predict.")
+    return "\n\n".join([note, results.table(header, rows)])
 
 
 def _whole(measured: dict[str, Any], name: str) -> float:

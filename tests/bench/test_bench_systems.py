@@ -62,7 +62,17 @@ def test_rows_of_twice_the_length_and_rows_of_one_document(config):
     assert ((merged.doc_id_BT > 0) == (batch.doc_id_BT > 0)).all()
 
 
-def test_interleaved_rows_alone_have_one_source_and_more_tokens(config):
-    only = patching.interleaved_only(config)
-    assert [s.kind for s in only.data.sources] == ["utterance"] and only.data.row_tokens > config.data.row_tokens
-    assert only.data.row_units == config.data.row_units
+def test_the_same_content_has_rows_of_the_same_tokens(config):
+    base = with_strategy_none(config)
+    assert patching.with_tokens(base, 200).data.row_units == patching.with_tokens(base, 200).data.row_tokens == 200
+    assert patching.with_tokens(config, 200).data.row_units == config.data.row_units
+    for some in (config, base):
+        only = patching.interleaved_only(some)
+        assert [s.kind for s in only.data.sources] == ["utterance"] and only.data.row_tokens > 2 * patching.ROW_UNITS
+    assert only.data.row_units == only.data.row_tokens
+
+
+def with_strategy_none(config):
+    model = dataclasses.replace(config.model, system="base", patch_encoder=None, patch_decoder=None)
+    patch_none = dataclasses.replace(config.data.patching, strategy="none")
+    return dataclasses.replace(config, model=model, data=dataclasses.replace(config.data, patching=patch_none))
