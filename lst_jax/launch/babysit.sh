@@ -17,7 +17,8 @@ provision() {
 # A host that did not report was lost, and then the codes of the others only tell that they missed it.
 judge() {
   hosts=0 verdict=0
-  for code in $(sed -n 's/^lst launch: exit code \([0-9][0-9]*\).*$/\1/p' "$1"); do
+  codes=$(sed -n 's/^lst launch: exit code \([0-9][0-9]*\).*$/\1/p' "$1")
+  for code in $codes; do
     hosts=$((hosts + 1))
     if [ "$code" -eq "$RESTART_CODE" ] || [ "$code" -ge "$FIRST_SIGNAL_CODE" ]; then
       [ "$verdict" != 0 ] || verdict=again
@@ -36,8 +37,8 @@ babysit() {
   restarts=0
   while :; do
     provision
-    train 2>&1 | tee "$NAME.log"
-    judge "$NAME.log"
+    train 2>&1 | tee "$NAME-$restarts.log"
+    judge "$NAME-$restarts.log"
     if [ "$verdict" != again ]; then
       echo "lst launch: $NAME ended with exit code $verdict; its machines are given back"
       delete

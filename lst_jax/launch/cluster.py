@@ -107,7 +107,7 @@ FOUND_BY_JAX = ("JAX_COORDINATOR_", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "JAX_
 LEAST_GRACE = 30  # seconds, Kubernetes' own default
 
 
-def load_cluster(path: str) -> Cluster:
+def load_cluster(path: str | pathlib.Path) -> Cluster:
     """Reads and checks a description. Raises: ConfigError."""
     file = pathlib.Path(path)
     try:
@@ -202,6 +202,8 @@ def _validate_tpu(cluster: Cluster) -> None:
     if pods is not None and (pods.bucket is None) != (pods.mount is None):
         missing = "mount" if pods.mount is None else "bucket"
         fail(f"kubernetes.{missing}", None, "a bucket and the folder it is mounted at go together", "give both or none")
+    if pods is not None and pods.mount is not None and not pods.mount.startswith("/"):
+        fail("kubernetes.mount", pods.mount, "must be an absolute path", f"use /{pods.mount}")
 
 
 def _validate_topology(kind: str, topology: str, sides: int) -> None:

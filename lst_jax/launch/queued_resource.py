@@ -6,7 +6,7 @@ import shlex
 from lst_jax.errors import RESTART_EXIT_CODE
 from lst_jax.launch.accelerators import TYPES, accelerator_type
 from lst_jax.launch.job import FIRST_SIGNAL_CODE, Job, need, shell_line
-from lst_jax.launch.shell import assignments, function
+from lst_jax.launch.shell import VALUES_ARE_QUOTED, assignments, function
 from lst_jax.strict import fail
 
 BODY = pathlib.Path(__file__).with_name("babysit.sh")
@@ -35,7 +35,8 @@ def render(job: Job) -> dict[str, str]:
     ]
     head = ["#!/bin/sh", f"# {job.summary}",
             f"# sh {job.name}.sh            asks for the machines, trains, and goes on after preemptions",
-            f"# sh {job.name}.sh COMMAND    one of them: create, state, train, delete", "set -eu"]
+            f"# sh {job.name}.sh COMMAND    one of them: create, state, train, delete",
+            VALUES_ARE_QUOTED, "set -eu"]
     variables = assignments(NAME=job.name, HOSTS=tpu.hosts * tpu.slices, MAX_RESTARTS=job.cluster.max_restarts,
                             RESTART_CODE=RESTART_EXIT_CODE, FIRST_SIGNAL_CODE=FIRST_SIGNAL_CODE, PAUSE=PAUSE)
     return {f"{job.name}.sh": "\n".join(head) + f"\n{variables}\n" + "\n".join(functions) + BODY.read_text()}

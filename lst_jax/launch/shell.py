@@ -2,6 +2,8 @@
 
 import shlex
 
+VALUES_ARE_QUOTED = "# shellcheck disable=SC2016 # a $ in a value is meant for the hosts, or for nobody"
+
 
 def assignments(**values: str | int) -> str:
     """Lines that set variables. Example: assignments(RUN="my run") -> "RUN='my run'\\n"."""

@@ -4,7 +4,7 @@ import pathlib
 
 from lst_jax.errors import RESTART_EXIT_CODE
 from lst_jax.launch.job import FIRST_SIGNAL_CODE, Job, need
-from lst_jax.launch.shell import assignments, set_arguments
+from lst_jax.launch.shell import VALUES_ARE_QUOTED, assignments, set_arguments
 
 BODY = pathlib.Path(__file__).with_name("slurm.sh")
 
@@ -20,7 +20,7 @@ def render(job: Job) -> dict[str, str]:
         f"--signal=TERM@{cluster.grace_seconds}",  # to the processes, before the time is up
     ]
     lines = ["#!/bin/bash", f"# {job.summary}", f"# sbatch {job.name}.sbatch", *(f"#SBATCH {o}" for o in options),
-             "set -u"]
+             VALUES_ARE_QUOTED, "set -u"]
     variables = assignments(WORKDIR=cluster.workdir, GRACE=cluster.grace_seconds, MAX_RESTARTS=cluster.max_restarts,
                             RESTART_CODE=RESTART_EXIT_CODE, FIRST_SIGNAL_CODE=FIRST_SIGNAL_CODE)
     env = ["env", *cluster.env] if cluster.env else []

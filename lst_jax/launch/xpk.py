@@ -4,6 +4,7 @@ import shlex
 
 from lst_jax.launch.accelerators import accelerator_type
 from lst_jax.launch.job import Job, need, shell_line
+from lst_jax.launch.shell import VALUES_ARE_QUOTED
 from lst_jax.strict import fail
 
 # xpk takes a type by its size and has one topology for each
@@ -31,4 +32,4 @@ def render(job: Job) -> dict[str, str]:
     ]
     head, options = " ".join(words[:3]), [shlex.quote(word) for word in words[3:]]
     lines = " \\\n  ".join([head, *options])
-    return {f"{job.name}.sh": f"#!/bin/sh\n# {job.summary}\n{lines}\n"}
+    return {f"{job.name}.sh": f"#!/bin/sh\n# {job.summary}\n{VALUES_ARE_QUOTED}\n{lines}\n"}
