@@ -25,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     """All subcommands and their flags."""
     from lst_jax.bench import cli as bench_cli
     from lst_jax.data.importers import cli as importers_cli
+    from lst_jax.launch import cli as launch_cli
     from lst_jax.prepare import cli as prepare_cli
 
     parser = argparse.ArgumentParser(prog="lst", description="Pre-train Latent Speech-Text Transformers.")
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     report = subparsers.add_parser("report", help="write report.json, report.html and the pictures of a run")
     report.add_argument("run_dir", metavar="RUN")
     report.set_defaults(run=_report)
+    launch_cli.add_arguments(subparsers)
     return parser
 
 

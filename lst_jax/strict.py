@@ -50,7 +50,7 @@ def _build_dataclass(kind: Any, value: Any, path: str) -> Any:
             fail(f"{dot}{key}", value[key], "unknown field", f"nearest: {dot}{_nearest(key, names)}")
     for name in names:
         if name not in value:
-            fail(f"{dot}{name}", None, "missing", "every field is written out in the recipe: add it")
+            fail(f"{dot}{name}", None, "missing", "every field is written out: add it")
     hints = typing.get_type_hints(kind)
     return kind(**{n: build(hints[n], value[n], f"{dot}{n}") for n in names})
 

@@ -1,0 +1,50 @@
+"""The arguments and the actions of `lst launch`."""
+
+import argparse
+import pathlib
+
+from lst_jax import files
+
+TARGETS = {
+    "jobset": "a GKE JobSet, for TPUs",
+    "queued-resource": "gcloud commands and a script that goes on after preemptions, for TPUs without Kubernetes",
+    "xpk": "an xpk command line, for TPUs",
+    "slurm": "an sbatch script, for GPUs",
+}
+
+
+def add_arguments(subparsers) -> None:
+    """Registers the command on what `ArgumentParser.add_subparsers` returned; it sets `run`: args → exit code."""
+    launch = subparsers.add_parser(
+        "launch", help="write what starts a training run on a cluster",
+        description="Checks a recipe against a cluster and renders the job whose processes run `lst train RUN --config "
+                    "RECIPE`. It starts nothing. A job starts again after exit code 42 and after 127 and more "
+                    "(preemptions, crashes), and ends on smaller codes, for which a person must act.")
+    launch.add_argument("run_dir", metavar="RUN", help="run directory on the cluster; a relative one lies in run_root")
+    launch.add_argument("--config", required=True, metavar="FILE.py[:ARG]",
+                        help="recipe, found here and from the cluster's workdir under the same name")
+    launch.add_argument("--cluster", required=True, metavar="FILE", help="description of the cluster: see launch/")
+    launch.add_argument("--to", required=True, choices=TARGETS, metavar="TARGET",
+                        help="; ".join(f"{name}: {what}" for name, what in TARGETS.items()))
+    launch.add_argument("--name", help="of the job (default: the recipe's)")
+    output = launch.add_mutually_exclusive_group()
+    output.add_argument("--dry-run", action="store_true", help="print it (the default)")
+    output.add_argument("--out", metavar="DIR", help="write it into this folder instead")
+    launch.set_defaults(run=_launch)
+
+
+def _launch(args: argparse.Namespace) -> int:
+    from lst_jax.launch import jobset, queued_resource, slurm, xpk
+    from lst_jax.launch.cluster import load_cluster
+    from lst_jax.launch.job import make_job
+
+    targets = {"jobset": jobset, "queued-resource": queued_resource, "xpk": xpk, "slurm": slurm}
+    job = make_job(args.run_dir, args.config, load_cluster(args.cluster), args.name)
+    for name, text in targets[args.to].render(job).items():
+        if args.out is None:
+            print(text, end="")
+        else:
+            path = pathlib.Path(args.out) / name
+            files.write_text(path, text)
+            print(path)
+    return 0

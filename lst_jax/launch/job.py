@@ -1,0 +1,94 @@
+"""A job: one recipe, one run directory, one cluster; and what every way of starting it has in common."""
+
+import dataclasses
+import pathlib
+import re
+import shlex
+
+from lst_jax.config import load_recipe
+from lst_jax.errors import RESTART_EXIT_CODE, ConfigError
+from lst_jax.launch.cluster import Cluster
+from lst_jax.strict import fail
+
+# From here on the process was ended by something else than `lst`: 128 + a signal, as shells count. xpk starts such
+# jobs again by itself, with the same bound and the same 42.
+FIRST_SIGNAL_CODE = 127
+LONGEST_NAME = 40  # xpk's bound; leaves 23 of a pod name's 63 for its slice, host and random part
+LAST_EXIT_CODE = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is started where."""
+
+    name: str
+    run: str  # on the hosts
+    recipe: str  # as `lst train --config` takes it, from the cluster's workdir
+    cluster: Cluster
+
+    @property
+    def command(self) -> list[str]:
+        """The words every process is started with; JAX finds out itself how many there are, and where."""
+        return ["lst", "train", self.run, "--config", self.recipe]
+
+    @property
+    def summary(self) -> str:
+        """One line about the whole, safe in a comment."""
+        cluster = self.cluster
+        if cluster.kind == "gpu":
+            where = f"{cluster.slurm.nodes} nodes of {cluster.slurm.gpus_per_node} GPUs"
+        else:
+            where = f"{cluster.tpu.slices} x {cluster.kind} {cluster.tpu.topology}"
+        return f"{shlex.join(self.command)} on {where}: {cluster.devices} devices"
+
+
+def make_job(run: str, recipe: str, cluster: Cluster, name: str | None) -> Job:
+    """The job, after all checks that need the recipe; `name` is the recipe's own where it is None.
+
+    Raises: ConfigError.
+    """
+    config = load_recipe(recipe)
+    name = config.name if name is None else name
+    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) or len(name) > LONGEST_NAME:
+        plain = re.sub(r"^[^a-z]+|-+$", "", re.sub(r"[^a-z0-9]+", "-", name.lower())[:LONGEST_NAME])
+        fail("name", name, f"a job's name is at most {LONGEST_NAME} lower-case letters, digits and hyphens",
+             f"give --name {plain or 'lst'}")
+    for path, word in (("RUN", run), ("--config", recipe)):
+        if not word.isprintable() or not word or word.startswith("-"):
+            fail(path, word, "must be printable, and begin with no hyphen", "give another path")
+    if "://" in run:
+        fail("RUN", run, "must be a path, as a run directory is", "give a folder that all hosts mount")
+    if config.data.rows % cluster.devices:
+        raise ConfigError(f"data.rows={config.data.rows}: must be a multiple of the cluster's {cluster.devices} "
+                          f"devices; use {-(-config.data.rows // cluster.devices) * cluster.devices} in {recipe}, "
+                          "or fewer devices")
+    return Job(name, str(pathlib.PurePosixPath(cluster.run_root) / run), recipe, cluster)
+
+
+def restarts(code: int) -> bool:
+    """Whether a process that ended with `code` is to be started again; the other failures wait for a person."""
+    return code == RESTART_EXIT_CODE or code >= FIRST_SIGNAL_CODE
+
+
+def stop_codes() -> list[int]:
+    """All exit codes that end a job for good."""
+    return [code for code in range(1, LAST_EXIT_CODE + 1) if not restarts(code)]
+
+
+def need(job: Job, section: str, target: str):
+    """A section of the cluster's description. Raises: ConfigError where it is missing."""
+    found = getattr(job.cluster, section)
+    if found is None:
+        if section == "tpu":
+            fail("kind", job.cluster.kind, f"--to {target} is for TPUs", "use --to slurm")
+        if section == "slurm":
+            fail("kind", job.cluster.kind, f"--to {target} is for GPUs", "use --to jobset, queued-resource or xpk")
+        fail(section, None, f"needed by --to {target}", f"add a section [{section}] to the cluster's description")
+    return found
+
+
+def shell_line(job: Job, prefix: tuple[str, ...] = ()) -> str:
+    """The command with its folder and environment as one shell line that becomes the process: `exec`."""
+    env = ["env", *job.cluster.env] if job.cluster.env else []
+    words = [*prefix, *env, *job.command]
+    return f"cd {shlex.quote(job.cluster.workdir)} && exec {shlex.join(words)}"
