@@ -150,6 +150,15 @@ class EvalConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How the devices of a job are arranged (`lst_jax.sharding`); the result does not depend on it."""
+
+    replica: int | None  # whole copies of the parameters; None = one a slice of TPUs
+    data: int | None  # parts that parameters are split into (FSDP), each with rows of its own; None = all that is left
+    tensor: int  # parts that heads and feed-forward widths are split into
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """The loop."""
 
@@ -158,6 +167,8 @@ class TrainConfig:
     checkpoint_every: int
     checkpoint_keep: int
     bad_step: Literal["skip", "halt"]  # after a step whose loss or gradients are not finite or spike, unapplied anyhow
+    accumulate: int  # parts of a batch that are computed one after the other: memory of one, time of all
+    offload_moments: bool  # keep the optimizer's moments in the host's memory; for TPUs and GPUs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +183,7 @@ class Config:
     optim: OptimConfig
     eval: EvalConfig
     train: TrainConfig
+    mesh: MeshConfig
 
     @property
     def joint_vocab(self) -> Vocab:
@@ -211,7 +223,8 @@ def row_speech_tokens_for(row_tokens: int, interleaved_share: float = 1 / 3, spe
 # computed, not what is learned. Everything else must be equal.
 FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_keep", "eval.every", "eval.batches",
                "eval.completion_items", "data.prefetch", "data.tokenizer", "model.scan_layers", "model.remat",
-               "train.bad_step")
+               "train.bad_step", "train.accumulate", "train.offload_moments", "mesh.replica", "mesh.data",
+               "mesh.tensor")
 FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints are checked instead
 # Files that may move likewise, but whether there is one is a difference
 FREE_IF_GIVEN = ("data.unit_tokenizer",)
@@ -299,6 +312,9 @@ def validate(config: Config) -> None:
         ("data.patching.boundary_noise_ms", d.patching.boundary_noise_ms, 0),
         ("train.steps", t.steps, 1), ("train.log_every", t.log_every, 1),
         ("train.checkpoint_every", t.checkpoint_every, 1), ("train.checkpoint_keep", t.checkpoint_keep, 1),
+        ("train.accumulate", t.accumulate, 1), ("mesh.tensor", config.mesh.tensor, 1),
+        *((f"mesh.{name}", value, 1) for name in ("replica", "data")
+          if (value := getattr(config.mesh, name)) is not None),
         ("eval.every", e.every, 1), ("eval.batches", e.batches, 1), ("eval.completion_items", e.completion_items, 0),
         ("optim.warmup_steps", o.warmup_steps, 0), ("optim.z_loss", o.z_loss, 0),
         ("data.interleave.text_words_min", d.interleave.text_words_min, 1),
