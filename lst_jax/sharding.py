@@ -17,12 +17,11 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from lst_jax import mesh_sizes
 from lst_jax.config import Config, MeshConfig
-from lst_jax.errors import ConfigError
 from lst_jax.model import kernels
 from lst_jax.model.placement import Placement
 from lst_jax.model.stack import GATHERED
-from lst_jax.strict import fail
 
 REPLICA, DATA, TENSOR = MESH_AXES = ("replica", "data", "tensor")
 ROW_AXES = (REPLICA, DATA)
@@ -37,25 +36,15 @@ MATRICES = {
 
 
 def make_mesh(config: MeshConfig, devices=None) -> Mesh:
-    """The mesh of `devices`, all of this job's where None. Slices of TPUs are split by the replica axis only.
-
-    Raises: ConfigError where the numbers do not multiply to the devices.
-    """
+    """The mesh of `devices`, all of this job's where None. Raises: ConfigError, as `mesh_sizes` does."""
     devices = list(jax.devices() if devices is None else devices)
     slices = len({getattr(device, "slice_index", 0) for device in devices})
-    replica = slices if config.replica is None else config.replica
-    if replica % slices:
-        fail("mesh.replica", replica, f"must be a multiple of the {slices} slices", f"use {slices}, or None")
-    data = max(1, len(devices) // (replica * config.tensor)) if config.data is None else config.data
-    if replica * data * config.tensor != len(devices):
-        raise ConfigError(f"mesh.data={config.data}: replica {replica} × data {data} × tensor {config.tensor} must be "
-                          f"the {len(devices)} devices; use None, and numbers that divide them")
-    shape = (replica, data, config.tensor)
+    sizes = mesh_sizes.mesh_sizes(config, len(devices), slices)
     if devices[0].platform != "tpu":
-        return Mesh(np.asarray(devices).reshape(shape), MESH_AXES)
+        return Mesh(np.asarray(devices).reshape(sizes), MESH_AXES)
     if slices == 1:
-        return Mesh(mesh_utils.create_device_mesh(shape, devices), MESH_AXES)
-    within = (replica // slices, data, config.tensor)
+        return Mesh(mesh_utils.create_device_mesh(sizes, devices), MESH_AXES)
+    within = (sizes.replica // slices, sizes.data, sizes.tensor)
     return Mesh(mesh_utils.create_hybrid_device_mesh(within, (slices, 1, 1), devices), MESH_AXES)
 
 
@@ -66,24 +55,7 @@ def one_device(device: jax.Device | None = None) -> Mesh:
 
 def check(config: Config, mesh: Mesh) -> None:
     """Refuses sizes that the mesh does not divide. Raises: ConfigError naming the field."""
-    replica, data, tensor = (mesh.shape[axis] for axis in MESH_AXES)
-    rows = replica * data * config.train.accumulate
-    if config.data.rows % rows:
-        raise ConfigError(f"data.rows={config.data.rows}: must be a multiple of {rows}: {replica * data} parts of the "
-                          f"mesh × train.accumulate={config.train.accumulate}; use "
-                          f"{-(-config.data.rows // rows) * rows}")
-    model = config.model
-    for name in ("patch_encoder", "global_transformer", "patch_decoder"):
-        stack = getattr(model, name)
-        if stack is None:
-            continue
-        if stack.width % data:
-            fail("mesh.data", data, f"must divide model.{name}.width={stack.width}",
-                 "use a smaller one, and a larger mesh.replica")
-        for what, size in ((f"model.{name}.heads", stack.heads), ("model.cross_heads", model.cross_heads),
-                           ("the feed-forward width", model.ffn_width(stack.width))):
-            if size % tensor:
-                fail("mesh.tensor", tensor, f"must divide {what}={size}", "use 1")
+    mesh_sizes.check(config, mesh_sizes.MeshSizes(**mesh.shape))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

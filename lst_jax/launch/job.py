@@ -5,8 +5,9 @@ import pathlib
 import re
 import shlex
 
+from lst_jax import mesh_sizes
 from lst_jax.config import load_recipe
-from lst_jax.errors import RESTART_EXIT_CODE, ConfigError
+from lst_jax.errors import RESTART_EXIT_CODE
 from lst_jax.launch.cluster import Cluster
 from lst_jax.strict import fail
 
@@ -28,8 +29,8 @@ class Job:
 
     @property
     def command(self) -> list[str]:
-        """The words every process is started with; JAX finds out itself how many there are, and where."""
-        return ["lst", "train", self.run, "--config", self.recipe]
+        """The words every process is started with; JAX finds out itself where the others are."""
+        return ["lst", "train", self.run, "--config", self.recipe, "--processes", str(self.cluster.processes)]
 
     @property
     def summary(self) -> str:
@@ -45,7 +46,7 @@ class Job:
 def make_job(run: str, recipe: str, cluster: Cluster, name: str | None) -> Job:
     """The job, after all checks that need the recipe; `name` is the recipe's own where it is None.
 
-    Raises: ConfigError.
+    Raises: ConfigError, also where the mesh does not fit the cluster, or the recipe the mesh.
     """
     config = load_recipe(recipe)
     name = config.name if name is None else name
@@ -58,10 +59,8 @@ def make_job(run: str, recipe: str, cluster: Cluster, name: str | None) -> Job:
             fail(path, word, "must be printable, and begin with no hyphen", "give another path")
     if "://" in run:
         fail("RUN", run, "must be a path, as a run directory is", "give a folder that all hosts mount")
-    if config.data.rows % cluster.devices:
-        raise ConfigError(f"data.rows={config.data.rows}: must be a multiple of the cluster's {cluster.devices} "
-                          f"devices; use {-(-config.data.rows // cluster.devices) * cluster.devices} in {recipe}, "
-                          "or fewer devices")
+    slices = cluster.tpu.slices if cluster.tpu is not None else 1
+    mesh_sizes.check(config, mesh_sizes.mesh_sizes(config.mesh, cluster.devices, slices))
     return Job(name, str(pathlib.PurePosixPath(cluster.run_root) / run), recipe, cluster)
 
 
