@@ -26,8 +26,9 @@ TIMES = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu", "pe
 @pytest.fixture(scope="module", autouse=True)
 def a_single_device():
     """Nothing here is about the mesh."""
+    mesh = one_device()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.sharding, "make_mesh", lambda config: one_device())
+        patch.setattr(train.sharding, "make_mesh", lambda *_: mesh)
         yield
 
 

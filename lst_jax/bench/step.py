@@ -7,6 +7,7 @@ hidden pairs and what the remat policy recomputes.
 """
 
 import dataclasses
+import math
 import statistics
 import tempfile
 import time
@@ -38,7 +39,7 @@ PARTS = {"lst": {"patch encoder": ("patch_encoder",), "global transformer": ("gl
 
 def measure(config: Config, steps: int) -> dict[str, Any]:
     """All figures of the configuration's step as one JSON mapping; medians over `steps` timed steps."""
-    mesh, one = make_mesh(config.mesh), one_device()
+    mesh, one = make_mesh(config.mesh, jax.devices()[:math.gcd(config.data.rows, jax.device_count())]), one_device()
     check(config, mesh)
     made = made_up_batches(config, steps)
     batches = [step.put_batch(batch, mesh) for batch, _ in made]
@@ -59,7 +60,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
             "scan_layers": config.model.scan_layers, "remat": config.model.remat,
             "parameters": sum(x.size for x in jax.tree.leaves(params)), **whole, **mean,
             "tokens_per_sec": mean["tokens"] / whole["seconds"], "units_per_sec": mean["units"] / whole["seconds"],
-            "analytic_flops": statistics.mean(flops), "unrolled_flops": unrolled_flops(config, one, batches[0]),
+            "analytic_flops": statistics.mean(flops), "unrolled_flops": unrolled_flops(config, one, made[0][0]),
             "mfu": rate / (peak * mesh.size / jax.device_count()) if peak else None, "peak_flops": peak,
             "peak_source": origin, "parts": parts}
 
