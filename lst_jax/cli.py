@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from lst_jax import __version__
-from lst_jax.errors import UserError
+from lst_jax.errors import ConfigError, UserError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,6 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
                                   description="Trains from --config, or resumes the run directory given.")
     train.add_argument("run_dir", metavar="RUN", help="run directory, made if it does not exist")
     train.add_argument("--config", metavar="FILE.py[:ARG]", help="recipe; needed only to start a run")
+    train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
+                       help="change a field of the recipe, as train.accumulate=4; may be repeated")
     train.add_argument("--processes", type=int, default=1, metavar="N",
                        help="processes of this job, one a TPU host or one a GPU, all started with the same command")
     train.add_argument("--coordinator", metavar="HOST:PORT",
@@ -66,7 +68,9 @@ def _train(args: argparse.Namespace) -> int:
 
     processes.join(args.processes, args.coordinator, args.process_id)
     with processes.agreeing({}):
-        config = load_recipe(args.config) if args.config else None
+        if args.set and not args.config:
+            raise ConfigError("--set: changes a recipe; give --config beside it")
+        config = load_recipe(args.config, args.set) if args.config else None
     return train(RunDirectory(args.run_dir), config)
 
 

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from lst_jax.errors import ConfigError
@@ -230,9 +231,10 @@ FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints
 FREE_IF_GIVEN = ("data.unit_tokenizer",)
 
 
-def load_recipe(reference: str) -> Config:
-    """Loads `PATH.py` or `PATH.py:ARG` (ARG is handed to the recipe's `get_config`).
+def load_recipe(reference: str, changes: Sequence[str] = ()) -> Config:
+    """Loads `PATH.py` or `PATH.py:ARG` (ARG is handed to the recipe's `get_config`), with some fields changed.
 
+    Args: `changes` are `FIELD.PATH=VALUE`, the value as JSON or a bare word. Example: ("train.accumulate=4",)
     Raises: ConfigError where the file, its `get_config`, a key, a type or a rule is wrong.
     """
     path, _, arg = reference.partition(":")
@@ -243,9 +245,26 @@ def load_recipe(reference: str) -> Config:
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise ConfigError(f"{path}: has no get_config(arg); define it to return an ml_collections.ConfigDict")
-    config = from_mapping(module.get_config(arg).to_dict())
+    mapping = module.get_config(arg).to_dict()
+    for change in changes:
+        _change(mapping, change)
+    config = from_mapping(mapping)
     validate(config)
     return config
+
+
+def _change(mapping: dict[str, Any], change: str) -> None:
+    path, equals, text = change.partition("=")
+    *parents, name = path.split(".")
+    for parent in parents:
+        mapping = mapping.get(parent) if isinstance(mapping, dict) else None
+    if not equals or not isinstance(mapping, dict) or name not in mapping:
+        raise ConfigError(f"--set {change}: must be FIELD=VALUE of a field that the recipe has; write it as "
+                          "train.accumulate=4")
+    try:
+        mapping[name] = json.loads(text)
+    except json.JSONDecodeError:
+        mapping[name] = text
 
 
 def from_mapping(mapping: dict[str, Any]) -> Config:
