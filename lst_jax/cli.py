@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     from lst_jax.data.importers import cli as importers_cli
     from lst_jax.launch import cli as launch_cli
     from lst_jax.prepare import cli as prepare_cli
+    from lst_jax.scaling import cli as scaling_cli
 
     parser = argparse.ArgumentParser(prog="lst", description="Pre-train Latent Speech-Text Transformers.")
     parser.add_argument("--version", action="version", version=f"lst {__version__}")
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("run_dir", metavar="RUN")
     report.set_defaults(run=_report)
     launch_cli.add_arguments(subparsers)
+    scaling_cli.add_arguments(subparsers)
     return parser
 
 

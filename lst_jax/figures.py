@@ -3,20 +3,15 @@
 import pathlib
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
 from lst_jax.config import Config
+from lst_jax.plot_style import COLOURS
 
-COLOURS = {"speech": "#c2410c", "text": "#1d4ed8", "marker": "#6b7280", "third": "#15803d"}
 DIRECTIONS = (("s2s", "S→S"), ("t2t", "T→T"), ("s2t", "S→T"), ("t2s", "T→S"))
 LABELS = {"bits_per_text_token": "bits per text token", "bits_per_second_speech": "bits per second of speech",
           "bits_per_marker": "bits per modality marker", "loss": "loss, nats per token"}
-plt.rcParams.update({"figure.dpi": 110, "axes.spines.top": False, "axes.spines.right": False, "font.size": 10,
-                     "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False})
 
 
 def write_all(config: Config, records: list[dict[str, Any]], folder: pathlib.Path) -> list[tuple[pathlib.Path, str]]:

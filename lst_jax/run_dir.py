@@ -8,19 +8,18 @@
 """
 
 import datetime
-import functools
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import shutil
-import subprocess
 import sys
 from typing import Any
 
 import tensorboardX
 
+from lst_jax.code_version import code_commit
 from lst_jax.config import Config, check_same_identity, from_mapping, identity, to_mapping, validate
 from lst_jax.errors import ConfigError, DataError, storage_error
 from lst_jax.files import write_json, write_text
@@ -125,15 +124,3 @@ class MetricsWriter:
         """Flushes both."""
         self._file.close()
         self._events.close()
-
-
-@functools.cache
-def code_commit() -> str | None:
-    """The commit of the source tree, with "+changes" where it differs from it; None outside a checkout."""
-    here = pathlib.Path(__file__).parent
-    try:
-        commit = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        dirty = subprocess.run(["git", "-C", here, "status", "--porcelain"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")

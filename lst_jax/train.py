@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from lst_jax import objective, optim, sharding, step
 from lst_jax.checkpoint import Checkpoints
+from lst_jax.code_version import code_commit
 from lst_jax.config import Config, check_same_identity, config_hash, identity
 from lst_jax.data.patching import aligned_probability
 from lst_jax.data.pipeline import BatchStream, Step
@@ -22,7 +23,7 @@ from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import RESTART_EXIT_CODE, BadStepError, CheckpointError
 from lst_jax.evals import evaluator
 from lst_jax.model import lst
-from lst_jax.run_dir import MetricsWriter, RunDirectory, code_commit
+from lst_jax.run_dir import MetricsWriter, RunDirectory
 from lst_jax.scaling.flops import model_flops
 from lst_jax.scaling.peak import peak_flops
 

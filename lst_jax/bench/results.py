@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lst_jax import __version__, files
+from lst_jax.code_version import code_commit
 from lst_jax.errors import DataError
-from lst_jax.run_dir import code_commit
 
 TITLE = "# Results"
 PREAMBLE = "Measured, each section by the command that it names. Run that command again rather than edit a number."

@@ -1,0 +1,17 @@
+"""Which version of this program made a file."""
+
+import functools
+import pathlib
+import subprocess
+
+
+@functools.cache
+def code_commit() -> str | None:
+    """The commit of the source tree, with "+changes" where it differs from it; None outside a checkout."""
+    here = pathlib.Path(__file__).parent
+    try:
+        commit = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        dirty = subprocess.run(["git", "-C", here, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")
