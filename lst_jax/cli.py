@@ -2,9 +2,12 @@
 
 import argparse
 import sys
+import time
 
 from lst_jax import __version__
-from lst_jax.errors import ConfigError, UserError
+from lst_jax.errors import ConfigError, PeerError, UserError
+
+BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -15,6 +18,10 @@ def main(argv: list[str] | None = None) -> int:
         return args.run(args)
     except UserError as error:
         print(f"lst {args.command}: {error}", file=sys.stderr)
+        if isinstance(error, PeerError):
+            from lst_jax import processes
+
+            processes.leave(error.exit_code)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)
@@ -71,7 +78,7 @@ def _train(args: argparse.Namespace) -> int:
         if args.set and not args.config:
             raise ConfigError("--set: changes a recipe; give --config beside it")
         config = load_recipe(args.config, args.set) if args.config else None
-    return train(RunDirectory(args.run_dir), config)
+    return train(RunDirectory(args.run_dir), config, BEGAN)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
