@@ -2,9 +2,12 @@
 
 import argparse
 import sys
+import time
 
 from lst_jax import __version__
 from lst_jax.errors import UserError
+
+BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,7 +61,7 @@ def _train(args: argparse.Namespace) -> int:
     from lst_jax.run_dir import RunDirectory
     from lst_jax.train import train
 
-    return train(RunDirectory(args.run_dir), load_recipe(args.config) if args.config else None)
+    return train(RunDirectory(args.run_dir), load_recipe(args.config) if args.config else None, BEGAN)
 
 
 def _evaluate(args: argparse.Namespace) -> int:

@@ -13,14 +13,15 @@ import numpy as np
 from tqdm import tqdm
 
 from lst_jax import objective, optim, step
-from lst_jax.checkpoint import Checkpoints
+from lst_jax.checkpoint import Checkpoints, SaveClock
 from lst_jax.config import Config, check_same_identity, config_hash, identity
 from lst_jax.data.patching import aligned_probability
 from lst_jax.data.pipeline import BatchStream, Step
-from lst_jax.data.rows import CONSUMED, MEASURED, initial_state
+from lst_jax.data.rows import CONSUMED, MEASURED, Batch, initial_state
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import RESTART_EXIT_CODE, BadStepError, CheckpointError, ConfigError
 from lst_jax.evals import evaluator
+from lst_jax.ledger import Ledger
 from lst_jax.model import lst
 from lst_jax.run_dir import MetricsWriter, RunDirectory, code_commit
 from lst_jax.scaling.flops import model_flops
@@ -43,31 +44,40 @@ class Session:
     heldout: evaluator.Evaluator
 
 
-def train(run: RunDirectory, config: Config | None) -> int:
+def train(run: RunDirectory, config: Config | None, began: float | None = None) -> int:
     """Trains `config` in `run`, from its newest checkpoint if it has one. Returns the exit code.
 
     0: trained to the last step. 42: stopped on SIGINT or SIGTERM with everything saved; the same command goes on.
-    Any later loss is the same, bit for bit, wherever and however the run was stopped.
+    Any later loss is the same, bit for bit, wherever and however the run was stopped. `began`: `time.monotonic()` from
+    which the run's ledger counts; None = now.
     """
+    began = time.monotonic() if began is None else began
     with StopRequest() as stop:  # from the start: a stop while compiling is a stop after the first step
-        return _train(run, run.resolve(config), stop)
+        return _train(run, run.resolve(config), stop, began)
 
 
-def _train(run: RunDirectory, config: Config, stop: "StopRequest") -> int:
+def _train(run: RunDirectory, config: Config, stop: "StopRequest", began: float) -> int:
     session = open_session(run, config)
     start = int(session.state.step)
-    if start >= config.train.steps:
+    evaluate_first = evaluation_missing(run, config, start)
+    if start >= config.train.steps and not evaluate_first:
         print(f"{run.path}: trained to step {start} of {config.train.steps}; nothing left to do")
         return 0
     run.write_config(config)
     run.record_start(start, [str(d) for d in jax.devices()], peak_flops())
-    recorder = Recorder(MetricsWriter(run, start), config, str(run.path))
-    try:
-        finished = run_steps(session, recorder, stop)
-    finally:
-        recorder.close()
-        session.stream.close()
-        session.checkpoints.close()
+    with Ledger(run.ledger_path, start, began) as ledger:
+        recorder = Recorder(MetricsWriter(run, start), config, str(run.path))
+        try:
+            if evaluate_first:
+                print(f"{run.path}: the record of step {start}'s evaluation is missing; making it again",
+                      file=sys.stderr)
+                evaluate(session, recorder, ledger, start)
+            finished = run_steps(session, recorder, ledger, stop)
+        finally:
+            recorder.close()
+            session.stream.close()
+            with ledger.span("checkpoint"):
+                session.checkpoints.close()
     if not finished:
         print(f"{run.path}: stopped at step {int(session.state.step)} of {config.train.steps}, saved; "
               "run the same command to go on", file=sys.stderr)
@@ -86,7 +96,7 @@ def open_session(run: RunDirectory, config: Config) -> Session:
     model = step.build_model(config, mesh, config.data.row_speech_tokens)
     heldout = step.build_model(config, mesh)  # its rows may be all speech
     state = step.init_state(config, model, mesh)
-    checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
+    checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep, config.train.checkpoint_keep_every)
     newest = checkpoints.latest()
     if newest is not None:
         meta = checkpoints.meta(newest)
@@ -103,39 +113,78 @@ def open_session(run: RunDirectory, config: Config) -> Session:
                    evaluator.Evaluator(config, heldout, mesh))
 
 
-def run_steps(session: Session, recorder: "Recorder", stop: "StopRequest") -> bool:
+def run_steps(session: Session, recorder: "Recorder", ledger: Ledger, stop: "StopRequest") -> bool:
     """The loop. Returns True at the last step, False where a stop was asked for; saved in both cases."""
     config, last = session.config, session.config.train.steps
-    start = int(session.state.step)
+    start = done = int(session.state.step)
+    if start == last:
+        return True
     progress = tqdm(total=last, initial=start, desc="train", unit="step", mininterval=1 if sys.stderr.isatty() else 20)
+    progress.set_postfix_str("compiling")
+    with ledger.span("compile"):
+        session.train_step = compiled(session)
+    progress.unpause()  # that was no step's time
+    clock = SaveClock(config.train.checkpoint_minutes)
     recorder.start()
-    with progress:
+    with progress, ledger.span("step"):
         for done in range(start + 1, last + 1):
-            item = next(session.stream)
+            with ledger.span("data"):
+                item = next(session.stream)
             batch = step.put_batch(item.batch, session.mesh)
             session.state, metrics, verdict = session.train_step(session.state, batch, session.hyper)
             recorder.watch(done, verdict)
-            if done % config.train.log_every == 0 or done == last:
+            to_record = done % config.train.log_every == 0 or done == last
+            if to_record:
                 progress.set_postfix_str(recorder.push(done, metrics, item), refresh=False)
             else:
                 recorder.count(item.stats)
             progress.update()
-            if done % config.eval.every == 0 or done == last:
-                recorder.evaluation(done, session.heldout.run(session.state.params))
-            if done % config.train.checkpoint_every == 0 or done == last or stop.requested:
-                save(session, item.state_after, recorder)
-            if stop.requested:
+            ledger.reached(done, to_record)
+            if evaluation_due(config, done):
+                evaluate(session, recorder, ledger, done)
+            stopping, minutes_passed = stop.requested, clock.minutes_passed()  # by this process's own clock
+            if done % config.train.checkpoint_every == 0 or done == last or minutes_passed or stopping:
+                save(session, item.state_after, recorder, ledger)
+                clock.saved()
+            if stopping:
                 break
     recorder.flush()
     return done == last
 
 
-def save(session: Session, data_state, recorder: "Recorder") -> None:
+def compiled(session: Session):
+    """The train step, compiled for the shape of every batch before the first one is there."""
+    shape = (session.config.data.rows, session.config.data.row_tokens)
+    kinds = (np.int32, np.int32, np.float32, np.int32, np.bool_, np.bool_)
+    batch = Batch(*(jax.ShapeDtypeStruct(shape, kind) for kind in kinds))
+    return session.train_step.lower(session.state, batch, session.hyper).compile()
+
+
+def evaluation_due(config: Config, done: int) -> bool:
+    """Whether the step has an evaluation."""
+    return done > 0 and (done % config.eval.every == 0 or done == config.train.steps)
+
+
+def evaluation_missing(run: RunDirectory, config: Config, done: int) -> bool:
+    """Whether the step's evaluation is due but has no record: it was removed, or could not be written."""
+    return evaluation_due(config, done) and not any(r["kind"] == "eval" and r["step"] == done
+                                                    for r in run.read_metrics())
+
+
+def evaluate(session: Session, recorder: "Recorder", ledger: Ledger, done: int) -> None:
+    """Evaluates what the step has left, behind its own records."""
+    recorder.flush()  # waits for the step, which is not the evaluation's time
+    with ledger.span("evaluation"):
+        recorder.evaluation(done, session.heldout.run(session.state.params))
+
+
+def save(session: Session, data_state, recorder: "Recorder", ledger: Ledger) -> None:
     """Starts a save, after every record up to this step is written: a resume then has no gap."""
     recorder.flush()
-    session.checkpoints.save(session.state, data_state, {
-        "identity": identity(session.config), "config_hash": config_hash(session.config),
-        "data_fingerprint": session.stream.fingerprint(), "commit": code_commit()})
+    with ledger.span("checkpoint"):
+        session.checkpoints.save(session.state, data_state, {
+            "identity": identity(session.config), "config_hash": config_hash(session.config),
+            "data_fingerprint": session.stream.fingerprint(), "commit": code_commit()})
 
 
 def rebuild_batch(path: str, done: int) -> Step:
