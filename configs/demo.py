@@ -67,5 +67,6 @@ def get_config(arg: str) -> ConfigDict:
             ],
         ),
         train=dict(steps=STEPS, log_every=1, checkpoint_every=50, checkpoint_minutes=None, checkpoint_keep=2,
-                   checkpoint_keep_every=None, bad_step="halt"),
+                   checkpoint_keep_every=None, bad_step="halt", accumulate=1, offload_moments=False),
+        mesh=dict(replica=None, data=None, tensor=1),
     ))

@@ -91,7 +91,8 @@ def get_config(arg: str) -> ConfigDict:
             ],
         ),
         train=dict(steps=size["steps"], log_every=10, checkpoint_every=1000, checkpoint_minutes=30.0, checkpoint_keep=3,
-                   checkpoint_keep_every=10_000, bad_step="skip"),
+                   checkpoint_keep_every=10_000, bad_step="skip", accumulate=1, offload_moments=False),
+        mesh=dict(replica=None, data=None, tensor=1),
     ))
 
 

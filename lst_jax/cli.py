@@ -5,7 +5,7 @@ import sys
 import time
 
 from lst_jax import __version__
-from lst_jax.errors import UserError
+from lst_jax.errors import ConfigError, UserError
 
 BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
 
@@ -42,6 +42,13 @@ def build_parser() -> argparse.ArgumentParser:
                                   description="Trains from --config, or resumes the run directory given.")
     train.add_argument("run_dir", metavar="RUN", help="run directory, made if it does not exist")
     train.add_argument("--config", metavar="FILE.py[:ARG]", help="recipe; needed only to start a run")
+    train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
+                       help="change a field of the recipe, as train.accumulate=4; may be repeated")
+    train.add_argument("--processes", type=int, default=1, metavar="N",
+                       help="processes of this job, one a TPU host or one a GPU, all started with the same command")
+    train.add_argument("--coordinator", metavar="HOST:PORT",
+                       help="of process 0, where JAX cannot find it out: not on TPU pods, GKE and under SLURM")
+    train.add_argument("--process-id", type=int, metavar="I", help="of this process, from 0, beside --coordinator")
     train.set_defaults(run=_train)
 
     evaluate = subparsers.add_parser("evaluate", help="evaluate the newest checkpoint of a run on held-out data")
@@ -57,11 +64,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from lst_jax import processes
     from lst_jax.config import load_recipe
     from lst_jax.run_dir import RunDirectory
     from lst_jax.train import train
 
-    return train(RunDirectory(args.run_dir), load_recipe(args.config) if args.config else None, BEGAN)
+    processes.join(args.processes, args.coordinator, args.process_id)
+    with processes.agreeing({}):
+        if args.set and not args.config:
+            raise ConfigError("--set: changes a recipe; give --config beside it")
+        config = load_recipe(args.config, args.set) if args.config else None
+    return train(RunDirectory(args.run_dir), config, BEGAN)
 
 
 def _evaluate(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from lst_jax.errors import ConfigError
@@ -150,6 +151,15 @@ class EvalConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How the devices of a job are arranged (`lst_jax.sharding`); the result does not depend on it."""
+
+    replica: int | None  # whole copies of the parameters; None = one a slice of TPUs
+    data: int | None  # parts that parameters are split into (FSDP), each with rows of its own; None = all that is left
+    tensor: int  # parts that heads and feed-forward widths are split into
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """The loop."""
 
@@ -160,6 +170,8 @@ class TrainConfig:
     checkpoint_keep: int  # newest ones
     checkpoint_keep_every: int | None  # steps whose multiples are kept for ever; None = none
     bad_step: Literal["skip", "halt"]  # after a step whose loss or gradients are not finite or spike, unapplied anyhow
+    accumulate: int  # parts of a batch that are computed one after the other: memory of one, time of all
+    offload_moments: bool  # keep the optimizer's moments in the host's memory; for TPUs and GPUs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +186,7 @@ class Config:
     optim: OptimConfig
     eval: EvalConfig
     train: TrainConfig
+    mesh: MeshConfig
 
     @property
     def joint_vocab(self) -> Vocab:
@@ -213,15 +226,17 @@ def row_speech_tokens_for(row_tokens: int, interleaved_share: float = 1 / 3, spe
 # computed, not what is learned. Everything else must be equal.
 FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_minutes", "train.checkpoint_keep",
                "train.checkpoint_keep_every", "eval.every", "eval.batches", "eval.completion_items", "data.prefetch",
-               "data.tokenizer", "model.scan_layers", "model.remat", "train.bad_step")
+               "data.tokenizer", "model.scan_layers", "model.remat", "train.bad_step", "train.accumulate",
+               "train.offload_moments", "mesh.replica", "mesh.data", "mesh.tensor")
 FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints are checked instead
 # Files that may move likewise, but whether there is one is a difference
 FREE_IF_GIVEN = ("data.unit_tokenizer",)
 
 
-def load_recipe(reference: str) -> Config:
-    """Loads `PATH.py` or `PATH.py:ARG` (ARG is handed to the recipe's `get_config`).
+def load_recipe(reference: str, changes: Sequence[str] = ()) -> Config:
+    """Loads `PATH.py` or `PATH.py:ARG` (ARG is handed to the recipe's `get_config`), with some fields changed.
 
+    Args: `changes` are `FIELD.PATH=VALUE`, the value as JSON or a bare word. Example: ("train.accumulate=4",)
     Raises: ConfigError where the file, its `get_config`, a key, a type or a rule is wrong.
     """
     path, _, arg = reference.partition(":")
@@ -232,9 +247,26 @@ def load_recipe(reference: str) -> Config:
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise ConfigError(f"{path}: has no get_config(arg); define it to return an ml_collections.ConfigDict")
-    config = from_mapping(module.get_config(arg).to_dict())
+    mapping = module.get_config(arg).to_dict()
+    for change in changes:
+        _change(mapping, change)
+    config = from_mapping(mapping)
     validate(config)
     return config
+
+
+def _change(mapping: dict[str, Any], change: str) -> None:
+    path, equals, text = change.partition("=")
+    *parents, name = path.split(".")
+    for parent in parents:
+        mapping = mapping.get(parent) if isinstance(mapping, dict) else None
+    if not equals or not isinstance(mapping, dict) or name not in mapping:
+        raise ConfigError(f"--set {change}: must be FIELD=VALUE of a field that the recipe has; write it as "
+                          "train.accumulate=4")
+    try:
+        mapping[name] = json.loads(text)
+    except json.JSONDecodeError:
+        mapping[name] = text
 
 
 def from_mapping(mapping: dict[str, Any]) -> Config:
@@ -301,6 +333,9 @@ def validate(config: Config) -> None:
         ("data.patching.boundary_noise_ms", d.patching.boundary_noise_ms, 0),
         ("train.steps", t.steps, 1), ("train.log_every", t.log_every, 1),
         ("train.checkpoint_every", t.checkpoint_every, 1), ("train.checkpoint_keep", t.checkpoint_keep, 1),
+        ("train.accumulate", t.accumulate, 1), ("mesh.tensor", config.mesh.tensor, 1),
+        *((f"mesh.{name}", value, 1) for name in ("replica", "data")
+          if (value := getattr(config.mesh, name)) is not None),
         ("eval.every", e.every, 1), ("eval.batches", e.batches, 1), ("eval.completion_items", e.completion_items, 0),
         ("optim.warmup_steps", o.warmup_steps, 0), ("optim.z_loss", o.z_loss, 0),
         ("data.interleave.text_words_min", d.interleave.text_words_min, 1),

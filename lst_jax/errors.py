@@ -47,6 +47,12 @@ class BadStepError(UserError):
     exit_code = 6
 
 
+class PeerError(UserError):
+    """Another process of the job is gone or does not answer: all of them have to be started again."""
+
+    exit_code = RESTART_EXIT_CODE
+
+
 class StorageError(UserError):
     """A write failed (a full disk, a quota, a read-only place)."""
 

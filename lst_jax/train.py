@@ -12,21 +12,20 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from lst_jax import objective, optim, step
+from lst_jax import objective, optim, sharding, step
 from lst_jax.checkpoint import Checkpoints, SaveClock
 from lst_jax.config import Config, check_same_identity, config_hash, identity
 from lst_jax.data.patching import aligned_probability
 from lst_jax.data.pipeline import BatchStream, Step
 from lst_jax.data.rows import CONSUMED, MEASURED, Batch, initial_state
 from lst_jax.data.unit_pieces import token_frames
-from lst_jax.errors import RESTART_EXIT_CODE, BadStepError, CheckpointError, ConfigError
+from lst_jax.errors import RESTART_EXIT_CODE, BadStepError, CheckpointError
 from lst_jax.evals import evaluator
 from lst_jax.ledger import Ledger
 from lst_jax.model import lst
 from lst_jax.run_dir import MetricsWriter, RunDirectory, code_commit
 from lst_jax.scaling.flops import model_flops
 from lst_jax.scaling.peak import peak_flops
-from lst_jax.sharding import make_mesh
 
 
 @dataclasses.dataclass
@@ -88,24 +87,24 @@ def _train(run: RunDirectory, config: Config, stop: "StopRequest", began: float)
 
 def open_session(run: RunDirectory, config: Config) -> Session:
     """Builds everything, with the state of the newest checkpoint or a fresh one."""
-    mesh = make_mesh()
-    if config.data.rows % mesh.devices.size:
-        raise ConfigError(f"data.rows={config.data.rows}: must be a multiple of the {mesh.devices.size} devices; "
-                          f"use {-(-config.data.rows // mesh.devices.size) * mesh.devices.size}")
+    mesh = sharding.make_mesh(config.mesh)
+    sharding.check(config, mesh)
     stream = BatchStream(config)
     model = step.build_model(config, mesh, config.data.row_speech_tokens)
     heldout = step.build_model(config, mesh)  # its rows may be all speech
-    state = step.init_state(config, model, mesh)
     checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep, config.train.checkpoint_keep_every)
     newest = checkpoints.latest()
-    if newest is not None:
+    if newest is None:
+        state = step.init_state(config, model, mesh)
+    else:
         meta = checkpoints.meta(newest)
         check_same_identity(config, meta["identity"], f"checkpoint {newest}")
         if meta["data_fingerprint"] != stream.fingerprint():
             raise CheckpointError(f"{run.checkpoints_path}: step {newest} was trained on data "
                                   f"{meta['data_fingerprint']}, the sources now are {stream.fingerprint()}; restore "
                                   "the data, or start another run")
-        restored = checkpoints.restore(newest, state, initial_state(config.data.rows, len(config.data.sources)))
+        like = step.state_shape(config, model, mesh)
+        restored = checkpoints.restore(newest, like, initial_state(config.data.rows, len(config.data.sources)))
         state = restored.state
         stream.set_state({"step": newest, "rows": restored.data_state})
     return Session(config, model, mesh, stream, checkpoints, state, optim.hyper_of(config.optim, config.train.steps),
@@ -210,10 +209,10 @@ def evaluate_run(run: RunDirectory, as_json: bool) -> int:
     newest = checkpoints.latest()
     if newest is None:
         raise CheckpointError(f"{run.checkpoints_path}: holds no checkpoint; train first with lst train {run.path}")
-    mesh = make_mesh()
+    mesh = sharding.make_mesh(config.mesh)
+    sharding.check(config, mesh)
     model = step.build_model(config, mesh)
-    state = step.init_state(config, model, mesh)
-    params = checkpoints.restore_params(newest, state.params)
+    params = checkpoints.restore_params(newest, step.state_shape(config, model, mesh).params)
     values = {"step": newest, **evaluator.Evaluator(config, model, mesh).run(params)}
     print(json.dumps(values) if as_json else evaluator.table(values))
     return 0

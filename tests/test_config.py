@@ -121,3 +121,20 @@ def test_every_field_is_read_somewhere():
     flat = config_lib.flatten(config_lib.to_mapping(config_lib.load_recipe("configs/demo.py")))
     for name in sorted({path.rpartition(".")[2] for path in flat}):
         assert any(f".{name}" in text for text in sources), f"field {name} is read nowhere"
+
+
+def test_fields_of_a_recipe_can_be_changed_from_outside():
+    config = config_lib.load_recipe("configs/demo.py", ("train.accumulate=4", "mesh.data=8", "train.bad_step=skip"))
+    assert (config.train.accumulate, config.mesh.data, config.train.bad_step) == (4, 8, "skip")
+
+
+@pytest.mark.parametrize("change, message", [
+    ("train.acumulate=4", "--set train.acumulate=4: must be FIELD=VALUE of a field that the recipe has"),
+    ("steps.of=4", "--set steps.of=4: must be"), ("train.accumulate", "--set train.accumulate: must be"),
+    ("train.accumulate=four", "train.accumulate='four': must be int, not str"),
+    ("train.accumulate=0", "train.accumulate=0: must be at least 1; use 1"),
+])
+def test_a_wrong_change_is_refused_by_name(change, message):
+    with pytest.raises(ConfigError) as error:
+        config_lib.load_recipe("configs/demo.py", (change,))
+    assert message in str(error.value)

@@ -17,7 +17,7 @@ from lst_jax.data.rows import Batch
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import ConfigError
 from lst_jax.model import lst
-from lst_jax.sharding import make_mesh
+from lst_jax.sharding import one_device
 
 # argument -> strategy, units a static patch, what is aligned to, silence, P after tau2
 SYSTEMS = {
@@ -98,7 +98,7 @@ def training(model_config, unit_slots, row_units, row_speech_tokens):
     """A fresh state and a compiled step; patching is data, so that all systems of one model share them."""
     arg = {"base": "base" if unit_slots == 502 else "bpe", "lst": "", "lst_bypass": "bypass"}[model_config.system]
     config = made_up(arg, pathlib.Path("unused"))
-    mesh = make_mesh(jax.devices()[:1])
+    mesh = one_device()
     model = lst.build(model_config, config.joint_vocab, row_units, row_speech_tokens)
     frames_V = token_frames(config)
     return lambda: step.init_state(config, model, mesh), step.make_train_step(config, model, mesh, frames_V), mesh

@@ -12,9 +12,9 @@ from lst_jax import objective, optim, step
 from lst_jax.checkpoint import Checkpoints
 from lst_jax.data.rows import Batch
 from lst_jax.model import lst
-from lst_jax.sharding import make_mesh, replicated
+from lst_jax.sharding import make_mesh
 
-MESH = make_mesh(jax.devices()[:2])
+MESH = make_mesh(cfg.MeshConfig(1, 2, 1), jax.devices()[:2])
 ROWS, TOKENS = 4, 24
 
 
@@ -48,13 +48,15 @@ def make_batch(seed, config):
 def make_parts(config):
     """A fresh state, the compiled step and its numbers."""
     state, train_step = compiled_parts(config)
-    return jax.device_put(state, replicated(MESH)), train_step, optim.hyper_of(config.optim, config.train.steps)
+    shape = step.state_shape(config, step.build_model(config, MESH), MESH)
+    state = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), state, shape)
+    return state, train_step, optim.hyper_of(config.optim, config.train.steps)
 
 
 @functools.cache
 def compiled_parts(config):
     """The first state, on the host, and the step, compiled once for all tests of a configuration."""
-    model = lst.build(config.model, config.joint_vocab, config.data.row_units)
+    model = step.build_model(config, MESH)
     return jax.device_get(step.init_state(config, model, MESH)), step.make_train_step(config, model, MESH)
 
 

@@ -287,7 +287,7 @@ def test_a_missing_source_is_named(data, tmp_path):
 def test_rows_that_do_not_divide_over_devices_are_refused(data, tmp_path):
     config = make_config(data)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, rows=6))
-    with pytest.raises(ConfigError, match="must be a multiple of the 8 devices; use 8"):
+    with pytest.raises(ConfigError, match="data.rows=6: must be a multiple of 8: 8 parts of the mesh"):
         train.train(RunDirectory(tmp_path / "run"), config)
 
 

@@ -18,16 +18,17 @@ from lst_jax.data.unit_pieces import Codebook, UnitPieces, train_unit_pieces
 from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError
 from lst_jax.model import lst
 from lst_jax.run_dir import RunDirectory
-from lst_jax.sharding import make_mesh
+from lst_jax.sharding import one_device
 
 TIMES = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu", "peak_flops")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_device():
+def a_single_device():
     """Nothing here is about the mesh."""
+    mesh = one_device()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
+        patch.setattr(train.sharding, "make_mesh", lambda *_: mesh)
         yield
 
 
@@ -43,7 +44,8 @@ def config(tmp_path_factory):
     config = synthetic_data.make_bpe_config(224, rows=8, sources=sources, prefetch=2,
                                             unit_tokenizer=str(folder / "units.model"))
     return dataclasses.replace(
-        config, train=cfg.TrainConfig(5, 1, 2, None, 2, None, "halt"), eval=cfg.EvalConfig(5, held_out, 1, 2),
+        config, train=cfg.TrainConfig(5, 1, 2, None, 2, None, "halt", 1, False),
+        eval=cfg.EvalConfig(5, held_out, 1, 2),
         data=dataclasses.replace(config.data, tokenizer=str(tokenizer_of(folder))))
 
 
@@ -71,7 +73,7 @@ def speech_bits(config, params, batch):
 def test_training_records_bits_over_seconds_of_speech(config, unbroken):
     batch = train.rebuild_batch(str(unbroken), 1).batch
     model = lst.build(config.model, config.joint_vocab, config.data.row_units)
-    bits, frames, tokens = speech_bits(config, step.init_state(config, model, train.make_mesh()).params, batch)
+    bits, frames, tokens = speech_bits(config, step.init_state(config, model, one_device()).params, batch)
     first = learned(unbroken)[0]
     assert frames > 1.05 * tokens  # else this test says nothing
     assert first["bits_per_second_speech"] == pytest.approx(bits / (frames / 25), rel=1e-5)

@@ -19,14 +19,14 @@ from lst_jax.bench import results
 from lst_jax.bench.step import PACKAGES, made_up_batches, part_functions
 from lst_jax.config import Config
 from lst_jax.data.rows import Batch
-from lst_jax.sharding import make_mesh
+from lst_jax.sharding import one_device
 
 __all__ = ["PACKAGES", "markdown", "measure"]
 
 
 def measure(config: Config, steps: int) -> dict[str, Any]:
     """Medians of `steps` rounds: seconds of each part, forward and backward, at both lengths; of both kinds of rows."""
-    mesh = make_mesh(jax.devices()[:1])
+    mesh = one_device()
     lengths = (config, doubled(config))
     batches = [made_up_batches(c, 1)[0][0] for c in lengths]
     models = [step.build_model(c, mesh, c.data.row_speech_tokens) for c in lengths]

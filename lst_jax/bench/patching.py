@@ -25,10 +25,9 @@ from lst_jax.bench.step import made_up_batches
 from lst_jax.config import Config, PatchingConfig, row_speech_tokens_for, row_tokens_for
 from lst_jax.data.rows import Batch
 from lst_jax.errors import DataError
-from lst_jax.model import lst
 from lst_jax.scaling.flops import model_flops
 from lst_jax.scaling.topology import devices
-from lst_jax.sharding import make_mesh
+from lst_jax.sharding import one_device
 
 SYSTEMS = {"base": "base", "static": "LST, static patches of 4", "static1": "Base with LST's local modules",
            "bypass-static": "LST, text past the local modules"}
@@ -51,7 +50,7 @@ class Cost(NamedTuple):
 
 def measure(recipes: dict[str, Config], topology: str, batches: int) -> dict[str, Any]:
     """Costs of each of `SYSTEMS`, whose recipes are given, over the whole mixture and over its interleaved part."""
-    mesh = make_mesh(devices(topology)[:1])
+    mesh = one_device(devices(topology)[0])
     recipes = {name: with_tokens(config, recipes["static"].data.row_tokens) for name, config in recipes.items()}
     found: dict[str, dict[str, Cost]] = {"mixture": {}, "interleaved": {}}
     with tqdm(total=2 * len(SYSTEMS), desc="bench patching", unit="system") as progress:
@@ -125,19 +124,13 @@ def program_flops(config: Config, mesh: Mesh, global_layers: int, decoder_layers
 def _compiled_flops(config: Config, mesh: Mesh) -> float:
     """One compilation for all contents and patchings of the same shapes."""
     model = step.build_model(config, mesh, config.data.row_speech_tokens)
-    state = jax.eval_shape(lambda: initial_state(model))
+    state = step.state_shape(config, model, mesh)
     shape = (config.data.rows, config.data.row_tokens)
     batch = Batch(*(jax.ShapeDtypeStruct(shape, kind) for kind in
                     (jnp.int32, jnp.int32, jnp.float32, jnp.int32, jnp.bool_, jnp.bool_)))
     hyper = optim.hyper_of(config.optim, config.train.steps)
     lowered = step.make_train_step(config, model, mesh).lower(state, batch, hyper)
     return float(lowered.compile(compiler_options=QUICKLY).cost_analysis()["flops"])
-
-
-def initial_state(model: lst.Model) -> step.TrainState:
-    """A state's shapes when it is traced."""
-    params = model.init_params(jax.random.key(0))
-    return step.TrainState(jnp.zeros((), jnp.int32), params, optim.init(params), optim.init_watch())
 
 
 def markdown(measured: dict[str, Any]) -> str:

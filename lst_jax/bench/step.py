@@ -28,7 +28,7 @@ from lst_jax.model import lst
 from lst_jax.model.patches import derive_patches
 from lst_jax.scaling.flops import model_flops
 from lst_jax.scaling.peak import peak_flops
-from lst_jax.sharding import make_mesh
+from lst_jax.sharding import check, make_mesh, one_device
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 UTTERANCES, TEXTS = 400, 100  # made up; a batch needs a few of each
@@ -39,13 +39,17 @@ PARTS = {"lst": {"patch encoder": ("patch_encoder",), "global transformer": ("gl
 
 def measure(config: Config, steps: int) -> dict[str, Any]:
     """All figures of the configuration's step as one JSON mapping; medians over `steps` timed steps."""
-    mesh = make_mesh(jax.devices()[:math.gcd(config.data.rows, jax.device_count())])
-    model = step.build_model(config, mesh, config.data.row_speech_tokens)
+    mesh, one = make_mesh(config.mesh, jax.devices()[:math.gcd(config.data.rows, jax.device_count())]), one_device()
+    check(config, mesh)
     made = made_up_batches(config, steps)
     batches = [step.put_batch(batch, mesh) for batch, _ in made]
-    params = step.init_state(config, model, mesh).params
+    model = step.build_model(config, one, config.data.row_speech_tokens)
+    params = step.init_state(config, model, one).params
+    share = config.data.rows * config.mesh.tensor // mesh.size
+    first = step.put_batch(jax.tree.map(lambda x: x[:share], made[0][0]), one)
     parts = {name: _time_part(function, args, steps)
-             for name, (function, args) in part_functions(config, model, params, batches[0]).items()}
+             for name, (function, args) in part_functions(config, model, params, first).items()}
+    model = step.build_model(config, mesh, config.data.row_speech_tokens)
     whole = _measure_step(config, model, mesh, batches)
     mean = {key: statistics.mean(int(stats[key]) for _, stats in made) for key in ("tokens", "units")}
     flops = [sum(model_flops(config.model, config.joint_vocab, stats).values()) for _, stats in made]
@@ -56,7 +60,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
             "scan_layers": config.model.scan_layers, "remat": config.model.remat,
             "parameters": sum(x.size for x in jax.tree.leaves(params)), **whole, **mean,
             "tokens_per_sec": mean["tokens"] / whole["seconds"], "units_per_sec": mean["units"] / whole["seconds"],
-            "analytic_flops": statistics.mean(flops), "unrolled_flops": unrolled_flops(config, mesh, batches[0]),
+            "analytic_flops": statistics.mean(flops), "unrolled_flops": unrolled_flops(config, one, made[0][0]),
             "mfu": rate / (peak * mesh.size / jax.device_count()) if peak else None, "peak_flops": peak,
             "peak_source": origin, "parts": parts}
 
@@ -106,7 +110,7 @@ def unrolled_flops(config: Config, mesh: Mesh, batch: Batch) -> float:
     config = dataclasses.replace(config, model=dataclasses.replace(
         config.model, scan_layers=False, attention_block=tokens, logits_chunk=tokens))
     model = step.build_model(config, mesh, config.data.row_speech_tokens)
-    state = jax.eval_shape(lambda: step.init_state(config, model, mesh))
+    state = step.state_shape(config, model, mesh)
     hyper = optim.hyper_of(config.optim, config.train.steps)
     return float(step.make_train_step(config, model, mesh).lower(state, batch, hyper).cost_analysis()["flops"])
 
@@ -183,4 +187,5 @@ def markdown(measured: dict[str, Any]) -> str:
         f"{m['scan_layers']}, remat={m['remat']}; {len(m['devices'])} × {m['devices'][0]}. Medians of {m['steps']} "
         f"steps on made-up batches; the peak is {m['peak_source']}.",
         results.table(["", "measured"], rows),
-        "Each part alone, compiled by itself:", results.table(["part", "forward", "forward and backward"], parts)])
+        "Each part alone, compiled by itself, over one device's rows:",
+        results.table(["part", "forward", "forward and backward"], parts)])

@@ -36,7 +36,7 @@ from lst_jax.bench.step import made_up_batches
 from lst_jax.config import Config
 from lst_jax.data.rows import Batch
 from lst_jax.errors import DataError
-from lst_jax.sharding import make_mesh
+from lst_jax.sharding import one_device
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "numpy")
 LONG_ROWS = 1  # of `--units`; dense masks of more would not fit into a laptop's memory
@@ -104,7 +104,7 @@ def pad_like_the_ancestor(batch: Batch, units: int) -> Batch:
 
 
 def _measure_case(name: str, config: Config, settings: Settings, padded: bool) -> dict[str, Any]:
-    model = step.build_model(config, make_mesh(jax.devices()[:1]), config.data.row_speech_tokens)
+    model = step.build_model(config, one_device(), config.data.row_speech_tokens)
     params = jax.jit(model.init_params)(jax.random.key(config.seed))
     batches = [batch for batch, _ in made_up_batches(config, settings.repeats)]
     sides = {JAX: jax_step(config, model, params, batches), TORCH: torch_step(config, params, batches, settings)}

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import grain
@@ -62,7 +62,7 @@ def open_tokenizer(config: Config):
 class BatchStream(Iterator[Step]):
     """Endless training batches: at a given step the same ones for every number of hosts and after every restart."""
 
-    def __init__(self, config: Config, rows: range | None = None, prefetch: int | None = None):
+    def __init__(self, config: Config, rows: Sequence[int] | None = None, prefetch: int | None = None):
         """Opens the sources of `config`, at step 0.
 
         Args:
@@ -91,7 +91,7 @@ class BatchStream(Iterator[Step]):
         """Continues from a `get_state`, in O(1); `rows` may be this process's part or the whole [B, sources, 5]."""
         rows = np.asarray(state["rows"], np.int64)
         if len(rows) == self._config.data.rows:
-            rows = rows[self._rows]
+            rows = rows[np.asarray(self._rows)]
         expected = (len(self._rows), len(self._sources), STATE_FIELDS)
         if rows.shape != expected:
             raise DataError(f"data state: has the shape {rows.shape}, this run needs {expected}; resume with the same "
@@ -114,7 +114,7 @@ class BatchStream(Iterator[Step]):
 class _StepDataset(grain.IterDataset):
     """Grain's view of the stream, so that Grain's prefetching applies."""
 
-    def __init__(self, config: Config, streams: RowStreams, rows: range):
+    def __init__(self, config: Config, streams: RowStreams, rows: Sequence[int]):
         super().__init__()
         self._config, self._streams, self._row_numbers = config, streams, rows
 
@@ -125,7 +125,7 @@ class _StepDataset(grain.IterDataset):
 class _StepIterator(grain.DatasetIterator):
     """Makes one step after the other; its state is the next step and the streams' integers."""
 
-    def __init__(self, config: Config, streams: RowStreams, rows: range):
+    def __init__(self, config: Config, streams: RowStreams, rows: Sequence[int]):
         super().__init__()
         self._streams, self._row_numbers = streams, rows
         self._step = 0

@@ -50,7 +50,7 @@ class Evaluator:
     def _likelihood(self, params, batches: Iterable[Batch]) -> dict[str, float]:
         totals: dict[str, float] = {}
         for batch in batches:
-            _, sums = self._eval_step(params, step.put_batch(batch, self._mesh))
+            _, sums = self._eval_step(params, step.put_whole_batch(batch, self._mesh))
             for key, value in sums.items():
                 totals[key] = totals.get(key, 0.0) + float(value)
         return objective.summarize(totals, self._config.data.unit_rate)
@@ -81,7 +81,7 @@ class Evaluator:
         examples: list[Example] = [c.example for c in candidates]
         found: dict[int, np.ndarray] = {}
         for batch, _, places in pack_examples(examples, self._config):
-            nll_BT = np.asarray(self._eval_step(params, step.put_batch(batch, self._mesh))[0])
+            nll_BT = np.asarray(self._eval_step(params, step.put_whole_batch(batch, self._mesh))[0])
             for place in places:
                 candidate = candidates[place.example]
                 # position t scores token t + 1

@@ -23,6 +23,8 @@ def add_arguments(subparsers) -> None:
     launch.add_argument("run_dir", metavar="RUN", help="run directory on the cluster; a relative one lies in run_root")
     launch.add_argument("--config", required=True, metavar="FILE.py[:ARG]",
                         help="recipe, found here and from the cluster's workdir under the same name")
+    launch.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
+                        help="change a field of the recipe, as train.accumulate=4; may be repeated")
     launch.add_argument("--cluster", required=True, metavar="FILE", help="description of the cluster: see launch/")
     launch.add_argument("--to", required=True, choices=TARGETS, metavar="TARGET",
                         help="; ".join(f"{name}: {what}" for name, what in TARGETS.items()))
@@ -39,7 +41,7 @@ def _launch(args: argparse.Namespace) -> int:
     from lst_jax.launch.job import make_job
 
     targets = {"jobset": jobset, "queued-resource": queued_resource, "xpk": xpk, "slurm": slurm}
-    job = make_job(args.run_dir, args.config, load_cluster(args.cluster), args.name)
+    job = make_job(args.run_dir, args.config, load_cluster(args.cluster), args.name, args.set)
     for name, text in targets[args.to].render(job).items():
         if args.out is None:
             print(text, end="")

@@ -96,6 +96,11 @@ class Cluster:
             return self.slurm.nodes * self.slurm.gpus_per_node
         return self.tpu.chips * self.tpu.slices
 
+    @property
+    def processes(self) -> int:
+        """Of the whole job: one a TPU host, one a GPU."""
+        return self.devices if self.kind == "gpu" else self.tpu.hosts * self.tpu.slices
+
 
 # From cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}. 3-D: beside these, any of full cubes (sides of multiples of four).
 SHAPES_2D = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")

@@ -4,9 +4,11 @@ import dataclasses
 import pathlib
 import re
 import shlex
+from collections.abc import Sequence
 
+from lst_jax import mesh_sizes
 from lst_jax.config import load_recipe
-from lst_jax.errors import RESTART_EXIT_CODE, ConfigError
+from lst_jax.errors import RESTART_EXIT_CODE
 from lst_jax.launch.cluster import Cluster
 from lst_jax.strict import fail
 
@@ -24,12 +26,15 @@ class Job:
     name: str
     run: str  # on the hosts
     recipe: str  # as `lst train --config` takes it, from the cluster's workdir
+    changes: tuple[str, ...]  # of its fields, as `lst train --set` takes them
     cluster: Cluster
 
     @property
     def command(self) -> list[str]:
-        """The words every process is started with; JAX finds out itself how many there are, and where."""
-        return ["lst", "train", self.run, "--config", self.recipe]
+        """The words every process is started with; JAX finds out itself where the others are."""
+        changes = [word for change in self.changes for word in ("--set", change)]
+        return ["lst", "train", self.run, "--config", self.recipe, *changes,
+                "--processes", str(self.cluster.processes)]
 
     @property
     def summary(self) -> str:
@@ -42,27 +47,25 @@ class Job:
         return f"{shlex.join(self.command)} on {where}: {cluster.devices} devices"
 
 
-def make_job(run: str, recipe: str, cluster: Cluster, name: str | None) -> Job:
+def make_job(run: str, recipe: str, cluster: Cluster, name: str | None, changes: Sequence[str] = ()) -> Job:
     """The job, after all checks that need the recipe; `name` is the recipe's own where it is None.
 
-    Raises: ConfigError.
+    Raises: ConfigError, also where the mesh does not fit the cluster, or the recipe the mesh.
     """
-    config = load_recipe(recipe)
+    config = load_recipe(recipe, changes)
     name = config.name if name is None else name
     if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) or len(name) > LONGEST_NAME:
         plain = re.sub(r"^[^a-z]+|-+$", "", re.sub(r"[^a-z0-9]+", "-", name.lower())[:LONGEST_NAME])
         fail("name", name, f"a job's name is at most {LONGEST_NAME} lower-case letters, digits and hyphens",
              f"give --name {plain or 'lst'}")
-    for path, word in (("RUN", run), ("--config", recipe)):
+    for path, word in (("RUN", run), ("--config", recipe), *(("--set", change) for change in changes)):
         if not word.isprintable() or not word or word.startswith("-"):
             fail(path, word, "must be printable, and begin with no hyphen", "give another path")
     if "://" in run:
         fail("RUN", run, "must be a path, as a run directory is", "give a folder that all hosts mount")
-    if config.data.rows % cluster.devices:
-        raise ConfigError(f"data.rows={config.data.rows}: must be a multiple of the cluster's {cluster.devices} "
-                          f"devices; use {-(-config.data.rows // cluster.devices) * cluster.devices} in {recipe}, "
-                          "or fewer devices")
-    return Job(name, str(pathlib.PurePosixPath(cluster.run_root) / run), recipe, cluster)
+    slices = cluster.tpu.slices if cluster.tpu is not None else 1
+    mesh_sizes.check(config, mesh_sizes.mesh_sizes(config.mesh, cluster.devices, slices))
+    return Job(name, str(pathlib.PurePosixPath(cluster.run_root) / run), recipe, tuple(changes), cluster)
 
 
 def restarts(code: int) -> bool:

@@ -8,6 +8,7 @@ from lst_jax.model.attention import blocked_attention
 from lst_jax.model.layers import Linear, RMSNorm
 from lst_jax.model.own_patch import gather, patches_attend_own_tokens, tokens_attend_patch
 from lst_jax.model.patches import Patches
+from lst_jax.model.placement import Placement
 from lst_jax.shapes import Array, Float
 
 
@@ -19,6 +20,7 @@ class CrossAttention(nn.Module):
     """
 
     config: ModelConfig
+    placement: Placement
     window: int
     queries_are_patches: bool
 
@@ -27,14 +29,15 @@ class CrossAttention(nn.Module):
                  patches: Patches) -> Float[Array, "B S E"]:
         """Patches `x` attend to tokens `y` (the encoder) or tokens `x` to patches `y` (the decoder)."""
         e, h = x_BSE.shape[-1], self.config.cross_heads
-        x_norm_BSE = RMSNorm(self.config, name="cross_attn_norm_q")(x_BSE)
-        y_norm_BRE = RMSNorm(self.config, name="cross_attn_norm_kv")(y_BRE)
+        x_norm_BSE = self.placement.enter(RMSNorm(self.config, name="cross_attn_norm_q")(x_BSE))
+        y_norm_BRE = self.placement.enter(RMSNorm(self.config, name="cross_attn_norm_kv")(y_BRE))
         q_BSHK, k_BRHK, v_BRHK = (
-            Linear(self.config, e, name=name)(a).reshape(*a.shape[:2], h, e // h)
+            Linear(self.config, self.placement, e, name=name)(a).reshape(*a.shape[:2], -1, e // h)
             for name, a in (("wq", x_norm_BSE), ("wk", y_norm_BRE), ("wv", y_norm_BRE)))
         attend = self._patches_to_tokens if self.queries_are_patches else self._tokens_to_patches
         out_BSHK = attend(q_BSHK, k_BRHK, v_BRHK, patches)
-        return x_BSE + Linear(self.config, e, name="wo")(out_BSHK.reshape(x_BSE.shape))
+        out_BSE = Linear(self.config, self.placement, e, name="wo")(out_BSHK.reshape(*x_BSE.shape[:2], -1))
+        return x_BSE + self.placement.leave(out_BSE)
 
     def _patches_to_tokens(self, q_BSHK, k_BTHK, v_BTHK, patches):
         if self.window == 1:

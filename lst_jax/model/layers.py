@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from lst_jax.config import ModelConfig, StackConfig
-from lst_jax.model import kernels
+from lst_jax.model.placement import Placement
 from lst_jax.shapes import Array, Float, Int
 
 
@@ -22,6 +22,7 @@ class Linear(nn.Module):
     """
 
     config: ModelConfig
+    placement: Placement
     width: int
     dtype: str | None = None
 
@@ -29,10 +30,18 @@ class Linear(nn.Module):
     def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch F"]:
         """x · kernel, operands in the compute dtype."""
         d = x.shape[-1]
-        kernel_DF = self.param("kernel", truncated_normal(d), (d, self.width))
+        kernel_DF = stored(self, "kernel", truncated_normal(d), (d, self.width))
         x_ND, kernel_DF = (a.astype(self.config.compute_dtype) for a in (x.reshape(-1, d), kernel_DF))
+        kernel_DF = self.placement.matrix(self.name, kernel_DF)
         out_NF = jnp.dot(x_ND, kernel_DF, preferred_element_type=self.dtype or self.config.compute_dtype)
-        return out_NF.reshape(*x.shape[:-1], self.width)
+        return out_NF.reshape(*x.shape[:-1], -1)
+
+
+def stored(module: nn.Module, name: str, initializer, shape: tuple[int, ...]) -> jax.Array:
+    """A parameter of a module with a `placement`: of the whole `shape`, or the part of it that this device holds."""
+    if module.placement.gather is None or module.is_initializing():
+        return module.param(name, initializer, shape)
+    return module.variables["params"][name]
 
 
 def truncated_normal(fan_in: int):
@@ -72,46 +81,50 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention with RoPE within documents and a causal window."""
 
     config: ModelConfig
+    placement: Placement
     stack: StackConfig
-    attend: kernels.SelfAttention
 
     @nn.compact
     def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Each position attends to itself and to what precedes it in its document, as far as the window."""
         b, t, d = x_BTD.shape
-        heads = (b, t, self.stack.heads, d // self.stack.heads)
-        q_BTHK, k_BTHK, v_BTHK = (Linear(self.config, d, name=name)(x_BTD).reshape(heads)
+        heads = (b, t, -1, d // self.stack.heads)  # this device's heads
+        x_BTD = self.placement.enter(x_BTD)
+        q_BTHK, k_BTHK, v_BTHK = (Linear(self.config, self.placement, d, name=name)(x_BTD).reshape(heads)
                                   for name in ("wq", "wk", "wv"))
         q_BTHK, k_BTHK = rope(q_BTHK, self.config.rope_theta), rope(k_BTHK, self.config.rope_theta)
-        out_BTHK = self.attend(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, self.stack.window, self.config.attention_block)
-        return Linear(self.config, d, name="wo")(out_BTHK.reshape(b, t, d))
+        out_BTHK = self.placement.attend(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, self.stack.window,
+                                         self.config.attention_block)
+        return self.placement.leave(Linear(self.config, self.placement, d, name="wo")(out_BTHK.reshape(b, t, -1)))
 
 
 class SwiGLU(nn.Module):
     """w2(silu(w1 x) · w3 x) (Shazeer, arXiv 2002.05202)."""
 
     config: ModelConfig
+    placement: Placement
 
     @nn.compact
     def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Position-wise."""
         d = x_BTD.shape[-1]
         f = self.config.ffn_width(d)
-        gate_BTF, up_BTF = Linear(self.config, f, name="w1")(x_BTD), Linear(self.config, f, name="w3")(x_BTD)
-        return Linear(self.config, d, name="w2")(nn.silu(gate_BTF) * up_BTF)
+        x_BTD = self.placement.enter(x_BTD)
+        gate_BTF, up_BTF = (Linear(self.config, self.placement, f, name=name)(x_BTD) for name in ("w1", "w3"))
+        return self.placement.leave(Linear(self.config, self.placement, d, name="w2")(nn.silu(gate_BTF) * up_BTF))
 
 
 class Block(nn.Module):
     """A pre-norm transformer block."""
 
     config: ModelConfig
+    placement: Placement
     stack: StackConfig
-    attend: kernels.SelfAttention
 
     @nn.compact
     def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """x + attention(norm(x)), then x + ffn(norm(x))."""
-        attention, feed_forward = (SelfAttention(self.config, self.stack, self.attend, name="attention"),
-                                   SwiGLU(self.config, name="feed_forward"))
+        attention, feed_forward = (SelfAttention(self.config, self.placement, self.stack, name="attention"),
+                                   SwiGLU(self.config, self.placement, name="feed_forward"))
         x_BTD = x_BTD + attention(RMSNorm(self.config, name="attention_norm")(x_BTD), doc_id_BT)
         return x_BTD + feed_forward(RMSNorm(self.config, name="ffn_norm")(x_BTD))

@@ -16,11 +16,11 @@ from flax import linen as nn
 
 from lst_jax.config import Config, ModelConfig
 from lst_jax.errors import ConfigError
-from lst_jax.model import kernels
 from lst_jax.model.cross_attention import CrossAttention
-from lst_jax.model.layers import Block, Linear, RMSNorm, truncated_normal
+from lst_jax.model.layers import Block, Linear, RMSNorm, stored, truncated_normal
 from lst_jax.model.own_patch import gather
 from lst_jax.model.patches import LocalRows, Patches, derive_patches, gather_local, max_pool
+from lst_jax.model.placement import ONE_DEVICE, Placement
 from lst_jax.model.stack import run_layers
 from lst_jax.shapes import Array, Bool, Float, Int, ndarray
 from lst_jax.vocab import Vocab
@@ -33,31 +33,33 @@ class Embedding(nn.Module):
     """Token ids to vectors in the compute dtype."""
 
     config: ModelConfig
+    placement: Placement
     vocab_size: int
     width: int
 
     @nn.compact
     def __call__(self, token_BT: Int[Array, "B T"]) -> Float[Array, "B T E"]:
-        """Looks the ids up."""
-        table_VE = self.param("embedding", truncated_normal(self.width), (self.vocab_size, self.width))
-        return table_VE[token_BT].astype(self.config.compute_dtype)
+        """Looks the ids up. The table stays in float32: in bfloat16 a frequent token's gradients would not add up."""
+        table_VE = stored(self, "embedding", truncated_normal(self.width), (self.vocab_size, self.width))
+        return self.placement.matrix(self.name, table_VE)[token_BT].astype(self.config.compute_dtype)
 
 
 class PatchEncoder(nn.Module):
     """Tokens to token states [B, T, E] and patch vectors [B, U, Q·E]."""
 
     config: ModelConfig
+    placement: Placement
     vocab_size: int
-    attend: kernels.SelfAttention
 
     def setup(self):
         """One cross-attention after every layer, or after the last only."""
         stack = self.config.patch_encoder
-        self.tok_embeddings = Embedding(self.config, self.vocab_size, stack.width)
-        self.layers = [Block(self.config, stack, self.attend) for _ in range(stack.layers)]
-        self.patch_embedding_projection = Linear(self.config, self.config.queries_per_patch * stack.width)
+        self.tok_embeddings = Embedding(self.config, self.placement, self.vocab_size, stack.width)
+        self.layers = [Block(self.config, self.placement, stack) for _ in range(stack.layers)]
+        patch_width = self.config.queries_per_patch * stack.width
+        self.patch_embedding_projection = Linear(self.config, self.placement, patch_width)
         self.cross_attn_layers = [
-            CrossAttention(self.config, self.config.encoder_cross_window, queries_are_patches=True)
+            CrossAttention(self.config, self.placement, self.config.encoder_cross_window, queries_are_patches=True)
             for _ in range(stack.layers if self.config.encoder_cross_all_layers else 1)]
 
     def __call__(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
@@ -86,7 +88,7 @@ class GlobalTransformer(nn.Module):
     """The large stack over patches, or over tokens in Base; no final norm."""
 
     config: ModelConfig
-    attend: kernels.SelfAttention
+    placement: Placement
 
     @nn.compact
     def __call__(self, x_BUW: Float[Array, "B U W"], doc_id_BU: Int[Array, "B U"]) -> Float[Array, "B U D"]:
@@ -94,8 +96,8 @@ class GlobalTransformer(nn.Module):
         stack = self.config.global_transformer
         x_BUD = x_BUW
         if x_BUW.shape[-1] != stack.width:
-            x_BUD = Linear(self.config, stack.width, name="token_embedding_projection")(x_BUW)
-        layers = [(Block(self.config, stack, self.attend, name=f"layers_{i}"),) for i in range(stack.layers)]
+            x_BUD = Linear(self.config, self.placement, stack.width, name="token_embedding_projection")(x_BUW)
+        layers = [(Block(self.config, self.placement, stack, name=f"layers_{i}"),) for i in range(stack.layers)]
         return run_layers(self.config, lambda x_BUD, block: block(x_BUD, doc_id_BU), layers, x_BUD)
 
 
@@ -103,20 +105,21 @@ class PatchDecoder(nn.Module):
     """Token states and global outputs to the states that the logits are read from."""
 
     config: ModelConfig
+    placement: Placement
     vocab_size: int
-    attend: kernels.SelfAttention
 
     def setup(self):
         """One cross-attention before every layer, or before the first only."""
         stack, global_width = self.config.patch_decoder, self.config.global_transformer.width
         if global_width != stack.width:
-            self.patch_embedding_projection = Linear(self.config, self.config.queries_per_patch * stack.width)
-        self.layers = [Block(self.config, stack, self.attend) for _ in range(stack.layers)]
+            patch_width = self.config.queries_per_patch * stack.width
+            self.patch_embedding_projection = Linear(self.config, self.placement, patch_width)
+        self.layers = [Block(self.config, self.placement, stack) for _ in range(stack.layers)]
         self.cross_attn_layers = [
-            CrossAttention(self.config, self.config.decoder_cross_window, queries_are_patches=False)
+            CrossAttention(self.config, self.placement, self.config.decoder_cross_window, queries_are_patches=False)
             for _ in range(stack.layers if self.config.decoder_cross_all_layers else 1)]
         self.norm = RMSNorm(self.config)
-        self.output = Linear(self.config, self.vocab_size, dtype="float32")
+        self.output = Linear(self.config, ONE_DEVICE, self.vocab_size, dtype="float32")
 
     def __call__(self, h_BTE: Float[Array, "B T E"], global_BUD: Float[Array, "B U D"], doc_id_BT: Int[Array, "B T"],
                  patches: Patches) -> Float[Array, "B T E"]:
@@ -143,15 +146,15 @@ class LatentSpeechText(nn.Module):
     """System "lst": patch encoder, global transformer, patch decoder."""
 
     config: ModelConfig
+    placement: Placement
     vocab_size: int
     row_units: int
-    attend: kernels.SelfAttention
 
     def setup(self):
         """The three networks."""
-        self.patch_encoder = PatchEncoder(self.config, self.vocab_size, self.attend)
-        self.global_transformer = GlobalTransformer(self.config, self.attend)
-        self.patch_decoder = PatchDecoder(self.config, self.vocab_size, self.attend)
+        self.patch_encoder = PatchEncoder(self.config, self.placement, self.vocab_size)
+        self.global_transformer = GlobalTransformer(self.config, self.placement)
+        self.patch_decoder = PatchDecoder(self.config, self.placement, self.vocab_size)
 
     def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
                patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T E"]:
@@ -181,24 +184,24 @@ class TextBypass(nn.Module):
     """
 
     config: ModelConfig
+    placement: Placement
     vocab: Vocab
     row_units: int
     row_speech_tokens: int | None  # S; None = as many as a row has tokens
-    attend: kernels.SelfAttention
 
     def setup(self):
         """Text and speech ids have embeddings of their own widths; neither table holds the other's."""
         width, local = self.config.global_transformer.width, self.config.patch_encoder.width
-        self.text_embeddings = Embedding(self.config, self.vocab.speech_marker, width)
-        self.patch_encoder = PatchEncoder(self.config, self.vocab.size - self.vocab.speech_marker, self.attend)
+        self.text_embeddings = Embedding(self.config, self.placement, self.vocab.speech_marker, width)
+        self.patch_encoder = PatchEncoder(self.config, self.placement, self.vocab.size - self.vocab.speech_marker)
         if self.config.queries_per_patch * local != width:
-            self.token_embedding_projection = Linear(self.config, width)
-        self.global_transformer = GlobalTransformer(self.config, self.attend)
+            self.token_embedding_projection = Linear(self.config, self.placement, width)
+        self.global_transformer = GlobalTransformer(self.config, self.placement)
         # its own output projection is not used
-        self.patch_decoder = PatchDecoder(self.config, self.vocab.size, self.attend)
-        self.speech_projection = Linear(self.config, width)
+        self.patch_decoder = PatchDecoder(self.config, self.placement, self.vocab.size)
+        self.speech_projection = Linear(self.config, self.placement, width)
         self.text_norm = RMSNorm(self.config)
-        self.output = Linear(self.config, self.vocab.size, dtype="float32")
+        self.output = Linear(self.config, ONE_DEVICE, self.vocab.size, dtype="float32")
 
     def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
                patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
@@ -240,15 +243,16 @@ class Base(nn.Module):
     """System "base": every token is a unit position of a Llama-shaped decoder; patch boundaries are not read."""
 
     config: ModelConfig
+    placement: Placement
     vocab_size: int
-    attend: kernels.SelfAttention
 
     def setup(self):
         """Embedding, the global stack, final norm and output."""
-        self.tok_embeddings = Embedding(self.config, self.vocab_size, self.config.global_transformer.width)
-        self.global_transformer = GlobalTransformer(self.config, self.attend)
+        width = self.config.global_transformer.width
+        self.tok_embeddings = Embedding(self.config, self.placement, self.vocab_size, width)
+        self.global_transformer = GlobalTransformer(self.config, self.placement)
         self.norm = RMSNorm(self.config)
-        self.output = Linear(self.config, self.vocab_size, dtype="float32")
+        self.output = Linear(self.config, ONE_DEVICE, self.vocab_size, dtype="float32")
 
     def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
                patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
@@ -274,7 +278,7 @@ class Model:
     def init_params(self, rng) -> Any:
         """Fresh parameters from a PRNG key; they do not depend on the shape of a batch."""
         one_BT, flag_BT = jnp.ones((1, 1), jnp.int32), jnp.ones((1, 1), bool)
-        module = self.module.clone(attend=kernels.blocked)  # a single position is too little for others
+        module = self.module.clone(placement=ONE_DEVICE)
         return module.init(rng, one_BT, one_BT, flag_BT, flag_BT)["params"]
 
     def hidden(self, params, token_BT: AnyInt, doc_id_BT: AnyInt, patch_start_BT: AnyBool,
@@ -283,8 +287,17 @@ class Model:
         return self._apply("hidden", params, token_BT, doc_id_BT, patch_start_BT, patch_end_BT)
 
     def logits(self, params, h_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
-        """Float32 logits of states from `hidden`, at any subset of positions."""
+        """Float32 logits of states from `hidden`, at any subset of positions; the output matrix must be whole."""
         return self._apply("logits", params, h_BTE)
+
+    def whole_output(self, params) -> Any:
+        """`params` with the output matrix gathered, where devices hold parts of it: once for all calls of `logits`."""
+        def gathered(path, stored):
+            if path[-2].key != "output":
+                return stored
+            return self.module.placement.matrix("output", stored.astype(self.module.config.compute_dtype))
+
+        return params if self.module.placement.gather is None else jax.tree_util.tree_map_with_path(gathered, params)
 
     def __call__(self, params, token_BT: AnyInt, doc_id_BT: AnyInt, patch_start_BT: AnyBool,
                  patch_end_BT: AnyBool) -> Float[Array, "B T V"]:
@@ -297,21 +310,21 @@ class Model:
 
 
 def build(config: ModelConfig, vocab: Vocab, row_units: int, row_speech_tokens: int | None = None,
-          attend: kernels.SelfAttention = kernels.blocked) -> Model:
+          placement: Placement = ONE_DEVICE) -> Model:
     """The system that the config names, for rows of `row_units` unit positions; parameters do not depend on rows.
 
-    `row_speech_tokens` is for "lst_bypass": the most units and `<s>` that a row holds, None = any number. `attend` is
-    the kernel of self-attention; all compute the same (`step.build_model` takes the devices' own).
+    `row_speech_tokens` is for "lst_bypass": the most units and `<s>` that a row holds, None = any number. `placement`
+    is how it runs on the devices of a mesh; the result is the same (`step.build_model` gives it).
     Raises: ConfigError.
     """
     if config.system == "base":
-        return Model(Base(config, vocab.size, attend))
+        return Model(Base(config, placement, vocab.size))
     if config.global_transformer.width == config.patch_decoder.width and config.queries_per_patch != 1:
         raise ConfigError(f"model.queries_per_patch={config.queries_per_patch}: must be 1 where the global and the "
                           "local width are equal (nothing then splits a global output into several vectors); use 1")
     if config.system == "lst_bypass":
-        return Model(TextBypass(config, vocab, row_units, row_speech_tokens, attend))
-    return Model(LatentSpeechText(config, vocab.size, row_units, attend))
+        return Model(TextBypass(config, placement, vocab, row_units, row_speech_tokens))
+    return Model(LatentSpeechText(config, placement, vocab.size, row_units))
 
 
 def init(config: Config, rng) -> Any:

@@ -17,8 +17,9 @@ from lst_jax.config import ModelConfig
 from lst_jax.model.attention import SAVED_ATTENTION
 
 # model.remat -> what jax.checkpoint keeps of a layer besides its input; the backward pass recomputes the rest
+GATHERED = "gathered"  # matrices that come from all devices are never kept: each pass gathers them anew
 REMAT = {
-    "none": policies.everything_saveable,
+    "none": policies.save_anything_except_these_names(GATHERED),
     "full": policies.nothing_saveable,
     "attention": policies.save_only_these_names(SAVED_ATTENTION),  # spares the one costly recomputation
     # products with weights, which have no batch dimensions; the scores of attention have them and are never kept

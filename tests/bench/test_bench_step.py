@@ -14,7 +14,7 @@ from lst_jax import step as train_step
 from lst_jax.bench import cli, step, synthetic
 from lst_jax.errors import DataError
 from lst_jax.model import lst
-from lst_jax.sharding import make_mesh
+from lst_jax.sharding import one_device
 
 
 @pytest.fixture(autouse=True)
@@ -39,20 +39,20 @@ def test_the_parts_one_after_the_other_give_the_model_s_own_losses(strategy):
     params = model.init_params(jax.random.key(0))
     batch, stats = step.made_up_batches(config, 1)[0]
     assert batch.token_BT.max() < config.joint_vocab.size and stats["tokens"] == (batch.doc_id_BT > 0).sum()
-    batch = train_step.put_batch(batch, make_mesh(jax.devices()[:1]))
+    batch = train_step.put_batch(batch, one_device())
     *_, (loss, args) = step.part_functions(config, model, params, batch).values()
     np.testing.assert_allclose(loss(*args), train_step.per_token_nll(config, model, params, batch)[0], atol=1e-5)
 
 
 def test_unrolled_flops_see_every_layer_though_the_step_is_scanned():
     config = small_config()
-    batch = train_step.put_batch(step.made_up_batches(config, 1)[0][0], make_mesh(jax.devices()[:1]))
+    batch = train_step.put_batch(step.made_up_batches(config, 1)[0][0], one_device())
     width, ffn, positions = 16, config.model.ffn_width(16), 2 * 64
 
     def flops(layers):
         stack = dataclasses.replace(config.model.global_transformer, layers=layers)
         deeper = dataclasses.replace(config, model=dataclasses.replace(config.model, global_transformer=stack))
-        return step.unrolled_flops(deeper, make_mesh(jax.devices()[:1]), batch)
+        return step.unrolled_flops(deeper, one_device(), batch)
 
     products = 3 * 2 * positions * (4 * width**2 + 3 * width * ffn)  # forward and backward, without attention
     assert products < (flops(8) - flops(3)) / 5 < 3 * products

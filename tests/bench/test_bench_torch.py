@@ -15,7 +15,7 @@ from lst_jax import step as train_step
 from lst_jax.bench import cli, step, synthetic, torch_step
 from lst_jax.bench.torch_step import JAX, PADDED, TORCH
 from lst_jax.errors import DataError
-from lst_jax.sharding import make_mesh
+from lst_jax.sharding import one_device
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_command_measures_both_sides_and_writes_its_section(tmp_path, capsys, st
 def test_sides_that_compute_different_things_are_not_compared():
     pytest.importorskip("torch")
     config = small_config()
-    model = train_step.build_model(config, make_mesh(jax.devices()[:1]))
+    model = train_step.build_model(config, one_device())
     params = jax.device_get(model.init_params(jax.random.key(0)))
     batches = [batch for batch, _ in step.made_up_batches(config, 1)]
     other = dataclasses.replace(config, model=dataclasses.replace(config.model, norm_eps=1.0))

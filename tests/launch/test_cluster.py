@@ -108,7 +108,7 @@ def test_rows_are_a_multiple_of_the_devices_of_all_slices(tmp_path):
     cluster = load_cluster(make_golden.ROOT / "launch/v5p_gke.toml")  # 2 x 64 chips; the 1B has 128 rows
     assert make_job("r", "configs/lst.py:1b", cluster, None).cluster.devices == 128
     three = dataclasses.replace(cluster, tpu=dataclasses.replace(cluster.tpu, slices=3))
-    with pytest.raises(ConfigError, match="data.rows=128: must be a multiple of the cluster's 192 devices; use 192"):
+    with pytest.raises(ConfigError, match="data.rows=128: must be a multiple of 192: 192 parts of the mesh"):
         make_job("r", "configs/lst.py:1b", three, None)
 
 

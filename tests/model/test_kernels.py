@@ -10,7 +10,6 @@ from jax import export
 from test_attention import assert_equals_oracle
 
 from lst_jax.model import kernels
-from lst_jax.sharding import make_mesh, per_device
 
 T = 300  # two tiles of the TPU kernel would be 256: padded
 
@@ -33,15 +32,6 @@ def test_kernels_equal_the_oracle(name, window):
     kernel = {"blocked": kernels.blocked, "splash": functools.partial(kernels.splash, interpret=True)}[name]
     arrays, doc_BT, rule = packed(2)
     assert_equals_oracle(lambda *qkv: kernel(*qkv, jnp.asarray(doc_BT), window, 64), arrays, rule, window)
-
-
-def test_a_kernel_runs_on_each_device_over_its_own_rows():
-    mesh = make_mesh()
-    arrays, doc_BT, rule = packed(mesh.size)
-    attend = per_device(kernels.blocked, mesh)
-    assert_equals_oracle(lambda *qkv: attend(*qkv, jnp.asarray(doc_BT), None, 64), arrays, rule, None)
-    text = jax.jit(lambda *qkv: attend(*qkv, jnp.asarray(doc_BT), None, 64)).lower(*arrays).compile().as_text()
-    assert "all-reduce" not in text and "all-gather" not in text
 
 
 def test_packed_documents_are_lengths_and_offsets():

@@ -1,5 +1,5 @@
 #!/bin/sh
-# lst train '/a folder/runs/it'"'"'s $(HOME) "a" `b`; \n' --config configs/lst.py:1b on 2 x v4 2x2x2: 16 devices
+# lst train '/a folder/runs/it'"'"'s $(HOME) "a" `b`; \n' --config configs/lst.py:1b --processes 4 on 2 x v4 2x2x2: 16 devices
 # shellcheck disable=SC2016 # a $ in a value is meant for the hosts, or for nobody
 xpk workload create \
   --cluster=odd \
@@ -12,4 +12,4 @@ xpk workload create \
   --on-demand \
   --max-restarts=3 \
   --termination-grace-period-seconds=30 \
-  '--command=cd '"'"'/a folder/$(pwd)'"'"'"'"'"'"'"'"'s'"'"' && exec env '"'"'QUOTED=it'"'"'"'"'"'"'"'"'s "$(HOME)" $HOME'"'"' EMPTY= TWO=a=b lst train '"'"'/a folder/runs/it'"'"'"'"'"'"'"'"'s $(HOME) "a" `b`; \n'"'"' --config configs/lst.py:1b'
+  '--command=cd '"'"'/a folder/$(pwd)'"'"'"'"'"'"'"'"'s'"'"' && exec env '"'"'QUOTED=it'"'"'"'"'"'"'"'"'s "$(HOME)" $HOME'"'"' EMPTY= TWO=a=b lst train '"'"'/a folder/runs/it'"'"'"'"'"'"'"'"'s $(HOME) "a" `b`; \n'"'"' --config configs/lst.py:1b --processes 4'

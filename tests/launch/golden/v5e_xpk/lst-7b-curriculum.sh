@@ -1,5 +1,5 @@
 #!/bin/sh
-# lst train /data/runs/paper --config configs/lst.py:7b on 4 x v5e 16x16: 1024 devices
+# lst train /data/runs/paper --config configs/lst.py:7b --processes 256 on 4 x v5e 16x16: 1024 devices
 # shellcheck disable=SC2016 # a $ in a value is meant for the hosts, or for nobody
 xpk workload create \
   --cluster=my-cluster \
@@ -12,4 +12,4 @@ xpk workload create \
   --spot \
   --max-restarts=50 \
   --termination-grace-period-seconds=120 \
-  '--command=cd /app && exec lst train /data/runs/paper --config configs/lst.py:7b'
+  '--command=cd /app && exec lst train /data/runs/paper --config configs/lst.py:7b --processes 256'
