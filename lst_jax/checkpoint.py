@@ -148,6 +148,8 @@ def checksums(item: Any) -> dict[str, int]:
 def _checksum(array: np.ndarray | jax.Array):
     if isinstance(array, np.ndarray):
         return zlib.crc32(np.ascontiguousarray(array).tobytes())
+    if array.sharding.memory_kind == "pinned_host":  # moments with train.offload_moments
+        array = jax.device_put(array, array.sharding.with_memory_kind("device"))
     return _weighted_bits(array)
 
 

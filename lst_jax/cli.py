@@ -9,6 +9,8 @@ from lst_jax.errors import ConfigError, PeerError, UserError
 
 BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
 
+BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
+
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one subcommand; returns the exit code (see `lst_jax.errors`)."""

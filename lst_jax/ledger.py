@@ -43,14 +43,16 @@ LEAST_SEC = 1e-3  # less waits for the next line
 
 
 class Ledger(contextlib.AbstractContextManager):
-    """Writes the lines of one start."""
+    """Writes the lines of one start. A line that cannot be written is an error at the end, and only if no other is."""
 
     def __init__(self, path: pathlib.Path | None, step: int, began: float, clock: Callable[[], float] = time.monotonic):
         """`path`: None = another process writes. `step`: the one that the start goes on from. `began`: `clock()` when
-        its process began."""
+        its process began.
+        """
         self._clock, self._step = clock, step
         self._account, self._since, self._written = "start", began, began
         self._seconds: dict[str, float] = {}
+        self._failed: StorageError | None = None
         self._file = open(os.devnull, "wb", buffering=0) if path is None else open_json_lines(path)
         add_json_line(self._file, {"kind": "start", "time": _stamp(clock() - began), "step": step})
         self.write()
@@ -63,11 +65,8 @@ class Ledger(contextlib.AbstractContextManager):
         self._switch(account)
         try:
             yield
-        except BaseException:  # no line: on a full disk it would be the error that is shown
-            self._settle()
-            self._account = outer
-            raise
-        self._switch(outer)
+        finally:
+            self._switch(outer)
 
     def reached(self, step: int, record: bool = False) -> None:
         """Notes that `step` is done; writes a line if there is a `record` of the step, or the last line is old."""
@@ -76,23 +75,23 @@ class Ledger(contextlib.AbstractContextManager):
             self.write()
 
     def write(self) -> None:
-        """Writes what was spent since the last line. Raises: StorageError."""
+        """Writes what was spent since the last line."""
         self._settle()
         self._written = self._since
-        if sum(self._seconds.values()) < LEAST_SEC:
+        if self._failed or sum(self._seconds.values()) < LEAST_SEC:
             return
         seconds = {account: round(sec, 4) for account, sec in self._seconds.items() if sec >= 5e-5}
         self._seconds = {}
-        add_json_line(self._file, {"kind": "spent", "time": _stamp(), "step": self._step, "seconds": seconds})
+        try:
+            add_json_line(self._file, {"kind": "spent", "time": _stamp(), "step": self._step, "seconds": seconds})
+        except StorageError as error:
+            self._failed = error
 
     def __exit__(self, kind, error, traceback) -> None:
-        try:
-            self.write()
-        except StorageError:
-            if error is None:  # else the first error is the one to show
-                raise
-        finally:
-            self._file.close()
+        self.write()
+        self._file.close()
+        if self._failed and error is None:
+            raise self._failed
 
     def _switch(self, account: str) -> None:
         if "data" not in (account, self._account):
