@@ -5,7 +5,9 @@ import sys
 import time
 
 from lst_jax import __version__
-from lst_jax.errors import ConfigError, UserError
+from lst_jax.errors import ConfigError, PeerError, UserError
+
+BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
 
 BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
 
@@ -18,6 +20,10 @@ def main(argv: list[str] | None = None) -> int:
         return args.run(args)
     except UserError as error:
         print(f"lst {args.command}: {error}", file=sys.stderr)
+        if isinstance(error, PeerError):
+            from lst_jax import processes
+
+            processes.leave(error.exit_code)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)

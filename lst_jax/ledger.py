@@ -26,6 +26,7 @@ Example: a start that did steps 1 to 5 and was killed after the save of step 3, 
 import contextlib
 import dataclasses
 import datetime
+import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator
@@ -44,13 +45,15 @@ LEAST_SEC = 1e-3  # less waits for the next line
 class Ledger(contextlib.AbstractContextManager):
     """Writes the lines of one start. A line that cannot be written is an error at the end, and only if no other is."""
 
-    def __init__(self, path: pathlib.Path, step: int, began: float, clock: Callable[[], float] = time.monotonic):
-        """`step`: the one that the start goes on from. `began`: `clock()` when its process began."""
+    def __init__(self, path: pathlib.Path | None, step: int, began: float, clock: Callable[[], float] = time.monotonic):
+        """`path`: None = another process writes. `step`: the one that the start goes on from. `began`: `clock()` when
+        its process began.
+        """
         self._clock, self._step = clock, step
         self._account, self._since, self._written = "start", began, began
         self._seconds: dict[str, float] = {}
         self._failed: StorageError | None = None
-        self._file = open_json_lines(path)
+        self._file = open(os.devnull, "wb", buffering=0) if path is None else open_json_lines(path)
         add_json_line(self._file, {"kind": "start", "time": _stamp(clock() - began), "step": step})
         self.write()
 
