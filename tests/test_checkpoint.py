@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lst_jax.checkpoint import Checkpoints, SaveClock, checksums
+from lst_jax.config import MeshConfig
 from lst_jax.errors import CheckpointError
 from lst_jax.sharding import make_mesh
 from lst_jax.step import TrainState
@@ -100,7 +101,7 @@ def test_a_step_that_was_moved_away_as_told_is_passed_over_and_left_alone(checkp
 
 def test_any_change_of_an_array_changes_its_checksum_and_its_sharding_does_not():
     whole = np.random.default_rng(0).normal(size=(16, 24)).astype(np.float32) * 1000
-    split = NamedSharding(make_mesh(), PartitionSpec("data"))
+    split = NamedSharding(make_mesh(MeshConfig(1, None, 1)), PartitionSpec("data"))
     for kind in (jnp.float32, jnp.bfloat16, jnp.int32):
         ours = jnp.asarray(whole, kind)
         number = checksums({"w": ours})
