@@ -32,11 +32,13 @@ def _plan(args: argparse.Namespace) -> int:
     from lst_jax.config import load_recipe
 
     recipes = [(reference, load_recipe(reference, args.set)) for reference in args.config]
-    plans = [_one(reference, config, args) for reference, config in recipes]
+    plans = []
+    for reference, config in recipes:
+        plans.append(_one(reference, config, args))
+        if args.markdown:  # after each: the next may take minutes
+            _write(args.markdown, plans)
     if args.json:
         print(json.dumps([plan.to_mapping() for plan in plans]))
-    if args.markdown:
-        _write(args.markdown, plans)
     return 0 if all(plan.fits for plan in plans) else 1
 
 

@@ -27,7 +27,8 @@ from lst_jax.scaling.program import Costs, program_costs
 
 SAMPLED_ROWS = 64  # made-up rows whose documents and patches say what a batch holds
 BYTES_A_PARAMETER = 12  # of a checkpoint: float32 parameters and two moments
-DOES_NOT_FIT = re.compile(r"Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm")
+# the compiler's two ways to say what is needed
+DOES_NOT_FIT = re.compile(r"(?:Used |required for HLO temporaries \()([\d.]+)([KMG])")
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 

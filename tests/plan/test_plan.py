@@ -9,7 +9,7 @@ from lst_jax import cli
 from lst_jax import config as cfg
 from lst_jax.errors import ConfigError
 from lst_jax.plan import text
-from lst_jax.plan.plan import Plan
+from lst_jax.plan.plan import DOES_NOT_FIT, UNITS, Plan
 from lst_jax.plan.search import best, parts_that_fit, search
 
 GIB = 2**30
@@ -97,6 +97,15 @@ def test_the_search_says_that_nothing_divides():
 def test_parts_divide_the_rows_of_a_device():
     assert parts_that_fit(make_plan(gib=60.0)) == 8  # 4.1 would do, 8 rows have no 5, 6 or 7 parts
     assert parts_that_fit(make_plan(gib=60.0, state_bytes={"all": 9 * GIB})) is None  # no room beside the state
+
+
+@pytest.mark.parametrize("said, gib", [
+    ("RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (31.09G) exceeds "
+     "available HBM (15.75G).", 31.09),
+    ("Compilation failure: Ran out of memory in memory space hbm. Used 18.64G of 15.75G hbm. Exceeded ...", 18.64)])
+def test_what_the_compiler_says_of_memory_is_understood(said, gib):
+    number, unit = DOES_NOT_FIT.search(said).groups()
+    assert float(number) * UNITS[unit] == pytest.approx(gib * GIB)
 
 
 def test_without_the_compiler_it_says_how_to_get_it(capsys):
