@@ -94,7 +94,7 @@ def _ici_bandwidth(chip: Chip, group: Sequence[Any], slice_devices: Sequence[Any
     for side, positions in zip(sides, _positions(group, chip.torus_axes), strict=True):
         if len(positions) == 1:
             continue
-        step = max(np.diff(positions))
+        step = int(np.diff(positions).max())
         whole = step * len(positions) == side
         links += (2 if whole and is_ring(chip, side, sides) else 1) / step
     return chip.ici_bytes_per_sec * links if links else math.inf

@@ -18,8 +18,8 @@ KINDS = ("all-gather", "reduce-scatter", "all-reduce", "all-to-all", "collective
 OPCODES = {name: kind for kind in KINDS for name in (kind, f"{kind}-start")} | {"ragged-all-to-all": "all-to-all"}
 STARTS = 'custom_call_target="AsyncCollectiveStart"'
 ALIASES = ("bitcast", "get-tuple-element", "reshape", "copy")
-_SLICES = re.compile(r'_xla_megascale_target="\{([\d,]*)\}x')
 _BETWEEN_SLICES = re.compile(r'_xla_megascale_transfer_type="([A-Z_]+)"')
+_SLICES = re.compile(r'_xla_megascale_target="\{([\d,]+)\}x')
 _MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\((.*?)\))? \{([^}]*)\}")
 _IOTA = re.compile(r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
 
@@ -83,11 +83,10 @@ def collective(where: Computation, what: Instruction, fused: bool, mesh_shape: M
     if fused:
         users = where.users()
         if in_steps(what) and not any(STARTS in user.attributes for user, _ in users[what.name]):
-            return None
+            return None  # counted where it was started
         if kind == "all-reduce" and _only_sliced(what, users):
             kind = "reduce-scatter"
-    sends = 1 if kind == "collective-permute" else len(what.operands)
-    own = sum(a.bytes for i in range(sends) for a in where.operand(what, i).arrays)
+    own = sum(a.bytes for i in range(len(what.operands)) for a in where.operand(what, i).arrays)
     members = groups(what.attributes, math.prod(mesh_shape.values()))
     size = max(map(len, members))
     if size == 1:
@@ -110,8 +109,10 @@ def _only_sliced(what: Instruction, users: Mapping[str, list[tuple[Instruction, 
 def _between_slices(where: Computation, what: Instruction, mesh_shape: Mapping[str, int]) -> Collective | None:
     """A transfer between slices; each is compiled for itself, and is a run of the mesh's devices, in their order."""
     kind, slices = _BETWEEN_SLICES.search(what.attributes), _SLICES.search(what.attributes)
-    if not kind or not slices:
+    if not kind:  # to the host
         return None
+    if not slices:
+        raise ValueError(f"slices in a form that is not known: {what.attributes[:300]}")
     count, name = slices[1].count(",") + 1, kind[1].lower().replace("_", "-")
     own = sum(a.bytes for a in where.operand(what, 0).arrays)
     members = np.arange(math.prod(mesh_shape.values())).reshape(count, -1).T.tolist()
@@ -165,8 +166,8 @@ def _mesh_groups(axes: str, ids: str | None, grouped: str) -> list[list[int]]:
     Example: "'a'=2,'b'=2", None, "'a'" -> [[0, 2], [1, 3]]
     """
     sizes = {name: int(size) for name, size in re.findall(r"'?(\w+)'?=(\d+)", axes)}
-    if ids and (iota := _IOTA.search(ids)):
-        flat = _iota(*iota.groups()).ravel()
+    if ids and (iota := re.fullmatch(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", ids)):
+        flat = _iota(str(math.prod(sizes.values())), iota[1], iota[2])
     else:
         flat = np.array(re.findall(r"\d+", ids), int) if ids else np.arange(math.prod(sizes.values()))
     parts = [(name, int(outer or 1), int(part or sizes[name]))

@@ -230,7 +230,7 @@ class _Recorded(dict):
         return default
 
 
-COMPARE = {"LT": operator.lt, "LE": operator.le, "GT": operator.gt, "GE": operator.ge}  # those that stay false
+COMPARE = {"LT": operator.lt, "LE": operator.le, "GT": operator.gt, "GE": operator.ge}  # what stays false once it is
 ARITHMETIC = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "and": operator.and_,
               "or": operator.or_, "minimum": min, "maximum": max}
 EVALUATED = {*ARITHMETIC, "compare", "fusion", "call", "copy", "bitcast", "convert", "reshape"}

@@ -21,6 +21,8 @@ def devices(topology: str, slices: int = 1) -> list[jax.Device]:
     if topology.startswith("v4:"):
         options["chip_config_name"] = "megacore"  # one device a chip, as JAX has it there; libtpu's default is two
     try:
+        if not topology:  # libtpu would take some topology of its own
+            raise ValueError("it is empty")
         return list(topologies.get_topology_desc(topology, platform="tpu", **options).devices)
     except Exception as error:  # of whatever libtpu raises
         cause = str(error).strip().split("\n")[0]

@@ -45,9 +45,8 @@ def instruction_bytes(program: Program, where: Computation, what: Instruction) -
 
 def collective_bytes(where: Computation, what: Instruction, found: Collective) -> float:
     """Of a collective, which reads its part and writes the whole or the other way round."""
-    sent_alone = found.kind == "collective-permute"  # its other operands are sizes
-    read = stored_in_hbm(where.operand(what, 0).arrays) if sent_alone else _operands(where, what)
-    return read * (1 + {"all-gather": found.group, "reduce-scatter": 1 / found.group}.get(found.kind, 1.0))
+    written = {"all-gather": found.group, "reduce-scatter": 1 / found.group}.get(found.kind, 1.0)
+    return _operands(where, what) * (1 + written)
 
 
 def stored(arrays: Sequence[Array]) -> float:

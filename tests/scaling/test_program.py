@@ -94,6 +94,15 @@ def test_a_slice_of_a_stack_is_all_that_is_read_of_it():
     assert touched * 4 <= found.bytes_accessed <= 3 * touched * 4 < L * touched * 4
 
 
+def test_of_a_stack_updated_in_place_the_update_is_all_that_is_written():
+    def put(stack, x):
+        return jax.lax.dynamic_update_slice(stack, jnp.tanh(x)[None], (2, 0, 0))
+
+    given = (jax.ShapeDtypeStruct((L, B, D), jnp.float32), jax.ShapeDtypeStruct((B, D), jnp.float32))
+    text = jax.jit(put, donate_argnums=0).lower(*given).compile().as_text()
+    assert "fusion" in text and program_costs(text, ALONE).bytes_accessed == 2 * B * D * 4
+
+
 def test_bytes_are_those_of_main_memory_with_the_padding_of_tiles():
     """The batched product is read from memory once, its second operand through a copy on the chip."""
     text = (HLO / "dilated.hlo").read_text()
