@@ -66,7 +66,7 @@ def get_config(arg: str) -> ConfigDict:
                 dict(name="text", kind="text", path="data/demo/valid/text", share=1.0),
             ],
         ),
-        train=dict(steps=STEPS, log_every=1, checkpoint_every=50, checkpoint_keep=2, bad_step="halt",
-                   accumulate=1, offload_moments=False),
+        train=dict(steps=STEPS, log_every=1, checkpoint_every=50, checkpoint_minutes=None, checkpoint_keep=2,
+                   checkpoint_keep_every=None, bad_step="halt", accumulate=1, offload_moments=False),
         mesh=dict(replica=None, data=None, tensor=1),
     ))

@@ -90,8 +90,8 @@ def get_config(arg: str) -> ConfigDict:
                 dict(name="text", kind="text", path="data/lst/valid/text", share=1.0),
             ],
         ),
-        train=dict(steps=size["steps"], log_every=10, checkpoint_every=1000, checkpoint_keep=3, bad_step="skip",
-                   accumulate=1, offload_moments=False),
+        train=dict(steps=size["steps"], log_every=10, checkpoint_every=1000, checkpoint_minutes=30.0, checkpoint_keep=3,
+                   checkpoint_keep_every=10_000, bad_step="skip", accumulate=1, offload_moments=False),
         mesh=dict(replica=None, data=None, tensor=1),
     ))
 

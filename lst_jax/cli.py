@@ -1,40 +1,52 @@
 """The `lst` command: one parser, one line for each mistake, imports only what the subcommand needs."""
 
 import argparse
+import importlib
 import sys
+import time
 
 from lst_jax import __version__
-from lst_jax.errors import ConfigError, UserError
+from lst_jax.errors import ConfigError, PeerError, UserError
+
+BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
+
+BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
+
+
+# command -> the module that knows its arguments; train, evaluate and report are known here
+GROUPS = {"prepare": "lst_jax.prepare.cli", "inspect": "lst_jax.prepare.cli", "import": "lst_jax.data.importers.cli",
+          "export": "lst_jax.data.importers.cli", "bench": "lst_jax.bench.cli", "plan": "lst_jax.plan.cli",
+          "launch": "lst_jax.launch.cli", "fit": "lst_jax.scaling.cli"}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one subcommand; returns the exit code (see `lst_jax.errors`)."""
-    parser = build_parser()
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser(argv[0] if argv else "")
     args = parser.parse_args(argv)
     try:
         return args.run(args)
     except UserError as error:
         print(f"lst {args.command}: {error}", file=sys.stderr)
+        if isinstance(error, PeerError):
+            from lst_jax import processes
+
+            processes.leave(error.exit_code)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)
         return 130
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All subcommands and their flags."""
-    from lst_jax.bench import cli as bench_cli
-    from lst_jax.data.importers import cli as importers_cli
-    from lst_jax.launch import cli as launch_cli
-    from lst_jax.prepare import cli as prepare_cli
-    from lst_jax.scaling import cli as scaling_cli
-
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The subcommands and their flags: those that the `command` belongs to, or all of them if it is another word."""
     parser = argparse.ArgumentParser(prog="lst", description="Pre-train Latent Speech-Text Transformers.")
     parser.add_argument("--version", action="version", version=f"lst {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    prepare_cli.add_arguments(subparsers)
-    importers_cli.add_arguments(subparsers)
-    bench_cli.add_arguments(subparsers)
+    here = ("train", "evaluate", "report")
+    modules = [GROUPS[command]] if command in GROUPS else [] if command in here else dict.fromkeys(GROUPS.values())
+    for module in modules:  # each imports what its commands need
+        importlib.import_module(module).add_arguments(subparsers)
 
     train = subparsers.add_parser("train", help="train a model, or go on with a run",
                                   description="Trains from --config, or resumes the run directory given.")
@@ -57,8 +69,6 @@ def build_parser() -> argparse.ArgumentParser:
     report = subparsers.add_parser("report", help="write report.json, report.html and the pictures of a run")
     report.add_argument("run_dir", metavar="RUN")
     report.set_defaults(run=_report)
-    launch_cli.add_arguments(subparsers)
-    scaling_cli.add_arguments(subparsers)
     return parser
 
 
@@ -73,7 +83,7 @@ def _train(args: argparse.Namespace) -> int:
         if args.set and not args.config:
             raise ConfigError("--set: changes a recipe; give --config beside it")
         config = load_recipe(args.config, args.set) if args.config else None
-    return train(RunDirectory(args.run_dir), config)
+    return train(RunDirectory(args.run_dir), config, BEGAN)
 
 
 def _evaluate(args: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """Which version of this program made a file."""
 
 import functools
+import hashlib
 import pathlib
 import subprocess
 
@@ -15,3 +16,12 @@ def code_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("+changes" if dirty.stdout.strip() else "")
+
+
+@functools.cache
+def code_digest() -> str:
+    """Sixteen hex digits of this package's source as it is installed here."""
+    here, digest = pathlib.Path(__file__).parent, hashlib.sha256()
+    for path in sorted(here.rglob("*.py")):
+        digest.update(str(path.relative_to(here)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -165,8 +165,10 @@ class TrainConfig:
 
     steps: int
     log_every: int
-    checkpoint_every: int
-    checkpoint_keep: int
+    checkpoint_every: int  # steps; the last step and a stop are saved too
+    checkpoint_minutes: float | None  # a save is also due when so many have passed since the last one; None = off
+    checkpoint_keep: int  # newest ones
+    checkpoint_keep_every: int | None  # steps whose multiples are kept for ever; None = none
     bad_step: Literal["skip", "halt"]  # after a step whose loss or gradients are not finite or spike, unapplied anyhow
     accumulate: int  # parts of a batch that are computed one after the other: memory of one, time of all
     offload_moments: bool  # keep the optimizer's moments in the host's memory; for TPUs and GPUs
@@ -222,10 +224,10 @@ def row_speech_tokens_for(row_tokens: int, interleaved_share: float = 1 / 3, spe
 
 # Fields that may differ between a checkpoint and the run that resumes it: they change what is recorded or how it is
 # computed, not what is learned. Everything else must be equal.
-FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_keep", "eval.every", "eval.batches",
-               "eval.completion_items", "data.prefetch", "data.tokenizer", "model.scan_layers", "model.remat",
-               "train.bad_step", "train.accumulate", "train.offload_moments", "mesh.replica", "mesh.data",
-               "mesh.tensor")
+FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_minutes", "train.checkpoint_keep",
+               "train.checkpoint_keep_every", "eval.every", "eval.batches", "eval.completion_items", "data.prefetch",
+               "data.tokenizer", "model.scan_layers", "model.remat", "train.bad_step", "train.accumulate",
+               "train.offload_moments", "mesh.replica", "mesh.data", "mesh.tensor")
 FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints are checked instead
 # Files that may move likewise, but whether there is one is a difference
 FREE_IF_GIVEN = ("data.unit_tokenizer",)
@@ -351,6 +353,13 @@ def validate(config: Config) -> None:
                         *[(f"data.sources.{i}.share", s.share) for i, s in enumerate(d.sources)]]:
         if value <= 0:
             fail(path, value, "must be positive", "use a positive number")
+    if t.checkpoint_minutes is not None and t.checkpoint_minutes <= 0:
+        fail("train.checkpoint_minutes", t.checkpoint_minutes, "must be positive, or None for off", "use 30.0")
+    if t.checkpoint_keep_every is not None and (t.checkpoint_keep_every < 1
+                                                or t.checkpoint_keep_every % t.checkpoint_every):
+        fail("train.checkpoint_keep_every", t.checkpoint_keep_every,
+             f"must be a multiple of train.checkpoint_every={t.checkpoint_every}, or None",
+             f"use {max(1, round(t.checkpoint_keep_every / t.checkpoint_every)) * t.checkpoint_every}")
     if o.warmup_steps >= t.steps:
         fail("optim.warmup_steps", o.warmup_steps, f"must be less than train.steps={t.steps}", f"use {t.steps - 1}")
     if o.spike_factor and o.spike_factor <= 1:

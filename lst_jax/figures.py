@@ -6,16 +6,22 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
+from lst_jax import ledger
 from lst_jax.config import Config
 from lst_jax.plot_style import COLOURS
 
 DIRECTIONS = (("s2s", "S→S"), ("t2t", "T→T"), ("s2t", "S→T"), ("t2s", "T→S"))
 LABELS = {"bits_per_text_token": "bits per text token", "bits_per_second_speech": "bits per second of speech",
           "bits_per_marker": "bits per modality marker", "loss": "loss, nats per token"}
+WALL_TIME = "Where the wall time went"
+ACCOUNT_COLOURS = {"start": "#9ca3af", "compile": "#475569", "step": "#15803d", "data": "#eab308",
+                   "evaluation": "#1d4ed8", "checkpoint": "#7c3aed", "lost": "#c2410c"}
+STARTS_SHOWN = 30
 
 
-def write_all(config: Config, records: list[dict[str, Any]], folder: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
-    """Draws what the records allow; returns (file, title) in the page's order.
+def write_all(config: Config, records: list[dict[str, Any]], starts: list[dict[str, Any]],
+              folder: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
+    """Draws what the records and the ledger's `starts` allow; returns (file, title) in the page's order.
 
     Pictures that another command left in `folder` (such as `lst inspect --picture`) come last, under their file name.
     """
@@ -29,6 +35,8 @@ def write_all(config: Config, records: list[dict[str, Any]], folder: pathlib.Pat
     if evaluations and any(k.startswith("completion/") for k in evaluations[-1]):
         drawn.insert(1, (folder / "completion.png", "Completion choice on held-out utterances",
                          completion(evaluations)))
+    if starts:
+        drawn.append((folder / "wall_time.png", WALL_TIME, wall_time(starts)))
     for path, _, figure in drawn:
         figure.savefig(path, bbox_inches="tight")
         plt.close(figure)
@@ -136,4 +144,29 @@ def speed(train):
     axes[1].plot(steps, 100 * mfu, color="black", linewidth=0.8)
     axes[1].set(xlabel="step", title="MFU, %")
     axes[1].set_ylim(bottom=0)
+    return figure
+
+
+def wall_time(starts: list[dict[str, Any]]):
+    """A bar for each start (the newest ones): its wall time by account, and how long nothing ran before it."""
+    shown = list(enumerate(starts, 1))[-STARTS_SHOWN:]
+    longest = max(sum(start["seconds"].values()) for _, start in shown)
+    unit, size = ("s", 1) if longest < 120 else ("min", 60) if longest < 7200 else ("h", 3600)
+    figure, axis = plt.subplots(figsize=(10, 1.1 + 0.34 * len(shown)))
+    left = np.zeros(len(shown))
+    for account, words in ledger.ACCOUNTS.items():
+        width = np.array([start["seconds"][account] for _, start in shown]) / size
+        axis.barh(range(len(shown)), width, 0.7, left, color=ACCOUNT_COLOURS[account], label=words)
+        left += width
+    for row, (_, start) in enumerate(shown):
+        down = f", after {ledger.in_words(start['down_sec'])} down" if start["down_sec"] else ""
+        axis.text(left[row], row, f"  {ledger.in_words(left[row] * size)}{down}", va="center", fontsize=9)
+    axis.set_yticks(range(len(shown)), [f"start {number}: steps {start['from_step']} to {start['to_step']}"
+                                        for number, start in shown])
+    axis.set(xlabel=f"wall time, {unit}", xlim=(0, 1.45 * longest / size), ylim=(len(shown) - 0.4, -0.6))
+    axis.grid(axis="y", visible=False)
+    axis.set_axisbelow(True)
+    if len(shown) < len(starts):
+        axis.set_title(f"the newest {len(shown)} of {len(starts)} starts")
+    axis.legend(loc="upper left", bbox_to_anchor=(0, -0.55 / figure.get_figheight()), ncols=4, fontsize=9)
     return figure

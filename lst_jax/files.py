@@ -1,15 +1,16 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and files of JSON lines, which are added to."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
-from lst_jax.errors import storage_error
+from lst_jax.errors import DataError, storage_error
 
 
 @contextlib.contextmanager
@@ -65,6 +66,49 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, mapping: Mapping[str, Any]) -> None:
     """Writes a JSON file atomically. Raises: StorageError."""
     write_text(path, json.dumps(mapping, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """The lines of a file, none where there is no file; a last line that a kill cut short is passed over.
+
+    Raises: DataError where another line is not JSON.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    found = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise DataError(f"{path}: line {number} is not JSON; remove it") from error
+    return found
+
+
+def open_json_lines(path: str | os.PathLike) -> BinaryIO:
+    """Opens a file of JSON lines to add to it; what a kill left of a last line is removed first.
+
+    Raises: StorageError where the file system refuses.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError), open(path, "rb+") as f:
+            f.truncate(f.read().rfind(b"\n") + 1)
+        return open(path, "ab", buffering=0)  # without a buffer: what a full disk refuses is not tried again at close
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def add_json_line(file: BinaryIO, mapping: Mapping[str, Any]) -> None:
+    """Adds a line; out of this process's hands when it returns. Raises: StorageError."""
+    line = (json.dumps(mapping) + "\n").encode()
+    try:
+        if file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, "the line was cut short")
+    except OSError as error:
+        raise storage_error(file.name, error) from error
 
 
 def _sync(path: pathlib.Path, flags: int) -> None:

@@ -6,8 +6,10 @@ Alone, every function here is the trivial one and nothing is sent.
 import collections
 import contextlib
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -20,6 +22,7 @@ from lst_jax.errors import ConfigError, PeerError, UserError
 MESSAGE_BYTES = 4096  # of what a process says of itself
 LIMB_BITS, LIMBS = 20, 3  # of whole numbers to add: sums over 2^11 devices fit 31 bits, numbers 60
 JOIN_TIMEOUT_SEC = 600  # the hosts of a pod do not start at one moment
+LEAVE_TIMEOUT_SEC = 60  # how long one that has failed alone waits for the others before it ends
 
 
 def join(count: int, coordinator: str | None = None, index: int | None = None) -> None:
@@ -33,7 +36,8 @@ def join(count: int, coordinator: str | None = None, index: int | None = None) -
     jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is for `train.StopRequest`
     try:
         known = count if coordinator is not None else None  # else JAX counts, and may find another number
-        jax.distributed.initialize(coordinator, known, index, initialization_timeout=JOIN_TIMEOUT_SEC)
+        jax.distributed.initialize(coordinator, known, index, initialization_timeout=JOIN_TIMEOUT_SEC,
+                                   shutdown_timeout_seconds=LEAVE_TIMEOUT_SEC)
     except ValueError as error:
         raise ConfigError(f"--processes={count}: JAX finds no cluster here ({_first_line(error)}); give --coordinator "
                           "HOST:PORT and --process-id I, or --processes 1") from error
@@ -104,6 +108,13 @@ def losing_peers() -> Iterator[None]:
             raise
         raise PeerError(f"process {jax.process_index()}: lost another process ({_first_line(error)}); start all of "
                         "them again, they go on from the newest checkpoint") from error
+
+
+def leave(code: int) -> NoReturn:
+    """Ends this process at once: the usual end waits for the others, and one of them is gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class Votes:

@@ -5,15 +5,14 @@ Pictures and sounds that other commands left in RUN/pictures and RUN/sounds are 
 
 import base64
 import html
-import json
 import pathlib
 import statistics
 from typing import Any
 
-from lst_jax import figures
+from lst_jax import figures, ledger
 from lst_jax.config import config_hash
 from lst_jax.errors import CheckpointError
-from lst_jax.files import write_json, write_text
+from lst_jax.files import read_json_lines, write_json, write_text
 from lst_jax.run_dir import RunDirectory
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -27,7 +26,7 @@ RULES = (("sum", "sum"), ("mean", "mean per token"))
 
 
 def write_report(run: RunDirectory) -> int:
-    """Writes report.json, report.html and pictures/*.png into the run; prints the table. Returns 0.
+    """Writes report.json, report.html and pictures/*.png into the run; prints the tables. Returns 0.
 
     Raises: CheckpointError where the run has no records yet.
     """
@@ -37,7 +36,7 @@ def write_report(run: RunDirectory) -> int:
         raise CheckpointError(f"{run.metrics_path}: holds no records yet; train first with lst train {run.path}")
     summary = summarize_run(run, config, records)
     write_json(run.path / "report.json", summary)
-    pictures = figures.write_all(config, records, run.path / "pictures")
+    pictures = figures.write_all(config, records, summary["wall_time"]["starts"], run.path / "pictures")
     sounds = sorted((run.path / "sounds").glob("*.wav"))
     write_text(run.path / "report.html", render_html(summary, pictures, sounds))
     print(render_table(summary))
@@ -49,7 +48,7 @@ def summarize_run(run: RunDirectory, config, records: list[dict[str, Any]]) -> d
     """The content of report.json."""
     train = [r for r in records if r["kind"] == "train"]
     evaluations = [r for r in records if r["kind"] == "eval"]
-    starts = [json.loads(line) for line in (run.path / "starts.jsonl").read_text().splitlines()]
+    starts = read_json_lines(run.starts_path)
     last = train[-1]
     # medians: a record behind an evaluation or at the very end covers a single step
     speed = {key: statistics.median(r[key] for r in train if key in r)
@@ -60,6 +59,7 @@ def summarize_run(run: RunDirectory, config, records: list[dict[str, Any]]) -> d
         "evaluation": evaluations[-1] if evaluations else None,
         "tokens_trained": last["tokens_so_far"],
         "starts": len(starts), "last_start": starts[-1],
+        "wall_time": ledger.summarize(read_json_lines(run.ledger_path)),
         "mfu_definition": "analytic model FLOPs of the steps / (their wall time × peak FLOP/s of the devices)",
     }
 
@@ -95,9 +95,21 @@ def rows_of(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     return rows
 
 
+def wall_time_rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(what, value, remark) of where the time went; nothing of a run that has no ledger."""
+    spent = summary["wall_time"]
+    if not spent["starts"]:
+        return []
+    down = f"; {ledger.in_words(spent['down_sec'])} down between them, not counted" if spent["down_sec"] else ""
+    rows = [("wall time", ledger.in_words(spent["wall_sec"]), f"{len(spent['starts'])} start(s){down}")]
+    rows += [(words, ledger.in_words(spent["seconds"][account]), f"{spent['seconds'][account] / spent['wall_sec']:.1%}")
+             for account, words in ledger.ACCOUNTS.items()]
+    return [*rows, ("goodput", f"{spent['goodput']:.1%}", "steps that counted / wall time")]
+
+
 def render_table(summary: dict[str, Any]) -> str:
-    """The table for the terminal."""
-    rows = rows_of(summary)
+    """The tables for the terminal."""
+    rows = rows_of(summary) + wall_time_rows(summary)
     widths = [max(len(r[i]) for r in rows) for i in range(2)]
     return "\n".join(f"{what:<{widths[0]}}  {value:>{widths[1]}}  {remark}" for what, value, remark in rows)
 
@@ -105,10 +117,14 @@ def render_table(summary: dict[str, Any]) -> str:
 def render_html(summary: dict[str, Any], pictures: list[tuple[pathlib.Path, str]], sounds: list[pathlib.Path]) -> str:
     """The page, with its pictures and its sounds inside."""
     e = html.escape
-    table = "".join(f"<tr><td>{e(what)}</td><td class=n>{e(value)}</td><td>{e(remark)}</td></tr>"
-                    for what, value, remark in rows_of(summary))
-    body = "".join(f"<h2>{e(title)}</h2><img alt='{e(title)}' src='{embed(path, 'image/png')}'>"
-                   for path, title in pictures)
+
+    def table(rows: list[tuple[str, str, str]]) -> str:
+        lines = "".join(f"<tr><td>{e(what)}</td><td class=n>{e(value)}</td><td>{e(remark)}</td></tr>"
+                        for what, value, remark in rows)
+        return f"<table>{lines}</table>"
+
+    body = "".join(f"<h2>{e(title)}</h2>{table(wall_time_rows(summary)) if title == figures.WALL_TIME else ''}"
+                   f"<img alt='{e(title)}' src='{embed(path, 'image/png')}'>" for path, title in pictures)
     body += "".join(f"<h2>{e(figures.title_of(path))}</h2><audio controls src='{embed(path, 'audio/wav')}'></audio>"
                     for path in sounds)
     start = summary["last_start"]
@@ -117,7 +133,7 @@ def render_html(summary: dict[str, Any], pictures: list[tuple[pathlib.Path, str]
     return (f"<!doctype html><html lang=en><meta charset=utf-8><title>{e(summary['name'])}</title>"
             f"<style>{STYLE}</style><h1>{e(summary['name'])}</h1>"
             f"<p class=note>configuration {e(summary['config_hash'])}; {e(made)}</p>"
-            f"<table>{table}</table><p class=note>{CONVENTION} MFU is {e(summary['mfu_definition'])}.</p>"
+            f"{table(rows_of(summary))}<p class=note>{CONVENTION} MFU is {e(summary['mfu_definition'])}.</p>"
             f"{body}</html>\n")
 
 

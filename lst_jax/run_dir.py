@@ -2,6 +2,7 @@
 
     config.json       the resolved configuration
     starts.jsonl      one line a start: time, command, commit, versions, devices, the step it began from
+    ledger.jsonl      where the wall time of every start went, see `lst_jax.ledger`
     metrics.jsonl     one line a record: {"step": n, "kind": "train" | "eval" | "bad", ...}, no gaps, no duplicates
     tensorboard/      the same numbers as event files, written anew from metrics.jsonl at every start
     checkpoints/      see `lst_jax.checkpoint`
@@ -21,8 +22,8 @@ import tensorboardX
 
 from lst_jax.code_version import code_commit
 from lst_jax.config import Config, check_same_identity, from_mapping, identity, to_mapping, validate
-from lst_jax.errors import ConfigError, DataError, storage_error
-from lst_jax.files import write_json, write_text
+from lst_jax.errors import ConfigError, DataError
+from lst_jax.files import add_json_line, open_json_lines, read_json_lines, write_json, write_text
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array_record", "sentencepiece", "numpy")
 
@@ -34,6 +35,8 @@ class RunDirectory:
         self.path = pathlib.Path(path)
         self.config_path = self.path / "config.json"
         self.metrics_path = self.path / "metrics.jsonl"
+        self.starts_path = self.path / "starts.jsonl"
+        self.ledger_path = self.path / "ledger.jsonl"
         self.tensorboard_path = self.path / "tensorboard"
         self.checkpoints_path = self.path / "checkpoints"
 
@@ -71,25 +74,13 @@ class RunDirectory:
                 "packages": {p: importlib.metadata.version(p) for p in PACKAGES}, "devices": devices,
                 "peak_flops": peak[0], "peak_source": peak[1],
                 "host": platform.node(), "cores": os.cpu_count()}
-        with open(self.path / "starts.jsonl", "a") as f:
-            f.write(json.dumps(line) + "\n")
+        with open_json_lines(self.starts_path) as f:
+            add_json_line(f, line)
 
     def read_metrics(self, up_to_step: int | None = None) -> list[dict[str, Any]]:
         """The records in order; a last line cut short by a kill is passed over, as are those after `up_to_step`."""
-        if not self.metrics_path.exists():
-            return []
-        records = []
-        lines = self.metrics_path.read_text().splitlines()
-        for number, line in enumerate(lines, 1):
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                if number == len(lines):
-                    break
-                raise DataError(f"{self.metrics_path}: line {number} is not JSON; remove it") from error
-            if up_to_step is None or record["step"] <= up_to_step:
-                records.append(record)
-        return records
+        records = read_json_lines(self.metrics_path)
+        return [r for r in records if up_to_step is None or r["step"] <= up_to_step]
 
 
 class MetricsWriter:
@@ -99,20 +90,15 @@ class MetricsWriter:
         records = run.read_metrics(up_to_step=step)
         write_text(run.metrics_path, "".join(json.dumps(r) + "\n" for r in records))
         shutil.rmtree(run.tensorboard_path, ignore_errors=True)
-        self._path = run.metrics_path
         self._events = tensorboardX.SummaryWriter(str(run.tensorboard_path), flush_secs=5)
         for record in records:
             self._to_tensorboard(record)
-        self._file = open(run.metrics_path, "a")
+        self._file = open_json_lines(run.metrics_path)
 
     def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
         """Adds one record; on disk (of this process) when it returns."""
         record = {"step": step, "kind": kind, **values}
-        try:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise storage_error(self._path, error) from error
+        add_json_line(self._file, record)
         self._to_tensorboard(record)
 
     def _to_tensorboard(self, record: dict[str, Any]) -> None:

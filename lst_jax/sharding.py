@@ -43,9 +43,10 @@ def make_mesh(config: MeshConfig, devices=None) -> Mesh:
     if devices[0].platform != "tpu":
         return Mesh(np.asarray(devices).reshape(sizes), MESH_AXES)
     if slices == 1:
-        return Mesh(mesh_utils.create_device_mesh(sizes, devices), MESH_AXES)
+        return Mesh(mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True), MESH_AXES)
     within = (sizes.replica // slices, sizes.data, sizes.tensor)
-    return Mesh(mesh_utils.create_hybrid_device_mesh(within, (slices, 1, 1), devices), MESH_AXES)
+    return Mesh(mesh_utils.create_hybrid_device_mesh(within, (slices, 1, 1), devices,
+                                                     allow_split_physical_axes=True), MESH_AXES)
 
 
 def one_device(device: jax.Device | None = None) -> Mesh:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from lst_jax import objective, optim, sharding
 from lst_jax.config import Config
+from lst_jax.errors import ConfigError
 from lst_jax.model import lst
 
 
@@ -50,6 +51,15 @@ def _state_shardings(config: Config, shapes: TrainState, mesh: Mesh) -> TrainSta
     return TrainState(whole, sharding.parameter_shardings(mesh, shapes.params),
                       shapes.opt_state._replace(count=whole, mu=moments, nu=moments),
                       jax.tree.map(lambda _: whole, shapes.watch))
+
+
+def check_memories(config: Config, mesh: Mesh) -> None:
+    """Raises: ConfigError where moments cannot be offloaded."""
+    device = mesh.devices.flat[0]
+    if config.train.offload_moments and (device.platform == "cpu" or "pinned_host" not in
+                                         {memory.kind for memory in device.addressable_memories()}):
+        raise ConfigError(f"train.offload_moments=True: {device.device_kind} devices have no memory beside the host's; "
+                          "use False")
 
 
 def init_state(config: Config, model: lst.Model, mesh: Mesh) -> TrainState:

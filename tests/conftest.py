@@ -12,6 +12,9 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["PJRT_NPROC"] = "24"
 
 import hypothesis
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
 
 install_import_hook("lst_jax", "beartype.beartype")
@@ -19,7 +22,24 @@ install_import_hook("lst_jax", "beartype.beartype")
 hypothesis.settings.register_profile("shared", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("shared")
 
-LONGEST_FIRST = ("test_train.py", "test_step.py", "test_recipes.py", "test_bad_steps.py", "test_stack.py")
+
+CACHE_SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+
+
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory):
+    """What the runs of a module have in common is compiled by the first of them: compiling is most of a tiny run."""
+    before = {name: getattr(jax.config, name) for name in CACHE_SETTINGS}
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+LONGEST_FIRST = ("test_train.py", "test_step.py", "test_recipes.py", "test_stack.py")
 
 
 def pytest_collection_modifyitems(items):

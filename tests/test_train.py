@@ -2,17 +2,29 @@ import dataclasses
 import json
 import os
 import pathlib
-import resource
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from training_run import make_config, make_data, tokenizer_of
 
-from lst_jax import report, train
-from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError, ConfigError, DataError, StorageError, UserError
+from lst_jax import ledger, report, train
+from lst_jax.data.pipeline import BatchStream
+from lst_jax.errors import (
+    RESTART_EXIT_CODE,
+    BadStepError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    StorageError,
+    UserError,
+)
+from lst_jax.files import read_json_lines
 from lst_jax.run_dir import RunDirectory
 
 TIMES = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu", "peak_flops")
@@ -32,19 +44,22 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def unbroken(data, tmp_path_factory):
+def unbroken(data, compiled_once, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "unbroken"
-    assert train.train(RunDirectory(run), make_config(data)) == 0
+    assert train.train(RunDirectory(run), make_config(data, checkpoint_keep_every=3)) == 0
     return run
 
 
-def start_process(run, data, file_size=resource.RLIM_INFINITY):
+def start_process(run, data, *arguments, compiled, file_size=None):
+    """The run as a program; programs share what they compile, with nobody else."""
     tests = pathlib.Path(__file__).parent
-    limit = f"ulimit -f {file_size // 1024 if file_size > 0 else 'unlimited'}"
+    limit = f"ulimit -f {file_size // 1024 if file_size else 'unlimited'}"
     paths = os.pathsep.join([str(tests.parent), str(tests / "data")])
-    program = [sys.executable, tests / "training_run.py", run, data]
+    program = [sys.executable, tests / "training_run.py", run, data, *arguments]
+    env = {"PYTHONPATH": paths, "JAX_COMPILATION_CACHE_DIR": str(compiled),
+           "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return subprocess.Popen(["bash", "-c", f'{limit}; exec "$@"', "-", *program], stderr=subprocess.PIPE, text=True,
-                            env=os.environ | {"PYTHONPATH": paths})
+                            env=os.environ | env)
 
 
 def wait_for(condition, process):
@@ -57,15 +72,26 @@ def wait_for(condition, process):
     pytest.fail(f"did not come: {process.stderr.read() if process.poll() is not None else 'too slow'}")
 
 
-def recorded(run, step):
-    metrics = run / "metrics.jsonl"
-    return metrics.exists() and f'"step": {step},' in metrics.read_text()
+@pytest.fixture(scope="module")
+def broken(data, compiled_once, tmp_path_factory):
+    """A run that was killed while it saved, met a full disk, was told to stop, and ended: its path, and what was said.
 
-
-def finish(process):
-    """The exit code, with what was said shown where a test fails."""
-    print(process.communicate(timeout=120)[1])
-    return process.returncode
+    A limit on the size of files stands for the full disk. The last start is given the run's path alone.
+    """
+    run, compiled = tmp_path_factory.mktemp("runs") / "broken", tmp_path_factory.mktemp("compiled")
+    killed = start_process(run, data, "6", compiled=compiled)
+    killed.communicate(timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    full = start_process(run, data, compiled=compiled, file_size=150_000)
+    _, said = full.communicate(timeout=120)
+    assert full.returncode == StorageError.exit_code, said
+    stopped = start_process(run, data, compiled=compiled)
+    wait_for(lambda: len((run / "starts.jsonl").read_text().splitlines()) == 3, stopped)
+    stopped.send_signal(signal.SIGTERM)  # while it compiles, or after its first steps
+    print(stopped.communicate(timeout=120)[1])
+    assert stopped.returncode == RESTART_EXIT_CODE
+    assert train.train(RunDirectory(run), None) == 0
+    return run, said
 
 
 def test_every_step_and_evaluation_is_recorded_once(unbroken):
@@ -78,6 +104,10 @@ def test_every_step_and_evaluation_is_recorded_once(unbroken):
     assert all(last[f"completion/{d}/items"] == 4 for d in ("s2s", "t2t", "s2t", "t2s"))
 
 
+def test_the_newest_checkpoints_are_kept_and_every_one_that_is_to_be_kept_for_ever(unbroken):
+    assert sorted(p.name for p in (unbroken / "checkpoints").iterdir()) == ["00000003", "00000006", "00000008"]
+
+
 def test_records_carry_what_the_data_path_counted(unbroken):
     for record in learned(unbroken):
         if record["kind"] == "train":
@@ -88,42 +118,130 @@ def test_records_carry_what_the_data_path_counted(unbroken):
     assert probability == [1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
 
 
-def test_killed_and_terminated_runs_go_on_bit_for_bit(unbroken, data, tmp_path):
-    run = tmp_path / "run"
-    process = start_process(run, data)
-    wait_for(lambda: recorded(run, 5), process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    process = start_process(run, data)
-    wait_for(lambda: len((run / "starts.jsonl").read_text().splitlines()) == 2, process)
-    process.send_signal(signal.SIGTERM)  # while it compiles, or after its first steps
-    assert finish(process) == RESTART_EXIT_CODE
-    assert finish(start_process(run, data)) == 0
-    assert learned(run) == learned(unbroken)
-    starts = [json.loads(line)["step"] for line in (run / "starts.jsonl").read_text().splitlines()]
-    assert len(starts) == 3 and starts[0] == 0 and starts[1] in (0, 3) and 4 <= starts[2] <= 8
-
-
-def test_a_full_disk_ends_in_one_line_and_loses_nothing(unbroken, data, tmp_path):
-    """A limit on the size of files stands for the full disk; the run goes on where the last whole checkpoint was."""
-    run = tmp_path / "run"
-    process = start_process(run, data, file_size=150_000)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == StorageError.exit_code, said
-    # the libraries' threads may have their say before and after
-    assert any("checkpoints: cannot write (no space left); free space" in line for line in said.splitlines())
-    assert finish(start_process(run, data)) == 0
+def test_a_run_that_was_killed_and_stopped_ends_as_an_unbroken_one_bit_for_bit(unbroken, broken):
+    run, _ = broken
     assert learned(run) == learned(unbroken)
 
 
-def test_a_run_resumes_from_its_path_alone(unbroken, data, tmp_path, monkeypatch):
+def test_a_kill_in_the_middle_of_a_save_and_a_full_disk_leave_the_checkpoint_before(broken):
+    run, _ = broken
+    steps = [start["step"] for start in read_json_lines(run / "starts.jsonl")]
+    assert steps[:3] == [0, 3, 3] and 4 <= steps[3] <= 8
+
+
+def test_a_full_disk_ends_in_one_line(broken):
+    _, said = broken
+    lines = [line for line in re.split(r"[\r\n]", said) if line and not line.startswith("train: ")]
+    assert len(lines) == 1 and "checkpoints: cannot write (no space left); free space" in lines[0], said
+
+
+def test_the_ledger_says_where_the_time_of_every_start_went(broken):
+    run, _ = broken
+    spent = ledger.summarize(read_json_lines(run / "ledger.jsonl"))
+    starts = [start["seconds"] for start in spent["starts"]]
+    assert [s["from_step"] for s in spent["starts"]] == [s["step"] for s in read_json_lines(run / "starts.jsonl")]
+    assert spent["starts"][-1]["to_step"] == 8 and spent["down_sec"] > 0
+    assert [start["lost"] > 0 for start in starts] == [True, True, False, False]  # steps 4 to 6, twice
+    assert all(start["start"] > 0 and start["compile"] > 0 for start in starts)
+    assert all(starts[0][account] > 0 for account in ledger.ACCOUNTS)
+    assert 0 < spent["goodput"] < 1
+
+
+@pytest.fixture(scope="module")
+def gone_back(unbroken, data, tmp_path_factory):
+    """A copy of the run whose newest checkpoint was damaged and then moved away as told; what was said, and its path.
+
+    The rest was done again with other checkpoints and evaluations.
+    """
+    run = tmp_path_factory.mktemp("runs") / "gone_back"
+    shutil.copytree(unbroken, run)
+    files = (path for path in (run / "checkpoints" / "00000008").rglob("*") if path.is_file())
+    largest = max(files, key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    with pytest.raises(CheckpointError) as error:
+        train.train(RunDirectory(run), None)
+    said = str(error.value)
+    subprocess.run(said.rpartition(": ")[2].split(), check=True)
+    config = make_config(data, checkpoint_minutes=1e-9, checkpoint_every=100)
+    config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, every=3))
+    assert train.train(RunDirectory(run), config) == 0
+    return run, said
+
+
+def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_without_it_as_told(gone_back, unbroken):
+    run, said = gone_back
+    assert "00000008: cannot be read (" in said and " is not what was saved); " in said and "\n" not in said
+    assert "move it away to go on from step 6: mv " in said
+    trained = [[r for r in learned(path) if r["kind"] == "train"] for path in (run, unbroken)]
+    assert trained[0] == trained[1]
+    assert [start["step"] for start in read_json_lines(run / "starts.jsonl")] == [0, 6]
+    assert ledger.summarize(read_json_lines(run / "ledger.jsonl"))["seconds"]["lost"] > 0  # steps 7 and 8
+
+
+def test_a_save_is_due_when_the_minutes_have_passed(gone_back):
+    run, _ = gone_back
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["00000007", "00000008", "00000008.damaged"]
+
+
+def test_an_evaluation_that_is_missing_where_a_run_goes_on_is_made_first(gone_back, unbroken):
+    run, _ = gone_back
+    evaluations = [[r for r in learned(path) if r["kind"] == "eval"] for path in (run, unbroken)]
+    assert [r["step"] for r in evaluations[0]] == [4, 6, 8]
+    assert [evaluations[0][0], evaluations[0][2]] == evaluations[1]
+
+
+def test_a_missing_evaluation_of_a_finished_run_is_made_again_with_the_same_numbers(unbroken, data, tmp_path):
     run = RunDirectory(tmp_path / "run")
-    monkeypatch.setattr(train.StopRequest, "requested", True, raising=False)
-    monkeypatch.setattr(train.StopRequest, "__init__", lambda self: None)
-    assert train.train(run, make_config(data)) == RESTART_EXIT_CODE
-    monkeypatch.undo()
+    shutil.copytree(unbroken, run.path)
+    records = run.metrics_path.read_text().splitlines(keepends=True)
+    run.metrics_path.write_text("".join(records[:-1]))
     assert train.train(run, None) == 0
     assert learned(run.path) == learned(unbroken)
+
+
+BAD_STEP, BAD_ROWS = 7, [1, 6]
+
+
+class Poisoned(BatchStream):
+    """One batch has weights that are not numbers."""
+
+    def __next__(self):
+        item = super().__next__()
+        if item.step == BAD_STEP - 1:
+            item.batch.weight_BT[BAD_ROWS] = np.nan
+        return item
+
+
+def test_a_bad_step_halts_the_run_and_its_batch_can_be_made_again_then_it_is_skipped(unbroken, data, tmp_path,
+                                                                                     monkeypatch):
+    config, run = make_config(data, log_every=4), RunDirectory(tmp_path / "run")
+    shutil.copytree(unbroken, run.path)
+    shutil.rmtree(run.checkpoints_path / "00000008")
+    monkeypatch.setattr(train, "BatchStream", Poisoned)
+    with pytest.raises(BadStepError) as error:
+        train.train(run, config)
+    assert str(error.value).startswith(f"{run.path}: step 7: the loss is not finite in rows 1, 6; look at its batch")
+    assert f"rebuild_batch({str(run.path)!r}, 7)" in str(error.value) and "\n" not in str(error.value)
+    bad = [r for r in run.read_metrics() if r["kind"] == "bad"]
+    assert [(r["step"], r["rows"]) for r in bad] == [(7, BAD_ROWS)]
+    assert max(p.name for p in run.checkpoints_path.iterdir()) == "00000006"  # none behind the bad step
+
+    monkeypatch.setattr(train, "BatchStream", BatchStream)
+    stream = BatchStream(config, prefetch=0)
+    expected = [next(stream) for _ in range(8)]
+    for step in (7, 8):
+        for ours, theirs in zip(train.rebuild_batch(str(run.path), step).batch, expected[step - 1].batch, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    monkeypatch.setattr(train, "BatchStream", Poisoned)
+    skipping = dataclasses.replace(config, train=dataclasses.replace(config.train, bad_step="skip"))
+    assert train.train(run, skipping) == 0
+    records = run.read_metrics()
+    assert [r["step"] for r in records if r["kind"] == "bad"] == [7]
+    last = [r for r in records if r["kind"] == "train"][-1]
+    assert last["step"] == 8 and last["skipped_steps"] == 1 and np.isfinite(last["loss"])
 
 
 def test_a_finished_run_says_that_nothing_is_left(unbroken, data, capsys):
@@ -184,7 +302,9 @@ def test_the_report_holds_the_final_loss_and_every_picture(unbroken):
     assert report.write_report(RunDirectory(unbroken)) == 0
     summary = json.loads((unbroken / "report.json").read_text())
     assert summary["final_loss"] == [r for r in learned(unbroken) if r["kind"] == "train"][-1]["loss"]
+    assert summary["wall_time"]["seconds"]["step"] > 0
     page = (unbroken / "report.html").read_text()
+    assert "steps that counted" in page and (unbroken / "pictures" / "wall_time.png").exists()
     assert page.count("data:image/png;base64,") == len(list((unbroken / "pictures").glob("*.png"))) >= 5
     assert "src='http" not in page
 

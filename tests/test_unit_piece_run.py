@@ -44,12 +44,13 @@ def config(tmp_path_factory):
     config = synthetic_data.make_bpe_config(224, rows=8, sources=sources, prefetch=2,
                                             unit_tokenizer=str(folder / "units.model"))
     return dataclasses.replace(
-        config, train=cfg.TrainConfig(5, 1, 2, 2, "halt", 1, False), eval=cfg.EvalConfig(5, held_out, 1, 2),
+        config, train=cfg.TrainConfig(5, 1, 2, None, 2, None, "halt", 1, False),
+        eval=cfg.EvalConfig(5, held_out, 1, 2),
         data=dataclasses.replace(config.data, tokenizer=str(tokenizer_of(folder))))
 
 
 @pytest.fixture(scope="module")
-def unbroken(config, tmp_path_factory):
+def unbroken(config, compiled_once, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "unbroken"
     assert train.train(RunDirectory(run), config) == 0
     return run

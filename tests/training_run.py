@@ -1,7 +1,12 @@
-"""A tiny run over made-up records; also a program, so that tests can kill it: `python training_run.py RUN DATA`."""
+"""A tiny run over made-up records; also a program, so that tests can kill it: `python training_run.py RUN DATA [STEP]`.
+
+With STEP the program kills itself, as kill -9 does, in the middle of the save of that step.
+"""
 
 import dataclasses
+import os
 import pathlib
+import signal
 import sys
 
 import synthetic_data
@@ -21,8 +26,8 @@ def make_config(folder: pathlib.Path, **train) -> cfg.Config:
     sources = (cfg.SourceConfig("speech", "utterance", str(folder / "speech"), 1.0),
                cfg.SourceConfig("text", "text", str(folder / "text"), 2.0))
     config = synthetic_data.make_config(rows=8, sources=sources, taus=(2, 6), prefetch=2)
-    settings = dict(steps=8, log_every=1, checkpoint_every=3, checkpoint_keep=2, bad_step="halt",
-                    accumulate=1, offload_moments=False) | train
+    settings = dict(steps=8, log_every=1, checkpoint_every=3, checkpoint_minutes=None, checkpoint_keep=2,
+                    checkpoint_keep_every=None, bad_step="halt", accumulate=1, offload_moments=False) | train
     return dataclasses.replace(
         config, train=cfg.TrainConfig(**settings),
         data=dataclasses.replace(config.data, tokenizer=str(tokenizer_of(folder))),
@@ -37,11 +42,23 @@ def tokenizer_of(folder: pathlib.Path) -> pathlib.Path:
     return path
 
 
+def die_saving(step: int) -> None:
+    """A save gives each of its items its name when the item is complete: the first of the step's is the end."""
+    def rename(source, target, rename=os.rename):
+        if f"{step:08d}" in str(target):
+            os.kill(os.getpid(), signal.SIGKILL)
+        rename(source, target)
+
+    os.rename = rename
+
+
 if __name__ == "__main__":
     from lst_jax.errors import UserError
     from lst_jax.train import train
 
     run, data = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    if len(sys.argv) > 3:
+        die_saving(int(sys.argv[3]))
     try:
         sys.exit(train(RunDirectory(run), make_config(data)))
     except UserError as error:

@@ -1,1 +1,1 @@
-"""Costs and laws: FLOPs, peaks."""
+"""Costs and laws: FLOPs, chips, what compiled programs do."""

@@ -11,10 +11,10 @@ import time
 import jax
 import jax.numpy as jnp
 
+from lst_jax.scaling import chips
+
 # Dense bf16 peak FLOP/s of one JAX device, by `device_kind`: the vendors' datasheets.
-VENDOR_PEAKS = {
-    "TPU v4": 275e12, "TPU v5 lite": 197e12, "TPU v5e": 197e12, "TPU v5": 459e12, "TPU v5p": 459e12,
-    "TPU v6 lite": 918e12, "TPU v6e": 918e12,
+VENDOR_PEAKS = {kind: chip.peak_flops for chip in chips.CHIPS for kind in chip.kinds} | {
     "NVIDIA A100-SXM4-80GB": 312e12, "NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12,
 }
 

@@ -75,7 +75,7 @@ def make_config(tokens=160, units=128, rows=4, strategy="curriculum", static_siz
                           unit_rate, patching, INTERLEAVE, prefetch)
     config = cfg.Config("test", seed, cfg.VocabConfig(text_size, unit_slots), model, data,
                         cfg.OptimConfig(1e-3, 1, 0.1, 0.9, 0.95, 1e-8, 0.1, 1.0, 0.0, 0.0),
-                        cfg.EvalConfig(10, (), 2, 0), cfg.TrainConfig(300, 1, 10, 1, "halt", 1, False),
+                        cfg.EvalConfig(10, (), 2, 0), cfg.TrainConfig(300, 1, 10, None, 1, None, "halt", 1, False),
                         cfg.MeshConfig(None, None, 1))
     cfg.validate(config)
     return config
