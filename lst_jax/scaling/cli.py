@@ -63,7 +63,7 @@ def _fit(args: argparse.Namespace) -> int:
         for system in systems_of(points):
             for where in args.predict:
                 check_near([p for p in points if p.system == system], *where)
-    entries = study(points, LOSSES[args.loss], args.repeats, args.seed)
+    entries = study(points, LOSSES[args.loss], args.repeats, args.seed, progress=sys.stderr.isatty())
     document = fit_report.document(path, entries, args.predict, args.repeats, args.seed)
     text = fit_report.render(document)
     if args.out:

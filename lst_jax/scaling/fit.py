@@ -149,9 +149,13 @@ def _check(points: Sequence[Point], system: str, measure: str, variables: tuple[
         if values < LEAST_VALUES[name]:
             raise Refused(f"{system} has {measure} at {values} different {name}; give runs at {LEAST_VALUES[name]} or "
                           f"more, {FIELD[name]} at least 5% apart")
-    if variables == PLANE and moves_together(points):
+    together = moves_together(points)
+    if variables == PLANE and together:
         raise Refused(f"N and D of {system} move together, so A·N^-alpha and B·D^-beta cannot be told apart; add runs "
                       "of other tokens per parameter")
+    if variables == LINE and not together:
+        raise Refused(f"N and D of {system} do not move together, so its losses are no function of C alone; give all "
+                      "systems the same kind of family")
 
 
 def _check_bounded(shape: law.Law, theta: np.ndarray, draws: np.ndarray, box: solver.Box) -> None:

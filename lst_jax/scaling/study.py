@@ -1,8 +1,12 @@
 """All that `lst fit` fits to a file of runs: laws, valleys, the joint law of text, gaps; and what it refuses."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+from tqdm import tqdm
 
 from lst_jax import __version__
 from lst_jax.code_version import code_commit
@@ -41,39 +45,39 @@ def code() -> dict[str, str | None]:
     return {"lst_jax": __version__, "commit": code_commit()}
 
 
-def study(points: Sequence[Point], losses: Sequence[str], repeats: int = bootstrap.REPEATS, seed: int = 0) \
-        -> list[Entry]:
+def study(points: Sequence[Point], losses: Sequence[str], repeats: int = bootstrap.REPEATS, seed: int = 0,
+          progress: bool = False) -> list[Entry]:
     """Fits each of `losses` ("text", "speech") for each system by itself, text jointly as well, and the gaps.
 
     A system whose N and D move together, as in a compute-optimal family, gets a law of C instead of one of N and D.
     """
-    options = {"repeats": repeats, "seed": seed}
-    entries = []
+    jobs: list[tuple[str, tuple[str, ...], str, Callable]] = []
     for measure in (f"loss_{kind}" for kind in losses):
-        having = [p for p in points if measure in p.measures]
-        systems = sorted(systems_of(having), key=lambda system: system != REFERENCE)
-        for system in systems:
-            own = [p for p in having if p.system == system]
-            entries += [_entry("law", (system,), measure, fit_law, own, measure, _variables(own), **options),
-                        _entry("isoflop", (system,), measure, fit_valleys, own, measure, **options)]
-        if measure == "loss_text" and len(systems) > 1:
-            ordered = sorted(having, key=lambda p: systems.index(p.system))
-            entries.append(_entry("joint", tuple(systems), measure, fit_law, ordered, measure,
-                                  _variables(*([p for p in having if p.system == s] for s in systems)), **options))
+        families = {system: [p for p in points if p.system == system and measure in p.measures]
+                    for system in _systems(points, measure)}
+        for system, own in families.items():
+            jobs += [("law", (system,), measure, partial(fit_law, own, measure, _variables(own))),
+                     ("isoflop", (system,), measure, partial(fit_valleys, own, measure))]
+        if measure == "loss_text" and len(families) > 1:
+            jobs.append(("joint", tuple(families), measure, partial(
+                fit_law, list(itertools.chain(*families.values())), measure, _variables(*families.values()))))
     for measure in (f"{what}_{kind}" for kind in losses for what in ("loss", "accuracy")):
-        systems = systems_of([p for p in points if measure in p.measures])
-        reference = REFERENCE if REFERENCE in systems else next(iter(systems), None)
-        entries += [_entry("gap", (system, reference), measure, fit_gap, points, measure, system, reference, **options)
-                    for system in systems if system != reference]
+        reference, *others = _systems(points, measure) or [None]
+        jobs += [("gap", (system, reference), measure, partial(fit_gap, points, measure, system, reference))
+                 for system in others]
+    entries = []
+    for kind, systems, measure, fit in tqdm(jobs, desc="fits", disable=not progress):
+        try:
+            entries.append(Entry(kind, systems, measure, fit(repeats=repeats, seed=seed)))
+        except Refused as reason:
+            entries.append(Entry(kind, systems, measure, None, str(reason)))
     return entries
+
+
+def _systems(points: Sequence[Point], measure: str) -> list[str]:
+    """Those that have the measure, the reference first."""
+    return sorted(systems_of([p for p in points if measure in p.measures]), key=lambda system: system != REFERENCE)
 
 
 def _variables(*families: Sequence[Point]) -> tuple[str, ...]:
     return LINE if any(moves_together(points) for points in families) else PLANE
-
-
-def _entry(kind: str, systems: tuple[str, ...], measure: str, fit: Callable, *args, **options) -> Entry:
-    try:
-        return Entry(kind, systems, measure, fit(*args, **options))
-    except Refused as reason:
-        return Entry(kind, systems, measure, None, str(reason))

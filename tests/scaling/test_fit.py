@@ -102,6 +102,11 @@ def test_a_family_along_one_line_is_refused_a_law_of_two_variables():
         fit_law(synthetic.points(n, 20 * n, synthetic.loss(n, 20 * n, **HOFFMANN)), "loss_text")
 
 
+def test_a_family_off_a_line_is_refused_a_law_of_compute():
+    with pytest.raises(Refused, match="N and D of base do not move together, so its losses are no function of C alone"):
+        fit_law(synthetic.points(N, D, LOSS), "loss_text", LINE)
+
+
 @pytest.mark.parametrize("n, d, message", [
     (np.full(8, 1e9), np.geomspace(1e9, 1e11, 8), "base has loss_text at 1 different N; give runs at 4 or more, param"),
     (np.repeat([1e8, 1e9, 1e10], 4), np.tile([1e9, 1e10, 3e10, 1e11], 3), "base has loss_text at 3 different N"),
