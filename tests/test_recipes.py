@@ -17,7 +17,7 @@ from lst_jax.data.rows import Batch
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import ConfigError
 from lst_jax.model import lst
-from lst_jax.sharding import one_device
+from lst_jax.sharding import one_device, replicated
 
 # argument -> strategy, units a static patch, what is aligned to, silence, P after tau2
 SYSTEMS = {
@@ -95,13 +95,17 @@ def made_up(arg, root):
 
 @functools.cache
 def training(model_config, unit_slots, row_units, row_speech_tokens):
-    """A fresh state and a compiled step; patching is data, so that all systems of one model share them."""
+    """The first state, on the host, and a compiled step; patching is data: all systems of one model share them."""
     arg = {"base": "base" if unit_slots == 502 else "bpe", "lst": "", "lst_bypass": "bypass"}[model_config.system]
     config = made_up(arg, pathlib.Path("unused"))
     mesh = one_device()
     model = lst.build(model_config, config.joint_vocab, row_units, row_speech_tokens)
-    frames_V = token_frames(config)
-    return lambda: step.init_state(config, model, mesh), step.make_train_step(config, model, mesh, frames_V), mesh
+    first_state = jax.device_get(step.init_state(config, model, mesh))
+    return first_state, step.make_train_step(config, model, mesh, token_frames(config)), mesh
+
+
+def training_of(config):
+    return training(config.model, config.vocab.unit_slots, config.data.row_units, config.data.row_speech_tokens)
 
 
 @each_system
@@ -109,12 +113,11 @@ def test_a_system_takes_a_training_step(arg, records):
     config = made_up(arg, records)
     cfg.validate(config)
     batch = next(BatchStream(config)).batch
-    fresh_state, train_step, mesh = training(
-        config.model, config.vocab.unit_slots, config.data.row_units, config.data.row_speech_tokens)
-    before = fresh_state()
-    kernel = np.array(jax.tree.leaves(before.params)[-1])
+    first_state, train_step, mesh = training_of(config)
+    kernel = jax.tree.leaves(first_state.params)[-1]
     hyper = optim.hyper_of(config.optim, config.train.steps)
-    state, metrics, _ = train_step(before, step.put_batch(batch, mesh), hyper)
+    state = jax.device_put(first_state, replicated(mesh))
+    state, metrics, _ = train_step(state, step.put_batch(batch, mesh), hyper)
     nats = {m: float(metrics[f"nll_{m}"] / metrics[f"count_{m}"]) for m in ("text", "speech", "marker")}
     assert all(0.5 < n / np.log(config.joint_vocab.size) < 1.6 for n in nats.values()), nats  # near even odds
     assert int(state.step) == 1 and float(metrics["grad_norm"]) > 0
@@ -125,7 +128,7 @@ def test_a_system_takes_a_training_step(arg, records):
 def influence_function(model_config, vocab, row_units, row_speech_tokens):
     """A row and positions -> [N, V]: whether the logits there have a gradient at each token id's embedding."""
     model = lst.build(model_config, vocab, row_units, row_speech_tokens)
-    params = jax.jit(model.init_params)(jax.random.key(0))
+    params = training(model_config, vocab.unit_slots, row_units, row_speech_tokens)[0].params
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     tables = [i for i, (path, _) in enumerate(leaves) if path[-1].key == "embedding"]
     reading_V = jax.random.normal(jax.random.key(1), (vocab.size,))

@@ -47,17 +47,34 @@ def make_batch(seed, config):
 
 def make_parts(config):
     """A fresh state, the compiled step and its numbers."""
-    state, train_step = compiled_parts(config)
     shape = step.state_shape(config, step.build_model(config, MESH), MESH)
-    state = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), state, shape)
-    return state, train_step, optim.hyper_of(config.optim, config.train.steps)
+    state = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), first_state(), shape)
+    return state, compiled_step(config), optim.hyper_of(config.optim, config.train.steps)
 
 
 @functools.cache
-def compiled_parts(config):
-    """The first state, on the host, and the step, compiled once for all tests of a configuration."""
-    model = step.build_model(config, MESH)
-    return jax.device_get(step.init_state(config, model, MESH)), step.make_train_step(config, model, MESH)
+def first_state():
+    """On the host; all configurations here have parameters of the same shapes."""
+    config = make_config()
+    return jax.device_get(step.init_state(config, step.build_model(config, MESH), MESH))
+
+
+@functools.cache
+def compiled_step(config):
+    """Compiled once for all tests of a configuration."""
+    return step.make_train_step(config, step.build_model(config, MESH), MESH)
+
+
+def test_many_batches_and_other_numbers_are_one_trace(monkeypatch):
+    traces, sums = [], objective.modality_sums
+    monkeypatch.setattr(objective, "modality_sums", lambda *args: traces.append(1) or sums(*args))
+    config = make_config()
+    compiled_step.cache_clear()  # a step that nobody has called yet
+    state, train_step, hyper = make_parts(config)
+    for seed in range(3):
+        state, _, _ = train_step(state, make_batch(seed, config), hyper)
+    train_step(state, make_batch(9, config), hyper._replace(peak_lr=np.float32(0.5), steps=np.float32(17)))
+    assert len(traces) == 1
 
 
 def test_a_checkpoint_of_separate_layers_goes_on_with_scanned_ones(tmp_path):
@@ -88,18 +105,6 @@ def test_configurations_of_one_shape_compile_to_the_same_program():
         state, train_step, hyper = make_parts(config)
         texts.append(train_step.lower(state, make_batch(0, config), hyper).as_text())
     assert texts[0] == texts[1] != texts[2]
-
-
-def test_many_batches_and_other_numbers_are_one_trace(monkeypatch):
-    traces, sums = [], objective.modality_sums
-    monkeypatch.setattr(objective, "modality_sums", lambda *args: traces.append(1) or sums(*args))
-    config = make_config()
-    compiled_parts.cache_clear()  # a step that nobody has called yet
-    state, train_step, hyper = make_parts(config)
-    for seed in range(3):
-        state, _, _ = train_step(state, make_batch(seed, config), hyper)
-    train_step(state, make_batch(9, config), hyper._replace(peak_lr=np.float32(0.5), steps=np.float32(17)))
-    assert len(traces) == 1
 
 
 def copied(tree):

@@ -5,6 +5,7 @@ import json
 import sys
 
 SECTION = "Plans"
+QUICK_SECTION = "Plans, compiled with the least effort"
 
 
 def add_arguments(subparsers) -> None:
@@ -21,6 +22,8 @@ def add_arguments(subparsers) -> None:
     plan.add_argument("--slices", type=int, default=1, metavar="N", help="(default: %(default)s)")
     plan.add_argument("--search", action="store_true",
                       help="find the fastest mesh, remat policy and number of parts that fit")
+    plan.add_argument("--quick", action="store_true",
+                      help="compile with the least effort: sooner, with higher figures of memory and traffic")
     output = plan.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the plans as JSON")
     output.add_argument("--markdown", metavar="FILE", help="also write the table into this file of results")
@@ -36,7 +39,7 @@ def _plan(args: argparse.Namespace) -> int:
     for reference, config in recipes:
         plans.append(_one(reference, config, args))
         if args.markdown:  # after each: the next may take minutes
-            _write(args.markdown, plans)
+            _write(args.markdown, plans, args.quick)
     if args.json:
         print(json.dumps([plan.to_mapping() for plan in plans]))
     return 0 if all(plan.fits for plan in plans) else 1
@@ -51,7 +54,7 @@ def _one(reference: str, config, args: argparse.Namespace):
 
     with tqdm(desc=f"plan {reference}", unit="program", bar_format="{desc}: {n} compiled [{elapsed}]") as progress:
         def make(changed):
-            plan = make_plan(reference, changed, args.topology, args.slices)
+            plan = make_plan(reference, changed, args.topology, args.slices, args.quick)
             progress.update()
             return plan
 
@@ -68,7 +71,7 @@ def _one(reference: str, config, args: argparse.Namespace):
     return plan
 
 
-def _write(path: str, plans) -> None:
+def _write(path: str, plans, quick: bool) -> None:
     from lst_jax.bench import results
     from lst_jax.plan import text
 
@@ -76,5 +79,5 @@ def _write(path: str, plans) -> None:
             "its arithmetic, its traffic or its collectives take alone; the MFU counts real tokens and visible pairs. "
             "Parts are those of `train.accumulate`; the mesh is replica × data × tensor.")
     origin = results.provenance(sys.argv[1:], ("jax", "jaxlib", "libtpu", "flax"))
-    results.write_section(path, SECTION, "\n\n".join(
+    results.write_section(path, QUICK_SECTION if quick else SECTION, "\n\n".join(
         [body, results.table(text.COLUMNS, [text.row(plan) for plan in plans])]), origin)

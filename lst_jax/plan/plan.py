@@ -26,6 +26,7 @@ from lst_jax.scaling.flops import model_flops
 from lst_jax.scaling.program import Costs, program_costs
 
 SAMPLED_ROWS = 64  # made-up rows whose documents and patches say what a batch holds
+QUICKLY = {"exec_time_optimization_effort": -1.0}  # less fused, so that more memory is needed and moved
 BYTES_A_PARAMETER = 12  # of a checkpoint: float32 parameters and two moments
 # the compiler's two ways to say what is needed
 DOES_NOT_FIT = re.compile(r"(?:Used |required for HLO temporaries \()([\d.]+)([KMG])")
@@ -85,8 +86,8 @@ class Plan:
         return dataclasses.asdict(self) | {"fits": self.fits, "step_sec": self.step_sec, "chip_hours": self.chip_hours}
 
 
-def make_plan(reference: str, config: Config, topology_name: str, slices: int) -> Plan:
-    """Compiles the step of `config`, whose recipe is `reference`.
+def make_plan(reference: str, config: Config, topology_name: str, slices: int, quick: bool = False) -> Plan:
+    """Compiles the step of `config`, whose recipe is `reference`; `quick`: with the compiler's least effort.
 
     Raises: ConfigError where the topology or the mesh is not one, or the recipe does not divide over it.
     """
@@ -97,7 +98,7 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int) -
     model = step.build_model(config, mesh, config.data.row_speech_tokens)
     state = step.state_shape(config, model, mesh)
     began = time.monotonic()
-    memory, costs = compile_step(config, model, mesh, state)
+    memory, costs = compile_step(config, model, mesh, state, QUICKLY if quick else {})
     compile_sec = time.monotonic() - began
     holds = batch_holds(batch_shape(config))
     analytic = sum(model_flops(config.model, config.joint_vocab, holds).values())
@@ -126,7 +127,8 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int) -
         checkpoint_bytes=BYTES_A_PARAMETER * sum(sizes.values()), compile_sec=compile_sec)
 
 
-def compile_step(config: Config, model: Any, mesh: Mesh, state: step.TrainState) -> tuple[int, Costs | None]:
+def compile_step(config: Config, model: Any, mesh: Mesh, state: step.TrainState,
+                 options: dict[str, Any]) -> tuple[int, Costs | None]:
     """Bytes of HBM that the compiled step needs, and its costs; of one that does not fit the bytes alone."""
     rows = sharding.batch_sharding(mesh)
     shape = (config.data.rows, config.data.row_tokens)
@@ -134,7 +136,8 @@ def compile_step(config: Config, model: Any, mesh: Mesh, state: step.TrainState)
     batch = Batch(*(jax.ShapeDtypeStruct(shape, kind, sharding=rows) for kind in kinds))
     hyper = optim.hyper_of(config.optim, config.train.steps)
     try:
-        compiled = step.make_train_step(config, model, mesh).lower(state, batch, hyper).compile()
+        compiled = step.make_train_step(config, model, mesh).lower(state, batch, hyper).compile(
+            compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
         needed = DOES_NOT_FIT.search(str(error))
         if needed is None:

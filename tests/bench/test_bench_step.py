@@ -36,12 +36,13 @@ def small_config(strategy="curriculum"):
 def test_the_parts_one_after_the_other_give_the_model_s_own_losses(strategy):
     config = small_config(strategy)
     model = lst.build(config.model, config.joint_vocab, config.data.row_units)
-    params = model.init_params(jax.random.key(0))
+    params = jax.jit(model.init_params)(jax.random.key(0))
     batch, stats = step.made_up_batches(config, 1)[0]
     assert batch.token_BT.max() < config.joint_vocab.size and stats["tokens"] == (batch.doc_id_BT > 0).sum()
     batch = train_step.put_batch(batch, one_device())
     *_, (loss, args) = step.part_functions(config, model, params, batch).values()
-    np.testing.assert_allclose(loss(*args), train_step.per_token_nll(config, model, params, batch)[0], atol=1e-5)
+    whole = jax.jit(lambda params, batch: train_step.per_token_nll(config, model, params, batch)[0])
+    np.testing.assert_allclose(jax.jit(loss)(*args), whole(params, batch), atol=1e-5)
 
 
 def test_unrolled_flops_see_every_layer_though_the_step_is_scanned():

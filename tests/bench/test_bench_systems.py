@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 import training_run
 
+from lst_jax import train
 from lst_jax.bench import length, patching, systems
 from lst_jax.errors import ConfigError
+from lst_jax.sharding import one_device
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,8 @@ def test_the_band_is_of_single_steps_and_of_means():
 
 
 def test_two_precisions_train_on_the_same_batches_and_stay_together(config, tmp_path, monkeypatch):
+    mesh = one_device()  # a mesh of several would only compile longer
+    monkeypatch.setattr(train.sharding, "make_mesh", lambda *_: mesh)
     monkeypatch.setattr(systems, "load_recipe", lambda reference: config)
     measured = systems.precision("a recipe", 5, str(tmp_path))
     single, half = measured["systems"]

@@ -87,6 +87,7 @@ def follow(config, records, row, made):
     Returns: the number of patches that were cut open, of repeated markers, and of cuts inside a word or silence.
     """
     vocab, split, repeated, off_word = config.joint_vocab, 0, 0, 0
+    markers = vocab.text_marker, vocab.speech_marker
     number, offset = [row] * len(records), [0] * len(records)
     current = [None] * len(records)
     for step, (batch, stats, state) in enumerate(made):
@@ -99,7 +100,7 @@ def follow(config, records, row, made):
             document, at = current[source], offset[source]
             first = start
             if at and batch.token_BT[start] != document.token[at]:
-                marks = [i for i in range(at) if document.token[i] in (vocab.text_marker, vocab.speech_marker)]
+                marks = np.flatnonzero(np.isin(document.token[:at], markers))
                 assert batch.token_BT[start] == document.token[marks[-1]]
                 repeated += 1
                 first += 1

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
-from model_cases import VOCAB, pack, small_config, stack, windows
+from model_cases import VOCAB, pack, random_params, small_config, stack, windows
 
 from lst_jax import objective
 from lst_jax.config import ModelConfig, StackConfig
@@ -97,13 +97,8 @@ def _by_modality(rows, token, vocab: Vocab):
 
 
 def make_params(case: Case):
-    """Nested numpy parameters of the usual sizes; norm scales are not all 1."""
-    shapes = jax.eval_shape(build(case.config, case.vocab, case.units).init_params, jax.random.key(0))
-    rng, flat = np.random.default_rng(6), traverse_util.flatten_dict(shapes, sep="/")
-    values = {path: (rng.normal(1, 0.2, flat[path].shape) if flat[path].ndim == 1 else
-                     rng.normal(0, flat[path].shape[-1 if path.endswith("embedding") else 0] ** -0.5, flat[path].shape))
-              for path in sorted(flat)}
-    return traverse_util.unflatten_dict({k: v.astype(np.float32) for k, v in values.items()}, sep="/")
+    """Nested numpy parameters."""
+    return random_params(build(case.config, case.vocab, case.units))
 
 
 def jax_results(case: Case):

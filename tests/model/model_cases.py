@@ -2,7 +2,9 @@
 
 import dataclasses
 
+import jax
 import numpy as np
+from flax import traverse_util
 
 from lst_jax.config import ModelConfig, StackConfig
 from lst_jax.vocab import Vocab
@@ -96,3 +98,23 @@ def small_config(system="lst", **changes):
 def windows(size):
     """Both cross-attention windows."""
     return {"encoder_cross_window": size, "decoder_cross_window": size}
+
+
+def random_params(model):
+    """Nested numpy parameters of the usual sizes; norm scales are not all 1. Drawn by numpy: JAX would compile it."""
+    shapes = jax.eval_shape(model.init_params, jax.random.key(0))
+    rng, flat = np.random.default_rng(6), traverse_util.flatten_dict(shapes, sep="/")
+    values = {path: (rng.normal(1, 0.2, flat[path].shape) if flat[path].ndim == 1 else
+                     rng.normal(0, flat[path].shape[-1 if path.endswith("embedding") else 0] ** -0.5, flat[path].shape))
+              for path in sorted(flat)}
+    return traverse_util.unflatten_dict({k: v.astype(np.float32) for k, v in values.items()}, sep="/")
+
+
+def logits_and_pullback(model):
+    """`(params, inputs, cotangent of the logits) -> (logits, gradients of params)`: one program for all questions."""
+    @jax.jit
+    def both(params, inputs, cotangent_BTV):
+        logits_BTV, pullback = jax.vjp(lambda params: model(params, *inputs), params)
+        return logits_BTV, pullback(cotangent_BTV)[0]
+
+    return both

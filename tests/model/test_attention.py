@@ -14,18 +14,26 @@ def dense_attention(q, k, v, q_id, k_id, q_doc, k_doc, window):
     """The mask rule as one [S, R] mask and one softmax; queries that see nothing give zeros."""
     gap = q_id[:, :, None] - k_id[:, None]
     seen = (q_doc[:, :, None] == k_doc[:, None]) & (q_doc != 0)[:, :, None] & (gap >= 0)
-    seen = (seen if window is None else seen & (gap < window))[:, None]
+    seen = (seen & (gap < window))[:, None]
     s = jnp.einsum("bshk,brhk->bhsr", q, k) / np.sqrt(q.shape[-1])
     p = jnp.where(seen, jnp.exp(s), 0)
     return jnp.einsum("bhsr,brhk->bshk", p / jnp.where(p.sum(-1, keepdims=True) == 0, 1, p.sum(-1, keepdims=True)), v)
 
 
+@jax.jit
+def dense_values(arrays, rule, window, cotangent):
+    """Compiled once for all windows."""
+    out, pullback = jax.vjp(lambda *qkv: dense_attention(*qkv, *rule, window), *arrays)
+    return out, pullback(cotangent)
+
+
 def oracle(arrays, cotangent, *rule):
     """Dense values and gradients in float64, as numpy."""
     with jax.enable_x64(True):
-        arrays = [jnp.asarray(a, jnp.float64) for a in arrays]
-        out, pullback = jax.vjp(lambda *qkv: dense_attention(*qkv, *rule), *arrays)
-        return np.asarray(out), [np.asarray(g) for g in pullback(jnp.asarray(cotangent, jnp.float64))]
+        *arrays, cotangent = (jnp.asarray(a, jnp.float64) for a in (*arrays, cotangent))
+        *rule, window = rule
+        out, gradients = dense_values(arrays, tuple(rule), 2**30 if window is None else window, cotangent)
+        return np.asarray(out), [np.asarray(g) for g in gradients]
 
 
 def assert_equals_oracle(attend, arrays, rule, window):
@@ -106,23 +114,32 @@ def test_the_own_patch_form_is_the_window_of_one(kind, queries):
 def test_a_row_of_padding_only_gives_zeros_and_no_nan():
     (q, k, v), (q_id, k_id, q_doc, k_doc) = case("self", 1)
     rule = on_device((q_id, k_id, np.zeros_like(q_doc), np.zeros_like(k_doc)))
-    out, pullback = jax.vjp(lambda *a: blocked_attention(*a, *rule, None, 16),
-                            *on_device((q, k, v)))
-    for a in (out, *pullback(jnp.ones_like(out))):
+    out, gradients = values_and_gradients(rule)(*on_device((q, k, v)))
+    for a in (out, *gradients):
         assert np.all(np.asarray(a) == 0)
+
+
+def values_and_gradients(rule):
+    """Of blocked self-attention; the cotangent is 1 everywhere."""
+    @jax.jit
+    def both(*qkv):
+        out, pullback = jax.vjp(lambda *a: blocked_attention(*a, *rule, None, 16), *qkv)
+        return out, pullback(jnp.ones_like(out))
+
+    return both
 
 
 def test_huge_scores_stay_finite():
     (q, k, v), rule = case("self", 1)
     q, k, v = on_device(a * 1e3 for a in (q, k, v))
-    out, pullback = jax.vjp(lambda *a: blocked_attention(*a, *on_device(rule), None, 16), q, k, v)
-    assert all(np.isfinite(a).all() for a in (out, *pullback(jnp.ones_like(out))))
+    out, gradients = values_and_gradients(on_device(rule))(q, k, v)
+    assert all(np.isfinite(a).all() for a in (out, *gradients))
 
 
 def test_bfloat16_operands_keep_float32_sums():
     arrays, rule = case("self", 1)
     half = [jnp.asarray(a, jnp.bfloat16) for a in arrays]
-    out = blocked_attention(*half, *on_device(rule), None, 16)
+    out = jax.jit(lambda *qkv: blocked_attention(*qkv, *on_device(rule), None, 16))(*half)
     assert out.dtype == jnp.bfloat16
     expected, _ = oracle([np.asarray(a, np.float32) for a in half], arrays[0], *rule, None)
     np.testing.assert_allclose(np.asarray(out, np.float32), expected, atol=0.03)  # 2^-8 relative, values below 4

@@ -7,14 +7,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_cases import pack, random_batch, random_document, small_config, stack, windows
+from model_cases import (
+    logits_and_pullback,
+    pack,
+    random_batch,
+    random_document,
+    random_params,
+    small_config,
+    stack,
+    windows,
+)
 
 from lst_jax.config import ModelConfig, StackConfig
 from lst_jax.model.lst import build
 from lst_jax.vocab import Vocab
 
 VOCAB = Vocab(text_size=200, unit_slots=200)  # every position of a batch may have its own id, of either modality
-UNITS = 50
+UNITS = 64  # also for rows of 61 patches
+SPEECH_TOKENS = 36  # of the fullest rows of seeds 2 and 3: room for no more
 SYSTEMS = {
     "window1": small_config("lst_bypass", **windows(1)),
     "window3": small_config("lst_bypass", **windows(3), attention_block=16),
@@ -24,10 +34,29 @@ each_system = pytest.mark.parametrize("name", SYSTEMS)
 
 
 @functools.cache
-def model_and_params(name, speech_tokens=None):
-    model = build(SYSTEMS[name], VOCAB, UNITS, speech_tokens)
-    params = jax.jit(model.init_params)(jax.random.key(0))
-    return model, jax.tree.map(lambda x: x * 1.5 if x.ndim == 1 else x, params)
+def params_of(name):
+    return jax.device_put(random_params(build(SYSTEMS[name], VOCAB, UNITS)))
+
+
+@functools.cache
+def compiled(name):
+    """Logits, and gradients of all parameters, of rows with room for SPEECH_TOKENS: compiled once a system."""
+    return functools.partial(logits_and_pullback(build(SYSTEMS[name], VOCAB, UNITS, SPEECH_TOKENS)), params_of(name))
+
+
+def logits_of(name, inputs):
+    return compiled(name)(inputs, np.zeros((*inputs[0].shape, VOCAB.size), np.float32))[0]
+
+
+@functools.cache
+def roomy_logits(name):
+    """Logits of rows that may be all speech."""
+    return functools.partial(jax.jit(build(SYSTEMS[name], VOCAB, UNITS)), params_of(name))
+
+
+def reading():
+    """[V]: a random weight of each logit."""
+    return np.random.default_rng(5).standard_normal(VOCAB.size).astype(np.float32)
 
 
 def add_speech(batch, seed=0):
@@ -46,21 +75,15 @@ def add_speech(batch, seed=0):
     return is_local
 
 
-def influence(name, batch, speech_tokens):
+def influence(name, batch):
     """[B, T, T']: whether a random reading of the logits at position T of all rows has a gradient at T' of row B."""
-    model, params = model_and_params(name, speech_tokens)
-    reading_V = jax.random.normal(jax.random.key(5), (VOCAB.size,))
-
-    def reading(tables, t):
-        changed = params | {"text_embeddings": {"embedding": tables[0]},
-                            "patch_encoder": params["patch_encoder"] | {"tok_embeddings": {"embedding": tables[1]}}}
-        return jnp.sum(model(changed, *batch.inputs)[:, t] @ reading_V)
-
-    tables = params["text_embeddings"]["embedding"], params["patch_encoder"]["tok_embeddings"]["embedding"]
-    gradient = jax.jit(jax.grad(reading))
     found = []
     for t in range(batch.token.shape[1]):
-        sizes = np.concatenate([np.abs(np.asarray(g)).max(-1) for g in gradient(tables, t)])
+        cotangent_BTV = np.zeros((*batch.token.shape, VOCAB.size), np.float32)
+        cotangent_BTV[:, t] = reading()
+        gradients = compiled(name)(batch.inputs, cotangent_BTV)[1]
+        tables = gradients["text_embeddings"], gradients["patch_encoder"]["tok_embeddings"]
+        sizes = np.concatenate([np.abs(np.asarray(table["embedding"])).max(-1) for table in tables])
         found.append(sizes[batch.token] > 0)
     return np.stack(found, 1)
 
@@ -99,7 +122,8 @@ def test_exactly_the_allowed_positions_influence_the_logits(name, seed):
     batch = random_batch(seed)
     is_local = add_speech(batch)
     assert {True, False} == set(is_local[batch.doc_id > 0].tolist())
-    got = influence(name, batch, int(is_local.sum(1).max()))
+    assert is_local.sum(1).max() == {3: SPEECH_TOKENS, 8: 29}[seed]
+    got = influence(name, batch)
     for row in range(2):
         real = batch.doc_id[row] > 0
         np.testing.assert_array_equal(got[row][real], reach(SYSTEMS[name], batch, is_local, row)[real])
@@ -108,10 +132,9 @@ def test_exactly_the_allowed_positions_influence_the_logits(name, seed):
 @each_system
 def test_what_comes_later_changes_no_earlier_logit(name):
     """Replacing tokens, modalities, documents and boundaries after any position leaves all logits up to it the same."""
-    model, params = model_and_params(name)
     batch, other = random_batch(0), random_batch(1)
     add_speech(batch), add_speech(other, 1)
-    logits = jax.jit(functools.partial(model, params))
+    logits = roomy_logits(name)
     before = np.asarray(logits(*batch.inputs))
     edges = np.flatnonzero(np.diff(batch.doc_id[0])).tolist()  # the last position of every document
     for t in sorted({*edges, *(e + 1 for e in edges), *range(2, 60, 9)}):
@@ -131,51 +154,52 @@ def test_a_document_has_the_same_logits_alone_and_behind_others_whatever_room_sp
     rng = np.random.default_rng(4)
     document, others = random_document(rng), [random_document(rng) for _ in range(2)]
     length = sum(n for n, _ in document)
-    batch = stack([pack([document], 80), pack([*others, document, *others], 80)])
+    batch = stack([pack([document], 61), pack([*others, document], 61)])
     is_local = add_speech(batch)
     at = np.flatnonzero(batch.doc_id[1] == 3)
     is_local[1, at], batch.token[1, at] = is_local[0, :length], batch.token[0, :length]
     assert len(at) == length and at[0] > 0 and 0 < is_local[0].sum() < length
-    found = []
-    for speech_tokens in (int(is_local.sum(1).max()), None):
-        model, params = model_and_params(name, speech_tokens)
-        logits = jax.jit(functools.partial(model, params))(*batch.inputs)
+    assert is_local.sum(1).max() <= SPEECH_TOKENS
+    found = [logits_of(name, batch.inputs), roomy_logits(name)(*batch.inputs)]
+    for logits in found:
         np.testing.assert_allclose(logits[1, at], logits[0, :length], atol=1e-5)
-        found.append(logits)
     np.testing.assert_allclose(*found, atol=1e-5)
 
 
 def test_a_row_with_more_speech_than_it_may_hold_is_not_a_number_and_the_others_are():
-    batch = random_batch(0)
-    sizes = add_speech(batch).sum(1)
-    assert sizes[0] != sizes[1]
-    model, params = model_and_params("window1", int(sizes.max()) - 1)
-    logits = np.asarray(model(params, *batch.inputs))
-    for row, size in enumerate(sizes):
-        assert np.isnan(logits[row]).all() if size == sizes.max() else np.isfinite(logits[row]).all()
+    batch = random_batch(2)
+    is_local = add_speech(batch)
+    batch.token[1, np.flatnonzero(~is_local[1])[:2]] += VOCAB.unit_offset
+    assert is_local.sum(1).tolist() == [SPEECH_TOKENS, SPEECH_TOKENS - 1]  # and now as many, and one more
+    logits = np.asarray(logits_of("window1", batch.inputs))
+    assert np.isfinite(logits[0]).all() and np.isnan(logits[1]).all()
 
 
 def test_rows_of_text_alone_have_finite_logits_and_no_gradient_in_the_local_networks():
-    batch, (model, params) = random_batch(2), model_and_params("window1", 16)
+    batch = random_batch(2)
     batch.patch_start[:] = batch.patch_end[:] = batch.doc_id > 0
-    units = 80
-    model = build(SYSTEMS["window1"], VOCAB, units, 16)
-    gradients = jax.jit(jax.grad(lambda p: jnp.sum(jax.nn.log_softmax(model(p, *batch.inputs))[..., 7])))(params)
+    gradients = gradients_of_loss("window1", batch, np.eye(VOCAB.size, dtype=np.float32)[7])
     for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
         assert np.isfinite(gradient).all()
         assert (np.abs(gradient).max() > 0) == (path[0].key in ("text_embeddings", "global_transformer", "text_norm",
                                                                 "output")), path
 
 
+def gradients_of_loss(name, batch, weight):
+    """Of the sum of weighted log-probabilities."""
+    @jax.jit
+    @jax.grad
+    def loss(logits):
+        return jnp.sum(jax.nn.log_softmax(logits) * weight)
+
+    return compiled(name)(batch.inputs, loss(logits_of(name, batch.inputs)))[1]
+
+
 @each_system
 def test_gradients_of_a_padded_batch_are_finite_and_reach_every_parameter(name):
     batch = random_batch(2)
-    sizes = add_speech(batch).sum(1)
-    model, params = model_and_params(name, int(sizes.max()))
-    weight = jnp.asarray(batch.doc_id > 0)[..., None]
-    reading_V = jax.random.normal(jax.random.key(5), (VOCAB.size,))
-    gradients = jax.jit(jax.grad(lambda p: jnp.sum(
-        jax.nn.log_softmax(model(p, *batch.inputs)) * reading_V * weight)))(params)
+    assert add_speech(batch).sum(1).max() == SPEECH_TOKENS
+    gradients = gradients_of_loss(name, batch, (batch.doc_id > 0)[..., None] * reading())
     for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, path
 

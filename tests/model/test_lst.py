@@ -7,7 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_cases import VOCAB, pack, random_batch, random_document, small_config, stack, windows
+from model_cases import (
+    VOCAB,
+    logits_and_pullback,
+    pack,
+    random_batch,
+    random_document,
+    random_params,
+    small_config,
+    stack,
+    windows,
+)
 
 from lst_jax.config import ModelConfig, StackConfig
 from lst_jax.errors import ConfigError
@@ -31,16 +41,25 @@ both_forms = pytest.mark.parametrize("name", ["window1", "window3", "base"])  # 
 
 @functools.cache
 def model_and_params(name):
-    """A model and random parameters; its norm scales vary too."""
+    """A model and random parameters."""
     model = build(SYSTEMS[name], VOCAB, UNITS)
-    params = jax.jit(model.init_params)(jax.random.key(0))
-    return model, jax.tree.map(lambda x: x * 1.5 if x.ndim == 1 else x, params)
+    return model, jax.device_put(random_params(model))
 
 
 @functools.cache
-def logits_function(name):
+def compiled(name):
+    """Logits, and gradients of all parameters, of any batch of one size: compiled once a system."""
     model, params = model_and_params(name)
-    return jax.jit(functools.partial(model, params))
+    return functools.partial(logits_and_pullback(model), params)
+
+
+def logits_of(name, inputs):
+    return compiled(name)(inputs, np.zeros((*inputs[0].shape, VOCAB.size), np.float32))[0]
+
+
+def reading():
+    """[V]: a random weight of each logit."""
+    return np.random.default_rng(5).standard_normal(VOCAB.size).astype(np.float32)
 
 
 def test_the_papers_1b_model_has_its_parameter_count():
@@ -60,9 +79,12 @@ def test_the_papers_1b_model_has_its_parameter_count():
 
 
 def test_initial_values_are_truncated_normals_of_the_papers_width():
-    _, params = model_and_params("window1")
-    ffn = params["global_transformer"]["layers_0"]["feed_forward"]
-    for kernel in (params["patch_encoder"]["tok_embeddings"]["embedding"], ffn["w1"]["kernel"], ffn["w2"]["kernel"]):
+    def kernels(key):
+        params = build(SYSTEMS["window1"], VOCAB, UNITS).init_params(key)
+        ffn = params["global_transformer"]["layers_0"]["feed_forward"]
+        return params["patch_encoder"]["tok_embeddings"]["embedding"], ffn["w1"]["kernel"], ffn["w2"]["kernel"]
+
+    for kernel in jax.jit(kernels)(jax.random.key(0)):
         fan_in = 16 if kernel.shape[0] == VOCAB.size else kernel.shape[0]
         assert abs(np.std(kernel) * fan_in**0.5 - 0.986) < 0.05  # 0.986: deviation of a normal cut at 3σ
         assert np.abs(kernel).max() <= 3 * fan_in**-0.5
@@ -78,18 +100,13 @@ def influence(name, batch):
 
     The gradient is the embedding's: every position has a token id of its own.
     """
-    model, params = model_and_params(name)
-    reading_V = jax.random.normal(jax.random.key(5), (VOCAB.size,))
-
-    def reading(table, t):
-        inner = {"tok_embeddings": {"embedding": table}}
-        changed = params | inner if name == "base" else params | {"patch_encoder": params["patch_encoder"] | inner}
-        return jnp.sum(model(changed, *batch.inputs)[:, t] @ reading_V)
-
-    table = (params if name == "base" else params["patch_encoder"])["tok_embeddings"]["embedding"]
-    gradient = jax.jit(jax.grad(reading))
-    count, length = batch.token.size, batch.token.shape[1]
-    found = [np.abs(np.asarray(gradient(table, t))[:count]).max(-1) > 0 for t in range(length)]
+    count, length, found = batch.token.size, batch.token.shape[1], []
+    for t in range(length):
+        cotangent_BTV = np.zeros((*batch.token.shape, VOCAB.size), np.float32)
+        cotangent_BTV[:, t] = reading()
+        gradients = compiled(name)(batch.inputs, cotangent_BTV)[1]
+        table = (gradients if name == "base" else gradients["patch_encoder"])["tok_embeddings"]["embedding"]
+        found.append(np.abs(np.asarray(table)[:count]).max(-1) > 0)
     return np.stack(found, 1).reshape(*batch.token.shape, -1).swapaxes(1, 2)
 
 
@@ -134,8 +151,7 @@ def test_what_comes_later_changes_no_earlier_logit(name):
     """Replacing tokens, documents and boundaries after any position leaves all logits up to it the same to the bit."""
     batch, other = random_batch(0), random_batch(1)
     rng = np.random.default_rng(0)
-    logits = logits_function(name)
-    before = np.asarray(logits(*batch.inputs))
+    before = np.asarray(logits_of(name, batch.inputs))
     edges = np.flatnonzero(np.diff(batch.doc_id[0])).tolist()  # the last position of every document
     for t in sorted({*edges, *(e + 1 for e in edges), *rng.integers(0, 60, 8).tolist()}):
         changed = [a.copy() for a in batch.inputs]
@@ -143,7 +159,7 @@ def test_what_comes_later_changes_no_earlier_logit(name):
             mine[:, t + 1 :] = theirs[:, t + 1 :] if mine is not changed[0] else mine[:, t + 1 :][:, ::-1]
         changed[1][:, t + 1 :] += (changed[1][:, t + 1 :] > 0) * 20  # the documents after t are others
         changed[2][:, t + 1] |= changed[1][:, t + 1] > 0  # which begin with a patch of their own
-        after = np.asarray(logits(*changed))
+        after = np.asarray(logits_of(name, tuple(changed)))
         np.testing.assert_array_equal(after[:, : t + 1], before[:, : t + 1])
         assert (after[:, t + 1 :] != before[:, t + 1 :]).any()
 
@@ -153,12 +169,12 @@ def test_a_document_has_the_same_logits_alone_and_behind_others(name):
     rng = np.random.default_rng(4)
     document, others = random_document(rng), [random_document(rng) for _ in range(2)]
     length = sum(n for n, _ in document)
-    alone, packed = pack([document], 80), pack([*others, document, *others], 80)
+    alone, packed = (pack(documents, 61) for documents in ([document], [*others, document, *others]))
     at = np.flatnonzero(packed.doc_id == 3)
     assert len(at) == length and at[0] > 0
     batch = stack([alone, packed])
     batch.token[1, at] = batch.token[0, :length]
-    logits = logits_function(name)(*batch.inputs)
+    logits = logits_of(name, batch.inputs)
     np.testing.assert_allclose(logits[1, at], logits[0, :length], atol=1e-5)
 
 
@@ -166,29 +182,31 @@ def test_a_document_has_the_same_logits_alone_and_behind_others(name):
 def test_block_size_does_not_change_the_function(name):
     batch, (_, params) = random_batch(2), model_and_params(name)
     dense = build(dataclasses.replace(SYSTEMS[name], attention_block=512), VOCAB, UNITS)
-    np.testing.assert_allclose(jax.jit(dense)(params, *batch.inputs), logits_function(name)(*batch.inputs), atol=1e-5)
+    np.testing.assert_allclose(jax.jit(dense)(params, *batch.inputs), logits_of(name, batch.inputs), atol=1e-5)
 
 
 @both_forms
 def test_bfloat16_compute_stays_near_float32_and_gives_float32_logits(name):
     batch, (_, params) = random_batch(2), model_and_params(name)
     half = build(dataclasses.replace(SYSTEMS[name], compute_dtype="bfloat16"), VOCAB, UNITS)
-    hidden = jax.jit(half.hidden)(params, *batch.inputs)
-    logits = half.logits(params, hidden)
+
+
+    @jax.jit
+    def both(params, inputs):
+        hidden = half.hidden(params, *inputs)
+        return hidden, half.logits(params, hidden)
+
+    hidden, logits = both(params, batch.inputs)
     assert hidden.dtype == jnp.bfloat16 and logits.dtype == jnp.float32
-    exact = np.asarray(logits_function(name)(*batch.inputs))
+    exact = np.asarray(logits_of(name, batch.inputs))
     assert np.abs(logits - exact).mean() < 0.03 * np.abs(exact).mean()  # a few roundings of 2^-9
 
 
 @both_forms
 def test_gradients_of_a_padded_batch_are_finite_and_reach_every_parameter(name):
-    batch, (model, params) = random_batch(2), model_and_params(name)
-    weight = jnp.asarray(batch.doc_id > 0)[..., None]
-    reading_V = jax.random.normal(jax.random.key(5), (VOCAB.size,))
-
-    def loss(params):
-        return jnp.sum(jax.nn.log_softmax(model(params, *batch.inputs)) * reading_V * weight)
-
-    gradients = jax.jit(jax.grad(loss))(params)
+    batch = random_batch(2)
+    weight_BTV = (batch.doc_id > 0)[..., None] * reading()
+    loss = jax.jit(jax.grad(lambda logits: jnp.sum(jax.nn.log_softmax(logits) * weight_BTV)))
+    _, gradients = compiled(name)(batch.inputs, loss(logits_of(name, batch.inputs)))
     for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, path
