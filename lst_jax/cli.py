@@ -10,9 +10,6 @@ from lst_jax.errors import ConfigError, PeerError, UserError
 
 BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
 
-BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
-
-
 # command -> the module that knows its arguments; train, evaluate and report are known here
 GROUPS = {"prepare": "lst_jax.prepare.cli", "inspect": "lst_jax.prepare.cli", "import": "lst_jax.data.importers.cli",
           "export": "lst_jax.data.importers.cli", "bench": "lst_jax.bench.cli", "plan": "lst_jax.plan.cli",
