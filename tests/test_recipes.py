@@ -134,9 +134,9 @@ def influence_function(model_config, vocab, row_units, row_speech_tokens):
     reading_V = jax.random.normal(jax.random.key(1), (vocab.size,))
     first_id = {"lst_bypass": vocab.speech_marker}.get(model_config.system, 0)  # of the local networks
 
-    def touched(batch, position_N):
+    def touched(stored, batch, position_N):
         def reading(embeddings, t):
-            values = [leaf for _, leaf in leaves]
+            values = list(stored)
             for i, table in zip(tables, embeddings, strict=True):
                 values[i] = table
             logits_BTV = model(jax.tree.unflatten(tree, values), batch.token_BT, batch.doc_id_BT, batch.patch_start_BT,
@@ -147,10 +147,10 @@ def influence_function(model_config, vocab, row_units, row_speech_tokens):
             found = [jnp.abs(g).max(-1) > 0 for g in jax.grad(reading)(own, t)]
             return jnp.concatenate(sorted(found, key=lambda g: len(g) != first_id)) if first_id else found[0]
 
-        own = [leaves[i][1] for i in tables]
+        own = [stored[i] for i in tables]
         return jax.lax.map(row, position_N, batch_size=16)
 
-    return jax.jit(touched)
+    return functools.partial(jax.jit(touched), [leaf for _, leaf in leaves])
 
 
 def with_ids_of_their_own(batch, vocab):

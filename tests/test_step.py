@@ -12,7 +12,7 @@ from lst_jax import objective, optim, step
 from lst_jax.checkpoint import Checkpoints
 from lst_jax.data.rows import Batch
 from lst_jax.model import lst
-from lst_jax.sharding import make_mesh
+from lst_jax.sharding import make_mesh, replicated
 
 MESH = make_mesh(cfg.MeshConfig(1, 2, 1), jax.devices()[:2])
 ROWS, TOKENS = 4, 24
@@ -47,16 +47,15 @@ def make_batch(seed, config):
 
 def make_parts(config):
     """A fresh state, the compiled step and its numbers."""
-    shape = step.state_shape(config, step.build_model(config, MESH), MESH)
-    state = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), first_state(), shape)
-    return state, compiled_step(config), optim.hyper_of(config.optim, config.train.steps)
+    return jax.device_put(*first_state()), compiled_step(config), optim.hyper_of(config.optim, config.train.steps)
 
 
 @functools.cache
 def first_state():
-    """On the host; all configurations here have parameters of the same shapes."""
+    """On the host, and its shardings; all configurations here have parameters of the same shapes."""
     config = make_config()
-    return jax.device_get(step.init_state(config, step.build_model(config, MESH), MESH))
+    state = step.init_state(config, step.build_model(config, MESH), MESH)
+    return jax.device_get(state), jax.tree.map(lambda x: x.sharding, state)
 
 
 @functools.cache
@@ -132,13 +131,17 @@ def test_a_step_without_a_finite_loss_changes_nothing_but_the_counts():
 def test_a_spike_is_skipped_only_where_asked_for():
     config = make_config()
     state, train_step, hyper = make_parts(config)
-    low = optim.Watch(np.float32(1e-6), np.int32(optim.SPIKE_AFTER), np.int32(0))
+
+    def with_low_norms(state):  # on the mesh, like the state that the step was compiled for
+        watch = optim.Watch(np.float32(1e-6), np.int32(optim.SPIKE_AFTER), np.int32(0))
+        return state._replace(watch=jax.device_put(watch, replicated(MESH)))
+
     before = copied(state)
-    state, _, verdict = train_step(state._replace(watch=low), make_batch(0, config),
+    state, _, verdict = train_step(with_low_norms(state), make_batch(0, config),
                                    hyper._replace(spike_factor=np.float32(10)))
     assert verdict["bad"] and not verdict["bad_rows_B"].any()
     jax.tree.map(np.testing.assert_array_equal, state.params, before.params)
-    _, _, verdict = train_step(state._replace(watch=low), make_batch(0, config), hyper)
+    _, _, verdict = train_step(with_low_norms(state), make_batch(0, config), hyper)
     assert not verdict["bad"]
 
 
