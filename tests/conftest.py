@@ -39,7 +39,8 @@ def compiled_once(tmp_path_factory):
     compilation_cache.reset_cache()
 
 
-LONGEST_FIRST = ("test_train.py", "test_step.py", "test_recipes.py", "test_stack.py")
+LONGEST_FIRST = ("test_jobs.py", "test_sharding.py", "test_train.py", "test_step.py", "test_recipes.py",
+                 "test_stack.py")
 
 
 def pytest_collection_modifyitems(items):
