@@ -6,7 +6,7 @@ CORPUS := corpora/asterisk
 DATA := data/demo
 RUN := runs/demo
 
-.PHONY: demo demo-data demo-bpe test test-slow test-extras lint clean
+.PHONY: demo demo-data demo-bpe test test-slow test-extras test-tpu lint clean
 
 .venv/installed: pyproject.toml requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("PYTHON=$(PYTHON): must be 3.11 or newer; run make PYTHON=python3.11 ...")'
@@ -52,9 +52,18 @@ test-extras: .venv-extras/installed
 	.venv-extras/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,beam,parity]'
 	@touch $@
 
+# What needs the TPUs' compiler, and no TPU: a recipe is really planned.
+test-tpu: .venv-tpu/installed
+	.venv-tpu/bin/pytest tests/plan tests/scaling
+
+.venv-tpu/installed: pyproject.toml requirements.txt requirements-dev.txt requirements-tpu.txt
+	$(PYTHON) -m venv .venv-tpu
+	.venv-tpu/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,tpu]'
+	@touch $@
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv .venv-extras $(DATA) $(RUN)
+	rm -rf .venv .venv-extras .venv-tpu $(DATA) $(RUN)
