@@ -46,7 +46,7 @@ class Costs:
     @property
     def kernel_flops(self) -> float:
         """Of the kernels of which it is known."""
-        return sum((k.flops or 0.0) * k.count for k in self.kernels)
+        return float(sum((k.flops or 0.0) * k.count for k in self.kernels))
 
     def __add__(self, other: "Costs") -> "Costs":
         return Costs(*(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self)))

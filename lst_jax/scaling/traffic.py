@@ -65,7 +65,7 @@ def in_hbm(arrays: Sequence[Array]) -> bool:
 
 
 def _operands(where: Computation, what: Instruction) -> float:
-    return sum(stored_in_hbm(where.operand(what, i).arrays) for i in range(len(what.operands)))
+    return float(sum(stored_in_hbm(where.operand(what, i).arrays) for i in range(len(what.operands))))
 
 
 def _fusion_reads(program: Program, where: Computation, what: Instruction, inner: Computation) -> float:
@@ -105,7 +105,7 @@ def _fusion_writes(what: Instruction, inner: Computation) -> float:
     results = [inner.operand(inner.root, i) for i in range(len(inner.root.operands))]
     if len(results) != len(what.arrays):  # tuples in a tuple
         return stored_in_hbm(what.arrays)
-    return sum(_writes(inner, result, (array,)) for result, array in zip(results, what.arrays, strict=True))
+    return float(sum(_writes(inner, result, (array,)) for result, array in zip(results, what.arrays, strict=True)))
 
 
 def _writes(inner: Computation, result: Instruction, given: Sequence[Array]) -> float:

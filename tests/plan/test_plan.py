@@ -119,7 +119,7 @@ def test_a_recipe_is_compiled_for_described_devices(capsys):
     """The collectives are those of FSDP: every parameter gathered twice, its gradient met once, nothing larger."""
     pytest.importorskip("libtpu")
     words = ["plan", "--config", "configs/lst.py:420m", "--topology", "v5e:2x2", "--set", "data.rows=4",
-             "--set", "model.global_transformer.layers=2", "--set", "model.patch_decoder.layers=2", "--json"]
+             "--set", "model.global_transformer.layers=2", "--set", "model.patch_decoder.layers=2", "--quick", "--json"]
     assert cli.main(words) == 0
     (plan,) = json.loads(capsys.readouterr().out)
     assert plan["fits"] and plan["mesh"] == {"replica": 1, "data": 4, "tensor": 1}
@@ -128,4 +128,4 @@ def test_a_recipe_is_compiled_for_described_devices(capsys):
     parameters = sum(plan["parameters"].values())
     moved = sum(plan["collective_bytes"].values())
     assert 3 * 2 * parameters < moved < 3.6 * 2 * parameters  # bfloat16, but for the table of tokens and the vectors
-    assert 0.3 < plan["mfu"] <= 1 and plan["step_sec"] == max(plan["floors_sec"].values())
+    assert 0.1 < plan["mfu"] <= 1 and plan["step_sec"] == max(plan["floors_sec"].values())
