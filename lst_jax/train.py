@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 import jax
-import numpy as np
 from tqdm import tqdm
 
 from lst_jax import optim, processes, sharding, step
@@ -17,7 +16,7 @@ from lst_jax.checkpoint import Checkpoints, SaveClock
 from lst_jax.code_version import code_commit, code_digest
 from lst_jax.config import Config, check_same_identity, config_hash, identity
 from lst_jax.data.pipeline import BatchStream, Step
-from lst_jax.data.rows import Batch, initial_state
+from lst_jax.data.rows import BATCH_TYPES, Batch, initial_state
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError
 from lst_jax.evals import evaluator
@@ -183,8 +182,7 @@ def run_steps(session: Session, recorder: Recorder, ledger: Ledger, stop: "StopR
 def compiled(session: Session):
     """The train step, compiled for the shape of every batch before the first one is there."""
     shape = (session.config.data.rows, session.config.data.row_tokens)
-    kinds = (np.int32, np.int32, np.float32, np.int32, np.bool_, np.bool_)
-    batch = Batch(*(jax.ShapeDtypeStruct(shape, kind) for kind in kinds))
+    batch = Batch(*(jax.ShapeDtypeStruct(shape, kind) for kind in BATCH_TYPES))
     return session.train_step.lower(session.state, batch, session.hyper).compile()
 
 

@@ -14,7 +14,6 @@ import statistics
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
@@ -23,10 +22,10 @@ from lst_jax import optim, step
 from lst_jax.bench import results
 from lst_jax.bench.step import made_up_batches
 from lst_jax.config import Config, PatchingConfig, row_speech_tokens_for, row_tokens_for
-from lst_jax.data.rows import Batch
+from lst_jax.data.rows import BATCH_TYPES, Batch
 from lst_jax.errors import DataError
 from lst_jax.scaling.flops import model_flops
-from lst_jax.scaling.topology import devices
+from lst_jax.scaling.topology import QUICKLY, devices
 from lst_jax.sharding import one_device
 
 SYSTEMS = {"base": "base", "static": "LST, static patches of 4", "static1": "Base with LST's local modules",
@@ -35,7 +34,6 @@ PACKAGES = ("jax", "jaxlib", "libtpu", "flax")
 ROW_UNITS, PATCH = 4096, 4  # of LST's interleaved rows (paper §6)
 PAIRS = ("encoder_pairs", "global_pairs", "decoder_pairs")
 SHAPES_ONLY = PatchingConfig("static", 4, "word", "separate", 0.0, 0, 0, 0.0)  # patching changes no program
-QUICKLY = {"exec_time_optimization_effort": -1.0}  # nothing is run: which operations there are, not how fast
 CHECK_RTOL = 0.005  # a deeper program against the sum of layers
 
 
@@ -126,8 +124,7 @@ def _compiled_flops(config: Config, mesh: Mesh) -> float:
     model = step.build_model(config, mesh, config.data.row_speech_tokens)
     state = step.state_shape(config, model, mesh)
     shape = (config.data.rows, config.data.row_tokens)
-    batch = Batch(*(jax.ShapeDtypeStruct(shape, kind) for kind in
-                    (jnp.int32, jnp.int32, jnp.float32, jnp.int32, jnp.bool_, jnp.bool_)))
+    batch = Batch(*(jax.ShapeDtypeStruct(shape, kind) for kind in BATCH_TYPES))
     hyper = optim.hyper_of(config.optim, config.train.steps)
     lowered = step.make_train_step(config, model, mesh).lower(state, batch, hyper)
     return float(lowered.compile(compiler_options=QUICKLY).cost_analysis()["flops"])

@@ -53,6 +53,9 @@ class Batch(NamedTuple):
     patch_end_BT: Bool[np.ndarray, "B T"]
 
 
+BATCH_TYPES = Batch(np.int32, np.int32, np.float32, np.int32, np.bool_, np.bool_)
+
+
 class Windows(NamedTuple):
     """Attention windows, for counting pairs: of the three networks in positions (None = all earlier ones), and of the
     two cross-attentions in patches; and the least token id that passes the local networks."""

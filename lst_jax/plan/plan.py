@@ -13,20 +13,18 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from lst_jax import optim, sharding, step
 from lst_jax.bench.step import made_up_batches
 from lst_jax.config import Config, config_hash
-from lst_jax.data.rows import Batch
+from lst_jax.data.rows import BATCH_TYPES, Batch
 from lst_jax.scaling import chips, collectives, topology
 from lst_jax.scaling.flops import model_flops
 from lst_jax.scaling.program import Costs, program_costs
 
 SAMPLED_ROWS = 64  # made-up rows whose documents and patches say what a batch holds
-QUICKLY = {"exec_time_optimization_effort": -1.0}  # less fused, so that more memory is needed and moved
 BYTES_A_PARAMETER = 12  # of a checkpoint: float32 parameters and two moments
 # the compiler's two ways to say what is needed
 DOES_NOT_FIT = re.compile(r"(?:Used |required for HLO temporaries \()([\d.]+)([KMG])")
@@ -98,7 +96,7 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
     model = step.build_model(config, mesh, config.data.row_speech_tokens)
     state = step.state_shape(config, model, mesh)
     began = time.monotonic()
-    memory, costs = compile_step(config, model, mesh, state, QUICKLY if quick else {})
+    memory, costs = compile_step(config, model, mesh, state, topology.QUICKLY if quick else {})
     compile_sec = time.monotonic() - began
     holds = batch_holds(batch_shape(config))
     analytic = sum(model_flops(config.model, config.joint_vocab, holds).values())
@@ -132,8 +130,7 @@ def compile_step(config: Config, model: Any, mesh: Mesh, state: step.TrainState,
     """Bytes of HBM that the compiled step needs, and its costs; of one that does not fit the bytes alone."""
     rows = sharding.batch_sharding(mesh)
     shape = (config.data.rows, config.data.row_tokens)
-    kinds = (jnp.int32, jnp.int32, jnp.float32, jnp.int32, jnp.bool_, jnp.bool_)
-    batch = Batch(*(jax.ShapeDtypeStruct(shape, kind, sharding=rows) for kind in kinds))
+    batch = Batch(*(jax.ShapeDtypeStruct(shape, kind, sharding=rows) for kind in BATCH_TYPES))
     hyper = optim.hyper_of(config.optim, config.train.steps)
     try:
         compiled = step.make_train_step(config, model, mesh).lower(state, batch, hyper).compile(

@@ -8,6 +8,9 @@ from jax.experimental import topologies
 
 from lst_jax.errors import ConfigError
 
+# The compiler's least effort: which operations there are, less fused, so that more memory is needed and moved
+QUICKLY = {"exec_time_optimization_effort": -1.0}
+
 
 def devices(topology: str, slices: int = 1) -> list[jax.Device]:
     """The devices of a topology such as "v5p:2x2x1" or "v5e:4x4", to compile for; nothing can run on them.
