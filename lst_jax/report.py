@@ -3,21 +3,15 @@
 Pictures and sounds that other commands left in RUN/pictures and RUN/sounds are shown too, under their file names.
 """
 
-import base64
-import html
 import pathlib
 import statistics
 from typing import Any
 
-from lst_jax import figures, ledger
+from lst_jax import figures, ledger, page
 from lst_jax.config import config_hash
 from lst_jax.errors import CheckpointError
 from lst_jax.files import read_json_lines, write_json, write_text
 from lst_jax.run_dir import RunDirectory
-
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .8rem;border-bottom:1px solid #ddd;text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}h2{margin-top:2rem}.note{color:#555}"""
 
 CONVENTION = ("Completion choice: given the first half of a held-out utterance, is its true second half likelier than "
               "the second half of another one of about the same length? S is speech, T is text; the response is scored "
@@ -116,27 +110,18 @@ def render_table(summary: dict[str, Any]) -> str:
 
 def render_html(summary: dict[str, Any], pictures: list[tuple[pathlib.Path, str]], sounds: list[pathlib.Path]) -> str:
     """The page, with its pictures and its sounds inside."""
-    e = html.escape
+    e = page.escape
 
     def table(rows: list[tuple[str, str, str]]) -> str:
-        lines = "".join(f"<tr><td>{e(what)}</td><td class=n>{e(value)}</td><td>{e(remark)}</td></tr>"
-                        for what, value, remark in rows)
-        return f"<table>{lines}</table>"
+        return page.table(rows, numbers={1})
 
     body = "".join(f"<h2>{e(title)}</h2>{table(wall_time_rows(summary)) if title == figures.WALL_TIME else ''}"
-                   f"<img alt='{e(title)}' src='{embed(path, 'image/png')}'>" for path, title in pictures)
-    body += "".join(f"<h2>{e(figures.title_of(path))}</h2><audio controls src='{embed(path, 'audio/wav')}'></audio>"
-                    for path in sounds)
+                   f"{page.picture(path, title)}" for path, title in pictures)
+    body += "".join(f"<h2>{e(figures.title_of(path))}</h2>"
+                    f"<audio controls src='{page.embed(path, 'audio/wav')}'></audio>" for path in sounds)
     start = summary["last_start"]
     made = (f"commit {start['commit'] or 'unknown'}, jax {start['packages']['jax']}, "
             f"flax {start['packages']['flax']}, {start['cores']} cores, {', '.join(start['devices'])}")
-    return (f"<!doctype html><html lang=en><meta charset=utf-8><title>{e(summary['name'])}</title>"
-            f"<style>{STYLE}</style><h1>{e(summary['name'])}</h1>"
-            f"<p class=note>configuration {e(summary['config_hash'])}; {e(made)}</p>"
-            f"{table(rows_of(summary))}<p class=note>{CONVENTION} MFU is {e(summary['mfu_definition'])}.</p>"
-            f"{body}</html>\n")
-
-
-def embed(path: pathlib.Path, media_type: str) -> str:
-    """A file as a data: address."""
-    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return page.document(summary["name"], (
+        f"<p class=note>configuration {e(summary['config_hash'])}; {e(made)}</p>"
+        f"{table(rows_of(summary))}<p class=note>{CONVENTION} MFU is {e(summary['mfu_definition'])}.</p>{body}"))

@@ -5,7 +5,6 @@ import json
 import pathlib
 import sys
 
-from lst_jax import files
 from lst_jax.errors import ConfigError, DataError
 
 LOSSES = {"text": ("text",), "speech": ("speech",), "both": ("text", "speech")}
@@ -16,8 +15,9 @@ def add_arguments(subparsers) -> None:
     fit = subparsers.add_parser(
         "fit", help="fit scaling laws to runs, with 95%% intervals",
         description="Fits L(N, D) = E + A·N^-alpha + B·D^-beta, iso-FLOP parabolas and power laws of the best N and D "
-                    "to the losses of finished runs, for each system; text also jointly, and how gaps between systems "
-                    "grow with size. What the runs cannot carry is refused with the reason.")
+                    "to the losses of finished runs, for each system, and laws of all systems jointly; says how much "
+                    "more compute the reference needs for the same loss, and how gaps between systems grow with size. "
+                    "What the runs cannot carry is refused with the reason.")
     fit.add_argument("points", metavar="POINTS.jsonl", help="one JSON object a run: see docs/formats.md")
     fit.add_argument("--system", action="append", metavar="NAME", help="only this one; may be repeated")
     fit.add_argument("--loss", choices=LOSSES, default="both", help="(default: %(default)s)")
@@ -44,38 +44,23 @@ def _pair(text: str) -> tuple[float, float]:
 
 def _fit(args: argparse.Namespace) -> int:
     from lst_jax.scaling import fit_report
-    from lst_jax.scaling.fit import check_near
-    from lst_jax.scaling.points import read_points, systems_of
-    from lst_jax.scaling.study import study
+    from lst_jax.scaling.fit_files import fit_files
 
     if args.repeats < 100:
         raise ConfigError(f"--repeats {args.repeats}: must be at least 100, as the ends are quantiles; use 1000")
     if args.seed < 0:
         raise ConfigError(f"--seed {args.seed}: must not be negative; use 0")
-    path = pathlib.Path(args.points)
-    points = read_points(path)
-    for system in args.system or ():
-        if system not in systems_of(points):
-            raise ConfigError(f"--system {system}: no run of {path} is of it; its systems are "
-                              f"{', '.join(systems_of(points))}")
-    points = [p for p in points if args.system is None or p.system in args.system]
-    if not args.far:
-        for system in systems_of(points):
-            for where in args.predict:
-                check_near([p for p in points if p.system == system], *where)
-    entries = study(points, LOSSES[args.loss], args.repeats, args.seed, progress=sys.stderr.isatty())
-    document = fit_report.document(path, entries, args.predict, args.repeats, args.seed)
-    text = fit_report.render(document)
-    if args.out:
-        from lst_jax.scaling import fit_figures
-
-        out = pathlib.Path(args.out)
-        files.write_json(out / "fit.json", document)
-        files.write_text(out / "fit.txt", text + "\n")
-        written = [out / "fit.json", out / "fit.txt", *fit_figures.write_all(entries, out)]
+    out = pathlib.Path(args.out) if args.out else None
+    document, pictures = fit_files(
+        pathlib.Path(args.points), out, LOSSES[args.loss], args.repeats, args.seed, args.predict, systems=args.system,
+        far=args.far, progress=sys.stderr.isatty())
+    if out:
+        written = [out / "fit.json", out / "fit.txt",
+                   *(path.with_suffix(kind) for path, _ in pictures for kind in (".png", ".svg"))]
         print("lst fit: wrote " + ", ".join(map(str, written)), file=sys.stderr)
-    print(json.dumps(document, indent=1, ensure_ascii=False) if args.json else text)
-    if all(entry.fit is None for entry in entries):
-        reason = entries[0].refused if entries else f"no run has a {' or '.join(LOSSES[args.loss])} loss"
-        raise DataError(f"{path}: nothing could be fitted; the first reason: {reason}")
+    print(json.dumps(document, indent=1, ensure_ascii=False) if args.json else fit_report.render(document))
+    fits = document["fits"]
+    if all("refused" in fit for fit in fits):
+        reason = fits[0]["refused"] if fits else f"no run has a {' or '.join(LOSSES[args.loss])} loss"
+        raise DataError(f"{args.points}: nothing could be fitted; the first reason: {reason}")
     return 0

@@ -70,6 +70,37 @@ class LawFit:
             return self.law.log_loss(theta, 0, log_c[:, None])
         return self.law.log_loss(theta, 0, self.law.optimum(theta, 0, self.cost, log_c))
 
+    def log_compute(self, theta: np.ndarray, log_loss: np.ndarray) -> np.ndarray:
+        """log C [repeats, losses] at which the frontier comes down to losses; inf where it stays above one.
+
+        Along a line and at best N and D alike the frontier is E + K·C^-γ: with γ = α·β / (α + u·β) in the latter case,
+        as both terms are the same power of C there.
+        """
+        exponent = theta[:, 1]
+        if self.law.variables == PLANE:
+            exponent = theta[:, 1] * theta[:, 2] / (theta[:, 1] + self.cost.u * theta[:, 2])
+        floor = np.exp(theta[:, :1])
+        at = logs(self.points, "flops").mean(keepdims=True)
+        above = np.exp(self.log_frontier(theta, at)) - floor
+        left = np.exp(log_loss) - floor
+        return np.where(left > 0, at + np.log(above / np.where(left > 0, left, 1)) / exponent[:, None], np.inf)
+
+    def span(self) -> tuple[float, float]:
+        """Least and largest log C at which the frontier lies within the runs' C, and N* and D* within their N and D.
+
+        There is no such place where the first is not below the second.
+        """
+        log_c = logs(self.points, "flops")
+        low, high = ends = np.array([log_c.min(), log_c.max()])
+        if self.law.variables == PLANE:
+            best = self.law.optimum(self.theta[None], 0, self.cost, ends)[0]
+            for v, name in enumerate(PLANE):
+                values = logs(self.points, FIELD[name])
+                slope = (best[1, v] - best[0, v]) / (ends[1] - ends[0])
+                low = max(low, ends[0] + (values.min() - best[0, v]) / slope)
+                high = min(high, ends[0] + (values.max() - best[0, v]) / slope)
+        return float(low), float(high)
+
     def predict(self, parameters: float, tokens: float) -> dict[str, float]:
         """The law's loss at N, D (not a single run's, which scatters about it). Raises: Refused where it has none."""
         where = np.log([[parameters, tokens]])

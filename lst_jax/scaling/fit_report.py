@@ -12,7 +12,9 @@ from lst_jax.scaling.points import Refused
 from lst_jax.scaling.study import Entry, code
 
 FORMAT_VERSION = 1
-TITLES = {"isoflop": "iso-FLOP valleys", "gap": "gap"}
+TITLES = {"isoflop": "iso-FLOP valleys", "gap": "gap", "multiplier": "compute multiplier"}
+OVER = ("gap", "multiplier")  # kinds of a system over the reference
+GROWS = {True: "grows as losses fall", False: "shrinks as losses fall", None: "may grow or shrink as losses fall"}
 AT_LARGEST = ("n_opt", "d_opt", "loss_opt")  # numbers that hold at the largest budget
 
 
@@ -32,10 +34,14 @@ def document(path: pathlib.Path, entries: Sequence[Entry], predictions: Sequence
 
 def render(document: dict[str, Any]) -> str:
     """The document as text: a paragraph a fit, a number a line with its interval in brackets."""
+    return "\n\n".join([method(document), *map(_paragraph, document["fits"])])
+
+
+def method(document: dict[str, Any]) -> str:
+    """How the intervals were made, in a line."""
     intervals = document["intervals"]
-    head = (f"{intervals['level']:.0%} intervals in brackets: {intervals['method']}; {intervals['repeats']} repeats, "
+    return (f"{intervals['level']:.0%} intervals in brackets: {intervals['method']}; {intervals['repeats']} repeats, "
             f"seed {intervals['seed']}.")
-    return "\n\n".join([head, *map(_paragraph, document["fits"])])
 
 
 def title(fit: dict[str, Any]) -> str:
@@ -49,31 +55,36 @@ def title(fit: dict[str, Any]) -> str:
         what = f"L({', '.join(fit['variables'])}) = E{terms}"
         if fit["kind"] == "joint":
             what += f", with E and exponents in common; coefficients of {fit['systems'][0]}, multipliers over it"
-    return f"{' over '.join(fit['systems']) if fit['kind'] == 'gap' else ', '.join(fit['systems'])}: " \
+    return f"{' over '.join(fit['systems']) if fit['kind'] in OVER else ', '.join(fit['systems'])}: " \
            f"{fit['measure']}: {what}"
 
 
-def _paragraph(fit: dict[str, Any]) -> str:
-    if "refused" in fit:
-        return f"{title(fit)}: refused: {fit['refused']}"
-    lines = [title(fit), f"  {_basis(fit)}"]
+def rows(fit: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(name, value, interval) of every number of a fit that was not refused, budgets and predictions last.
+
+    A budget or a prediction that was refused has its reason in the place of the value.
+    """
     at = f" at C={fit['largest_flops']:.3g}" if "largest_flops" in fit else ""
-    lines += [f"  {name + (at if name in AT_LARGEST else ''):32s} {_interval(number)}"
-              for name, number in fit["numbers"].items()]
+    found = [(name + (at if name in AT_LARGEST else ""), *_words(number)) for name, number in fit["numbers"].items()]
     for budget in fit.get("budgets", ()):
-        words = budget.get("refused") and f"refused: {budget['refused']}"
-        words = words or ", ".join(f"{name} {_interval(budget[name])}" for name in AT_LARGEST)
-        lines.append(f"  C={budget['flops']:.3g}, {len(budget['runs'])} runs: {words}")
+        where = f"{{}} at C={budget['flops']:.3g}, {len(budget['runs'])} runs"
+        found += ([(where.format("lowest point"), f"refused: {budget['refused']}", "")] if "refused" in budget else
+                  [(where.format(name), *_words(budget[name])) for name in AT_LARGEST])
     for prediction in fit.get("predictions", ()):
-        where = f"  predicted at N={prediction['parameters']:.3g}, D={prediction['tokens']:.3g}: "
-        lines.append(where + (prediction.get("refused") or _interval(prediction)))
-    return "\n".join(lines)
+        where = f"predicted at N={prediction['parameters']:.3g}, D={prediction['tokens']:.3g}"
+        found.append((where, f"refused: {prediction['refused']}", "") if "refused" in prediction else
+                     (where, *_words(prediction)))
+    return found
 
 
-def _basis(fit: dict[str, Any]) -> str:
+def basis(fit: dict[str, Any]) -> str:
+    """What a fit that was not refused rests on, in a line."""
     if fit["kind"] == "gap":
         gaps = ", ".join(f"{pair['gap']:.4g}" for pair in fit["pairs"])
         return f"{len(fit['pairs'])} pairs, gaps {gaps} from the smallest; noise: {fit['noise']}"
+    if fit["kind"] == "multiplier":
+        return (f"{len(fit['runs'])} runs; how much more compute {fit['systems'][1]} needs along {fit['along']}, at "
+                f"losses from {fit['highest_loss']:.4g} down to {fit['lowest_loss']:.4g}; {GROWS[fit['grows']]}")
     words = f"{len(fit['runs'])} runs, scatter {fit['scatter']:.2%}"
     if "largest_residual" in fit:
         worst = fit["largest_residual"]
@@ -83,8 +94,15 @@ def _basis(fit: dict[str, Any]) -> str:
     return words
 
 
-def _interval(number: dict[str, float]) -> str:
-    return f"{number['value']:.4g} [{number['low']:.4g}, {number['high']:.4g}]"
+def _paragraph(fit: dict[str, Any]) -> str:
+    if "refused" in fit:
+        return f"{title(fit)}: refused: {fit['refused']}"
+    numbers = [f"  {name:32s} {value} {interval}".rstrip() for name, value, interval in rows(fit)]
+    return "\n".join([title(fit), f"  {basis(fit)}", *numbers])
+
+
+def _words(number: dict[str, float]) -> tuple[str, str]:
+    return f"{number['value']:.4g}", f"[{number['low']:.4g}, {number['high']:.4g}]"
 
 
 def _predict(fit: LawFit, parameters: float, tokens: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""All that `lst fit` fits to a file of runs: laws, valleys, the joint law of text, gaps; and what it refuses."""
+"""All that `lst fit` fits to a file of runs: laws, valleys, joint laws, multipliers, gaps; and what it refuses."""
 
 import dataclasses
 import itertools
@@ -14,6 +14,7 @@ from lst_jax.scaling import bootstrap
 from lst_jax.scaling.fit import LINE, PLANE, LawFit, fit_law, moves_together
 from lst_jax.scaling.gap import GapTrend, fit_gap
 from lst_jax.scaling.isoflop import ValleyFit, fit_valleys
+from lst_jax.scaling.multiplier import Multiplier, fit_multiplier
 from lst_jax.scaling.points import Point, Refused, systems_of
 
 REFERENCE = "base"  # of gaps and multipliers, where it is there; else the first system
@@ -21,12 +22,12 @@ REFERENCE = "base"  # of gaps and multipliers, where it is there; else the first
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One fit, or the reason why there is none. Kinds: law, isoflop, joint, gap."""
+    """One fit, or the reason why there is none. Kinds: law, isoflop, joint, multiplier, gap."""
 
     kind: str
     systems: tuple[str, ...]
     measure: str
-    fit: LawFit | ValleyFit | GapTrend | None
+    fit: LawFit | ValleyFit | Multiplier | GapTrend | None
     refused: str | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -47,10 +48,11 @@ def code() -> dict[str, str | None]:
 
 def study(points: Sequence[Point], losses: Sequence[str], repeats: int = bootstrap.REPEATS, seed: int = 0,
           progress: bool = False) -> list[Entry]:
-    """Fits each of `losses` ("text", "speech") for each system by itself, text jointly as well, and the gaps.
+    """Fits each of `losses` ("text", "speech") for each system by itself and jointly, multipliers over it, and gaps.
 
     A system whose N and D move together, as in a compute-optimal family, gets a law of C instead of one of N and D.
     """
+    entries: list[Entry] = []
     jobs: list[tuple[str, tuple[str, ...], str, Callable]] = []
     for measure in (f"loss_{kind}" for kind in losses):
         families = {system: [p for p in points if p.system == system and measure in p.measures]
@@ -58,20 +60,34 @@ def study(points: Sequence[Point], losses: Sequence[str], repeats: int = bootstr
         for system, own in families.items():
             jobs += [("law", (system,), measure, partial(fit_law, own, measure, _variables(own))),
                      ("isoflop", (system,), measure, partial(fit_valleys, own, measure))]
-        if measure == "loss_text" and len(families) > 1:
+        if len(families) > 1:
             jobs.append(("joint", tuple(families), measure, partial(
                 fit_law, list(itertools.chain(*families.values())), measure, _variables(*families.values()))))
+            reference, *others = families
+            jobs += [("multiplier", (system, reference), measure, partial(
+                _multiplier, entries, system, reference, measure)) for system in others]
     for measure in (f"{what}_{kind}" for kind in losses for what in ("loss", "accuracy")):
         reference, *others = _systems(points, measure) or [None]
         jobs += [("gap", (system, reference), measure, partial(fit_gap, points, measure, system, reference))
                  for system in others]
-    entries = []
     for kind, systems, measure, fit in tqdm(jobs, desc="fits", disable=not progress):
         try:
             entries.append(Entry(kind, systems, measure, fit(repeats=repeats, seed=seed)))
         except Refused as reason:
             entries.append(Entry(kind, systems, measure, None, str(reason)))
     return entries
+
+
+def _multiplier(entries: Sequence[Entry], system: str, reference: str, measure: str, repeats: int, seed: int) \
+        -> Multiplier:
+    """From the laws of both, which are among the entries by now; `repeats` are theirs."""
+    laws = []
+    for name in (system, reference):
+        entry = next(e for e in entries if (e.kind, e.systems, e.measure) == ("law", (name,), measure))
+        if entry.fit is None:
+            raise Refused(f"{name} has no law: {entry.refused}")
+        laws.append(entry.fit)
+    return fit_multiplier(*laws, seed=seed)
 
 
 def _systems(points: Sequence[Point], measure: str) -> list[str]:

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import scipy.optimize
-import synthetic_runs as synthetic
-from synthetic_runs import HOFFMANN
 
+from lst_jax.bench import synthetic_runs as synthetic
+from lst_jax.bench.synthetic_runs import HOFFMANN
 from lst_jax.errors import ConfigError
 from lst_jax.scaling.fit import LINE, PLANE, check_near, fit_law
 from lst_jax.scaling.points import Refused

@@ -4,12 +4,13 @@ import json
 import re
 
 import numpy as np
+import points_file
 import pytest
-import synthetic_runs as synthetic
-from synthetic_runs import HOFFMANN
 from test_gap import PAPER
 
 from lst_jax import __version__
+from lst_jax.bench import synthetic_runs as synthetic
+from lst_jax.bench.synthetic_runs import HOFFMANN
 from lst_jax.cli import main
 
 N, D = synthetic.iso_flop(np.geomspace(6e18, 3e21, 4), 5, 6)
@@ -23,7 +24,7 @@ def points(tmp_path_factory):
     n = N * np.where(np.arange(len(N)) < 5, EDGE, 1)
     base = synthetic.points(n, N * D / n, synthetic.noisy(synthetic.loss(n, N * D / n, **HOFFMANN), 1e-3, rng))
     ours = synthetic.points(N, D, synthetic.noisy(synthetic.loss(1.4 * N, D, **HOFFMANN), 1e-3, rng), "lst")
-    return synthetic.write(tmp_path_factory.mktemp("points") / "points.jsonl", base + ours)
+    return points_file.write(tmp_path_factory.mktemp("points") / "points.jsonl", base + ours)
 
 
 def fit(points, *options):
@@ -37,7 +38,7 @@ def test_everything_is_fitted_written_and_drawn(points, tmp_path, capsys):
     assert document == json.loads((tmp_path / "fit.json").read_text())
     kinds = {(f["kind"], *f["systems"]): f for f in document["fits"]}
     assert set(kinds) == {("law", "base"), ("law", "lst"), ("isoflop", "base"), ("isoflop", "lst"),
-                          ("joint", "base", "lst"), ("gap", "lst", "base")}
+                          ("joint", "base", "lst"), ("multiplier", "lst", "base"), ("gap", "lst", "base")}
     law = kinds["law", "lst"]
     assert law["runs"][3] == {"run": "lst-3", "config_hash": "hash-lst-3", "commit": None}
     assert law["code"]["lst_jax"] == __version__ and "commit" in law["code"]
@@ -46,14 +47,21 @@ def test_everything_is_fitted_written_and_drawn(points, tmp_path, capsys):
         synthetic.loss(1.4 * N.max(), D.max(), **HOFFMANN), rel=0.01)
     multiplier = kinds["joint", "base", "lst"]["numbers"]["parameters_multiplier/lst"]
     assert multiplier["value"] == pytest.approx(1.4, rel=0.05)
+    compute = kinds["multiplier", "lst", "base"]
+    # the optimum's terms fall alike with C, so that 1.4 of each parameter is 1.4 of C at every loss
+    assert compute["numbers"]["multiplier_at_lowest_loss"]["low"] < 1.4 < compute["numbers"][
+        "multiplier_at_highest_loss"]["high"]
+    assert compute["grows"] is None and compute["curve"][0]["loss"] == compute["highest_loss"]
     budgets = kinds["isoflop", "base"]["budgets"]
     assert "at the edge" in budgets[0]["refused"] and "refused" not in budgets[1]
     assert not any(run["run"] in budgets[0]["runs"] for run in kinds["isoflop", "base"]["runs"])
     assert "do not move together" in kinds["gap", "lst", "base"]["refused"]
     text = (tmp_path / "fit.txt").read_text()
     assert "base: loss_text: L(N, D) = E + A·N^-alpha + B·D^-beta\n  20 runs, scatter 0." in text
+    assert re.search(r"lst over base: loss_text: compute multiplier\n  40 runs; how much more compute base needs along "
+                     r"best N and D, at losses from [\d.]+ down to [\d.]+; may grow or shrink as losses fall\n", text)
     assert "refused: the best N is at the edge, nearest to the smallest size; add smaller ones" in text
-    for name in ("law_text", "isoflop_text"):
+    for name in ("loss_flops", "multiplier", "isoflop_text"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (tmp_path / f"{name}.svg").read_text()
 
@@ -89,7 +97,7 @@ def test_mistakes_are_one_line(points, capsys, options, code, message):
 
 
 def test_runs_that_carry_nothing_fail_with_the_reason(tmp_path, capsys):
-    few = synthetic.write(tmp_path / "few.jsonl", synthetic.points(N[:3], D[:3], D[:3] * 0 + 3))
+    few = points_file.write(tmp_path / "few.jsonl", synthetic.points(N[:3], D[:3], D[:3] * 0 + 3))
     assert fit(few) == 3
     streams = capsys.readouterr()
     assert "base: loss_text: law: refused: base has loss_text at" in streams.out

@@ -11,8 +11,8 @@ import pathlib
 import numpy as np
 import pytest
 import scipy.stats
-import synthetic_runs as synthetic
 
+from lst_jax.bench import synthetic_runs as synthetic
 from lst_jax.scaling.gap import fit_gap
 from lst_jax.scaling.points import Refused, read_points
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import synthetic_runs as synthetic
-from synthetic_runs import HOFFMANN
 
+from lst_jax.bench import synthetic_runs as synthetic
+from lst_jax.bench.synthetic_runs import HOFFMANN
 from lst_jax.scaling.isoflop import fit_valleys
 from lst_jax.scaling.points import Refused
 
