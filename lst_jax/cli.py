@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import pathlib
 import sys
 import time
 
@@ -13,7 +14,7 @@ BEGAN = time.monotonic()  # of the process, near enough: what takes long to impo
 # command -> the module that knows its arguments; train, evaluate and report are known here
 GROUPS = {"prepare": "lst_jax.prepare.cli", "inspect": "lst_jax.prepare.cli", "import": "lst_jax.data.importers.cli",
           "export": "lst_jax.data.importers.cli", "bench": "lst_jax.bench.cli", "plan": "lst_jax.plan.cli",
-          "launch": "lst_jax.launch.cli", "fit": "lst_jax.scaling.cli"}
+          "launch": "lst_jax.launch.cli", "fit": "lst_jax.scaling.cli", "sweep": "lst_jax.sweeps.cli"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,6 +52,8 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     train.add_argument("--config", metavar="FILE.py[:ARG]", help="recipe; needed only to start a run")
     train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
                        help="change a field of the recipe, as train.accumulate=4; may be repeated")
+    train.add_argument("--budget", metavar="BUDGET",
+                       help="how long to train: optimal, tokens=70e9, flops-of=FILE.py:ARG, …: see lst_jax/budget.py")
     train.add_argument("--processes", type=int, default=1, metavar="N",
                        help="processes of this job, one a TPU host or one a GPU, all started with the same command")
     train.add_argument("--coordinator", metavar="HOST:PORT",
@@ -63,23 +66,33 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON")
     evaluate.set_defaults(run=_evaluate)
 
-    report = subparsers.add_parser("report", help="write report.json, report.html and the pictures of a run")
-    report.add_argument("run_dir", metavar="RUN")
+    report = subparsers.add_parser(
+        "report", help="write the page of a run, or of a sweep",
+        description="Writes report.json, report.html and pictures of a run; of a sweep points.jsonl, fits and "
+                    "report.html.")
+    report.add_argument("run_dir", metavar="RUN|SWEEP")
+    report.add_argument("--runs", metavar="DIR", type=pathlib.Path,
+                        help="where a sweep's runs are, if not in SWEEP/runs")
+    report.add_argument("--page", metavar="FILE", type=pathlib.Path, help="of a sweep, if not SWEEP/report.html")
+    report.add_argument("--markdown", metavar="FILE", type=pathlib.Path,
+                        help="also write a sweep's numbers, with a link to its page, into this file of results")
     report.set_defaults(run=_report)
     return parser
 
 
 def _train(args: argparse.Namespace) -> int:
-    from lst_jax import processes
-    from lst_jax.config import load_recipe
+    from lst_jax import budget, processes
     from lst_jax.run_dir import RunDirectory
     from lst_jax.train import train
 
     processes.join(args.processes, args.coordinator, args.process_id)
     with processes.agreeing({}):
-        if args.set and not args.config:
-            raise ConfigError("--set: changes a recipe; give --config beside it")
-        config = load_recipe(args.config, args.set) if args.config else None
+        for option, value in (("--set", args.set), ("--budget", args.budget)):
+            if value and not args.config:
+                raise ConfigError(f"{option}: changes a recipe; give --config beside it")
+        config = budget.load(args.config, args.set, args.budget) if args.config else None
+        if args.budget and processes.is_leader():
+            print(budget.describe(config, args.budget), file=sys.stderr)
     return train(RunDirectory(args.run_dir), config, BEGAN)
 
 
@@ -91,7 +104,14 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from lst_jax.report import write_report
+    from lst_jax import report
     from lst_jax.run_dir import RunDirectory
+    from lst_jax.sweeps import report as sweep_report
 
-    return write_report(RunDirectory(args.run_dir))
+    folder = pathlib.Path(args.run_dir)
+    if sweep_report.is_sweep(folder):
+        return sweep_report.write_report(folder, args.runs, args.page, args.markdown)
+    for option in ("runs", "page", "markdown"):
+        if getattr(args, option):
+            raise ConfigError(f"--{option}: {folder} is no sweep; leave it out")
+    return report.write_report(RunDirectory(args.run_dir))

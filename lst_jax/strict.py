@@ -31,7 +31,7 @@ def build(kind: Any, value: Any, path: str) -> Any:
     if origin is Literal:
         if value not in typing.get_args(kind):
             fail(path, value, f"must be one of {', '.join(typing.get_args(kind))}",
-                 f"nearest: {_nearest(str(value), typing.get_args(kind))}")
+                 f"nearest: {nearest(str(value), typing.get_args(kind))}")
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -47,7 +47,7 @@ def _build_dataclass(kind: Any, value: Any, path: str) -> Any:
     dot = f"{path}." if path else ""
     for key in value:
         if key not in names:
-            fail(f"{dot}{key}", value[key], "unknown field", f"nearest: {dot}{_nearest(key, names)}")
+            fail(f"{dot}{key}", value[key], "unknown field", f"nearest: {dot}{nearest(key, names)}")
     for name in names:
         if name not in value:
             fail(f"{dot}{name}", None, "missing", "every field is written out: add it")
@@ -55,5 +55,6 @@ def _build_dataclass(kind: Any, value: Any, path: str) -> Any:
     return kind(**{n: build(hints[n], value[n], f"{dot}{n}") for n in names})
 
 
-def _nearest(word: str, words) -> str:
+def nearest(word: str, words) -> str:
+    """The one of `words` that looks most like `word`."""
     return (difflib.get_close_matches(word, words, n=1, cutoff=0.0) or ["?"])[0]

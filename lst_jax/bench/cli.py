@@ -12,8 +12,10 @@ DATA_SECTION = "Data stream"
 STEP_SECTION = "Training step"
 LENGTH_SECTION = "Longer rows, and documents"
 PATCHING_SECTION = "What patching saves"
+BUDGETS_SECTION = "Budgets"
 SYSTEMS_SECTION = "Systems at equal FLOPs"
 PRECISION_SECTION = "bfloat16 beside float32"
+COVERAGE_SECTION = "Coverage of the intervals"
 TORCH_SECTION = "Beside PyTorch"
 
 
@@ -56,6 +58,14 @@ def add_arguments(subparsers) -> None:
     patching.add_argument("--batches", type=int, default=256, help="rows of made-up records (default: %(default)s)")
     _add_outputs(patching, _patching)
 
+    budgets = parts.add_parser(
+        "budgets", help="what each system sees and costs under the paper's controls; half a minute",
+        description="Counts steps, tokens, unit positions and FLOPs of runs of equal steps, tokens or FLOPs, and of "
+                    "compute-optimal ones, beside the paper's figures.")
+    budgets.add_argument("--config", metavar="FILE.py:SIZE", default="configs/lst.py:1b",
+                         help="(default: %(default)s)")
+    _add_outputs(budgets, _budgets)
+
     systems = parts.add_parser(
         "systems", help="train the systems of a recipe for the same FLOPs; minutes for each",
         description="Trains each system in a run directory of its own, and goes on where it was stopped.")
@@ -74,6 +84,13 @@ def add_arguments(subparsers) -> None:
     precision.add_argument("--steps", type=int, default=150, help="(default: %(default)s)")
     precision.add_argument("--runs", metavar="DIR", default="runs/precision", help="(default: %(default)s)")
     _add_outputs(precision, _precision)
+
+    coverage = parts.add_parser(
+        "coverage", help="how often the intervals of `lst fit` hold the truth; minutes",
+        description="Makes up runs of known laws, fits them, and counts in how many studies each 95%% interval holds "
+                    "the true number.")
+    coverage.add_argument("--repeats", type=int, default=200, help="studies of each design (default: %(default)s)")
+    _add_outputs(coverage, _coverage)
     _add_torch(parts)
 
 
@@ -146,6 +163,12 @@ def _patching(args: argparse.Namespace) -> int:
                    topology=args.topology, batches=args.batches)
 
 
+def _budgets(args: argparse.Namespace) -> int:
+    from lst_jax.bench import budgets
+
+    return _report(args, f"{BUDGETS_SECTION}: {args.config}", budgets, budgets.measure(args.config), config=args.config)
+
+
 def _systems(args: argparse.Namespace) -> int:
     from lst_jax.bench import systems
 
@@ -161,6 +184,14 @@ def _precision(args: argparse.Namespace) -> int:
     _check_count("steps", args.steps, 150)
     measured = systems.precision(args.config, args.steps, args.runs)
     return _report(args, PRECISION_SECTION, systems, measured, config=args.config, steps=args.steps, runs=args.runs)
+
+
+def _coverage(args: argparse.Namespace) -> int:
+    from lst_jax.bench import coverage
+
+    _check_count("repeats", args.repeats, 200)
+    measured = coverage.measure(coverage.STUDIES, args.repeats, progress=sys.stderr.isatty())
+    return _report(args, COVERAGE_SECTION, coverage, measured, repeats=args.repeats)
 
 
 def _torch(args: argparse.Namespace) -> int:

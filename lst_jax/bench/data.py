@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lst_jax import config as cfg
-from lst_jax.bench import alternatives, results, synthetic
+from lst_jax.bench import alternatives, results
+from lst_jax.data import made_up
 from lst_jax.data.pipeline import BatchStream, open_source, open_tokenizer
 from lst_jax.data.rows import OFFSET, ORDINAL, Batch, add_stats
 from lst_jax.data.shards import read_metadata
@@ -56,7 +57,7 @@ def measure(settings: Settings, progress: bool = False) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="lst_bench_") as folder:
         directories, tokenizer = list(settings.records), settings.tokenizer
         if not directories:
-            directories, tokenizer = synthetic.write_records(folder, settings.utterances, settings.texts, settings.seed)
+            directories, tokenizer = made_up.write_records(folder, settings.utterances, settings.texts, settings.seed)
         bar = tqdm(total=len(STRATEGIES) + len(ALTERNATIVES) + 1, disable=not progress, desc="lst bench data")
         strategies, others = {}, {}
         with bar:
@@ -230,7 +231,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
                      for i, (m, path) in enumerate(zip(found, directories, strict=True))],
             mixture_measure="tokens", rows=settings.rows, row_tokens=row_tokens, row_units=settings.row_units,
             row_speech_tokens=None,
-            unit_rate=speech[0].unit_rate if speech else synthetic.UNIT_RATE,
+            unit_rate=speech[0].unit_rate if speech else made_up.UNIT_RATE,
             patching=dict(strategy=strategy, static_size=4, aligned_to="word", silence="separate",
                           boundary_noise_ms=0.0, tau1=RUN_STEPS // 3, tau2=RUN_STEPS - RUN_STEPS // 3,
                           final_probability=0.0),

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 
 from lst_jax import optim, step
 from lst_jax.bench import results
-from lst_jax.bench.step import PACKAGES, made_up_batches, part_functions
+from lst_jax.bench.step import PACKAGES, part_functions
 from lst_jax.config import Config
+from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import Batch
 from lst_jax.sharding import one_device
 

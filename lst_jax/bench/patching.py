@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from lst_jax import optim, step
 from lst_jax.bench import results
-from lst_jax.bench.step import made_up_batches
 from lst_jax.config import Config, PatchingConfig, row_speech_tokens_for, row_tokens_for
+from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import BATCH_TYPES, Batch
 from lst_jax.errors import DataError
 from lst_jax.scaling.flops import model_flops

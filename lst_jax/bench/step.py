@@ -9,21 +9,19 @@ hidden pairs and what the remat policy recomputes.
 import dataclasses
 import math
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
 from lst_jax import objective, optim, step
-from lst_jax.bench import results, synthetic
-from lst_jax.config import Config, SourceConfig
-from lst_jax.data.pipeline import BatchStream
-from lst_jax.data.rows import Batch, Stats
+from lst_jax.bench import results
+from lst_jax.config import Config
+from lst_jax.data.made_up import made_up_batches
+from lst_jax.data.rows import Batch
 from lst_jax.model import lst
 from lst_jax.model.patches import derive_patches
 from lst_jax.scaling.flops import model_flops
@@ -31,7 +29,6 @@ from lst_jax.scaling.peak import peak_flops
 from lst_jax.sharding import check, make_mesh, one_device
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
-UTTERANCES, TEXTS = 400, 100  # made up; a batch needs a few of each
 PARTS = {"lst": {"patch encoder": ("patch_encoder",), "global transformer": ("global_transformer",),
                  "patch decoder": ("patch_decoder",), "loss": ("patch_decoder",)},
          "base": {"global transformer": ("tok_embeddings", "global_transformer", "norm"), "loss": ("output",)}}
@@ -63,28 +60,6 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
             "analytic_flops": statistics.mean(flops), "unrolled_flops": unrolled_flops(config, one, made[0][0]),
             "mfu": rate / (peak * mesh.size / jax.device_count()) if peak else None, "peak_flops": peak,
             "peak_source": origin, "parts": parts}
-
-
-def made_up_batches(config: Config, count: int) -> list[tuple[Batch, Stats]]:
-    """Batches of the configuration's shape, patching and mixture over made-up records, and what they hold.
-
-    The made-up tokenizer has ids of its own; those beyond the model's vocabulary become its last. Units are not joined
-    to pieces: a token costs the same whatever it stands for.
-    """
-    with tempfile.TemporaryDirectory(prefix="lst_bench_") as folder:
-        (speech, text), tokenizer = synthetic.write_records(folder, UTTERANCES, TEXTS, config.seed)
-        share = {kind: sum(s.share for s in config.data.sources if s.kind == kind) for kind in ("utterance", "text")}
-        sources = tuple(SourceConfig(kind, kind, path, share[kind])
-                        for kind, path in (("utterance", speech), ("text", text)) if share[kind])
-        made_up = dataclasses.replace(
-            config, data=dataclasses.replace(config.data, tokenizer=tokenizer, unit_tokenizer=None, sources=sources,
-                                             unit_rate=synthetic.UNIT_RATE),
-            vocab=dataclasses.replace(config.vocab, text_size=synthetic.PIECES, unit_slots=synthetic.CODEBOOK))
-        stream = BatchStream(made_up, prefetch=0)
-        items = [next(stream) for _ in range(count)]
-    last = config.joint_vocab.size - 1
-    return [(item.batch._replace(token_BT=np.minimum(item.batch.token_BT, last),
-                                 target_BT=np.minimum(item.batch.target_BT, last)), item.stats) for item in items]
 
 
 def _measure_step(config: Config, model: lst.Model, mesh: Mesh, batches: Sequence[Batch]) -> dict[str, float]:

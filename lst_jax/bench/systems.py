@@ -12,17 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from lst_jax import train
+from lst_jax import budget, train
 from lst_jax.bench import results
 from lst_jax.config import Config, load_recipe
-from lst_jax.data.pipeline import BatchStream
+from lst_jax.data.packing import eval_label
 from lst_jax.errors import ConfigError
 from lst_jax.run_dir import RunDirectory
-from lst_jax.scaling.flops import model_flops
 
 PACKAGES = ("jax", "flax", "optax", "numpy")
 LAST = 20  # training losses that are averaged
-DRAWS = 3  # of a number of steps whose FLOPs are looked at
 HELD_OUT = ("bits_per_second_speech", "bits_per_text_token")
 
 
@@ -32,20 +30,20 @@ def compare(recipe: str, systems: Sequence[str], steps: int, folder: str) -> dic
     Raises: ConfigError; whatever training raises.
     """
     configs = [load_recipe(f"{recipe}:{system}") for system in systems]
-    reference = with_steps(configs[0], steps)
-    budget = run_flops(reference)
+    reference = at_length(configs[0], steps)
+    flops = budget.run_flops(reference)
     rows = []
     for system, config in zip(systems, configs, strict=True):
-        config = reference if config is configs[0] else with_flops(config, budget, steps)
+        config = reference if config is configs[0] else with_flops(config, flops)
         rows.append({"system": system, **trained(RunDirectory(f"{folder}/{system}"), config)})
-    return {"recipe": recipe, "flops": budget, "systems": rows}
+    return {"recipe": recipe, "flops": flops, "systems": rows}
 
 
 def precision(recipe: str, steps: int, folder: str) -> dict[str, Any]:
     """One recipe in float32 and in bfloat16 over the same batches, and how far their curves part."""
     rows, losses = [], []
     for dtype in ("float32", "bfloat16"):
-        config = with_steps(load_recipe(recipe), steps)
+        config = at_length(load_recipe(recipe), steps)
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, compute_dtype=dtype))
         run = RunDirectory(f"{folder}/{dtype}")
         rows.append({"system": dtype, **trained(run, config)})
@@ -64,38 +62,21 @@ def band(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     return {"step": float(np.max(np.abs(theirs / ours - 1))), "mean": float(np.max(np.abs(smooth[1] / smooth[0] - 1)))}
 
 
-def with_steps(config: Config, steps: int) -> Config:
-    """The run at another length: schedule and curriculum scaled, one evaluation, at the end.
+def at_length(config: Config, steps: int) -> Config:
+    """The run with `steps` steps and one evaluation, at the end.
 
     Raises: ConfigError where the warm-up does not fit.
     """
-    patching, scale = config.data.patching, steps / config.train.steps
     if steps <= config.optim.warmup_steps:
         raise ConfigError(f"steps={steps}: must be more than optim.warmup_steps={config.optim.warmup_steps}; "
                           f"use {10 * config.optim.warmup_steps}")
-    return dataclasses.replace(
-        config, train=dataclasses.replace(config.train, steps=steps),
-        eval=dataclasses.replace(config.eval, every=steps, completion_items=0),
-        data=dataclasses.replace(config.data, patching=dataclasses.replace(
-            patching, tau1=round(patching.tau1 * scale), tau2=round(patching.tau2 * scale))))
+    return dataclasses.replace(budget.with_steps(config, steps),
+                               eval=dataclasses.replace(config.eval, every=steps, completion_items=0))
 
 
-def with_flops(config: Config, budget: float, steps: int) -> Config:
-    """The run at the length whose batches take `budget` FLOPs, to the nearest step or so."""
-    for _ in range(DRAWS):
-        scaled = with_steps(config, steps)
-        steps = max(1, round(budget / (run_flops(scaled) / steps)))
-    return with_steps(config, steps)
-
-
-def run_flops(config: Config) -> float:
-    """Analytic FLOPs of all batches of a run."""
-    stream = BatchStream(config)
-    try:
-        return sum(sum(model_flops(config.model, config.joint_vocab, next(stream).stats).values())
-                   for _ in range(config.train.steps))
-    finally:
-        stream.close()
+def with_flops(config: Config, flops: float) -> Config:
+    """The run at the length whose batches take about so many FLOPs, and one evaluation, at the end."""
+    return at_length(config, budget.apply(config, f"flops={flops}").train.steps)
 
 
 def trained(run: RunDirectory, config: Config) -> dict[str, Any]:
@@ -107,8 +88,8 @@ def trained(run: RunDirectory, config: Config) -> dict[str, Any]:
     evaluation = [r for r in records if r["kind"] == "eval"][-1]
     spoken = [s.name for s in config.eval.sources if s.kind == "utterance"][:1]
     written = [s.name for s in config.eval.sources if s.kind == "text"][:1]
-    labels = [f"{name}-speech" for name in spoken] + written
-    return {"steps": len(steps), "flops": run_flops(config), "tokens": steps[-1]["tokens_so_far"],
+    labels = [eval_label(name, "speech") for name in spoken] + written
+    return {"steps": len(steps), "flops": budget.run_flops(config), "tokens": steps[-1]["tokens_so_far"],
             "units_a_token": sum(r["units"] for r in steps) / sum(r["tokens"] for r in steps),
             "loss": statistics.mean(r["loss"] for r in steps[-LAST:]),
             "seconds_per_step": statistics.median(r["seconds_per_step"] for r in steps),

@@ -32,8 +32,8 @@ import numpy as np
 from lst_jax import step
 from lst_jax.bench import results
 from lst_jax.bench.alternatives import ANCESTOR_PADDING
-from lst_jax.bench.step import made_up_batches
 from lst_jax.config import Config
+from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import Batch
 from lst_jax.errors import DataError
 from lst_jax.sharding import one_device

@@ -19,6 +19,14 @@ from lst_jax.errors import DataError
 EvalMode = Literal["interleaved", "speech", "text"]
 
 
+def eval_label(source: str, mode: EvalMode) -> str:
+    """What a run's records call a held-out source in a mode, behind "heldout/".
+
+    Example: eval_label("valid", "speech") -> "valid-speech"; eval_label("valid", "text") -> "valid"
+    """
+    return source if mode in (source, "text") else f"{source}-{mode}"
+
+
 class Place(NamedTuple):
     """Where an example lies: batch row `row`, its first token at `position`; `example` counts the examples from 0."""
 

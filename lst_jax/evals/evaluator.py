@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from lst_jax import objective, step
 from lst_jax.config import Config
 from lst_jax.data.documents import Example, ExampleBuilder
-from lst_jax.data.packing import eval_batches, pack_examples
+from lst_jax.data.packing import eval_batches, eval_label, pack_examples
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.rows import Batch
@@ -40,8 +40,7 @@ class Evaluator:
             for mode in MODES[source.kind]:
                 batches = (batch for batch, _ in eval_batches(source, self._config, self._policy,
                                                               self._config.eval.batches, mode))
-                label = name if mode in (name, "text") else f"{name}-{mode}"
-                found = self._likelihood(params, batches)
+                found, label = self._likelihood(params, batches), eval_label(name, mode)
                 values |= {f"heldout/{label}/{key}": found[key] for key in KEPT[mode] if key in found}
         if self._config.eval.completion_items:
             values |= self._completion(params)

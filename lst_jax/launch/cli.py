@@ -2,15 +2,10 @@
 
 import argparse
 import pathlib
+import sys
 
 from lst_jax import files
-
-TARGETS = {
-    "jobset": "a GKE JobSet, for TPUs",
-    "queued-resource": "gcloud commands and a script that goes on after preemptions, for TPUs without Kubernetes",
-    "xpk": "an xpk command line, for TPUs",
-    "slurm": "an sbatch script, for GPUs",
-}
+from lst_jax.launch.targets import TARGETS, renderer
 
 
 def add_arguments(subparsers) -> None:
@@ -25,6 +20,8 @@ def add_arguments(subparsers) -> None:
                         help="recipe, found here and from the cluster's workdir under the same name")
     launch.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
                         help="change a field of the recipe, as train.accumulate=4; may be repeated")
+    launch.add_argument("--budget", metavar="BUDGET",
+                        help="how long to train: optimal, tokens=70e9, flops-of=FILE.py:ARG, …: see lst_jax/budget.py")
     launch.add_argument("--cluster", required=True, metavar="FILE", help="description of the cluster: see launch/")
     launch.add_argument("--to", required=True, choices=TARGETS, metavar="TARGET",
                         help="; ".join(f"{name}: {what}" for name, what in TARGETS.items()))
@@ -36,13 +33,18 @@ def add_arguments(subparsers) -> None:
 
 
 def _launch(args: argparse.Namespace) -> int:
-    from lst_jax.launch import jobset, queued_resource, slurm, xpk
     from lst_jax.launch.cluster import load_cluster
     from lst_jax.launch.job import make_job
 
-    targets = {"jobset": jobset, "queued-resource": queued_resource, "xpk": xpk, "slurm": slurm}
-    job = make_job(args.run_dir, args.config, load_cluster(args.cluster), args.name, args.set)
-    for name, text in targets[args.to].render(job).items():
+    cluster, changes = load_cluster(args.cluster), args.set
+    if args.budget:
+        from lst_jax import budget  # imports Grain, which takes a second
+
+        config = budget.load(args.config, args.set, args.budget)
+        print(budget.describe(config, args.budget), file=sys.stderr)
+        changes = [*args.set, *budget.changes_of(config)]  # written out, so that no process derives them
+    job = make_job(args.run_dir, args.config, cluster, args.name, changes)
+    for name, text in renderer(args.to).render(job).items():
         if args.out is None:
             print(text, end="")
         else:

@@ -18,6 +18,8 @@ def add_arguments(subparsers) -> None:
                       help="recipe; may be repeated for a table of several")
     plan.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
                       help="change a field of the recipe, as train.accumulate=4; may be repeated")
+    plan.add_argument("--budget", metavar="BUDGET",
+                      help="how long to train: optimal, tokens=70e9, flops-of=FILE.py:ARG, …: see lst_jax/budget.py")
     plan.add_argument("--topology", required=True, metavar="KIND:SIDES", help="of a slice: v5p:4x4x4, v5e:16x16, …")
     plan.add_argument("--slices", type=int, default=1, metavar="N", help="(default: %(default)s)")
     plan.add_argument("--search", action="store_true",
@@ -32,9 +34,11 @@ def add_arguments(subparsers) -> None:
 
 def _plan(args: argparse.Namespace) -> int:
     """0 where every recipe fits, 1 where one does not."""
-    from lst_jax.config import load_recipe
+    from lst_jax import budget
 
-    recipes = [(reference, load_recipe(reference, args.set)) for reference in args.config]
+    recipes = [(reference, budget.load(reference, args.set, args.budget)) for reference in args.config]
+    for _, config in recipes if args.budget else ():
+        print(budget.describe(config, args.budget), file=sys.stderr)
     plans = []
     for reference, config in recipes:
         plans.append(_one(reference, config, args))

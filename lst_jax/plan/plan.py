@@ -16,15 +16,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lst_jax import optim, sharding, step
-from lst_jax.bench.step import made_up_batches
+from lst_jax import budget, optim, sharding, step
 from lst_jax.config import Config, config_hash
 from lst_jax.data.rows import BATCH_TYPES, Batch
 from lst_jax.scaling import chips, collectives, topology
 from lst_jax.scaling.flops import model_flops
 from lst_jax.scaling.program import Costs, program_costs
 
-SAMPLED_ROWS = 64  # made-up rows whose documents and patches say what a batch holds
+SAMPLED_ROWS = 64  # whose documents and patches say what a batch holds
 BYTES_A_PARAMETER = 12  # of a checkpoint: float32 parameters and two moments
 # the compiler's two ways to say what is needed
 DOES_NOT_FIT = re.compile(r"(?:Used |required for HLO temporaries \()([\d.]+)([KMG])")
@@ -157,10 +156,10 @@ def batch_shape(config: Config) -> Config:
 
 @functools.cache
 def batch_holds(config: Config) -> dict[str, float]:
-    """What a batch holds on average (`scaling.flops.model_flops`), by made-up records in the recipe's mixture."""
-    sample = min(config.data.rows, SAMPLED_ROWS)
-    stats = made_up_batches(dataclasses.replace(config, data=dataclasses.replace(config.data, rows=sample)), 1)[0][1]
-    return {key: int(value) * config.data.rows / sample for key, value in stats.items() if np.ndim(value) == 0}
+    """What the first batch holds (`scaling.flops.model_flops`): of the recipe's records, else made-up ones."""
+    rows = min(config.data.rows, SAMPLED_ROWS)
+    ((stats,), _) = budget.sample(config, [0], rows)
+    return {key: int(value) * config.data.rows / rows for key, value in stats.items() if np.ndim(value) == 0}
 
 
 def floors_sec(costs: Costs, chip: chips.Chip, mesh: Mesh) -> dict[str, float]:

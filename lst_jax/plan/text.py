@@ -1,10 +1,9 @@
 """A plan in words and tables."""
 
-from collections.abc import Sequence
-
 from lst_jax.ledger import in_words
 from lst_jax.plan.plan import Plan
 from lst_jax.plan.search import parts_that_fit
+from lst_jax.text_table import columns
 
 GIB = 2**30
 COLUMNS = ("recipe", "topology", "mesh", "parts", "remat", "HBM", "step ≥", "MFU ≤", "bound by", "chip-hours ≥",
@@ -77,11 +76,3 @@ def page(plan: Plan) -> str:
               f"a checkpoint has {plan.checkpoint_bytes / GIB:.1f} GiB; the run reads {plan.steps * plan.tokens:.3g} "
               f"tokens in {plan.steps:,} steps; compiled in {plan.compile_sec:.0f} s"]
     return "\n".join(lines)
-
-
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of aligned columns, the second to the right."""
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
-    return ["  " + "  ".join(cell.rjust(width) if i == 1 else cell.ljust(width)
-                             for i, (cell, width) in enumerate(zip(row, widths, strict=False))).rstrip()
-            for row in rows]

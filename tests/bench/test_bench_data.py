@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from lst_jax.bench import alternatives, cli, data, synthetic
+from lst_jax.bench import alternatives, cli, data
+from lst_jax.data import made_up
 from lst_jax.data.pipeline import BatchStream, open_source, open_tokenizer
 from lst_jax.data.shards import RecordDirectory
 from lst_jax.data.text import load_tokenizer
@@ -17,7 +18,7 @@ SMALL = {"batches": 3, "rows": 2, "row_units": 256}
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    return synthetic.write_records(tmp_path_factory.mktemp("records"), 60, 20, 0)
+    return made_up.write_records(tmp_path_factory.mktemp("records"), 60, 20, 0)
 
 
 @pytest.fixture(autouse=True)

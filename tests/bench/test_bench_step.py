@@ -11,7 +11,8 @@ import synthetic_data
 
 from lst_jax import config as cfg
 from lst_jax import step as train_step
-from lst_jax.bench import cli, step, synthetic
+from lst_jax.bench import cli, step
+from lst_jax.data import made_up
 from lst_jax.errors import DataError
 from lst_jax.model import lst
 from lst_jax.sharding import one_device
@@ -19,12 +20,12 @@ from lst_jax.sharding import one_device
 
 @pytest.fixture(autouse=True)
 def few_records(monkeypatch):
-    monkeypatch.setattr(step, "UTTERANCES", 30)
-    monkeypatch.setattr(step, "TEXTS", 10)
+    monkeypatch.setattr(made_up, "UTTERANCES", 30)
+    monkeypatch.setattr(made_up, "TEXTS", 10)
 
 
 def small_config(strategy="curriculum"):
-    config = synthetic_data.make_config(tokens=64, units=64, rows=2, strategy=strategy, text_size=synthetic.PIECES - 9)
+    config = synthetic_data.make_config(tokens=64, units=64, rows=2, strategy=strategy, text_size=made_up.PIECES - 9)
     stack = cfg.StackConfig(1, 16, 2, 8)
     local = None if strategy == "none" else stack
     return dataclasses.replace(config, model=dataclasses.replace(
@@ -37,7 +38,7 @@ def test_the_parts_one_after_the_other_give_the_model_s_own_losses(strategy):
     config = small_config(strategy)
     model = lst.build(config.model, config.joint_vocab, config.data.row_units)
     params = jax.jit(model.init_params)(jax.random.key(0))
-    batch, stats = step.made_up_batches(config, 1)[0]
+    batch, stats = made_up.made_up_batches(config, 1)[0]
     assert batch.token_BT.max() < config.joint_vocab.size and stats["tokens"] == (batch.doc_id_BT > 0).sum()
     batch = train_step.put_batch(batch, one_device())
     *_, (loss, args) = step.part_functions(config, model, params, batch).values()
@@ -47,7 +48,7 @@ def test_the_parts_one_after_the_other_give_the_model_s_own_losses(strategy):
 
 def test_unrolled_flops_see_every_layer_though_the_step_is_scanned():
     config = small_config()
-    batch = train_step.put_batch(step.made_up_batches(config, 1)[0][0], one_device())
+    batch = train_step.put_batch(made_up.made_up_batches(config, 1)[0][0], one_device())
     width, ffn, positions = 16, config.model.ffn_width(16), 2 * 64
 
     def flops(layers):

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 import training_run
 
-from lst_jax import train
+from lst_jax import budget, train
 from lst_jax.bench import length, patching, systems
+from lst_jax.data.made_up import made_up_batches
 from lst_jax.errors import ConfigError
 from lst_jax.sharding import one_device
 
@@ -18,25 +19,25 @@ def config(tmp_path_factory):
     return training_run.make_config(folder)
 
 
-def without_global_layers(config):
+def with_more_global_layers(config):
     model = config.model
     return dataclasses.replace(config, model=dataclasses.replace(
         model, global_transformer=dataclasses.replace(model.global_transformer, layers=3)))
 
 
 def test_a_costlier_system_takes_fewer_steps_of_the_same_flops(config):
-    reference = systems.with_steps(config, 40)
-    budget = systems.run_flops(reference)
-    other = systems.with_flops(without_global_layers(config), budget, 40)
+    reference = systems.at_length(config, 40)
+    flops = budget.run_flops(reference)
+    other = systems.with_flops(with_more_global_layers(config), flops)
     assert other.train.steps < 40
-    a_step = systems.run_flops(other) / other.train.steps
-    assert abs(systems.run_flops(other) - budget) < 1.5 * a_step
+    a_step = budget.run_flops(other) / other.train.steps
+    assert abs(budget.run_flops(other) - flops) < 1.5 * a_step
     assert other.data.patching.tau2 == round(6 / 8 * other.train.steps) and other.eval.every == other.train.steps
 
 
 def test_a_run_shorter_than_its_warm_up_is_refused(config):
     with pytest.raises(ConfigError, match="steps=1: must be more than optim.warmup_steps=1; use 10"):
-        systems.with_steps(config, 1)
+        systems.at_length(config, 1)
 
 
 def test_the_band_is_of_single_steps_and_of_means():
@@ -60,7 +61,7 @@ def test_two_precisions_train_on_the_same_batches_and_stay_together(config, tmp_
 def test_rows_of_twice_the_length_and_rows_of_one_document(config):
     longer = length.doubled(config)
     assert (longer.data.row_tokens, longer.data.row_units) == (2 * config.data.row_tokens, 2 * config.data.row_units)
-    batch = length.made_up_batches(config, 1)[0][0]
+    batch = made_up_batches(config, 1)[0][0]
     merged = length.one_document(batch)
     assert merged.doc_id_BT.max() == 1 < batch.doc_id_BT.max()
     assert ((merged.doc_id_BT > 0) == (batch.doc_id_BT > 0)).all()

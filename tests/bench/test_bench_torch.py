@@ -12,21 +12,22 @@ import synthetic_data
 
 from lst_jax import config as cfg
 from lst_jax import step as train_step
-from lst_jax.bench import cli, step, synthetic, torch_step
+from lst_jax.bench import cli, torch_step
 from lst_jax.bench.torch_step import JAX, PADDED, TORCH
+from lst_jax.data import made_up
 from lst_jax.errors import DataError
 from lst_jax.sharding import one_device
 
 
 @pytest.fixture(autouse=True)
 def few_records(monkeypatch):
-    monkeypatch.setattr(step, "UTTERANCES", 30)
-    monkeypatch.setattr(step, "TEXTS", 10)
+    monkeypatch.setattr(made_up, "UTTERANCES", 30)
+    monkeypatch.setattr(made_up, "TEXTS", 10)
 
 
 def small_config(strategy="curriculum", speech_tokens=None):
     config = synthetic_data.make_config(tokens=80, units=64 if strategy != "none" else 80, rows=2, strategy=strategy,
-                                        text_size=synthetic.PIECES - 9, speech_tokens=speech_tokens)
+                                        text_size=made_up.PIECES - 9, speech_tokens=speech_tokens)
     stack = cfg.StackConfig(1, 16, 2, 8)
     local = None if strategy == "none" else stack
     return dataclasses.replace(config, model=dataclasses.replace(
@@ -58,7 +59,7 @@ def test_numbers_too_small_to_measure_are_refused(tmp_path, option, value):
 
 
 def test_padding_changes_the_length_of_rows_and_nothing_else():
-    batch, _ = step.made_up_batches(small_config(), 1)[0]
+    batch, _ = made_up.made_up_batches(small_config(), 1)[0]
     padded = torch_step.pad_like_the_ancestor(batch, 64)
     assert padded.token_BT.shape == (2, 3 * 64)
     for before, after in zip(batch, padded, strict=True):
@@ -94,7 +95,7 @@ def test_sides_that_compute_different_things_are_not_compared():
     config = small_config()
     model = train_step.build_model(config, one_device())
     params = jax.device_get(model.init_params(jax.random.key(0)))
-    batches = [batch for batch, _ in step.made_up_batches(config, 1)]
+    batches = [batch for batch, _ in made_up.made_up_batches(config, 1)]
     other = dataclasses.replace(config, model=dataclasses.replace(config.model, norm_eps=1.0))
     settings = torch_step.Settings(None, 1)
     sides = {JAX: torch_step.jax_step(config, model, params, batches),

@@ -1,20 +1,25 @@
-"""Made-up records shaped like the paper's data, for measuring the data stream where there is no corpus at hand.
+"""Made-up records shaped like the paper's data, for measuring and planning where there is no corpus at hand.
 
 Words last 5.8 frames on average; between two words lies, three times in four, a silence of 3.7 (paper Table 6).
 Utterances have 10 to 90 words; texts have 100 to 5,000 tokens, log-uniformly. Words follow Zipf's law over made-up
 syllables, long enough that a text has about 1.3 SentencePiece tokens a word.
 """
 
+import dataclasses
 import os
 import pathlib
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 
 from lst_jax import __version__
+from lst_jax.config import Config, SourceConfig
 from lst_jax.data import shards, text
+from lst_jax.data.pipeline import BatchStream
 from lst_jax.data.records import TextDocument, Utterance, Word, encode
 from lst_jax.data.rng import generator
+from lst_jax.data.rows import Batch, Stats
 
 UNIT_RATE = 25.0
 CODEBOOK = 501
@@ -26,6 +31,7 @@ TEXT_TOKENS = (100, 5000)
 TOKENS_PER_WORD = 1.3
 LEXICON = 20_000
 SHARDS = 4  # of each directory
+UTTERANCES, TEXTS = 400, 100  # of `over`; a batch needs a few of each
 ONSETS = "b c d f g h j k l m n p r s t v w st tr th ch sh br pl".split()
 VOWELS = "a e i o u ea ou ai".split()
 CODAS = ["", "", "n", "r", "s", "t", "l"]
@@ -44,6 +50,34 @@ def write_records(directory: str | os.PathLike, utterances: int, texts: int, see
     text.train_tokenizer((" ".join(sample[i:i + 40]) for i in range(0, len(sample), 40)), directory / "text.model",
                          PIECES)
     return [str(directory / "speech"), str(directory / "text")], str(directory / "text.model")
+
+
+def over(config: Config, directory: str | os.PathLike) -> Config:
+    """The configuration over records made up in `directory`, in its own mixture of utterances and texts.
+
+    Units are not joined to pieces: a token costs the same whatever it stands for.
+    """
+    (speech, written), tokenizer = write_records(directory, UTTERANCES, TEXTS, config.seed)
+    share = {kind: sum(s.share for s in config.data.sources if s.kind == kind) for kind in ("utterance", "text")}
+    sources = tuple(SourceConfig(kind, kind, path, share[kind])
+                    for kind, path in (("utterance", speech), ("text", written)) if share[kind])
+    return dataclasses.replace(
+        config, data=dataclasses.replace(config.data, tokenizer=tokenizer, unit_tokenizer=None, sources=sources,
+                                         unit_rate=UNIT_RATE),
+        vocab=dataclasses.replace(config.vocab, text_size=PIECES, unit_slots=CODEBOOK))
+
+
+def made_up_batches(config: Config, count: int) -> list[tuple[Batch, Stats]]:
+    """The first batches of the configuration's shape, patching and mixture over made-up records, and what they hold.
+
+    The made-up tokenizer has ids of its own; those beyond the model's vocabulary become its last.
+    """
+    with tempfile.TemporaryDirectory(prefix="lst_made_up_") as folder:
+        stream = BatchStream(over(config, folder), prefetch=0)
+        items = [next(stream) for _ in range(count)]
+    last = config.joint_vocab.size - 1
+    return [(item.batch._replace(token_BT=np.minimum(item.batch.token_BT, last),
+                                 target_BT=np.minimum(item.batch.target_BT, last)), item.stats) for item in items]
 
 
 def _lexicon(rng: np.random.Generator) -> list[str]:
