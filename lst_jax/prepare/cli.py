@@ -23,8 +23,10 @@ from lst_jax.prepare import (
     picture,
     pronounce,
     run,
+    synthesis,
     unit_tokenizer,
     units,
+    utterances,
 )
 
 
@@ -77,6 +79,7 @@ def add_arguments(subparsers) -> None:
     tokenizer.add_argument("--size", type=int, required=True, help="pieces, the config's vocab.text_size")
     tokenizer.add_argument("--overwrite", action="store_true", help="replace the file")
     _add_unit_tokenizer(parts)
+    _add_synthesise(parts)
     _add_inspect(subparsers)
 
 
@@ -92,6 +95,25 @@ def _add_unit_tokenizer(parts) -> None:
     tokenizer.add_argument("--seed", type=int, default=0, help="of the choice of utterances (default: %(default)s)")
     tokenizer.add_argument("--out", required=True, help="file to write (.model)")
     tokenizer.add_argument("--overwrite", action="store_true", help="replace the file")
+
+
+def _add_synthesise(parts) -> None:
+    speak = _part(parts, "synthesise", _synthesise, "make recordings with word times from texts: audio, a manifest and "
+                                                    "a CTM file for `lst prepare speech`")
+    _manifest_argument(speak)
+    speak.add_argument("--out", required=True, metavar="DIR", help="directory to make, or to finish")
+    speak.add_argument("--synthesiser", default="espeak", metavar="NAME[:ARGUMENT]",
+                       help=f"one of {', '.join(sorted(synthesis.SYNTHESISERS))} (default: %(default)s)")
+    speak.add_argument("--voice", action="append", metavar="VOICE",
+                       help="voice of the synthesiser, such as en-us, en-gb or en-us+f3; of several, each utterance "
+                            "has one drawn by its id; may be given several times")
+    speak.add_argument("--words-min", type=int, default=utterances.WORDS_MIN,
+                       help="words that a document is cut to at least (default: %(default)s)")
+    speak.add_argument("--words-max", type=int, default=utterances.WORDS_MAX,
+                       help="documents with more words are cut, where a sentence or a phrase ends if one does "
+                            "(default: %(default)s)")
+    _workers_argument(speak)
+    speak.add_argument("--overwrite", action="store_true", help="replace what an earlier run made there")
 
 
 def _add_inspect(subparsers) -> None:
@@ -253,6 +275,19 @@ def _unit_tokenizer(args: argparse.Namespace) -> int:
     print(f"{args.out}: {len(trained.pieces)} pieces of {codebook}, trained on {trained.utterances} of "
           f"{sum(map(len, directories))} utterances; there a piece stands for {trained.mean_frames:.2f} frames on "
           "average")
+    return 0
+
+
+def _synthesise(args: argparse.Namespace) -> int:
+    synthesiser, where, workers = synthesis.load_synthesiser(args.synthesiser), _where(args), _workers(args)
+    spoken = [utterance for path in args.manifest for item, fields in manifest.iter_text_fields(path, where)
+              for utterance in utterances.of_document(item, fields, args.words_min, args.words_max)]
+    if not spoken:
+        raise DataError(f"{', '.join(args.manifest)}: no documents{f' with {where}' if where else ''}; add some or "
+                        "change the filter")
+    report = synthesis.synthesise(manifest.unique(spoken, ", ".join(args.manifest)), args.out, synthesiser,
+                                  args.voice or synthesiser.voices, workers, args.overwrite, progress=True)
+    print(report.line())
     return 0
 
 

@@ -10,9 +10,11 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from lst_jax.errors import DataError
+
+T = TypeVar("T")  # something with an id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +94,7 @@ def read_librispeech(root: str | os.PathLike) -> list[Item]:
     return _some(unique(items, root), root, {})
 
 
-def unique(items: list[Item], place: str | os.PathLike) -> list[Item]:
+def unique(items: list[T], place: str | os.PathLike) -> list[T]:
     """The items, whose ids must differ. Raises: DataError naming `place` and the id."""
     seen = set()
     for item in items:
@@ -114,18 +116,23 @@ def iter_text(path: str | os.PathLike, where: Mapping[str, str]) -> Iterator[Tex
     A document without id is named by file and line: "news.txt:12". Blank lines of a .txt file are no documents.
     Raises: DataError naming file and line.
     """
+    return (item for item, _ in iter_text_fields(path, where))
+
+
+def iter_text_fields(path: str | os.PathLike, where: Mapping[str, str]) -> Iterator[tuple[TextItem, dict[str, Any]]]:
+    """As `iter_text`, each document with all fields of its line, none for .txt."""
     path = pathlib.Path(path)
     if path.suffix == ".txt":
         if where:
             raise DataError(f"{path}: plain text has no fields to select by {dict(where)}; leave the filter out")
         for number, line in enumerate(_lines(path), 1):
             if line.strip():
-                yield TextItem(f"{path.name}:{number}", line.strip())
+                yield TextItem(f"{path.name}:{number}", line.strip()), {}
         return
     for number, fields in _json_lines(path):
         if _selected(fields, where, f"{path}: line {number}"):
             name = _string(fields, "id", path, number) if "id" in fields else f"{path.name}:{number}"
-            yield TextItem(name, _string(fields, "text", path, number))
+            yield TextItem(name, _string(fields, "text", path, number)), fields
 
 
 def _json_lines(path: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -4,6 +4,9 @@ import time
 
 import numpy as np
 
+from lst_jax.errors import DataError, RejectedItem
+from lst_jax.prepare import synthesis
+
 
 class EvenAligner:
     """Places n words on n equal parts; `delay` seconds an utterance make a run slow enough to be killed."""
@@ -27,3 +30,37 @@ def sweep(seconds: float, start: float) -> np.ndarray:
     time = np.arange(int(seconds * 16000)) / 16000
     noise = np.random.default_rng(int(start)).normal(0, 0.01, len(time))
     return (0.3 * np.sin(2 * np.pi * (start * time + 600 * time ** 2)) + noise).astype(np.float32)
+
+
+class ToneSynthesiser:
+    """A word is a tone of 20 ms a letter, between pauses of 50 ms; `delay` seconds an utterance, so that it can be
+    killed. Times are known, and so is what it refuses."""
+
+    name = "tones"
+    voices = ("low",)
+    pitches = {"low": 200.0, "high": 500.0}
+
+    def __init__(self, delay: float = 0.0, rate: int = 22050):
+        self.delay, self.rate = delay, rate
+
+    def check_voice(self, voice):
+        """See `lst_jax.prepare.synthesis.Synthesiser`."""
+        if voice not in self.pitches:
+            raise DataError(f"--voice {voice}: is no tone; use low or high")
+
+    def speak(self, text, voice):
+        """See `lst_jax.prepare.synthesis.Synthesiser`."""
+        time.sleep(self.delay)
+        if "unspeakable" in text:
+            raise RejectedItem("no tone", "it cannot be said; leave it out")
+        if "mute" in text:
+            return synthesis.Speech(np.zeros(self.rate, np.float32), self.rate, [(0.1, 0.2)] * len(text.split()))
+        pause, pieces, words = np.zeros(self.rate // 20, np.float32), [], []
+        for word in text.split():
+            pieces.append(pause)
+            start = sum(map(len, pieces))
+            clock = np.arange(self.rate // 50 * len(word)) / self.rate
+            pieces.append((0.5 * np.sin(2 * np.pi * self.pitches[voice] * clock)).astype(np.float32))
+            words.append((start / self.rate, (start + len(clock)) / self.rate))
+        words = words[:-1] if "forgotten" in text else words
+        return synthesis.Speech(np.concatenate([*pieces, pause]), self.rate, words)
