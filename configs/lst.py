@@ -1,21 +1,31 @@
 """The paper's models at the paper's training (§6, §8): `configs/lst.py:SIZE[,SYSTEM]`.
 
     lst train runs/1b --config configs/lst.py:1b,curriculum
+    lst sweep render sweeps/shares --config configs/lst.py:speech-share --cluster launch/v5p_gke.toml --to jobset
 
 SIZE is 1b (A.2, Table 7), 7b (BLT's own sizes), or one of the scaling study and above: 420m, 630m, 810m, 1.1b, 1.4b,
-1.8b, 3b, 5b. Of these the paper gives the parameters only; here they keep the proportions of 1b: depth about
-width / 82, nine decoder layers to 25 global ones, local width half the global one, heads of 128 and 64, so that all
-parameters of an LST are within 2% of the name. SYSTEM is one of `lst_jax.systems`; width, depth and unit positions a
-step are the same for all. Data is expected in data/lst, prepared as README says.
+1.8b, 3b, 5b. Of these the paper gives the parameters only; here they keep the proportions of 1b
+(`lst_jax.defaults.shape_for`): depth about width / 82, nine decoder layers to 25 global ones, local width half the
+global one, heads of 128 and 64, so that all parameters of an LST are within 2% of the name. SYSTEM is one of
+`lst_jax.systems`; width, depth and unit positions a step are the same for all. Data is expected in data/lst, prepared
+as README says.
 """
+
+import functools
 
 from ml_collections import ConfigDict
 
 from lst_jax import systems
-from lst_jax.config import row_speech_tokens_for, row_tokens_for
+from lst_jax.config import ModelConfig, row_speech_tokens_for, row_tokens_for
+from lst_jax.defaults import decoder_layers_for, learning_rate_for, shape_for
 from lst_jax.errors import ConfigError
+from lst_jax.scaling.parameters import parameters as count_parameters
+from lst_jax.strict import build
+from lst_jax.sweeps.grid import each, product
+from lst_jax.vocab import Vocab
 
 ROW_UNITS = 4096
+TEXT_SIZE = 32_000
 UNITS = 501
 UNIT_SLOTS = 502  # of the released vocabulary, 32,508
 TOKENS_A_PARAMETER = 30  # compute-optimal (§8): 20 of text, and half as many of interleaved speech and text
@@ -25,47 +35,42 @@ SIZES = {
     "1b": dict(encoder=(1, 1024, 16), main=(25, 2048, 16), decoder=(9, 1024, 16), queries=2, rows=128, steps=200_000),
     "7b": dict(encoder=(1, 1280, 20), main=(32, 4096, 32), decoder=(6, 1280, 20), queries=4, rows=1024, steps=25_000),
 }
-# parameters, global width, global layers, decoder layers
-STUDY = {"420m": (420e6, 1280, 16, 6), "630m": (630e6, 1536, 18, 6), "810m": (810e6, 1664, 19, 7),
-         "1.1b": (1.1e9, 1792, 23, 8), "1.4b": (1.4e9, 2048, 23, 8), "1.8b": (1.8e9, 2176, 26, 9),
-         "3b": (3e9, 2560, 32, 12), "5b": (5e9, 3072, 38, 14)}
+# parameters
+STUDY = {"420m": 420e6, "630m": 630e6, "810m": 810e6, "1.1b": 1.1e9, "1.4b": 1.4e9, "1.8b": 1.8e9, "3b": 3e9, "5b": 5e9}
 
 
-def study_size(parameters: float, width: int, layers: int, decoder_layers: int) -> dict:
-    """The entry of `SIZES` of a model in the proportions of 1b, trained compute-optimally."""
-    rows, local = 128, width // 2
+@functools.cache
+def study_size(parameters: float) -> dict:
+    """An entry like those of `SIZES` for a model in the proportions of 1b, trained compute-optimally."""
+    def stacks(width: int, layers: int) -> dict:
+        local = width // 2
+        return dict(encoder=(1, local, local // 64), main=(layers, width, width // 128),
+                    decoder=(decoder_layers_for(layers), local, local // 64), queries=2)
+
+    def count(width: int, layers: int) -> int:
+        return count_parameters(build(ModelConfig, model(stacks(width, layers), "lst"), "model"),
+                                Vocab(TEXT_SIZE, UNIT_SLOTS))
+
+    shape, rows = shape_for(parameters, count), 128
     steps = round(TOKENS_A_PARAMETER * parameters / (rows * row_tokens_for(ROW_UNITS, 4)))
-    return dict(encoder=(1, local, local // 64), main=(layers, width, width // 128),
-                decoder=(decoder_layers, local, local // 64), queries=2, rows=rows, steps=steps)
-
-
-SIZES |= {name: study_size(*numbers) for name, numbers in STUDY.items()}
+    return stacks(shape.width, shape.layers) | dict(rows=rows, steps=steps)
 
 
 def get_config(arg: str) -> ConfigDict:
     """`arg`: SIZE[,SYSTEM]. Raises: ConfigError."""
     name, _, rest = arg.partition(",")
-    if name not in SIZES:
-        raise ConfigError(f"configs/lst.py:{arg}: no such size; use one of {', '.join(SIZES)}, then a system: "
+    if name not in SIZES | STUDY:
+        raise ConfigError(f"configs/lst.py:{arg}: no such size; use one of {', '.join(SIZES | STUDY)}, then a system: "
                           "1b,curriculum")
-    size, system = SIZES[name], systems.parse(rest, UNITS, f"configs/lst.py:{arg}")
-    base, pieces = system.kind == "base", system.pieces
+    size = SIZES[name] if name in SIZES else study_size(STUDY[name])
+    system = systems.parse(rest, UNITS, f"configs/lst.py:{arg}")
+    pieces = system.pieces
     row_tokens = row_tokens_for(ROW_UNITS, system.mean_patch)
     return ConfigDict(dict(
         name=f"lst-{name}-{system.name}",
         seed=0,
-        vocab=dict(text_size=32_000, unit_slots=max(UNIT_SLOTS, pieces or 0)),
-        model=dict(
-            system=system.kind,
-            patch_encoder=None if base else stack(*size["encoder"], LOCAL_WINDOW),
-            global_transformer=stack(*size["main"], None),
-            patch_decoder=None if base else stack(*size["decoder"], LOCAL_WINDOW),
-            queries_per_patch=size["queries"], cross_heads=size["encoder"][2], encoder_cross_window=1,
-            decoder_cross_window=1, encoder_cross_all_layers=False, decoder_cross_all_layers=True,
-            rope_theta=500_000.0, norm_eps=1e-5, ffn_multiple=256,
-            compute_dtype="bfloat16", attention_block=512, logits_chunk=1024,
-            scan_layers=True, remat="attention",
-        ),
+        vocab=dict(text_size=TEXT_SIZE, unit_slots=max(UNIT_SLOTS, pieces or 0)),
+        model=model(size, system.kind),
         data=dict(
             tokenizer="data/lst/text.model",
             unit_tokenizer=f"data/lst/units-{pieces}.model" if pieces else None,
@@ -96,6 +101,73 @@ def get_config(arg: str) -> ConfigDict:
     ))
 
 
+def model(size: dict, kind: str) -> dict:
+    """The fields of a `ModelConfig`: a size as some kind of system."""
+    base = kind == "base"
+    return dict(
+        system=kind,
+        patch_encoder=None if base else stack(*size["encoder"], LOCAL_WINDOW),
+        global_transformer=stack(*size["main"], None),
+        patch_decoder=None if base else stack(*size["decoder"], LOCAL_WINDOW),
+        queries_per_patch=size["queries"], cross_heads=size["encoder"][2], encoder_cross_window=1,
+        decoder_cross_window=1, encoder_cross_all_layers=False, decoder_cross_all_layers=True,
+        rope_theta=500_000.0, norm_eps=1e-5, ffn_multiple=256,
+        compute_dtype="bfloat16", attention_block=512, logits_chunk=1024,
+        scan_layers=True, remat="attention",
+    )
+
+
 def stack(layers: int, width: int, heads: int, window: int | None) -> dict:
     """The fields of a `StackConfig`."""
     return dict(layers=layers, width=width, heads=heads, window=window)
+
+
+def sweep(add, name: str) -> None:
+    """`name`: one of `SWEEPS`. Raises: ConfigError."""
+    if name not in SWEEPS:
+        raise ConfigError(f"configs/lst.py:{name}: no such sweep; use one of {', '.join(SWEEPS)}")
+    for overlay in SWEEPS[name]():
+        add(overlay)
+
+
+def runs_of(sizes, names, **overlay) -> list[dict]:
+    """An overlay for each system at each size, called after its system; `overlay` is common to all."""
+    return [{"recipe": f"{size},{system}", "label": system, **overlay} for system in names for size in sizes]
+
+
+def speech_shares() -> list[dict]:
+    """Interleaved to text 1:4 to 1:1 (paper §5), rows as long as the mixture fills."""
+    return [{"recipe": "1b,curriculum", "label": f"1:{text:g}", "data.sources.1.share": text,
+             "data.row_tokens": row_tokens_for(ROW_UNITS, 4, 1 / (1 + text))} for text in (4.0, 3.0, 2.0, 1.0)]
+
+
+def curricula() -> list[dict]:
+    """τ1 and τ2 (paper §3.1) at sixths of the training."""
+    sixth = SIZES["1b"]["steps"] // 6
+    return [{"recipe": "1b,curriculum", "label": f"tau {first}/6 to {last}/6", "data.patching.tau1": first * sixth,
+             "data.patching.tau2": last * sixth} for first in range(4) for last in range(2, 7) if first < last]
+
+
+def learning_rates() -> list[dict]:
+    """Peak learning rate × width: half to twice the default of each size's width, in factors of √2."""
+    return [{"recipe": f"{size},curriculum", "label": size, "budget": "tokens-per-parameter=5",
+             "optim.peak_lr": float(f"{learning_rate_for(study_size(STUDY[size])['main'][1]) * 2**(half / 2):.3g}")}
+            for size in ("420m", "810m", "1.4b") for half in (-2, -1, 0, 1, 2)]
+
+
+STRATEGIES = ("static", "aligned", "aligned-merged", "mixed", "curriculum", "curriculum-from-aligned-merged",
+              "bpe-aligned", "curriculum-from-bpe-aligned")
+PAPERS_SIZES = tuple(STUDY)[:6]  # 420m to 1.8b
+SWEEPS = {
+    # LST and Base, 20 text tokens a parameter and half as many interleaved (paper §8)
+    "compute-optimal": lambda: runs_of(PAPERS_SIZES, ["base", "curriculum"], budget="optimal"),
+    # all sizes at the FLOPs that 30 tokens a parameter cost 630m, 810m, 1.1b and 1.4b, about 180·N²
+    "iso-flop": lambda: product(runs_of(PAPERS_SIZES, ["base", "curriculum"]),
+                                each("budget", "flops=7e19", "flops=1.2e20", "flops=2.2e20", "flops=3.5e20")),
+    "speech-share": speech_shares,
+    "static-size": lambda: runs_of(["1b"], ["static3", "static4", "static6", "static9"]),
+    "strategies": lambda: runs_of(["1b"], STRATEGIES),  # paper Table 6
+    "curriculum": curricula,
+    "seeds": lambda: product(runs_of(["1b"], ["curriculum", "static", "base"]), each("seed", 0, 1, 2)),  # Table 9
+    "learning-rate": learning_rates,
+}

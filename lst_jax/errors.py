@@ -47,6 +47,10 @@ class BadStepError(UserError):
     exit_code = 6
 
 
+class BusyError(UserError):
+    """Another command is at work where this one would be."""
+
+
 class PeerError(UserError):
     """Another process of the job is gone or does not answer: all of them have to be started again."""
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -10,7 +11,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from lst_jax.errors import DataError, storage_error
+from lst_jax.errors import BusyError, DataError, storage_error
 
 
 @contextlib.contextmanager
@@ -55,6 +56,28 @@ def whole_directory(target: pathlib.Path, partial: pathlib.Path) -> Iterator[pat
         raise storage_error(target, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def alone(folder: pathlib.Path, command: str) -> Iterator[None]:
+    """Holds `folder`, made if needed, for this process; a process that dies lets go of it.
+
+    File systems that know no locks, as some that mount buckets, let everyone pass.
+    Raises: BusyError where another process holds it, StorageError where the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "lock", "wb")
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(f"{folder}: another {command} is at work here; wait for it to end, or stop it") from error
+        except OSError:
+            pass
+        yield
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -33,7 +33,7 @@ def join(count: int, coordinator: str | None = None, index: int | None = None) -
     """
     if count == 1:
         return
-    jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is for `train.StopRequest`
+    jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is for `stop.StopRequest`
     try:
         known = count if coordinator is not None else None  # else JAX counts, and may find another number
         jax.distributed.initialize(coordinator, known, index, initialization_timeout=JOIN_TIMEOUT_SEC,

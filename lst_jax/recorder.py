@@ -10,7 +10,7 @@ from lst_jax import objective
 from lst_jax.config import Config
 from lst_jax.data.patching import aligned_probability
 from lst_jax.data.pipeline import Step
-from lst_jax.data.rows import CONSUMED, MEASURED
+from lst_jax.data.rows import CONSUMED, MEASURED, Stats
 from lst_jax.errors import BadStepError
 from lst_jax.processes import Pending, Totals
 from lst_jax.run_dir import MetricsWriter
@@ -42,9 +42,9 @@ class Recorder:
 
     def count(self, stats: dict[str, Any]) -> None:
         """Adds this process's part of a step's work to the throughput since the last record."""
-        flops = sum(model_flops(self._config.model, self._config.joint_vocab, stats).values())
-        for key, value in (("tokens", stats["tokens"]), ("units", stats["units"]), ("flops", flops)):
-            self._worked[f"worked/{key}"] += int(value)
+        for key in ("tokens", "units"):
+            self._worked[f"worked/{key}"] += int(stats[key])
+        self._worked["worked/flops"] += flops(self._config, stats)
         self._steps += 1
 
     def watch(self, done: int, verdict: dict[str, Any]) -> None:
@@ -118,10 +118,16 @@ class Recorder:
             self._writer.close()
 
 
+def flops(config: Config, stats: Stats) -> int:
+    """Analytic FLOPs of training on what `stats` counts."""
+    return int(sum(model_flops(config.model, config.joint_vocab, stats).values()))
+
+
 def counts(config: Config, item: Step) -> dict[str, int]:
     """What the data path counted for this process's rows of a batch; processes add up."""
     measured_S = item.state_after[:, :, MEASURED].sum(0)
-    return {**{key: int(item.stats[key]) for key in COUNTED}, "consumed": int(item.state_after[:, :, CONSUMED].sum()),
+    return {**{key: int(item.stats[key]) for key in COUNTED}, "flops": flops(config, item.stats),
+            "consumed": int(item.state_after[:, :, CONSUMED].sum()),
             **{f"measured/{source.name}": int(n) for source, n in zip(config.data.sources, measured_S, strict=True)}}
 
 
@@ -130,7 +136,7 @@ def data_metrics(config: Config, step: int, total: dict[str, int]) -> dict[str, 
     data = config.data
     measured = {source.name: total[f"measured/{source.name}"] for source in data.sources}
     return {
-        "tokens": total["tokens"], "units": total["units"], "tokens_so_far": total["consumed"],
+        "tokens": total["tokens"], "units": total["units"], "flops": total["flops"], "tokens_so_far": total["consumed"],
         "token_fill": total["tokens"] / (data.rows * data.row_tokens),
         "unit_fill": total["units"] / (data.rows * data.row_units),
         "mean_patch_frames": total["speech_frames"] / max(total["speech_patches"], 1),

@@ -73,7 +73,7 @@ class RunDirectory:
                 "command": sys.argv, "commit": code_commit(), "python": platform.python_version(),
                 "packages": {p: importlib.metadata.version(p) for p in PACKAGES}, "devices": devices,
                 "peak_flops": peak[0], "peak_source": peak[1],
-                "host": platform.node(), "cores": os.cpu_count()}
+                "host": platform.node(), "pid": os.getpid(), "cores": os.cpu_count()}
         with open_json_lines(self.starts_path) as f:
             add_json_line(f, line)
 

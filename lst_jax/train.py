@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import signal
 import sys
 import time
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from lst_jax import optim, processes, sharding, step
+from lst_jax import files, optim, processes, sharding, step
 from lst_jax.checkpoint import Checkpoints, SaveClock
 from lst_jax.code_version import code_commit, code_digest
 from lst_jax.config import Config, check_same_identity, config_hash, identity
@@ -25,6 +24,7 @@ from lst_jax.model import lst
 from lst_jax.recorder import Recorder
 from lst_jax.run_dir import MetricsWriter, RunDirectory
 from lst_jax.scaling.peak import peak_flops
+from lst_jax.stop import StopRequest
 
 
 @dataclasses.dataclass
@@ -51,13 +51,18 @@ def train(run: RunDirectory, config: Config | None, began: float | None = None) 
     which the run's ledger counts; None = now.
     """
     began = time.monotonic() if began is None else began
-    with StopRequest() as stop:  # from the start: a stop while compiling is a stop after the first step
+    # from the start: a stop while compiling is a stop after the first step
+    with StopRequest("stopping after this step, saving") as stop:
         with processes.losing_peers():
             return _train(run, config, stop, began)
 
 
-def _train(run: RunDirectory, config: Config | None, stop: "StopRequest", began: float) -> int:
-    session = open_session(run, config)
+def _train(run: RunDirectory, config: Config | None, stop: StopRequest, began: float) -> int:
+    with contextlib.ExitStack() as held:
+        return _train_alone(run, open_session(run, config, held), stop, began)
+
+
+def _train_alone(run: RunDirectory, session: Session, stop: StopRequest, began: float) -> int:
     config, start, leader = session.config, int(session.state.step), processes.is_leader()
     if start >= config.train.steps and not session.evaluate_first:
         say(f"{run.path}: trained to step {start} of {config.train.steps}; nothing left to do", sys.stdout)
@@ -92,8 +97,8 @@ def say(line: str, where=None) -> None:
         print(line, file=sys.stderr if where is None else where)
 
 
-def open_session(run: RunDirectory, config: Config | None) -> Session:
-    """Builds everything, with the state of the newest checkpoint or a fresh one.
+def open_session(run: RunDirectory, config: Config | None, held: contextlib.ExitStack) -> Session:
+    """Builds everything, with the state of the newest checkpoint or a fresh one; `held` holds the run's directory.
 
     All processes open the same: configuration, code, data and checkpoint are compared before anything is computed.
     """
@@ -107,6 +112,8 @@ def open_session(run: RunDirectory, config: Config | None) -> Session:
         heldout = evaluator.Evaluator(config, step.build_model(config, mesh), mesh)  # its rows may be all speech
         said |= {"config_hash": config_hash(config), "code": code_digest(), "jax": jax.__version__,
                  "data_fingerprint": stream.fingerprint()}
+        if processes.is_leader():
+            held.enter_context(files.alone(run.path, "lst train"))
     # Orbax meets the other processes when it opens a directory, so that none may have given up by now
     checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep, config.train.checkpoint_keep_every)
     newest = checkpoints.latest()
@@ -139,7 +146,7 @@ def check_resumable(config: Config, stream: BatchStream, checkpoints: Checkpoint
                               "the data, or start another run")
 
 
-def run_steps(session: Session, recorder: Recorder, ledger: Ledger, stop: "StopRequest") -> bool:
+def run_steps(session: Session, recorder: Recorder, ledger: Ledger, stop: StopRequest) -> bool:
     """The loop. Returns True at the last step, False where a stop was asked for; saved in both cases."""
     config, last = session.config, session.config.train.steps
     start = done = int(session.state.step)
@@ -244,25 +251,3 @@ def evaluate_run(run: RunDirectory, as_json: bool) -> int:
     values = {"step": newest, **evaluator.Evaluator(config, model, mesh).run(params)}
     print(json.dumps(values) if as_json else evaluator.table(values))
     return 0
-
-
-class StopRequest(contextlib.AbstractContextManager):
-    """Notes SIGINT and SIGTERM, so that the loop stops after the step at hand; a second one interrupts at once."""
-
-    def __init__(self):
-        self.requested = False
-
-    def __enter__(self):
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *exception):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, frame):
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        print(f"\n{signal.Signals(number).name}: stopping after this step, saving (again to stop at once)",
-              file=sys.stderr)

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from training_run import make_config, make_data, tokenizer_of
 
-from lst_jax import ledger, report, train
+from lst_jax import files, ledger, report, train
 from lst_jax.data.pipeline import BatchStream
 from lst_jax.errors import (
     RESTART_EXIT_CODE,
     BadStepError,
+    BusyError,
     CheckpointError,
     ConfigError,
     DataError,
@@ -247,6 +248,11 @@ def test_a_bad_step_halts_the_run_and_its_batch_can_be_made_again_then_it_is_ski
 def test_a_finished_run_says_that_nothing_is_left(unbroken, data, capsys):
     assert train.train(RunDirectory(unbroken), make_config(data)) == 0
     assert "nothing left to do" in capsys.readouterr().out
+
+
+def test_a_run_that_another_process_trains_is_refused(unbroken, data):
+    with files.alone(unbroken, "lst train"), pytest.raises(BusyError, match="unbroken: another lst train is at work"):
+        train.train(RunDirectory(unbroken), make_config(data))
 
 
 def test_another_configuration_is_refused_by_field(unbroken, data):

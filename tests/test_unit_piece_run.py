@@ -1,5 +1,6 @@
 """A run whose speech is in pieces of units: it goes on bit for bit, and its bits are over seconds of speech."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -81,7 +82,8 @@ def test_training_records_bits_over_seconds_of_speech(config, unbroken):
 
 
 def test_held_out_bits_are_over_the_seconds_of_the_utterances(config, unbroken):
-    session = train.open_session(RunDirectory(unbroken), config)
+    with contextlib.ExitStack() as held:
+        session = train.open_session(RunDirectory(unbroken), config, held)
     source = config.eval.sources[0]
     (batch, stats), = eval_batches(source, config, "none", 9, "speech")
     bits, frames, tokens = speech_bits(config, session.state.params, batch)
@@ -97,7 +99,7 @@ def test_held_out_bits_are_over_the_seconds_of_the_utterances(config, unbroken):
 def test_a_stopped_run_goes_on_bit_for_bit(config, unbroken, tmp_path, monkeypatch):
     run = RunDirectory(tmp_path / "run")
     monkeypatch.setattr(train.StopRequest, "requested", True, raising=False)
-    monkeypatch.setattr(train.StopRequest, "__init__", lambda self: None)
+    monkeypatch.setattr(train.StopRequest, "__init__", lambda self, doing: None)
     assert train.train(run, config) == RESTART_EXIT_CODE  # after its first step
     monkeypatch.undo()
     assert train.train(run, None) == 0

@@ -1,0 +1,91 @@
+"""A small scaling study that two CPU cores finish within an hour: `make scaling`.
+
+    lst sweep run runs/scaling --config configs/scaling.py:compute-optimal
+    lst train runs/w96 --config configs/scaling.py:96,base
+
+The argument is WIDTH[,SYSTEM]: the width of the global transformer, a multiple of 16, and one of `lst_jax.systems`. All
+else is the demo's, or follows from the width by `lst_jax.defaults`: depth, local networks of half the width, learning
+rate; and the batch from the FLOPs. Of the paper's 30 tokens a parameter only TOKENS_A_PARAMETER are trained on: a run
+costs as the square of its parameters. The speech is the bundled texts' by a synthesiser (`make scaling-data`): in the
+recorded corpus's 14 minutes models of 3M parameters would see each unit 35 times.
+"""
+
+import pathlib
+
+from ml_collections import ConfigDict
+
+from lst_jax import config as cfg
+from lst_jax import defaults
+from lst_jax.errors import ConfigError
+from lst_jax.scaling.parameters import parameters
+from lst_jax.sweeps.grid import each, product
+
+DEMO = cfg.load_recipe_module(str(pathlib.Path(__file__).with_name("demo.py")))
+WIDTH = 96  # what "" means
+ROW_UNITS = 256
+TOKENS_A_PARAMETER = 1
+HELD_OUT_ROWS = 320  # more than hold all held-out documents: every run is asked the same, whatever its batch
+DATA = "data/scaling"
+TEXT_SIZE = 512
+WIDTHS = (48, 64, 96, 144, 192, 240)  # about 0.1M to 3M parameters
+SEEDS = (0, 1, 2)
+LARGEST_SEEDED = 144  # larger ones are trained from one seed: they cost most
+
+
+def get_config(arg: str) -> ConfigDict:
+    """`arg`: WIDTH[,SYSTEM]. Raises: ConfigError."""
+    word, _, system = arg.partition(",")
+    if word and (not word.isdigit() or int(word) % 16 or not int(word)):
+        raise ConfigError(f"configs/scaling.py:{arg}: the width must be a multiple of 16; write for example 96,base")
+    width = int(word or WIDTH)
+    config = DEMO.get_config(system)
+    config.name = f"scaling-{width}-{config.name.removeprefix('demo-')}"
+    config.vocab.text_size = TEXT_SIZE
+    config.data.tokenizer = f"{DATA}/text.model"
+    if config.data.unit_tokenizer:
+        config.data.unit_tokenizer = config.data.unit_tokenizer.replace("data/demo", DATA)
+    for source in config.data.sources + config.eval.sources:
+        source["path"] = source["path"].replace("data/demo", DATA)
+    _resize(config, width)
+    tokens = TOKENS_A_PARAMETER * count(config)
+    rows = max(1, round(defaults.batch_tokens_for(6.0 * count(config) * tokens) / config.data.row_tokens))
+    config.data.rows = rows
+    steps = round(tokens / (rows * config.data.row_tokens))
+    for tau in ("tau1", "tau2"):
+        config.data.patching[tau] = config.data.patching[tau] * steps // DEMO.STEPS
+    config.optim.update(peak_lr=defaults.learning_rate_for(width), warmup_steps=20)
+    config.eval.update(every=steps, batches=-(-HELD_OUT_ROWS // rows), sources=config.eval.sources[::2])
+    config.train.update(steps=steps, checkpoint_every=100, checkpoint_keep=1)
+    return config
+
+
+def _resize(config: ConfigDict, width: int) -> None:
+    model, data = config.model, config.data
+    layers, local = defaults.depth_for(width), max(16, width // 32 * 16)
+    model.global_transformer.update(layers=layers, width=width, heads=width // 16)
+    if model.patch_encoder is not None:
+        model.patch_encoder.update(width=local, heads=local // 16)
+        model.patch_decoder.update(layers=defaults.decoder_layers_for(layers), width=local, heads=local // 16)
+    model.update(cross_heads=local // 16, ffn_multiple=16)
+    data.row_tokens = cfg.row_tokens_for(ROW_UNITS, 4)
+    data.row_units = data.row_tokens if model.system == "base" else ROW_UNITS
+    if model.system == "lst_bypass":
+        data.row_speech_tokens = data.row_tokens // 2
+
+
+def count(config: ConfigDict) -> int:
+    """Parameters of the model."""
+    found = cfg.from_mapping(config.to_dict())
+    return parameters(found.model, found.joint_vocab)
+
+
+def sweep(add, name: str) -> None:
+    """`name`: "compute-optimal", LST and Base over all widths. Raises: ConfigError."""
+    if name != "compute-optimal":
+        raise ConfigError(f"configs/scaling.py:{name}: no such sweep; use compute-optimal")
+    for system in ("base", "curriculum"):
+        for width in WIDTHS:
+            seeds = SEEDS if width <= LARGEST_SEEDED else SEEDS[:1]
+            for overlay in product([{"recipe": f"{width},{system}",
+                                     "budget": f"tokens-per-parameter={TOKENS_A_PARAMETER}"}], each("seed", *seeds)):
+                add(overlay)
