@@ -22,7 +22,7 @@ from lst_jax import files
 from lst_jax.launch.job import restarts
 from lst_jax.run_dir import RunDirectory
 from lst_jax.stop import StopRequest
-from lst_jax.sweeps.status import RUNS, has_process, status_of
+from lst_jax.sweeps.status import RUNS, Status, has_process, status_of
 from lst_jax.sweeps.trials import Trial
 
 LOGS, CACHE = "logs", "cache"
@@ -52,8 +52,9 @@ def run_all(folder: pathlib.Path, trials: Sequence[Trial], jobs: int) -> Outcome
     Raises: BusyError where another command runs this sweep.
     """
     stopping = StopRequest("stopping all runs, saved")
-    with files.alone(folder, "lst sweep run"), stopping as stop, _progress(trials) as progress:
-        waiting = [s.trial for s in status_of(folder / RUNS, trials) if s.state != "done"]
+    before = status_of(folder / RUNS, trials)
+    with files.alone(folder, "lst sweep run"), stopping as stop, _progress(before) as progress:
+        waiting = [s.trial for s in before if s.state != "done"]
         waiting.sort(key=lambda trial: trial.flops)
         free, running, done = _shares(jobs), [], [trial for trial in trials if trial not in waiting]
         failed: dict[str, int] = {}
@@ -137,16 +138,22 @@ def _shares(jobs: int) -> list[frozenset[int]]:
     return [frozenset(cores[i * size:(i + 1) * size]) for i in range(jobs)]
 
 
-def _progress(trials: Sequence[Trial]) -> tqdm:
+def _progress(before: Sequence[Status]) -> tqdm:
     layout = "{l_bar}{bar}| {n:.2f} of {total:.2f} TFLOP [{elapsed}<{remaining}{postfix}]"
-    return tqdm(total=sum(t.flops for t in trials) / 1e12, desc="sweep", bar_format=layout,
+    return tqdm(total=sum(s.trial.flops for s in before) / 1e12, initial=sum(map(_flops, before)) / 1e12, desc="sweep",
+                bar_format=layout,
                 mininterval=1 if sys.stderr.isatty() else 20, miniters=0)
+
+
+def _flops(found: Status) -> float:
+    """FLOPs that a run has done, about."""
+    return found.trial.flops * min(1.0, found.step / found.trial.steps)
 
 
 def _show(progress: tqdm, folder: pathlib.Path, done: Sequence[Trial], running: Sequence[Running],
           failed: Collection[str]) -> None:
     found = status_of(folder / RUNS, [run.trial for run in running])
-    flops = sum(trial.flops for trial in done) + sum(s.trial.flops * min(1.0, s.step / s.trial.steps) for s in found)
+    flops = sum(trial.flops for trial in done) + sum(map(_flops, found))
     words = [f"{len(done)} runs done", *(f"{s.trial.name} at {s.step}/{s.trial.steps}" for s in found)]
     progress.set_postfix_str("; ".join([*words, f"{len(failed)} failed"] if failed else words), refresh=False)
     progress.update(flops / 1e12 - progress.n)
