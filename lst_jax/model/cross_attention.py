@@ -24,20 +24,33 @@ class CrossAttention(nn.Module):
     window: int
     queries_are_patches: bool
 
-    @nn.compact
+    def setup(self):
+        """Four square projections of the local width, and a norm for each side."""
+        width = self.config.patch_encoder.width
+        self.cross_attn_norm_q, self.cross_attn_norm_kv = RMSNorm(self.config), RMSNorm(self.config)
+        self.wq, self.wk, self.wv, self.wo = (Linear(self.config, self.placement, width) for _ in range(4))
+
     def __call__(self, x_BSE: Float[Array, "B S E"], y_BRE: Float[Array, "B R E"],
                  patches: Patches) -> Float[Array, "B S E"]:
         """Patches `x` attend to tokens `y` (the encoder) or tokens `x` to patches `y` (the decoder)."""
-        e, h = x_BSE.shape[-1], self.config.cross_heads
-        x_norm_BSE = self.placement.enter(RMSNorm(self.config, name="cross_attn_norm_q")(x_BSE))
-        y_norm_BRE = self.placement.enter(RMSNorm(self.config, name="cross_attn_norm_kv")(y_BRE))
-        q_BSHK, k_BRHK, v_BRHK = (
-            Linear(self.config, self.placement, e, name=name)(a).reshape(*a.shape[:2], -1, e // h)
-            for name, a in (("wq", x_norm_BSE), ("wk", y_norm_BRE), ("wv", y_norm_BRE)))
+        return self.over(x_BSE, *self.keys_values(y_BRE), patches)
+
+    def keys_values(self, y_BRE: Float[Array, "B R E"]) -> tuple[Float[Array, "B R H K"], Float[Array, "B R H K"]]:
+        """What is attended to; it depends on nothing else, so that it can be kept."""
+        y_norm_BRE = self.placement.enter(self.cross_attn_norm_kv(y_BRE))
+        return self._heads(self.wk(y_norm_BRE), y_BRE), self._heads(self.wv(y_norm_BRE), y_BRE)
+
+    def over(self, x_BSE: Float[Array, "B S E"], k_BRHK: Float[Array, "B R H K"], v_BRHK: Float[Array, "B R H K"],
+             patches: Patches) -> Float[Array, "B S E"]:
+        """x + what it finds in the keys and values."""
+        q_BSHK = self._heads(self.wq(self.placement.enter(self.cross_attn_norm_q(x_BSE))), x_BSE)
         attend = self._patches_to_tokens if self.queries_are_patches else self._tokens_to_patches
         out_BSHK = attend(q_BSHK, k_BRHK, v_BRHK, patches)
-        out_BSE = Linear(self.config, self.placement, e, name="wo")(out_BSHK.reshape(*x_BSE.shape[:2], -1))
-        return x_BSE + self.placement.leave(out_BSE)
+        return x_BSE + self.placement.leave(self.wo(out_BSHK.reshape(*x_BSE.shape[:2], -1)))
+
+    def _heads(self, projected, x_BSE):
+        """This device's heads, of the width that all heads have."""
+        return projected.reshape(*x_BSE.shape[:2], -1, x_BSE.shape[-1] // self.config.cross_heads)
 
     def _patches_to_tokens(self, q_BSHK, k_BTHK, v_BTHK, patches):
         if self.window == 1:

@@ -10,8 +10,9 @@ import numpy as np
 from flax import linen as nn
 
 from lst_jax.config import ModelConfig, StackConfig
+from lst_jax.model import cache as cached
 from lst_jax.model.placement import Placement
-from lst_jax.shapes import Array, Float, Int
+from lst_jax.shapes import Array, Bool, Float, Int
 
 
 class Linear(nn.Module):
@@ -49,15 +50,17 @@ def truncated_normal(fan_in: int):
     return nn.initializers.truncated_normal(stddev=fan_in**-0.5, lower=-3.0, upper=3.0)
 
 
-def rope(x_BTHK: Float[Array, "B T H K"], theta: float) -> Float[Array, "B T H K"]:
+def rope(x_BTHK: Float[Array, "B T H K"], theta: float,
+         position: Int[Array, "*B T"] | None = None) -> Float[Array, "B T H K"]:
     """Rotates the adjacent pairs (2i, 2i+1) of position t by t·theta^(-2i/K) (Su et al., arXiv 2104.09864).
 
-    Positions are those in the row: scores depend on their differences only, so documents need no restart.
+    Positions are those in the row where None: scores depend on their differences only, so documents need no restart.
     The pairs are swapped by a product with a constant of 0 and ±1: exact, and faster than strided access everywhere.
     """
     t, k = x_BTHK.shape[1], x_BTHK.shape[3]
     frequency_K = np.repeat(theta ** (-np.arange(0, k, 2) / k), 2)
-    angle_T1K = jnp.arange(t, dtype=jnp.float32)[:, None, None] * frequency_K.astype(np.float32)
+    position = jnp.arange(t) if position is None else position
+    angle_T1K = position.astype(jnp.float32)[..., None, None] * frequency_K.astype(np.float32)
     swap_KK = np.kron(np.eye(k // 2), [[0, 1], [-1, 0]])  # (x0, x1) -> (-x1, x0)
     swapped_BTHK = jnp.dot(x_BTHK, jnp.asarray(swap_KK, x_BTHK.dtype), precision="highest")
     return (x_BTHK * jnp.cos(angle_T1K) + swapped_BTHK * jnp.sin(angle_T1K)).astype(x_BTHK.dtype)
@@ -84,18 +87,41 @@ class SelfAttention(nn.Module):
     placement: Placement
     stack: StackConfig
 
-    @nn.compact
+    def setup(self):
+        """Four square projections."""
+        self.wq, self.wk, self.wv, self.wo = (Linear(self.config, self.placement, self.stack.width) for _ in range(4))
+
     def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Each position attends to itself and to what precedes it in its document, as far as the window."""
+        return self._attend(*self._heads(x_BTD), doc_id_BT)
+
+    def keep(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"], length_B: Int[Array, "B"],
+             slots: int) -> tuple[Float[Array, "B T D"], cached.Cache]:
+        """The same over rows of one document, and the cache after the first `length` positions of each."""
+        heads = self._heads(x_BTD)
+        return self._attend(*heads, doc_id_BT), cached.keep(*heads[1:], length_B, slots)
+
+    def step(self, x_B1D: Float[Array, "B 1 D"], cache: cached.Cache, position_B: Int[Array, "B"],
+             on_B: Bool[Array, "B"]) -> tuple[Float[Array, "B 1 D"], cached.Cache]:
+        """What `__call__` gives at one position more; only rows that are `on` leave something in the cache."""
+        q_B1HK, k_B1HK, v_B1HK = self._heads(x_B1D, position_B[:, None])
+        cache = cached.extend(cache, k_B1HK, v_B1HK, position_B, on_B)
+        return self._out(cached.attend(q_B1HK, cache, position_B)), cache
+
+    def _heads(self, x_BTD, position=None):
+        """Queries and keys, rotated, and values, each of this device's heads."""
         b, t, d = x_BTD.shape
-        heads = (b, t, -1, d // self.stack.heads)  # this device's heads
         x_BTD = self.placement.enter(x_BTD)
-        q_BTHK, k_BTHK, v_BTHK = (Linear(self.config, self.placement, d, name=name)(x_BTD).reshape(heads)
-                                  for name in ("wq", "wk", "wv"))
-        q_BTHK, k_BTHK = rope(q_BTHK, self.config.rope_theta), rope(k_BTHK, self.config.rope_theta)
-        out_BTHK = self.placement.attend(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, self.stack.window,
-                                         self.config.attention_block)
-        return self.placement.leave(Linear(self.config, self.placement, d, name="wo")(out_BTHK.reshape(b, t, -1)))
+        q_BTHK, k_BTHK, v_BTHK = (project(x_BTD).reshape(b, t, -1, d // self.stack.heads)
+                                  for project in (self.wq, self.wk, self.wv))
+        return (*(rope(x, self.config.rope_theta, position) for x in (q_BTHK, k_BTHK)), v_BTHK)
+
+    def _attend(self, q_BTHK, k_BTHK, v_BTHK, doc_id_BT):
+        return self._out(self.placement.attend(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, self.stack.window,
+                                               self.config.attention_block))
+
+    def _out(self, out_BTHK):
+        return self.placement.leave(self.wo(out_BTHK.reshape(*out_BTHK.shape[:2], -1)))
 
 
 class SwiGLU(nn.Module):
@@ -115,16 +141,34 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block."""
+    """A pre-norm transformer block: x + attention(norm(x)), then x + ffn(norm(x))."""
 
     config: ModelConfig
     placement: Placement
     stack: StackConfig
 
-    @nn.compact
+    def setup(self):
+        """Two halves, each with its norm."""
+        self.attention = SelfAttention(self.config, self.placement, self.stack)
+        self.feed_forward = SwiGLU(self.config, self.placement)
+        self.attention_norm, self.ffn_norm = RMSNorm(self.config), RMSNorm(self.config)
+
     def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        """x + attention(norm(x)), then x + ffn(norm(x))."""
-        attention, feed_forward = (SelfAttention(self.config, self.placement, self.stack, name="attention"),
-                                   SwiGLU(self.config, self.placement, name="feed_forward"))
-        x_BTD = x_BTD + attention(RMSNorm(self.config, name="attention_norm")(x_BTD), doc_id_BT)
-        return x_BTD + feed_forward(RMSNorm(self.config, name="ffn_norm")(x_BTD))
+        """Whole rows."""
+        return self._feed_forward(x_BTD + self.attention(self.attention_norm(x_BTD), doc_id_BT))
+
+    def keep(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"], length_B: Int[Array, "B"],
+             slots: int) -> tuple[Float[Array, "B T D"], cached.Cache]:
+        """Whole rows of one document each, and the cache after `length` positions: the window's size, or `slots`."""
+        out_BTD, cache = self.attention.keep(self.attention_norm(x_BTD), doc_id_BT, length_B,
+                                             min(self.stack.window or slots, slots))
+        return self._feed_forward(x_BTD + out_BTD), cache
+
+    def step(self, x_B1D: Float[Array, "B 1 D"], cache: cached.Cache, position_B: Int[Array, "B"],
+             on_B: Bool[Array, "B"]) -> tuple[Float[Array, "B 1 D"], cached.Cache]:
+        """One position more of each row, see `SelfAttention.step`."""
+        out_B1D, cache = self.attention.step(self.attention_norm(x_B1D), cache, position_B, on_B)
+        return self._feed_forward(x_B1D + out_B1D), cache
+
+    def _feed_forward(self, x_BTD):
+        return x_BTD + self.feed_forward(self.ffn_norm(x_BTD))

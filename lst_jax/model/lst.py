@@ -8,6 +8,7 @@ Llama-shaped Base without patches (paper §7).
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -70,9 +71,7 @@ class PatchEncoder(nn.Module):
         first_cross = len(self.layers) - len(self.cross_attn_layers)
         h_BTE = run_layers(self.config, lambda h_BTE, block: block(h_BTE, doc_id_BT),
                            [(layer,) for layer in self.layers[:first_cross + 1]], h_BTE)
-        pooled_BUE = max_pool(h_BTE, patches.patch_id_BT, u)
-        x_BRE = self.patch_embedding_projection(pooled_BUE).reshape(b, -1, h_BTE.shape[-1])
-        x_BRE = x_BRE + self.cross_attn_layers[0](x_BRE, h_BTE, patches)
+        x_BRE = self.patch_vectors([h_BTE], patches)
 
         def layer_with_cross(states, block, cross):
             h_BTE = block(states[0], doc_id_BT)
@@ -83,6 +82,15 @@ class PatchEncoder(nn.Module):
             h_BTE, x_BRE = run_layers(self.config, layer_with_cross, rest, (h_BTE, x_BRE))
         return h_BTE, x_BRE.reshape(b, u, -1)
 
+    def patch_vectors(self, states: Sequence[Float[Array, "B T E"]], patches: Patches) -> Float[Array, "B R E"]:
+        """The Q vectors of each patch after one cross-attention for each of the token states, from the first one on."""
+        b, u = patches.doc_id_BU.shape
+        pooled_BUE = max_pool(states[0], patches.patch_id_BT, u)
+        x_BRE = self.patch_embedding_projection(pooled_BUE).reshape(b, -1, states[0].shape[-1])
+        for cross, h_BTE in zip(self.cross_attn_layers, states, strict=False):
+            x_BRE = x_BRE + cross(x_BRE, h_BTE, patches)
+        return x_BRE
+
 
 class GlobalTransformer(nn.Module):
     """The large stack over patches, or over tokens in Base; no final norm."""
@@ -90,15 +98,22 @@ class GlobalTransformer(nn.Module):
     config: ModelConfig
     placement: Placement
 
-    @nn.compact
+    def setup(self):
+        """The projection is there for inputs of another width only."""
+        stack = self.config.global_transformer
+        self.token_embedding_projection = Linear(self.config, self.placement, stack.width)
+        self.layers = [Block(self.config, self.placement, stack) for _ in range(stack.layers)]
+
     def __call__(self, x_BUW: Float[Array, "B U W"], doc_id_BU: Int[Array, "B U"]) -> Float[Array, "B U D"]:
         """Projects inputs of another width first."""
-        stack = self.config.global_transformer
-        x_BUD = x_BUW
-        if x_BUW.shape[-1] != stack.width:
-            x_BUD = Linear(self.config, self.placement, stack.width, name="token_embedding_projection")(x_BUW)
-        layers = [(Block(self.config, self.placement, stack, name=f"layers_{i}"),) for i in range(stack.layers)]
-        return run_layers(self.config, lambda x_BUD, block: block(x_BUD, doc_id_BU), layers, x_BUD)
+        return run_layers(self.config, lambda x_BUD, block: block(x_BUD, doc_id_BU),
+                          [(layer,) for layer in self.layers], self.inputs(x_BUW))
+
+    def inputs(self, x_BUW: Float[Array, "B U W"]) -> Float[Array, "B U D"]:
+        """What the first layer reads."""
+        if x_BUW.shape[-1] == self.config.global_transformer.width:
+            return x_BUW
+        return self.token_embedding_projection(x_BUW)
 
 
 class PatchDecoder(nn.Module):
@@ -124,11 +139,7 @@ class PatchDecoder(nn.Module):
     def __call__(self, h_BTE: Float[Array, "B T E"], global_BUD: Float[Array, "B U D"], doc_id_BT: Int[Array, "B T"],
                  patches: Patches) -> Float[Array, "B T E"]:
         """Starts from the encoder's states; global outputs enter through the lag of `patches.visible_patch_BT`."""
-        b, _, e = h_BTE.shape
-        if global_BUD.shape[-1] != e:
-            global_BUD = self.patch_embedding_projection(global_BUD)
-        y_BRE = global_BUD.reshape(b, -1, e)
-        crosses = self.cross_attn_layers
+        y_BRE, crosses = self.patch_outputs(global_BUD), self.cross_attn_layers
         h_BTE = run_layers(
             self.config, lambda h_BTE, cross, block: block(h_BTE + cross(h_BTE, y_BRE, patches), doc_id_BT),
             list(zip(crosses, self.layers[:len(crosses)], strict=True)), h_BTE)
@@ -136,6 +147,13 @@ class PatchDecoder(nn.Module):
         if rest:
             h_BTE = run_layers(self.config, lambda h_BTE, block: block(h_BTE, doc_id_BT), rest, h_BTE)
         return self.norm(h_BTE)
+
+    def patch_outputs(self, global_BUD: Float[Array, "B U D"]) -> Float[Array, "B R E"]:
+        """The Q vectors of each patch that tokens attend to."""
+        width = self.config.patch_decoder.width
+        if global_BUD.shape[-1] != width:
+            global_BUD = self.patch_embedding_projection(global_BUD)
+        return global_BUD.reshape(len(global_BUD), -1, width)
 
     def logits(self, h_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
         """Float32 logits of normed states."""
@@ -213,17 +231,21 @@ class TextBypass(nn.Module):
         local = gather_local(is_local_BT, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row, size)
         speech_BS = jnp.maximum(local.token_BS - self.vocab.speech_marker, 0)  # 0 where there is no token
         h_BSE, x_BPW = self.patch_encoder(speech_BS, local.doc_id_BS, local.patches)
-        global_BUD = self.global_transformer(self._global_inputs(token_BT, row, local, x_BPW), row.doc_id_BU)
+        global_BUD = self.global_transformer(self.global_inputs(token_BT, row, local, x_BPW), row.doc_id_BU)
         h_BSE = self.patch_decoder(h_BSE, gather(global_BUD, local.unit_id_BP), local.doc_id_BS, local.patches)
         h_BTD = gather(self.text_norm(global_BUD), row.patch_id_BT)
         rows_B1 = jnp.arange(len(token_BT))[:, None]
         h_BTD = h_BTD.at[rows_B1, local.position_BS].set(self.speech_projection(h_BSE), mode="drop")
         return jnp.where(local.fits_B[:, None, None], h_BTD, jnp.nan)
 
-    def _global_inputs(self, token_BT, row: Patches, local: LocalRows, x_BPW):
-        """[B, U, D]: embedded text, and the encoder's patches, each at its unit position."""
-        if x_BPW.shape[-1] != self.config.global_transformer.width:
-            x_BPW = self.token_embedding_projection(x_BPW)
+    def widened(self, x_BPW: Float[Array, "B P W"]) -> Float[Array, "B P D"]:
+        """Patch vectors at the global width."""
+        return x_BPW if x_BPW.shape[-1] == self.config.global_transformer.width else self.token_embedding_projection(x_BPW)
+
+    def global_inputs(self, token_BT: Int[Array, "B T"], row: Patches, local: LocalRows,
+                      x_BPW: Float[Array, "B P W"]) -> Float[Array, "B U D"]:
+        """Embedded text, and the encoder's patches, each at its unit position."""
+        x_BPW = self.widened(x_BPW)
         none, rows_B1 = self.vocab.speech_marker, jnp.arange(len(token_BT))[:, None]
         text_BU = jnp.full(row.doc_id_BU.shape, none, jnp.int32).at[rows_B1, row.patch_id_BT].min(token_BT, mode="drop")
         text_BUD = self.text_embeddings(jnp.minimum(text_BU, none - 1))

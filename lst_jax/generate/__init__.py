@@ -1,0 +1,1 @@
+"""Text and speech from a trained model: prompts, the loop over tokens, sampling, sound."""

@@ -1,0 +1,55 @@
+"""Cached decoding gives the logits of the training forward over the same tokens, at every position."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from generate_cases import VOCAB, document, forced_logits, random_params, rows_of, small_config, windows
+
+from lst_jax.config import StackConfig
+from lst_jax.model.decode import Decoder
+from lst_jax.model.lst import build
+
+SIZE, LENGTH = 3, 40
+SYSTEMS = {
+    "lst": small_config(),
+    "lst-window3": small_config(
+        **windows(3), queries_per_patch=3, attention_block=16, encoder_cross_all_layers=True,
+        decoder_cross_all_layers=False, patch_encoder=StackConfig(2, 16, 2, 4)),
+    "lst-equal-widths": small_config(global_transformer=StackConfig(2, 16, 2, None), queries_per_patch=1),
+    "lst_bypass": small_config("lst_bypass", **windows(2)),
+    "base": small_config("base"),
+}
+KINDS = ["s", "t", "sts", "tsts", "ssts", "stt"]
+
+
+@functools.cache
+def built(name):
+    model = build(SYSTEMS[name], VOCAB, LENGTH)
+    return model, jax.device_put(random_params(model))
+
+
+@functools.cache
+def compiled(name):
+    return jax.jit(built(name)[0])
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_logit_is_that_of_the_training_forward(name):
+    """Speech, text and mixed documents, after prompts of one token, of any number, and cut within a patch."""
+    model, params = built(name)
+    decoder, rng = Decoder.of(model, SIZE), np.random.default_rng(7)
+    documents = [document(rng, kinds) for kinds in KINDS]
+    for prompts in ([1] * len(documents), [int(rng.integers(2, len(d) - 1)) for d in documents],
+                    [int(rng.integers(2, len(d) - 1)) for d in documents]):
+        whole = rows_of(documents, SIZE, LENGTH)
+        prompt = rows_of([d[:n] for d, n in zip(documents, prompts, strict=True)], SIZE, LENGTH)
+        # boundaries do not depend on what follows, so a prompt has those of its document
+        np.testing.assert_array_equal(prompt[3], whole[3] & (prompt[1] > 0))
+        length = np.array([len(d) for d in documents])
+        got, _ = forced_logits(decoder, LENGTH, params, tuple(prompt), whole[0], length)
+        wanted = np.asarray(compiled(name)(params, *whole))
+        for i, (n, end) in enumerate(zip(prompts, length, strict=True)):
+            np.testing.assert_allclose(got[i, n - 1:end - 1], wanted[i, n - 1:end - 1], atol=1e-4, err_msg=KINDS[i])
+            assert np.isnan(got[i, :n - 1]).all() and np.isnan(got[i, end - 1:]).all()
