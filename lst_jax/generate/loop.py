@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lst_jax.model.decode import Decoder, Local, Main
-from lst_jax.shapes import Array, Bool, Float, Int, ndarray
+from lst_jax.shapes import Array, Bool, Int, ndarray
 from lst_jax.vocab import EOS_ID, Vocab
 
 # (carry, logits_BV, rows, on_B) -> (token_B, carry): what comes next in the rows that are on

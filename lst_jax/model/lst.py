@@ -240,7 +240,9 @@ class TextBypass(nn.Module):
 
     def widened(self, x_BPW: Float[Array, "B P W"]) -> Float[Array, "B P D"]:
         """Patch vectors at the global width."""
-        return x_BPW if x_BPW.shape[-1] == self.config.global_transformer.width else self.token_embedding_projection(x_BPW)
+        if x_BPW.shape[-1] == self.config.global_transformer.width:
+            return x_BPW
+        return self.token_embedding_projection(x_BPW)
 
     def global_inputs(self, token_BT: Int[Array, "B T"], row: Patches, local: LocalRows,
                       x_BPW: Float[Array, "B P W"]) -> Float[Array, "B U D"]:

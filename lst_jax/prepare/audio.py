@@ -8,6 +8,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from lst_jax import files
 from lst_jax.errors import RejectedItem
 
 RATE = 16000  # Hz, what every part here works at
@@ -41,6 +42,12 @@ def load_audio(path: str | os.PathLike, rate: int = RATE) -> np.ndarray:
     if not mono.any():
         raise RejectedItem("silent audio", f"{path}: every sample is zero; make the file again")
     return mono if file_rate == rate else soxr.resample(mono, file_rate, rate)
+
+
+def write_wav(path: str | os.PathLike, samples: np.ndarray, rate: int = RATE) -> None:
+    """Samples float32 as a WAV file, complete or not at all; too loud ones are scaled down. Raises: StorageError."""
+    with files.replacing(path) as temporary:
+        soundfile.write(temporary, samples / max(1.0, float(abs(samples).max())), rate, format="WAV")
 
 
 def log_mel(audio: np.ndarray, first: int, frames: int) -> np.ndarray:

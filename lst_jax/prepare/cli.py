@@ -7,9 +7,6 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterator
 
-import soundfile
-
-from lst_jax import files
 from lst_jax.data.unit_pieces import UnitPieces
 from lst_jax.errors import DataError
 from lst_jax.prepare import (
@@ -330,7 +327,5 @@ def _picture(args: argparse.Namespace, directory) -> None:
     if args.wav:
         if tokenizer is None:
             raise DataError("--wav: units are made audible by their tokenizer; add --units FILE")
-        sound = tokenizer.resynthesise(utterance.units)
-        with files.replacing(args.wav) as temporary:
-            soundfile.write(temporary, sound / max(1.0, float(abs(sound).max())), audio.RATE, format="WAV")
+        audio.write_wav(args.wav, tokenizer.resynthesise(utterance.units))
         print(args.wav)

@@ -1,4 +1,4 @@
-"""Documents of text and speech with all that a training row says of them, and tokens forced through the cached steps."""
+"""Documents of text and speech with all that a training row says of them, and tokens forced through cached steps."""
 
 import functools
 import pathlib
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "model"))
-from model_cases import VOCAB, random_params, small_config, windows  # noqa: E402, F401
+from model_cases import VOCAB, random_params, small_config, windows  # noqa: F401
 
-from lst_jax.generate import loop  # noqa: E402
-from lst_jax.model.decode import Decoder  # noqa: E402
-from lst_jax.vocab import BOS_ID, EOS_ID  # noqa: E402
+from lst_jax.generate import loop
+from lst_jax.model.decode import Decoder
+from lst_jax.vocab import BOS_ID, EOS_ID
 
 
 def document(rng, kinds, most=9):

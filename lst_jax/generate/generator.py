@@ -1,0 +1,242 @@
+"""Text and speech that a run goes on with after prompts.
+
+    generator = Generator.open(RunDirectory("runs/demo"))
+    prompt = generator.prompt(["please enter"], "speech")
+    found = generator.generate([prompt] * 4, "speech", Sampling(top_p=0.9), seeds=range(4), max_seconds=3)
+    found[0].units, found[0].text, found[0].stopped
+
+What a row gives depends on its prompt, its seed and the sampling, not on the rows beside it. Prompts continue the patch
+grid of the run of speech that they end in.
+"""
+
+import dataclasses
+import functools
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lst_jax import sharding, step
+from lst_jax.checkpoint import Checkpoints
+from lst_jax.config import Config
+from lst_jax.data.documents import Example, ExampleBuilder, Run
+from lst_jax.data.interleave import Span
+from lst_jax.data.patching import inference_policy
+from lst_jax.data.pipeline import open_tokenizer
+from lst_jax.data.records import Utterance
+from lst_jax.data.shards import METADATA_NAME, Metadata, read_metadata
+from lst_jax.data.unit_pieces import token_frames
+from lst_jax.errors import CheckpointError, ConfigError, DataError
+from lst_jax.generate import loop
+from lst_jax.generate.sampling import Numbers, Sampling, allowed_ids, sample, state_of
+from lst_jax.model.decode import Decoder, as_used
+from lst_jax.model.lst import Model
+from lst_jax.run_dir import RunDirectory
+from lst_jax.vocab import EOS_ID, Vocab
+
+TILE = 64  # prompts and rooms are rounded up to multiples of it: one executable serves many lengths
+MAX_TEXT_TOKENS, MAX_SECONDS = 256, 10.0  # where no limit is given
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Generated:
+    """What followed one prompt. `runs` are in order: ("text", str) or ("speech", units uint16 [frames])."""
+
+    seed: int
+    token: np.ndarray  # int32 [n] in the joint vocabulary, EOS included
+    runs: tuple[tuple[str, Any], ...]
+    stopped: str  # "eos", "seconds" or "tokens"
+    log_likelihood: float  # nats of all tokens, by the model's whole softmax
+
+    @property
+    def text(self) -> str:
+        """All text."""
+        return " ".join(content for modality, content in self.runs if modality == "text")
+
+    @property
+    def units(self) -> np.ndarray:
+        """All speech units, uint16 [frames]."""
+        return np.concatenate([np.zeros(0, np.uint16), *(c for modality, c in self.runs if modality == "speech")])
+
+
+class Settings(NamedTuple):
+    """What an executable is compiled for, besides the number of rows and the length of prompts."""
+
+    units: int  # of prompts, at least
+    slots: int  # patches of a whole row, at least
+    room: int  # tokens to generate, at least
+    filters: bool
+
+
+class Generator:
+    """A model with its parameters, vocabulary and tokenizers; it compiles once for each shape of a batch."""
+
+    def __init__(self, config: Config, model: Model, params: Any):
+        """`model` and `params` of one device. Raises: ConfigError, DataError where the run cannot generate."""
+        patching = config.data.patching
+        self.policy = inference_policy(patching)
+        if self.policy not in ("static", "none"):
+            raise ConfigError(f"data.patching.strategy={patching.strategy}: words that are not there yet have no "
+                              "alignment; generate with a static, mixed or curriculum run")
+        self.config, self.vocab = config, config.joint_vocab
+        self.decoder = Decoder.of(model, patching.static_size if self.policy == "static" else 1)
+        self.params = as_used(model, params)
+        self.builder = ExampleBuilder.of(config, open_tokenizer(config))
+        self.metadata = speech_metadata(config)
+        frames_V = token_frames(config)
+        self._frames_V = np.asarray(self.vocab.is_speech(np.arange(self.vocab.size)), np.float32) \
+            if frames_V is None else frames_V
+
+    @classmethod
+    def open(cls, run: RunDirectory) -> "Generator":
+        """The newest checkpoint of a run, on one device. Raises: ConfigError, CheckpointError, DataError."""
+        config = run.load_config()
+        checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
+        newest = checkpoints.latest()
+        if newest is None:
+            raise CheckpointError(f"{run.checkpoints_path}: holds no checkpoint; train first with lst train {run.path}")
+        mesh = sharding.one_device()
+        model = step.build_model(config, mesh)
+        params = checkpoints.restore_params(newest, step.state_shape(config, model, mesh).params)
+        checkpoints.close()
+        return cls(config, model, params)
+
+    @property
+    def units_in_use(self) -> int:
+        """Speech ids that stand for something: unit pieces, or units of the codebook as far as it is known."""
+        if self.builder.pieces is not None:
+            return len(self.builder.pieces)
+        return self.vocab.unit_slots if self.metadata is None else self.metadata.codebook_size
+
+    def prompt(self, parts: Sequence[str | np.ndarray], output: str) -> Example:
+        """BOS, texts and runs of speech units as in training, and the marker of `output` if they end in another one.
+
+        Raises: DataError where a part is empty, or its units are not the run's.
+        """
+        runs = [self._run(part) for part in parts]
+        marker = {"text": self.vocab.text_marker, "speech": self.vocab.speech_marker}.get(output)
+        if marker is not None and (not runs or runs[-1].marker != marker):
+            runs.append(Run(marker, np.zeros(0, np.int32), None))
+        example = self.builder.join(runs)
+        return example.tail(0, len(example.token) - 1)
+
+    def _run(self, part: str | np.ndarray) -> Run:
+        if not len(part):
+            raise DataError("prompt: is empty; leave it out, or give words or units")
+        if isinstance(part, str):
+            return Run(self.vocab.text_marker, np.array(self.builder.tokenizer.encode(part), np.int32), None)
+        if not 0 <= part.min() <= part.max() < self.builder.codebook_size:
+            raise DataError(f"prompt: units {part.min()}..{part.max()} are outside the run's codebook of "
+                            f"{self.builder.codebook_size}; use the units that it was trained on")
+        return self.builder.run(Utterance("prompt", part.astype(np.uint16), (), None, None),
+                                Span("speech", 0, 0, 0, len(part)), self.policy)
+
+    def generate(self, prompts: Sequence[Example], output: str, sampling: Sampling, seeds: Sequence[int],
+                 max_tokens: int | None = None, max_seconds: float | None = None) -> list[Generated]:
+        """Goes on after each prompt until EOS or a limit; all in one batch, with a seed for each.
+
+        Args: `output` "text", "speech" or "free" (`sampling.allowed_ids`); `max_tokens` counts markers and EOS too;
+            `max_seconds` of speech. None: 10 seconds of speech, 256 tokens of text.
+        """
+        tokens, frames = self._limits(output, max_tokens, max_seconds)
+        allowed_CV = allowed_ids(self.vocab, output, self.units_in_use)
+        rows = self.rows(prompts)
+        settings = self.settings(rows, output, tokens, sampling.filters)
+        limits = loop.Limits(np.full(len(prompts), tokens, np.int32), np.full(len(prompts), frames, np.float32),
+                             self._frames_V)
+        found, nats_B, _ = jax.device_get(continue_rows(
+            self.decoder, self.vocab, settings, self.params, rows, limits, np.asarray(seeds, np.uint32), allowed_CV,
+            Numbers(sampling.temperature, sampling.top_k, sampling.top_p)))
+        return [self._generated(prompt, int(seed), found.tokens_BN[i, :found.number_B[i]], float(found.frames_B[i]),
+                                frames, float(nats_B[i]))
+                for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))]
+
+    def rows(self, prompts: Sequence[Example]) -> tuple[np.ndarray, ...]:
+        """The model's arguments: a prompt a row, padded behind to a multiple of `TILE`."""
+        length = _tiled(max(len(p.token) for p in prompts))
+        rows = tuple(np.zeros((len(prompts), length), kind) for kind in (np.int32, np.int32, bool, bool))
+        for i, prompt in enumerate(prompts):
+            for row_BT, values in zip(rows, (prompt.token, 1, prompt.patch_start, prompt.patch_end), strict=True):
+                row_BT[i, :len(prompt.token)] = values
+        return rows
+
+    def settings(self, rows: tuple[np.ndarray, ...], output: str, tokens: int, filters: bool) -> Settings:
+        """Rooms for these prompts and so many tokens more; speech alone needs a slot a patch, text one a token."""
+        is_base = self.config.model.system == "base"
+        units, room = _tiled(int((rows[1] if is_base else rows[2]).sum(1).max())), _tiled(tokens)
+        patch = self.decoder.patch_units if output == "speech" else 1
+        return Settings(units, units + -(-room // patch) + 1, room, filters)
+
+    def _limits(self, output: str, max_tokens: int | None, max_seconds: float | None) -> tuple[int, float]:
+        """Tokens, and frames of speech."""
+        for name, value in (("max_tokens", max_tokens), ("max_seconds", max_seconds)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{name}={value}: must be above 0; leave it out for the default")
+        if max_seconds is None:
+            max_seconds = math.inf if max_tokens is not None or output == "text" else MAX_SECONDS
+        frames = max(1.0, max_seconds * self.config.data.unit_rate)
+        if max_tokens is None:
+            text = 0 if output == "speech" else MAX_TEXT_TOKENS
+            max_tokens = text + (0 if frames == math.inf else math.ceil(frames))
+        return max_tokens, frames
+
+    def _generated(self, prompt: Example, seed: int, token, frames: float, most: float, nats: float) -> Generated:
+        stopped = "eos" if token[-1] == EOS_ID else "seconds" if frames >= most else "tokens"
+        runs, left = [], most
+        for speech, ids in _runs_of(self.vocab, int(prompt.token[-1]), token):
+            if not speech:
+                runs.append(("text", self.builder.tokenizer.decode(ids.tolist())))
+                continue
+            pieces = self.builder.pieces
+            units = ids - self.vocab.unit_offset
+            units = units.astype(np.uint16) if pieces is None else pieces.decode(units)
+            units = units[:int(min(left, len(units)))]  # a last piece may be longer than what is left
+            left -= len(units)
+            runs.append(("speech", units))
+        return Generated(seed, token, tuple(runs), stopped, nats)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def continue_rows(decoder: Decoder, vocab: Vocab, settings: Settings, params: Any, prompt, limits: loop.Limits, seed_B,
+                  allowed_CV, numbers: Numbers):
+    """Reads the prompts and goes on with each. Returns the rows, nats of what was generated [B], and global steps."""
+    local, main = decoder.prefill(params, *prompt, settings.units, settings.slots)
+    rows = loop.start(*prompt, decoder.patch_units, settings.room)
+    keys_B = jax.vmap(jax.random.key)(seed_B)
+
+    def choose(nats_B, logits_BV, rows, on_B):
+        may_BV = jnp.asarray(allowed_CV)[state_of(vocab, rows.token_B)]
+        keys = jax.vmap(jax.random.fold_in)(keys_B, rows.number_B)
+        token_B = sample(jnp.where(may_BV, logits_BV, -jnp.inf), keys, numbers, settings.filters)
+        chosen_B = jnp.take_along_axis(jax.nn.log_softmax(logits_BV), token_B[:, None], -1)[:, 0]
+        return token_B, nats_B + jnp.where(on_B, chosen_B, 0)
+
+    return loop.run(decoder, vocab, params, local, main, rows, limits, choose, jnp.zeros(len(seed_B)))
+
+
+def speech_metadata(config: Config) -> Metadata | None:
+    """What is known of the run's units: the metadata of its first source of utterances that is still there."""
+    for source in config.data.sources:
+        if source.kind == "utterance" and (pathlib.Path(source.path) / METADATA_NAME).is_file():
+            found = read_metadata(source.path)
+            if found.codebook_size is not None:
+                return found
+    return None
+
+
+def _runs_of(vocab: Vocab, before: int, token: np.ndarray) -> list[tuple[bool, np.ndarray]]:
+    """(is speech, ids) of each run, without markers and EOS; the first may go on in the prompt's last one."""
+    edges = np.flatnonzero((token == vocab.text_marker) | (token == vocab.speech_marker))
+    parts = np.split(token, edges)
+    speech = [before >= vocab.speech_marker, *(token[edges] == vocab.speech_marker)]
+    parts[1:] = [part[1:] for part in parts[1:]]
+    runs = [(bool(is_speech), part[part != EOS_ID]) for is_speech, part in zip(speech, parts, strict=True)]
+    return [(is_speech, ids) for is_speech, ids in runs if len(ids)]
+
+
+def _tiled(length: int) -> int:
+    return -(-length // TILE) * TILE
