@@ -17,6 +17,7 @@ SYSTEMS_SECTION = "Systems at equal FLOPs"
 PRECISION_SECTION = "bfloat16 beside float32"
 COVERAGE_SECTION = "Coverage of the intervals"
 TORCH_SECTION = "Beside PyTorch"
+GENERATE_SECTION = "Generation"
 
 
 def add_arguments(subparsers) -> None:
@@ -92,6 +93,7 @@ def add_arguments(subparsers) -> None:
     coverage.add_argument("--repeats", type=int, default=200, help="studies of each design (default: %(default)s)")
     _add_outputs(coverage, _coverage)
     _add_torch(parts)
+    _add_generate(parts)
 
 
 def _add_torch(parts) -> None:
@@ -108,6 +110,20 @@ def _add_torch(parts) -> None:
     torch.add_argument("--compile", action="store_true", help="run PyTorch's model through torch.compile")
     torch.add_argument("--dtype", choices=["float32", "bfloat16"], help="of both; the recipe's unless given")
     _add_outputs(torch, _torch)
+
+
+def _add_generate(parts) -> None:
+    generate = parts.add_parser(
+        "generate", help="tokens a second of cached generation, and FLOPs of a second of speech; a minute or two",
+        description="Generates speech with LST and with Base of a recipe, and with LST without a cache, and counts "
+                    "the FLOPs of a second of speech in compiled steps at the shapes of another recipe.")
+    generate.add_argument("--config", metavar="FILE.py[:SIZE]", default="configs/demo.py",
+                          help="what is run (default: %(default)s)")
+    generate.add_argument("--flops-of", metavar="FILE.py[:SIZE]", default="configs/lst.py:1b",
+                          help="what is only compiled (default: %(default)s)")
+    generate.add_argument("--rows", type=int, nargs="+", default=[1, 8], help="of a batch (default: 1 8)")
+    generate.add_argument("--seconds", type=float, default=20.0, help="of speech a row (default: %(default)s)")
+    _add_outputs(generate, _generate)
 
 
 def _add_outputs(parser: argparse.ArgumentParser, run) -> None:
@@ -208,6 +224,25 @@ def _torch(args: argparse.Namespace) -> int:
     return _report(args, f"{TORCH_SECTION}: {config.name}", torch_step, torch_step.measure(config, settings),
                    config=args.config, units=args.units, steps=args.steps, device=args.device, compile=args.compile,
                    dtype=args.dtype)
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from lst_jax.bench import generate
+    from lst_jax.config import load_recipe
+
+    for rows in args.rows:
+        _check_count("rows", rows, 1)
+    if not 0.5 <= args.seconds:
+        raise DataError(f"--seconds {args.seconds}: must be at least 0.5; use 20")
+
+    def systems(reference: str):
+        joint = "," if ":" in reference else ":"
+        return {name: load_recipe(f"{reference}{joint}{system}") for name, system in generate.SYSTEMS.items()}
+
+    measured = generate.measure(systems(args.config), args.rows, args.seconds)
+    measured["flops"] = generate.count_flops(systems(args.flops_of), args.seconds)
+    return _report(args, f"{GENERATE_SECTION}: {args.config}", generate, measured, config=args.config,
+                   **{"flops-of": args.flops_of}, rows=args.rows, seconds=args.seconds)
 
 
 def _report(args: argparse.Namespace, section: str, module, measured: dict, **options) -> int:
