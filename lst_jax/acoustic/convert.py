@@ -155,6 +155,11 @@ def _load_pickle(path: pathlib.Path):
     return joblib.load(path)
 
 
+def read_state(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Tensors by name of a .safetensors file, or else of a torch state dictionary. Raises: DataError."""
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+
+
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(path)

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     sampling = Sampling(args.temperature, args.top_k, args.top_p)
     generator = Generator.open(RunDirectory(args.run_dir))
     units_model = sound.open_units_model(args.units_model, generator.metadata) if args.units_model else None
-    speak = sound.speaker(units_model, args.vocoder) if args.wav else None
+    speak = sound.speaker(units_model, args.vocoder, generator.config.data.unit_rate) if args.wav else None
     prompt = generator.prompt(_parts(args, units_model), args.to)
     seeds = [args.seed + i for i in range(args.count)]
     found = generator.generate([prompt] * args.count, args.to, sampling, seeds, args.max_tokens, args.max_seconds)

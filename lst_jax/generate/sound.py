@@ -23,10 +23,20 @@ def open_units_model(path: str | os.PathLike, metadata: Metadata | None) -> Unit
     return tokenizer
 
 
-def speaker(units_model: UnitTokenizer | None, vocoder: str | None) -> Speaker:
-    """Raises: ConfigError where the units are of a model that cannot sound them and there is no vocoder."""
+def speaker(units_model: UnitTokenizer | None, vocoder: str | os.PathLike | None, unit_rate: float) -> Speaker:
+    """How the run's units, `unit_rate` a second, become sound: by the vocoder where there is one.
+
+    Raises: ConfigError where the units are of a model that cannot sound them and there is none; DataError where the
+    vocoder's are of another rate.
+    """
     if vocoder:
-        raise ConfigError("--vocoder: is not there yet; leave it out")
+        from lst_jax.acoustic.vocoder import UnitVocoder
+
+        voice = UnitVocoder.load(vocoder)
+        if voice.unit_rate != unit_rate:
+            raise DataError(f"{vocoder}: takes {voice.unit_rate:g} units a second, the run has data.unit_rate="
+                            f"{unit_rate:g}; use a vocoder of that rate")
+        return lambda units: (voice.synthesise(units), voice.shape.sampling_rate)
     if not isinstance(units_model, AudibleUnitTokenizer):
         raise ConfigError("--units-model: its units have no sound of their own; add --vocoder DIR")
     return lambda units: (units_model.resynthesise(units), audio.RATE)
