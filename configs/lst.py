@@ -84,7 +84,7 @@ def get_config(arg: str) -> ConfigDict:
             interleave=dict(text_words_min=5, text_words_max=30, text_fraction_max=0.6, speech_ratio=0.5,
                             first_speech_words_min=2, first_speech_words_max=15, block_words_min=2,
                             last_block_words_min=3),
-            prefetch=8,
+            documents="interleaved", prefetch=8,
         ),
         optim=dict(peak_lr=4e-4, warmup_steps=2000, final_lr_ratio=0.01, beta1=0.9, beta2=0.95, eps=1e-8,
                    weight_decay=0.1, clip_norm=1.0, z_loss=0.0, spike_factor=0.0),
@@ -95,8 +95,9 @@ def get_config(arg: str) -> ConfigDict:
                 dict(name="text", kind="text", path="data/lst/valid/text", share=1.0),
             ],
         ),
-        train=dict(steps=size["steps"], log_every=10, checkpoint_every=1000, checkpoint_minutes=30.0, checkpoint_keep=3,
-                   checkpoint_keep_every=10_000, bad_step="skip", accumulate=1, offload_moments=False),
+        train=dict(steps=size["steps"], init_from=None, log_every=10, checkpoint_every=1000, checkpoint_minutes=30.0,
+                   checkpoint_keep=3, checkpoint_keep_every=10_000, bad_step="skip", accumulate=1,
+                   offload_moments=False),
         mesh=dict(replica=None, data=None, tensor=1),
     ))
 

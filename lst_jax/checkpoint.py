@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 from lst_jax.errors import DISK_FULL_ERRNOS, CheckpointError, StorageError, storage_error
 from lst_jax.step import TrainState
 
-FORMAT_VERSION = 2  # 1 had no checksums
+FORMAT_VERSION = 3  # 1 had no checksums, 2 no fingerprints of the vocabulary
 FULL_DISK_WORDS = ("No space left", "RESOURCE_EXHAUSTED", "File too large", "Disk quota")
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs several lines a save; what fails is raised
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the siblings of a failed write; the failure itself is raised

@@ -123,6 +123,7 @@ class DataConfig:
     unit_rate: float  # speech units per second
     patching: PatchingConfig
     interleave: InterleaveConfig
+    documents: Literal["interleaved", "asr", "tts"]  # what utterances become; the latter two for adaptation
     prefetch: int  # batches made ahead by a thread; 0 = made in the loop
 
 
@@ -166,6 +167,7 @@ class TrainConfig:
     """The loop."""
 
     steps: int
+    init_from: str | None  # a run, or one of its checkpoints, whose parameters this one begins with; None = drawn ones
     log_every: int
     checkpoint_every: int  # steps; the last step and a stop are saved too
     checkpoint_minutes: float | None  # a save is also due when so many have passed since the last one; None = off
@@ -232,7 +234,10 @@ FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_mi
                "train.offload_moments", "mesh.replica", "mesh.data", "mesh.tensor")
 FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints are checked instead
 # Files that may move likewise, but whether there is one is a difference
-FREE_IF_GIVEN = ("data.unit_tokenizer",)
+FREE_IF_GIVEN = ("data.unit_tokenizer", "train.init_from")
+# Fields that came when there were runs already, and the value that means what those runs do: a stored configuration
+# without them is complete, and at this value they are no part of an identity, so that hashes stay as they were
+LATER_FIELDS = {"data.documents": "interleaved", "train.init_from": None}
 
 
 def load_recipe_module(path: str) -> types.ModuleType:
@@ -300,6 +305,16 @@ def from_mapping(mapping: dict[str, Any]) -> Config:
     return build(Config, mapping, "")
 
 
+def with_later_fields(mapping: dict[str, Any]) -> dict[str, Any]:
+    """A stored run's mapping with those of `LATER_FIELDS` that it is older than."""
+    completed = json.loads(json.dumps(mapping))
+    for path, value in LATER_FIELDS.items():
+        section, name = path.split(".")
+        if isinstance(completed, dict) and isinstance(completed.get(section), dict):
+            completed[section].setdefault(name, value)
+    return completed
+
+
 def to_mapping(config: Config) -> dict[str, Any]:
     """The inverse of `from_mapping`, made of JSON types only."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
@@ -322,7 +337,8 @@ def identity(config: Config) -> dict[str, Any]:
     """The flat fields that define what is learned, i.e. all but `FREE_FIELDS` and paths."""
     flat = flatten(to_mapping(config))
     return {k: v and "FILE" if k in FREE_IF_GIVEN else v for k, v in flat.items()
-            if k not in FREE_FIELDS and k.rpartition(".")[2] not in FREE_LEAVES and not k.startswith("eval.sources")}
+            if k not in FREE_FIELDS and k.rpartition(".")[2] not in FREE_LEAVES and not k.startswith("eval.sources")
+            and not (k in LATER_FIELDS and v == LATER_FIELDS[k])}
 
 
 def config_hash(config: Config) -> str:

@@ -61,6 +61,12 @@ def check(config: Any) -> None:
              f"moves aligned boundaries, and strategy={d.patching.strategy!r} has none", "use 0.0")
     if not d.sources:
         fail("data.sources", [], "must name at least one directory", "add a source")
+    if d.documents != "interleaved" and all(source.kind != "utterance" for source in d.sources):
+        fail("data.documents", d.documents, "is about utterances, and data.sources has none",
+             'add a source of kind "utterance", or use "interleaved"')
+    if t.init_from == "":
+        fail("train.init_from", t.init_from, "must be a run directory or a checkpoint in one, or None",
+             "use runs/NAME, or runs/NAME/checkpoints/STEP")
     _unique_names("data.sources", d.sources)
     _unique_names("eval.sources", e.sources)
     _validate_model(m, d)

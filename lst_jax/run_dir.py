@@ -21,7 +21,7 @@ from typing import Any
 import tensorboardX
 
 from lst_jax.code_version import code_commit
-from lst_jax.config import Config, check_same_identity, from_mapping, identity, to_mapping, validate
+from lst_jax.config import Config, check_same_identity, from_mapping, identity, to_mapping, validate, with_later_fields
 from lst_jax.errors import ConfigError, DataError
 from lst_jax.files import add_json_line, open_json_lines, read_json_lines, write_json, write_text
 
@@ -39,6 +39,10 @@ class RunDirectory:
         self.ledger_path = self.path / "ledger.jsonl"
         self.tensorboard_path = self.path / "tensorboard"
         self.checkpoints_path = self.path / "checkpoints"
+
+    def checkpoint_path(self, step: int) -> pathlib.Path:
+        """The folder of a step. Example: runs/demo/checkpoints/00000450"""
+        return self.checkpoints_path / f"{step:08d}"
 
     def resolve(self, config: Config | None) -> Config:
         """The configuration to run: `config` if it may, the stored one where it is None. Writes nothing.
@@ -58,7 +62,7 @@ class RunDirectory:
     def load_config(self) -> Config:
         """The stored configuration, checked as strictly as a recipe."""
         try:
-            config = from_mapping(json.loads(self.config_path.read_text()))
+            config = from_mapping(with_later_fields(json.loads(self.config_path.read_text())))
         except FileNotFoundError as error:
             raise ConfigError(f"{self.config_path}: no such run; start one with --config configs/NAME.py") from error
         except json.JSONDecodeError as error:
@@ -67,9 +71,14 @@ class RunDirectory:
         validate(config)
         return config
 
-    def record_start(self, step: int, devices: list[str], peak: tuple[float, str]) -> None:
-        """Appends what is starting: from which step, with what versions, on what; `peak` is FLOP/s and its origin."""
+    def record_start(self, step: int, devices: list[str], peak: tuple[float, str],
+                     init_from: pathlib.Path | None = None) -> None:
+        """Appends what is starting: from which step, with what versions, on what; `peak` is FLOP/s and its origin.
+
+        `init_from`: the checkpoint of another run whose parameters it begins with.
+        """
         line = {"time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "step": step,
+                "init_from": None if init_from is None else str(init_from),
                 "command": sys.argv, "commit": code_commit(), "python": platform.python_version(),
                 "packages": {p: importlib.metadata.version(p) for p in PACKAGES}, "devices": devices,
                 "peak_flops": peak[0], "peak_source": peak[1],

@@ -68,6 +68,14 @@ def init_state(config: Config, model: lst.Model, mesh: Mesh) -> TrainState:
     return jax.jit(functools.partial(fresh_state, model), out_shardings=shardings)(jax.random.key(config.seed))
 
 
+def state_from(config: Config, model: lst.Model, mesh: Mesh, params: Any) -> TrainState:
+    """A fresh state around given parameters, whose buffers it takes over: they are in memory once."""
+    shardings = jax.tree.map(lambda x: x.sharding, state_shape(config, model, mesh))
+    around = jax.jit(lambda params: TrainState(jnp.zeros((), jnp.int32), params, optim.init(params),
+                                               optim.init_watch()), out_shardings=shardings, donate_argnums=0)
+    return around(params)
+
+
 def put_batch(batch, mesh: Mesh):
     """Host arrays of this process's rows to global device arrays, rows split over the mesh."""
     rows = sharding.batch_sharding(mesh)

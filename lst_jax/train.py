@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import pathlib
 import sys
 import time
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from lst_jax import files, optim, processes, sharding, step
+from lst_jax import files, init_from, optim, processes, sharding, step
 from lst_jax.checkpoint import Checkpoints, SaveClock
 from lst_jax.code_version import code_commit, code_digest
 from lst_jax.config import Config, check_same_identity, config_hash, identity
@@ -41,6 +42,7 @@ class Session:
     train_step: Any
     heldout: evaluator.Evaluator
     evaluate_first: bool  # the step that the run goes on from has lost its evaluation
+    origin: pathlib.Path | None  # the other run's checkpoint that this start's parameters are from
 
 
 def train(run: RunDirectory, config: Config | None, began: float | None = None) -> int:
@@ -69,7 +71,9 @@ def _train_alone(run: RunDirectory, session: Session, stop: StopRequest, began: 
         return 0
     if leader:
         run.write_config(config)
-        run.record_start(start, [str(d) for d in jax.devices()], peak_flops())
+        run.record_start(start, [str(d) for d in jax.devices()], peak_flops(), session.origin)
+    if session.origin is not None:
+        say(f"{run.path}: begins with the parameters of {session.origin}")
     with Ledger(run.ledger_path if leader else None, start, began) as ledger:
         recorder = Recorder(MetricsWriter(run, start) if leader else None,
                             processes.Totals(session.mesh, config.data.rows), config, str(run.path))
@@ -124,8 +128,9 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
             evaluate_first = evaluation_missing(run, config, newest)
         said |= {"newest checkpoint": newest, "evaluation missing": evaluate_first}
     model = step.build_model(config, mesh, config.data.row_speech_tokens)
+    origin = None
     if newest is None:
-        state = step.init_state(config, model, mesh)
+        state, origin = init_from.first_state(config, model, mesh, stream)
     else:
         with processes.agreeing({}):
             restored = checkpoints.restore(newest, step.state_shape(config, model, mesh),
@@ -133,7 +138,7 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
         state = restored.state
         stream.set_state({"step": newest, "rows": restored.data_state})
     return Session(config, model, mesh, stream, checkpoints, state, optim.hyper_of(config.optim, config.train.steps),
-                   step.make_train_step(config, model, mesh, token_frames(config)), heldout, evaluate_first)
+                   step.make_train_step(config, model, mesh, token_frames(config)), heldout, evaluate_first, origin)
 
 
 def check_resumable(config: Config, stream: BatchStream, checkpoints: Checkpoints, newest: int) -> None:
@@ -218,7 +223,8 @@ def save(session: Session, data_state, recorder: Recorder, ledger: Ledger) -> No
         data_state = processes.whole_rows(session.mesh, data_state, session.config.data.rows)
         session.checkpoints.save(session.state, data_state, {
             "identity": identity(session.config), "config_hash": config_hash(session.config),
-            "data_fingerprint": session.stream.fingerprint(), "commit": code_commit()})
+            "data_fingerprint": session.stream.fingerprint(), "vocabulary": session.stream.vocabulary(),
+            "commit": code_commit()})
 
 
 def rebuild_batch(path: str, done: int) -> Step:

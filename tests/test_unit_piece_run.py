@@ -45,7 +45,7 @@ def config(tmp_path_factory):
     config = synthetic_data.make_bpe_config(224, rows=8, sources=sources, prefetch=2,
                                             unit_tokenizer=str(folder / "units.model"))
     return dataclasses.replace(
-        config, train=cfg.TrainConfig(5, 1, 2, None, 2, None, "halt", 1, False),
+        config, train=cfg.TrainConfig(5, None, 1, 2, None, 2, None, "halt", 1, False),
         eval=cfg.EvalConfig(5, held_out, 1, 2),
         data=dataclasses.replace(config.data, tokenizer=str(tokenizer_of(folder))))
 

@@ -26,8 +26,9 @@ def make_config(folder: pathlib.Path, **train) -> cfg.Config:
     sources = (cfg.SourceConfig("speech", "utterance", str(folder / "speech"), 1.0),
                cfg.SourceConfig("text", "text", str(folder / "text"), 2.0))
     config = synthetic_data.make_config(rows=8, sources=sources, taus=(2, 6), prefetch=2)
-    settings = dict(steps=8, log_every=1, checkpoint_every=3, checkpoint_minutes=None, checkpoint_keep=2,
-                    checkpoint_keep_every=None, bad_step="halt", accumulate=1, offload_moments=False) | train
+    settings = dict(steps=8, init_from=None, log_every=1, checkpoint_every=3, checkpoint_minutes=None,
+                    checkpoint_keep=2, checkpoint_keep_every=None, bad_step="halt", accumulate=1,
+                    offload_moments=False) | train
     return dataclasses.replace(
         config, train=cfg.TrainConfig(**settings),
         data=dataclasses.replace(config.data, tokenizer=str(tokenizer_of(folder))),

@@ -238,12 +238,12 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
             interleave=dict(text_words_min=5, text_words_max=30, text_fraction_max=0.6, speech_ratio=0.5,
                             first_speech_words_min=2, first_speech_words_max=15, block_words_min=2,
                             last_block_words_min=3),
-            prefetch=0),
+            documents="interleaved", prefetch=0),
         optim=dict(peak_lr=4e-4, warmup_steps=2000, final_lr_ratio=0.01, beta1=0.9, beta2=0.95, eps=1e-8,
                    weight_decay=0.1, clip_norm=1.0, z_loss=0.0, spike_factor=0.0),
         eval=dict(every=1000, batches=1, completion_items=0, sources=[]),
-        train=dict(steps=RUN_STEPS, log_every=1, checkpoint_every=1000, checkpoint_minutes=None, checkpoint_keep=1,
-                   checkpoint_keep_every=None, bad_step="halt", accumulate=1, offload_moments=False),
+        train=dict(steps=RUN_STEPS, init_from=None, log_every=1, checkpoint_every=1000, checkpoint_minutes=None,
+                   checkpoint_keep=1, checkpoint_keep_every=None, bad_step="halt", accumulate=1, offload_moments=False),
         mesh=dict(replica=None, data=None, tensor=1)))
     cfg.validate(config)
     return config

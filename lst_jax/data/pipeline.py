@@ -59,6 +59,13 @@ def open_tokenizer(config: Config):
     return tokenizer
 
 
+def vocabulary_of(config: Config) -> dict[str, str | None]:
+    """What the files of a configuration alone say of `BatchStream.vocabulary`. Raises: DataError without a file."""
+    pieces = config.data.unit_tokenizer
+    return {"tokenizer": tokenizer_fingerprint(config.data.tokenizer),
+            "unit_tokenizer": None if pieces is None else unit_tokenizer_fingerprint(pieces), "codebook": None}
+
+
 class BatchStream(Iterator[Step]):
     """Endless training batches: at a given step the same ones for every number of hosts and after every restart."""
 
@@ -105,6 +112,14 @@ class BatchStream(Iterator[Step]):
         if self._config.data.unit_tokenizer is not None:
             parts.append(unit_tokenizer_fingerprint(self._config.data.unit_tokenizer))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def vocabulary(self) -> dict[str, str | None]:
+        """Fingerprints of what gives token ids their meaning.
+
+        `tokenizer`; `unit_tokenizer`, None where units are tokens; `codebook` of the first source that tells its own.
+        """
+        codebooks = [source.metadata.codebook_fingerprint for source in self._sources]
+        return vocabulary_of(self._config) | {"codebook": next(filter(None, codebooks), None)}
 
     def close(self) -> None:
         """Stops the thread, if there is one."""

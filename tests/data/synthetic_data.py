@@ -63,7 +63,7 @@ def texts(count: int) -> list[TextDocument]:
 def make_config(tokens=160, units=128, rows=4, strategy="curriculum", static_size=4, taus=(4, 8), sources=None, seed=0,
                 prefetch=0, text_size=TEXT_SIZE, unit_slots=502, unit_rate=25.0, measure="tokens", aligned_to="word",
                 silence="separate", noise_ms=0.0, final_probability=0.0, speech_tokens=None,
-                unit_tokenizer=None) -> cfg.Config:
+                unit_tokenizer=None, documents="interleaved") -> cfg.Config:
     sources = sources or (cfg.SourceConfig("speech", "utterance", "speech", 1 / 3),
                           cfg.SourceConfig("text", "text", "text", 2 / 3))
     local = None if strategy == "none" else cfg.StackConfig(1, 64, 2, 16)
@@ -72,10 +72,11 @@ def make_config(tokens=160, units=128, rows=4, strategy="curriculum", static_siz
                             2, 1, 1, False, True, 5e5, 1e-5, 256, "float32", 128, 128, False, "none")
     patching = cfg.PatchingConfig(strategy, static_size, aligned_to, silence, noise_ms, *taus, final_probability)
     data = cfg.DataConfig(tokenizer_path(), unit_tokenizer, sources, measure, rows, tokens, units, speech_tokens,
-                          unit_rate, patching, INTERLEAVE, prefetch)
+                          unit_rate, patching, INTERLEAVE, documents, prefetch)
     config = cfg.Config("test", seed, cfg.VocabConfig(text_size, unit_slots), model, data,
                         cfg.OptimConfig(1e-3, 1, 0.1, 0.9, 0.95, 1e-8, 0.1, 1.0, 0.0, 0.0),
-                        cfg.EvalConfig(10, (), 2, 0), cfg.TrainConfig(300, 1, 10, None, 1, None, "halt", 1, False),
+                        cfg.EvalConfig(10, (), 2, 0),
+                        cfg.TrainConfig(300, None, 1, 10, None, 1, None, "halt", 1, False),
                         cfg.MeshConfig(None, None, 1))
     cfg.validate(config)
     return config
