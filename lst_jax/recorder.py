@@ -17,8 +17,8 @@ from lst_jax.run_dir import MetricsWriter
 from lst_jax.scaling.flops import model_flops
 from lst_jax.scaling.peak import peak_flops
 
-COUNTED = ("tokens", "units", "speech_frames", "speech_patches", "utterances_opened", "utterances_aligned", "pieces",
-           "pieces_cut", "speech_cut", "words_cut", "patches_split", "markers_repeated")
+COUNTED = ("tokens", "units", "speech_frames", "speech_patches", "utterances_opened", "utterances_aligned",
+           "utterances_skipped", "pieces", "pieces_cut", "speech_cut", "words_cut", "patches_split", "markers_repeated")
 
 
 class Recorder:

@@ -40,6 +40,7 @@ class Example:
     words: int = 0  # of text or spoken, in the whole document
     static_size: int = 1  # units a static patch
     static_runs: tuple[tuple[int, int], ...] = ()  # positions [first, end) of the runs in static patches
+    loss_from: int = 0  # first position whose token is learned to be predicted; what is before it is a prompt
 
     @functools.cached_property
     def cut_pos(self) -> Int[np.ndarray, "cuts"]:
@@ -64,7 +65,7 @@ class Example:
             run = SpeechRun(end - start, *NO_WORDS)
             for ours, anew in zip((begins, ends), static(run, self.static_size), strict=True):
                 ours[:end - start] = anew[:len(ours)]
-        return Example(self.token[here], begins, ends, cut)
+        return Example(self.token[here], begins, ends, cut, loss_from=max(0, self.loss_from - start))
 
 
 class Run(NamedTuple):
@@ -117,11 +118,17 @@ class ExampleBuilder:
         """BOS <s> all units EOS, in patches by `policy` (a name in `patching.POLICIES`)."""
         return self.interleaved(utterance, [Span("speech", 0, len(utterance.words), 0, len(utterance.units))], policy)
 
-    def interleaved(self, utterance: Utterance, spans: list[Span], policy: str,
-                    adjust: Adjust | None = None) -> Example:
-        """BOS, each span after its marker, EOS; text is the span's words joined by spaces."""
+    def interleaved(self, utterance: Utterance, spans: list[Span], policy: str, adjust: Adjust | None = None,
+                    prompted: bool = False) -> Example:
+        """BOS, each span after its marker, EOS; text is the span's words joined by spaces.
+
+        `prompted`: the last span and EOS are an answer, and only they are learned.
+        """
         runs = [self.run(utterance, span, policy, adjust) for span in spans]
-        return self.join(runs, len(utterance.words))
+        example = self.join(runs, len(utterance.words))
+        if not prompted:
+            return example
+        return dataclasses.replace(example, loss_from=len(example.token) - 1 - len(runs[-1].token))
 
     def run(self, utterance: Utterance, span: Span, policy: str, adjust: Adjust | None = None) -> Run:
         """One span as tokens behind its marker; `adjust` may move the boundaries of speech, see `patching.jitter`."""

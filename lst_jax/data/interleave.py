@@ -1,4 +1,4 @@
-"""Cutting an utterance into alternating blocks of text and speech (paper A.1.1, as coded).
+"""What an utterance becomes: alternating blocks of text and speech (paper A.1.1, as coded), or one of each, whole.
 
 Example: six words, and draws that make words 0-2 text and words 3-5 speech. Between word 2, which ends at frame 10, and
 word 3, which starts at frame 15, lie five silent frames; the cut falls at frame 10 + 5 // 2 = 12, and what lies on
@@ -8,6 +8,7 @@ the text side is dropped:
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -46,6 +47,26 @@ def interleave(utterance: Utterance, config: InterleaveConfig, rng: np.random.Ge
     return spans
 
 
+def recognise(utterance: Utterance) -> list[Span]:
+    """All of its speech, then all of its text (paper §8, ASR)."""
+    return [_whole(utterance, "speech"), _whole(utterance, "text")]
+
+
+def speak(utterance: Utterance) -> list[Span]:
+    """All of its text, then all of its speech (paper §8, TTS)."""
+    return [_whole(utterance, "text"), _whole(utterance, "speech")]
+
+
+# Values of `data.documents` beside "interleaved": the last span answers the first, so that the loss is on it alone and
+# no document is cut
+PROMPTED: dict[str, Callable[[Utterance], list[Span]]] = {"asr": recognise, "tts": speak}
+
+
+def spans_of(documents: str, utterance: Utterance, config: InterleaveConfig, rng: np.random.Generator) -> list[Span]:
+    """What `data.documents` makes of an utterance; only "interleaved" draws."""
+    return PROMPTED[documents](utterance) if documents in PROMPTED else interleave(utterance, config, rng)
+
+
 def block_sizes(words: int, speech_first: bool, config: InterleaveConfig, rng: np.random.Generator) -> list[int]:
     """Sizes in words of the alternating blocks.
 
@@ -78,6 +99,10 @@ def halves(utterance: Utterance) -> tuple[Span, Span]:
     words = len(utterance.words)
     cut = _edge(utterance, words // 2)
     return (Span("speech", 0, words // 2, 0, cut), Span("speech", words // 2, words, cut, len(utterance.units)))
+
+
+def _whole(utterance: Utterance, modality: Literal["text", "speech"]) -> Span:
+    return Span(modality, 0, len(utterance.words), 0, len(utterance.units) if modality == "speech" else 0)
 
 
 def _edge(utterance: Utterance, word: int) -> int:

@@ -9,14 +9,14 @@ from typing import Literal, NamedTuple
 
 from lst_jax.config import Config, SourceConfig
 from lst_jax.data.documents import Example, ExampleBuilder
-from lst_jax.data.interleave import interleave
+from lst_jax.data.interleave import PROMPTED, spans_of
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.records import check_utterance
 from lst_jax.data.rng import generator
 from lst_jax.data.rows import Batch, Limit, RowBuilder, Stats, add_stats, stack_rows, windows_of
 from lst_jax.errors import DataError
 
-EvalMode = Literal["interleaved", "speech", "text"]
+EvalMode = Literal["interleaved", "asr", "tts", "speech", "text"]
 
 
 def eval_label(source: str, mode: EvalMode) -> str:
@@ -71,8 +71,8 @@ def eval_batches(source: SourceConfig, config: Config, policy: str, count: int,
 
     Args:
         policy: a name in `patching.POLICIES`, see `patching.inference_policy`.
-        mode: "interleaved" (as in the first epoch of training), "speech" (BOS <s> units EOS) or "text" (BOS <t> text
-            EOS); a source of texts has only "text".
+        mode: "interleaved", "asr" or "tts" (as in the first epoch of training with such `data.documents`), "speech"
+            (BOS <s> units EOS) or "text" (BOS <t> text EOS); a source of texts has only "text".
     """
     if source.kind == "text" and mode != "text":
         raise DataError(f"{source.path}: holds texts, which have no {mode!r} form; evaluate it as text")
@@ -98,4 +98,5 @@ def _eval_examples(source: SourceConfig, config: Config, policy: str, mode: Eval
             yield builder.speech_only(record, policy)
         else:
             rng = generator(config.seed, source.name, 0, index, "interleave")
-            yield builder.interleaved(record, interleave(record, config.data.interleave, rng), policy)
+            spans = spans_of(mode, record, config.data.interleave, rng)
+            yield builder.interleaved(record, spans, policy, prompted=mode in PROMPTED)

@@ -22,7 +22,7 @@ from sentencepiece import SentencePieceProcessor
 from lst_jax.config import Config
 from lst_jax.data import patching
 from lst_jax.data.documents import Example, ExampleBuilder
-from lst_jax.data.interleave import interleave
+from lst_jax.data.interleave import PROMPTED, spans_of
 from lst_jax.data.records import check_utterance
 from lst_jax.data.rng import generator, permuted
 from lst_jax.errors import DataError
@@ -35,14 +35,16 @@ MIN_PIECE = 8  # tokens; a shorter piece that does not finish its document is mo
 UNIT_FILL, TOKEN_FILL = 0.98, 0.97
 WORDS_A_TOKEN = 0.4  # a guess for a run's first rows
 UNLIMITED = 1 << 40
+MOST_SKIPPED = 1000  # utterances one after the other that no row holds: then hardly any does
 Stats = dict[str, Any]  # numpy int64 scalars, and arrays [sources]; they add up over rows and steps
 
 
 class Batch(NamedTuple):
     """Rows for the model; a single row has the same fields without the leading dimension.
 
-    `target_BT` is the next token of the same piece where `weight_BT` is 1; `doc_id_BT` counts pieces from 1, and 0 is
-    padding. `patch_end_BT` is True where the patch is complete and that is known without what follows.
+    `target_BT` is the next token of the same piece where `weight_BT` is 1, which is all of them but those in a prompt
+    (`Example.loss_from`). `doc_id_BT` counts pieces from 1, and 0 is padding. `patch_end_BT` is True where the patch is
+    complete and that is known without what follows.
     """
 
     token_BT: Int32[np.ndarray, "B T"]
@@ -105,9 +107,11 @@ class RowBuilder:
         self.doc_id = np.zeros(tokens, np.int32)
         self.patch_start = np.zeros(tokens, bool)
         self.patch_end = np.zeros(tokens, bool)
+        self._is_learned = np.zeros(tokens, bool)  # the loss is on the prediction of this token
         self.row_units = units
         self.tokens_left, self.units_left = tokens, units
         self.local_left = tokens if local_tokens is None else local_tokens
+        self._room = tokens, units, self.local_left
         self._longest = min(tokens - 2, self.local_left - 1)  # units that fit behind BOS and a marker
         self._vocab, self._windows = vocab, windows
         self._counts = dict.fromkeys(("pieces", "pieces_cut", "speech_cut", "words_cut", "patches_split",
@@ -149,6 +153,13 @@ class RowBuilder:
             end -= 1  # BOS or a marker alone at the end of a piece teaches nothing: it goes with what it opens
         return start + end
 
+    def holds(self, example: Example, if_empty: bool = False) -> bool:
+        """Whether all of it fits into what is left of the row, or into a whole one."""
+        needed = (len(example.token), int(example.units_before[-1]),
+                  int(np.count_nonzero(example.token >= self._windows.local_from)))
+        room = self._room if if_empty else (self.tokens_left, self.units_left, self.local_left)
+        return all(n <= r for n, r in zip(needed, room, strict=True))
+
     def add(self, example: Example, start: int, end: int, source: int) -> tuple[int, int]:
         """Appends tokens [start, end) of `example`, behind its marker where it continues.
 
@@ -165,6 +176,7 @@ class RowBuilder:
                           (self.patch_end, piece.patch_end)):
             row[at + repeated:stop] = some[:end - start]
         self.doc_id[at:stop] = self._counts["pieces"] + 1
+        self._is_learned[at + repeated:stop] = np.arange(start, end) >= example.loss_from
         units = int(np.count_nonzero(self.patch_start[at:stop]))
         self.tokens_left -= stop - at
         self.units_left -= units
@@ -181,12 +193,14 @@ class RowBuilder:
         same[:-1] = (doc[1:] == doc[:-1]) & (doc[1:] > 0)
         target = np.full_like(token, PAD_ID)
         target[:-1][same[:-1]] = token[1:][same[:-1]]
+        weight = np.zeros(len(token), np.float32)
+        weight[:-1] = same[:-1] & self._is_learned[1:]
         speech = self._vocab.is_speech(token)
         units = np.count_nonzero(self.patch_start)
         stats = {"tokens": len(token) - self.tokens_left, "units": units, **self._counts,
                  "speech_units": np.count_nonzero(speech),
                  "speech_patches": np.count_nonzero(speech & self.patch_start)}
-        batch = Batch(token, target, same.astype(np.float32), doc, self.patch_start, self.patch_end)
+        batch = Batch(token, target, weight, doc, self.patch_start, self.patch_end)
         return batch, {**{k: np.int64(v) for k, v in stats.items()}, "source_tokens": self._source_tokens}
 
     @property
@@ -267,7 +281,8 @@ class Filling:
     def __init__(self, builder: RowBuilder, state: Int64[np.ndarray, "S 5"], row: int, step: int):
         """Starts with an empty row; `state` is changed in place."""
         self.builder, self.state, self.row, self.step = builder, state, row, step
-        self.opened = dict.fromkeys(("documents_opened", "utterances_opened", "utterances_aligned"), 0)
+        self.opened = dict.fromkeys(("documents_opened", "utterances_opened", "utterances_aligned",
+                                     "utterances_skipped"), 0)
 
 
 class RowStreams:
@@ -334,12 +349,22 @@ class RowStreams:
 
     def _fill(self, filling: "Filling", source: int, aim: int, excess: int = UNLIMITED) -> None:
         """Adds pieces of one source until it has `aim` in all, the row has `excess`, or T or U stop it."""
-        own, builder, opened = filling.state[source], filling.builder, filling.opened
+        own, builder, opened, skipped = filling.state[source], filling.builder, filling.opened, 0
+        whole = source in self._speech and self._data.documents in PROMPTED
         while own[MEASURED] < aim:
             example, policy = self._example(own, source, filling.row, filling.step)
-            start = int(own[OFFSET])
-            limit = self._limit(example, start, aim - int(own[MEASURED]))
-            end = builder.fit(example, start, limit._replace(excess=max(0, excess - builder.excess)))
+            start, excess_left = int(own[OFFSET]), max(0, excess - builder.excess)
+            if whole and not (example.words and builder.holds(example, if_empty=True)):
+                own[ORDINAL] += 1
+                opened["utterances_skipped"] += 1
+                skipped = self._skipped_once_more(source, skipped)
+                continue
+            if whole:
+                fits = builder.holds(example) and len(example.token) - example.units_before[-1] <= excess_left
+                end = len(example.token) if fits else start
+            else:
+                limit = self._limit(example, start, aim - int(own[MEASURED]))
+                end = builder.fit(example, start, limit._replace(excess=excess_left))
             if end == start:
                 return
             if start == 0:
@@ -355,6 +380,14 @@ class RowStreams:
             if end == len(example.token):
                 own[ORDINAL] += 1
                 own[OFFSET] = 0
+
+    def _skipped_once_more(self, source: int, times: int) -> int:
+        if times < MOST_SKIPPED:
+            return times + 1
+        data = self._data
+        raise DataError(f"{data.sources[source].path}: {times} utterances one after the other have no words, or do not "
+                        f"fit data.row_tokens={data.row_tokens} and data.row_units={data.row_units}, and "
+                        f"data.documents={data.documents!r} cuts none; use longer rows")
 
     def _limit(self, example: Example, start: int, amount: int) -> Limit:
         """A piece from `start` on may hold `amount` of what the mixture counts."""
@@ -391,10 +424,11 @@ class RowStreams:
             check_utterance(record, self._builder.codebook_size)
         except DataError as error:
             raise DataError(f"{settings.path}: record {index}: {error}") from error
-        spans = interleave(record, self._data.interleave, generator(*key, "interleave"))
+        documents = self._data.documents
+        spans = spans_of(documents, record, self._data.interleave, generator(*key, "interleave"))
         policy = patching.draw_policy(opened_step, self._data.patching, lambda: generator(*key, "patching"))
         noise, adjust = self._data.patching.boundary_noise_ms, None
         if noise and policy in patching.ALIGNED.values():
             adjust = functools.partial(patching.jitter, frames=noise / 1000 * self._data.unit_rate,
                                        rng=generator(*key, "noise"))
-        return self._builder.interleaved(record, spans, policy, adjust), policy
+        return self._builder.interleaved(record, spans, policy, adjust, documents in PROMPTED), policy

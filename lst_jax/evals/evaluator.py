@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from lst_jax import objective, step
 from lst_jax.config import Config
 from lst_jax.data.documents import Example, ExampleBuilder
+from lst_jax.data.interleave import PROMPTED
 from lst_jax.data.packing import eval_batches, eval_label, pack_examples
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.pipeline import open_source, open_tokenizer
@@ -19,7 +20,13 @@ from lst_jax.evals import completion
 MODES = {"utterance": ("speech", "interleaved"), "text": ("text",)}
 # EOS counts as text and markers are their own kind: in a document of one modality only that one's figure says anything
 KEPT = {"speech": ("loss", "bits_per_second_speech"), "text": ("loss", "bits_per_text_token"),
+        "asr": ("loss", "bits_per_text_token"), "tts": ("loss", "bits_per_second_speech"),
         "interleaved": ("loss", "bits_per_second_speech", "bits_per_text_token", "bits_per_marker")}
+
+
+def modes_of(kind: str, documents: str) -> tuple[str, ...]:
+    """What a held-out source is evaluated as: in a run that adapts, utterances are what it adapts to."""
+    return (documents,) if kind == "utterance" and documents in PROMPTED else MODES[kind]
 
 
 class Evaluator:
@@ -37,7 +44,7 @@ class Evaluator:
         """Flat metrics: `heldout/SOURCE[-MODE]/...` and `completion/DIRECTION/...`; see the module `completion`."""
         values = {}
         for name, (source, _) in self._sources.items():
-            for mode in MODES[source.kind]:
+            for mode in modes_of(source.kind, self._config.data.documents):
                 batches = (batch for batch, _ in eval_batches(source, self._config, self._policy,
                                                               self._config.eval.batches, mode))
                 found, label = self._likelihood(params, batches), eval_label(name, mode)
