@@ -11,7 +11,8 @@ from lst_jax.init_from import ALIKE
 @pytest.mark.parametrize("arg, before", [
     ("demo", "demo.py"), ("demo,base", "demo.py:base"), ("demo,static6", "demo.py:static6"),
     ("demo,bypass", "demo.py:bypass"), ("1b,curriculum", "lst.py:1b,curriculum"), ("1b,base", "lst.py:1b,base"),
-    ("1b,curriculum-to-mixed", "lst.py:1b,curriculum-to-mixed"), ("7b", "lst.py:7b"), ("1b,aligned", "lst.py:1b,aligned")])
+    ("1b,curriculum-to-mixed", "lst.py:1b,curriculum-to-mixed"), ("7b", "lst.py:7b"),
+    ("1b,aligned", "lst.py:1b,aligned")])
 def test_an_adapting_recipe_is_the_model_of_the_one_before_it(documents, arg, before):
     ours, theirs = cfg.load_recipe(f"configs/{documents}.py:{arg}"), cfg.load_recipe(f"configs/{before}")
     alike = [{k: v for k, v in cfg.identity(config).items() if k.startswith(ALIKE)} for config in (ours, theirs)]
