@@ -65,6 +65,12 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     evaluate = subparsers.add_parser("evaluate", help="evaluate the newest checkpoint of a run on held-out data")
     evaluate.add_argument("run_dir", metavar="RUN")
     evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    evaluate.add_argument("--asr", metavar="SOURCE",
+                          help="word error rate on utterances: a name in eval.sources, or a directory of records")
+    evaluate.add_argument("--tts", metavar="SOURCE",
+                          help="character error rate of generated speech, as pocketsphinx hears it; needs --units")
+    evaluate.add_argument("--units", metavar="FILE", help="for --tts: what made the units and can make them sound")
+    evaluate.add_argument("--items", type=int, metavar="N", help="for --asr and --tts: the first N utterances only")
     evaluate.set_defaults(run=_evaluate)
 
     report = subparsers.add_parser(
@@ -100,6 +106,11 @@ def _train(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     from lst_jax.run_dir import RunDirectory
     from lst_jax.train import evaluate_run
+
+    if args.asr or args.tts:
+        from lst_jax.evals import command
+
+        return command.run(args)
 
     return evaluate_run(RunDirectory(args.run_dir), as_json=args.json)
 

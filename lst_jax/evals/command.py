@@ -1,0 +1,75 @@
+"""What `lst evaluate` does beside held-out likelihoods: recognition, synthesis, and looks inside."""
+
+import argparse
+import json
+from typing import Any
+
+import soundfile
+
+from lst_jax.data.pipeline import open_source
+from lst_jax.errors import ConfigError, DataError
+from lst_jax.evals import adaptation
+from lst_jax.evals.greedy import GreedyWithoutCache
+from lst_jax.evals.opened import OpenedRun, open_run, source_of, utterances_of
+from lst_jax.evals.recogniser import PocketSphinx
+from lst_jax.files import write_json
+from lst_jax.prepare.audio import RATE
+from lst_jax.prepare.units import AudibleUnitTokenizer, load_unit_tokenizer
+from lst_jax.run_dir import RunDirectory
+
+SOUNDS = 3  # of generated speech that are kept for the report
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the numbers, and writes them to RUN/evaluations/TASK.json."""
+    if args.tts and not args.units:
+        raise ConfigError("--tts: what is generated has to be heard; give --units FILE, the file that made the units")
+    if args.items is not None and args.items < 1:
+        raise ConfigError(f"--items {args.items}: must be at least 1; leave it out for all")
+    opened = open_run(RunDirectory(args.run_dir))
+    results = []
+    if args.asr:
+        results.append(_recognise(opened, args))
+    if args.tts:
+        results.append(_synthesise(opened, args))
+    for values in results:
+        print(json.dumps(values) if args.json else adaptation.table(values))
+    return 0
+
+
+def _recognise(opened: OpenedRun, args: argparse.Namespace) -> dict[str, Any]:
+    utterances = utterances_of(args.asr, opened.config, args.items)
+    answering = GreedyWithoutCache(opened.config, opened.params)
+    return _kept(opened, "asr", args.asr, adaptation.recognise(utterances, opened.config, answering))
+
+
+def _synthesise(opened: OpenedRun, args: argparse.Namespace) -> dict[str, Any]:
+    unit_tokenizer = load_unit_tokenizer(args.units)
+    if not isinstance(unit_tokenizer, AudibleUnitTokenizer):
+        raise ConfigError(f"--units {args.units}: its units do not stand for sounds; give a file of lst prepare "
+                          "units-fit")
+    made_by = open_source(source_of(args.tts, opened.config), opened.config).metadata.codebook_fingerprint
+    if made_by not in (None, unit_tokenizer.fingerprint):
+        raise DataError(f"--units {args.units}: has the fingerprint {unit_tokenizer.fingerprint}, the units of "
+                        f"{args.tts} were made by {made_by}; give the file that made them")
+
+    def vocode(units):
+        return unit_tokenizer.resynthesise(units[units < unit_tokenizer.codebook_size])  # no others were ever trained
+
+    utterances = utterances_of(args.tts, opened.config, args.items)
+    answering = GreedyWithoutCache(opened.config, opened.params)
+    values, audio = adaptation.synthesise(utterances, opened.config, answering, vocode, PocketSphinx())
+    sounds = opened.run.path / "sounds"
+    sounds.mkdir(exist_ok=True)
+    for number, (utterance, sound) in enumerate(zip(utterances[:SOUNDS], audio, strict=False)):
+        if len(sound):
+            soundfile.write(sounds / f"generated_{number}_{utterance.id.replace('/', '_')}.wav", sound, RATE)
+    return _kept(opened, "tts", args.tts, values)
+
+
+def _kept(opened: OpenedRun, name: str, source: str, values: dict[str, Any]) -> dict[str, Any]:
+    values = {"step": opened.number, "source": source, **values}
+    folder = opened.run.path / "evaluations"
+    folder.mkdir(exist_ok=True)
+    write_json(folder / f"{name}.json", values)
+    return values
