@@ -70,7 +70,10 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     evaluate.add_argument("--tts", metavar="SOURCE",
                           help="character error rate of generated speech, as pocketsphinx hears it; needs --units")
     evaluate.add_argument("--units", metavar="FILE", help="for --tts: what made the units and can make them sound")
-    evaluate.add_argument("--items", type=int, metavar="N", help="for --asr and --tts: the first N utterances only")
+    evaluate.add_argument("--probe", choices=("patches",),
+                          help="look inside: embeddings of words, speech against text by layer, margins of choices")
+    evaluate.add_argument("--probe-source", metavar="SOURCE", help="for --probe, if not all of eval.sources")
+    evaluate.add_argument("--items", type=int, metavar="N", help="for these: the first N utterances of a source only")
     evaluate.set_defaults(run=_evaluate)
 
     report = subparsers.add_parser(
@@ -107,7 +110,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from lst_jax.run_dir import RunDirectory
     from lst_jax.train import evaluate_run
 
-    if args.asr or args.tts:
+    if args.asr or args.tts or args.probe:
         from lst_jax.evals import command
 
         return command.run(args)

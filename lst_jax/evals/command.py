@@ -8,7 +8,7 @@ import soundfile
 
 from lst_jax.data.pipeline import open_source
 from lst_jax.errors import ConfigError, DataError
-from lst_jax.evals import adaptation
+from lst_jax.evals import adaptation, probe, probe_figures
 from lst_jax.evals.greedy import GreedyWithoutCache
 from lst_jax.evals.opened import OpenedRun, open_run, source_of, utterances_of
 from lst_jax.evals.recogniser import PocketSphinx
@@ -34,7 +34,26 @@ def run(args: argparse.Namespace) -> int:
         results.append(_synthesise(opened, args))
     for values in results:
         print(json.dumps(values) if args.json else adaptation.table(values))
+    if args.probe:
+        _probe(opened, args)
     return 0
+
+
+def _probe(opened: OpenedRun, args: argparse.Namespace) -> None:
+    sources = [args.probe_source] if args.probe_source else [s.name for s in opened.config.eval.sources
+                                                             if s.kind == "utterance"]
+    utterances = [u for source in sources for u in utterances_of(source, opened.config, args.items)]
+    values, spoken, words = probe.probe(opened, utterances)
+    values = _kept(opened, "probe", ", ".join(sources), values)
+    pictures = probe_figures.write_all(values, spoken, words, opened.run.path / "pictures")
+    if args.json:
+        print(json.dumps(values))
+        return
+    print("\n".join([f"{key:<28}{value:.3f}" for key, value in values["embeddings"].items()]
+                    + [f"text-speech, layer {i:<9}{layer['same_word']:.3f} the same word, "
+                       f"{layer['other_word']:.3f} others" for i, layer in enumerate(values["text_speech"])]
+                    + [f"margin {d:<21}{m['mean_of_means']:+.3f} nats a token, {m['items']} items"
+                       for d, m in values["margins"].items()] + [f"wrote {path}" for path in pictures]))
 
 
 def _recognise(opened: OpenedRun, args: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,197 @@
+"""`lst evaluate RUN --probe patches`: what patches of speech stand for inside a trained model (paper Figure 5).
+
+Over held-out aligned utterances, patched as at inference:
+- a word's embedding is the mean of what enters the global transformer at the patches of which at least half the frames
+  are the word's (the patch with most of them where there is none);
+- cosine within a word is over pairs of occurrences of the same word in different utterances, between words over pairs
+  of different words; the silhouette is over words, by cosine distance;
+- text-speech similarity is the cosine of a word's spoken and written occurrences at the global transformer's input and
+  behind each of its layers, each modality's mean taken off; against it, that of different words;
+- NLL margins are of the completion items of `evals.completion`: nats by which the true second half is likelier.
+"""
+
+import collections
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lst_jax import step
+from lst_jax.data.documents import Example, ExampleBuilder
+from lst_jax.data.packing import pack_examples
+from lst_jax.data.patching import inference_policy
+from lst_jax.data.pipeline import open_tokenizer
+from lst_jax.data.records import Utterance
+from lst_jax.errors import DataError
+from lst_jax.evals import completion
+from lst_jax.evals.error_rate import english
+from lst_jax.evals.inside import global_states_jit
+from lst_jax.evals.opened import OpenedRun
+from lst_jax.shapes import Float, Int
+
+LEAST_TIMES = 4  # a word must occur in so many utterances
+WORDS = 40  # the most frequent such words are looked at
+LENGTHS = 128  # rows are as long as a multiple of this
+
+
+class Occurrences(NamedTuple):
+    """Words where they are said or written: `state_NOD` by layer ([0] the inputs), and which word each is."""
+
+    state_NOD: Float[np.ndarray, "N O D"]
+    word_O: Int[np.ndarray, "O"]
+
+
+def probe(opened: OpenedRun, utterances: Sequence[Utterance]) -> tuple[dict[str, Any], Occurrences, list[str]]:
+    """All numbers, and for pictures the spoken occurrences and the words that they are of.
+
+    Raises: DataError where too few words occur often enough.
+    """
+    words = frequent_words(utterances)
+    spoken = occurrences(opened, utterances, words, "speech")
+    written = occurrences(opened, utterances, words, "text")
+    values = {"task": "probe", "patches": inference_policy(opened.config.data.patching), "utterances": len(utterances),
+              "words": words, "occurrences": len(spoken.word_O), "embeddings": separation(*_inputs(spoken)),
+              "text_speech": similarity_by_layer(spoken, written), "margins": margins(opened, utterances)}
+    return values, spoken, words
+
+
+def frequent_words(utterances: Sequence[Utterance]) -> list[str]:
+    """Normalised words that occur in at least `LEAST_TIMES` utterances, the most frequent first."""
+    counts = collections.Counter(word for u in utterances for word in {english(w.text) for w in u.words} - {""})
+    found = [word for word, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n >= LEAST_TIMES]
+    if len(found) < 2:
+        raise DataError(f"--probe: {len(found)} words occur in {LEAST_TIMES} utterances of {len(utterances)}; give "
+                        "more held-out utterances")
+    return found[:WORDS]
+
+
+def occurrences(opened: OpenedRun, utterances: Sequence[Utterance], words: Sequence[str], modality: str) -> Occurrences:
+    """Each word's first occurrence in each utterance, as it is said in speech alone, or written in text alone."""
+    config, number = opened.config, {word: i for i, word in enumerate(words)}
+    builder = ExampleBuilder.of(config, open_tokenizer(config))
+    policy = inference_policy(config.data.patching)
+    states, found = [], []
+    for utterance in utterances:
+        example = builder.speech_only(utterance, policy) if modality == "speech" else builder.text_only(utterance)
+        state_NUD, unit_T = _states(opened, example)
+        places = _spoken(utterance, builder, example) if modality == "speech" else _written(utterance, builder)
+        seen = set()
+        for word, place in zip(utterance.words, places, strict=True):
+            index = number.get(english(word.text))
+            if index is None or index in seen or not len(place):
+                continue
+            seen.add(index)
+            states.append(state_NUD[:, _units_of(place, unit_T, modality == "speech")].mean(1))
+            found.append(index)
+    return Occurrences(np.stack(states, 1), np.array(found))
+
+
+def separation(vector_OD: Float[np.ndarray, "O D"], word_O: Int[np.ndarray, "O"]) -> dict[str, float]:
+    """Cosine within words and between them, and the silhouette of words by cosine distance."""
+    unit_OD = _unit(vector_OD)
+    cosine_OO = unit_OD @ unit_OD.T
+    same_OO = word_O[:, None] == word_O
+    other_OO = same_OO & ~np.eye(len(word_O), dtype=bool)
+    return {"cosine_within": float(cosine_OO[other_OO].mean()), "cosine_between": float(cosine_OO[~same_OO].mean()),
+            "silhouette": silhouette(1 - cosine_OO, word_O)}
+
+
+def silhouette(distance_OO: Float[np.ndarray, "O O"], label_O: Int[np.ndarray, "O"]) -> float:
+    """Mean of (b - a) / max(a, b): a to the others of the own label, b to the nearest other label (Rousseeuw 1987).
+
+    A label's only member counts 0.
+    """
+    labels = np.unique(label_O)
+    member_OL = (label_O[:, None] == labels).astype(float)
+    own_O = np.searchsorted(labels, label_O)
+    size_L, total_OL, rows_O = member_OL.sum(0), distance_OO @ member_OL, np.arange(len(label_O))
+    own_size_O = size_L[own_O]
+    a_O = total_OL[rows_O, own_O] / np.maximum(own_size_O - 1, 1)
+    mean_OL = total_OL / size_L
+    mean_OL[rows_O, own_O] = np.inf
+    b_O = mean_OL.min(1)
+    return float(np.where(own_size_O > 1, (b_O - a_O) / np.maximum(np.maximum(a_O, b_O), 1e-12), 0).mean())
+
+
+def similarity_by_layer(spoken: Occurrences, written: Occurrences) -> list[dict[str, float]]:
+    """Cosine of spoken and written occurrences of the same word and of different words, inputs first."""
+    same_OO = spoken.word_O[:, None] == written.word_O
+    layers = []
+    for speech_OD, text_OD in zip(spoken.state_NOD, written.state_NOD, strict=True):
+        cosine_OO = _unit(speech_OD - speech_OD.mean(0)) @ _unit(text_OD - text_OD.mean(0)).T
+        layers.append({"same_word": float(cosine_OO[same_OO].mean()), "other_word": float(cosine_OO[~same_OO].mean())})
+    return layers
+
+
+def margins(opened: OpenedRun, utterances: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
+    """By direction of completion choice, nats by which each true response is likelier: sums, and means a token."""
+    config = opened.config
+    builder = ExampleBuilder.of(config, open_tokenizer(config))
+    eval_step = step.make_eval_step(config, opened.model, opened.mesh)
+    found = {}
+    for direction in completion.DIRECTIONS:
+        items = completion.make_items(utterances, builder, direction, inference_policy(config.data.patching),
+                                      len(utterances))
+        if not items:
+            continue
+        candidates = [c for item in items for c in item.candidates]
+        nll_C2 = np.zeros((len(candidates), 2))
+        for batch, _, places in pack_examples([c.example for c in candidates], config):
+            nll_BT = np.asarray(eval_step(opened.params, step.put_whole_batch(batch, opened.mesh))[0])
+            for place in places:
+                c = candidates[place.example]
+                first = place.position + c.response_start - 1  # position t scores token t + 1
+                nll = nll_BT[place.row, first:first + c.response_end - c.response_start]
+                nll_C2[place.example] = nll.sum(), nll.mean()
+        margin_I2 = nll_C2[1::2] - nll_C2[::2]
+        found[direction] = {"items": len(items), "mean_of_sums": float(margin_I2[:, 0].mean()),
+                            "mean_of_means": float(margin_I2[:, 1].mean()), "means": margin_I2[:, 1].tolist()}
+    return found
+
+
+def _states(opened: OpenedRun, example: Example) -> tuple[np.ndarray, np.ndarray]:
+    n = len(example.token)
+    t = -(-n // LENGTHS) * LENGTHS
+    rows = [np.pad(row, (0, t - n))[None] for row in
+            (example.token, np.ones(n, np.int32), example.patch_start, example.patch_end)]
+    state_NBUD, unit_BT = global_states_jit(opened.config, opened.params, *rows)
+    return np.asarray(state_NBUD[:, 0], np.float32), np.asarray(unit_BT[0, :n])
+
+
+def _inputs(found: Occurrences) -> tuple[np.ndarray, np.ndarray]:
+    return found.state_NOD[0], found.word_O
+
+
+def _spoken(utterance: Utterance, builder: ExampleBuilder, example: Example) -> list[np.ndarray]:
+    """Token positions of each word's speech: behind BOS and the marker, by the frames that each token stands for."""
+    if builder.pieces is None:
+        frame_of = np.arange(len(utterance.units))
+    else:
+        lengths = builder.pieces.frames[example.token[2:-1] - builder.vocab.unit_offset].astype(int)
+        frame_of = np.repeat(np.arange(len(lengths)), lengths)
+    return [2 + np.unique(frame_of[w.start_frame:w.end_frame]) for w in utterance.words]
+
+
+def _written(utterance: Utterance, builder: ExampleBuilder) -> list[np.ndarray]:
+    """Token positions of each word's text, by the characters that the pieces of the whole text stand for."""
+    text = " ".join(w.text for w in utterance.words)
+    spans = [(piece.begin, piece.end) for piece in builder.tokenizer.encode(text, out_type="immutable_proto").pieces]
+    places, begin = [], 0
+    for word in utterance.words:
+        end = begin + len(word.text)
+        places.append(np.array([2 + i for i, (a, b) in enumerate(spans) if a < end and b > begin], int))
+        begin = end + 1
+    return places
+
+
+def _units_of(place: np.ndarray, unit_T: np.ndarray, mostly: bool) -> np.ndarray:
+    """Unit positions of these tokens; `mostly`: those at least half of whose tokens they are, or the fullest one."""
+    units, counts = np.unique(unit_T[place], return_counts=True)
+    if not mostly:
+        return units
+    share = counts / np.array([(unit_T == u).sum() for u in units])
+    return units[share >= 0.5] if (share >= 0.5).any() else units[[share.argmax()]]
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-12)
