@@ -3,19 +3,18 @@
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from jax.sharding import Mesh
 
 from lst_jax import objective, step
 from lst_jax.config import Config
-from lst_jax.data.documents import Example, ExampleBuilder
+from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
-from lst_jax.data.packing import eval_batches, eval_label, pack_examples
+from lst_jax.data.packing import eval_batches, eval_label
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.rows import Batch
 from lst_jax.data.unit_pieces import token_frames
-from lst_jax.evals import completion
+from lst_jax.evals import completion, scorer, tasks
 
 MODES = {"utterance": ("speech", "interleaved"), "text": ("text",)}
 # EOS counts as text and markers are their own kind: in a document of one modality only that one's figure says anything
@@ -62,39 +61,28 @@ class Evaluator:
         return objective.summarize(totals, self._config.data.unit_rate)
 
     def _completion(self, params) -> dict[str, Any]:
+        """Accuracies of completion choice by sum and by mean per token; of a response as much as a row holds."""
         utterances = [record for source, records in self._sources.values() if source.kind == "utterance"
                       for record in records]
         values: dict[str, Any] = {}
-        for direction in completion.DIRECTIONS:
-            items = completion.make_items(utterances, self._builder, direction, self._policy,
-                                          self._config.eval.completion_items)
-            if not items:
+        for direction in tasks.DIRECTIONS:
+            asked = [(item, [scorer.shortened(self._config, one) for one in
+                             tasks.candidates(item, direction, self._builder, self._policy, "restart")])
+                     for item in completion.make_items(utterances, self._config.eval.completion_items)]
+            asked = [(item, own) for item, own in asked if all(own)]
+            if not asked:
                 continue
-            candidates = [c for item in items for c in item.candidates]
-            nlls = self._response_nll(params, candidates)
-            sums = [-float(n.sum()) for n in nlls]
-            means = [-float(n.mean()) for n in nlls]
+            items, candidates = [item for item, _ in asked], [c for _, own in asked for c in own]
+            (nats,), _ = scorer.packed_values(self._eval_step, params, candidates, self._config, self._mesh)
+            found = tasks.judge(items, tasks.amounts(items, candidates, nats, self._builder,
+                                                     self._config.data.unit_rate, "response"))
             values[f"completion/{direction}/items"] = len(items)
-            for rule, scores in (("sum", sums), ("mean", means)):
-                count, right = completion.choose(list(zip(scores[::2], scores[1::2], strict=True)))
-                low, high = completion.wilson_interval(right, count)
-                values |= {f"completion/{direction}/{rule}": right / count,
-                           f"completion/{direction}/{rule}_low": low, f"completion/{direction}/{rule}_high": high}
+            for name, rule in (("sum", "sum"), ("mean", "per_token")):
+                share = found["rules"][rule]
+                values |= {f"completion/{direction}/{name}": share["accuracy"],
+                           f"completion/{direction}/{name}_low": share["low"],
+                           f"completion/{direction}/{name}_high": share["high"]}
         return values
-
-    def _response_nll(self, params, candidates: list[completion.Candidate]) -> list[np.ndarray]:
-        """Nats of each token of each response, in the order of `candidates`."""
-        examples: list[Example] = [c.example for c in candidates]
-        found: dict[int, np.ndarray] = {}
-        for batch, _, places in pack_examples(examples, self._config):
-            nll_BT = np.asarray(self._eval_step(params, step.put_whole_batch(batch, self._mesh))[0])
-            for place in places:
-                candidate = candidates[place.example]
-                # position t scores token t + 1
-                first = place.position + candidate.response_start - 1
-                length = candidate.response_end - candidate.response_start
-                found[place.example] = nll_BT[place.row, first:first + length]
-        return [found[i] for i in range(len(candidates))]
 
 
 def table(values: dict[str, Any]) -> str:

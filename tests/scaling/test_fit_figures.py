@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lst_jax.bench import synthetic_runs as synthetic
-from lst_jax.evals.completion import wilson_interval
+from lst_jax.evals.accuracy import wilson_interval
 from lst_jax.scaling import fit_figures
 from lst_jax.scaling.points import systems_of
 from lst_jax.scaling.study import study

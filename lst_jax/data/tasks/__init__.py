@@ -1,0 +1,1 @@
+"""Benchmarks of choices between responses: what is on disk, ours and others'."""

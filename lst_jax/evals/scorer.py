@@ -1,0 +1,318 @@
+"""The one scorer: nats of each token of a response given its prompt, packed and sharded like training.
+
+Conventions, recorded beside every number (paper §9):
+
+- A sequence is BOS, prompt, response, EOS. A modality marker stands before every text and every speech, but not again
+  where the modality stays. The marker that opens a response belongs to the prompt; EOS is not scored.
+- `response` scores the tokens of the response; `whole` all behind the first marker, markers between included.
+- Prompt and response are tokenised apart, as units (paper: as waveforms they are synthesised apart).
+- `restart`: the first patch of a response begins with its first token. `continue`: where a response goes on in the
+  modality of its prompt, speech of both is one run, and one patch may hold the last units of the prompt and the first
+  of the response. Text has patches of one token, and units joined to pieces are pieces apart: there both are the same.
+
+A prompt is computed once for each of its choices. The masks of all attentions are "same document and not later"
+(docs/architecture.md), a chain: two responses behind one prompt would see each other. `Fill.prompt_again` says what
+share of the computed tokens a cache of prompts would save. Sequences that are the same all through are computed once.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Bool, Float, Int
+
+from lst_jax import sharding, step
+from lst_jax.config import Config
+from lst_jax.data.documents import Example, ExampleBuilder, Run
+from lst_jax.data.interleave import Span
+from lst_jax.data.packing import pack_examples
+from lst_jax.data.patching import ALIGNED
+from lst_jax.data.records import Utterance, Word
+from lst_jax.data.unit_pieces import token_frames
+from lst_jax.errors import CheckpointError, DataError
+
+SCOPES = ("response", "whole")
+GRIDS = ("restart", "continue")
+RULES = ("sum", "per_token", "per_patch", "per_second")
+TILE = 8  # rows are multiples of it
+SLACKS = (1.0, 1.02, 1.05, 1.1, 1.17)  # T and U that are tried, over what they would need at the least
+FEW = 300  # sequences; of more, fewer shapes of rows are tried: they fill most shapes
+
+
+class Text(NamedTuple):
+    """A text; `token` are its ids where they are not to be those of the tokenizer."""
+
+    text: str
+    token: Int[np.ndarray, "n"] | None = None
+
+
+class Speech(NamedTuple):
+    """Units uint16 [frames] and the words over them, counted from the first unit; None where there is no alignment."""
+
+    units: Int[np.ndarray, "frames"]
+    words: tuple[Word, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidate:
+    """A response behind its prompt: the tokens of both, and where the response begins and ends."""
+
+    example: Example
+    response_start: int
+    response_end: int
+
+    def scored(self, scope: str) -> slice:
+        """The tokens that `scope` scores."""
+        assert scope in SCOPES, scope
+        return slice(self.response_start if scope == "response" else 2, self.response_end)
+
+
+def candidate(builder: ExampleBuilder, prompt: Sequence[Text | Speech], response: Sequence[Text | Speech], policy: str,
+              grid: str = "restart") -> Candidate:
+    """The sequence of a prompt (which may be empty) and a response, see the module.
+
+    Args: `policy` a name in `patching.POLICIES`, `grid` one of `GRIDS`.
+    Raises: DataError where the response is empty, or `policy` is aligned and speech has no words.
+    Example: [Text("a")], [Speech(7 7 9)], static patches of 2 -> |BOS |<t> |a |<s> |7 7 |9 |EOS, response [4, 7)
+    """
+    assert grid in GRIDS, grid
+    spans = [*prompt, *response]
+    joins = grid == "continue" and builder.pieces is None
+    groups: list[list[Text | Speech]] = []
+    place: list[tuple[int, int]] = []  # of each span: its group, and the tokens before it there
+    for span in spans:
+        if joins and groups and isinstance(span, Speech) and isinstance(groups[-1][-1], Speech):
+            place.append((len(groups) - 1, sum(len(other.units) for other in groups[-1])))
+            groups[-1].append(span)
+        else:
+            place.append((len(groups), 0))
+            groups.append([span])
+    runs = [_run(builder, group, policy) for group in groups]
+    markers = [run.marker for run in runs]
+    runs = [run._replace(marker=None) if i and markers[i - 1] == run.marker else run for i, run in enumerate(runs)]
+    starts, pos = [], 1
+    for run in runs:
+        starts.append(pos + (run.marker is not None))
+        pos = starts[-1] + len(run.token)
+    group, before = place[len(prompt)] if response else (0, 0)
+    if not response or starts[group] + before >= pos:
+        raise DataError("a response is empty; leave the item out")
+    return Candidate(builder.join(runs), starts[group] + before, pos)
+
+
+def _run(builder: ExampleBuilder, group: Sequence[Text | Speech], policy: str) -> Run:
+    """Spans of one run, all but one of speech, as tokens behind their marker."""
+    first = group[0]
+    if isinstance(first, Text):
+        token = builder.tokenizer.encode(first.text) if first.token is None else first.token
+        return Run(builder.vocab.text_marker, np.array(token, np.int32), None)
+    if policy in ALIGNED.values() and any(speech.words is None for speech in group):
+        raise DataError("the run's patches follow aligned words, and speech has none; give its words as [[word, "
+                        "start_sec, end_sec], ...]")
+    offsets = itertools.accumulate((len(speech.units) for speech in group), initial=0)
+    words = tuple(Word(word.text, word.start_frame + offset, word.end_frame + offset)
+                  for offset, speech in zip(offsets, group, strict=False) for word in speech.words or ())
+    units = np.concatenate([speech.units for speech in group])
+    return builder.run(Utterance("", units, words, None, None), Span("speech", 0, len(words), 0, len(units)), policy)
+
+
+class Amount(NamedTuple):
+    """What was scored: nats, and the tokens, patches and seconds that they are of; no seconds unless all is speech."""
+
+    nats: float
+    tokens: int
+    patches: int
+    seconds: float | None
+
+    def score(self, rule: str) -> float | None:
+        """The log-likelihood by a rule of `RULES`: the higher the likelier. None where the rule does not apply."""
+        over = {"sum": 1, "per_token": self.tokens, "per_patch": self.patches, "per_second": self.seconds}[rule]
+        return None if over is None else -self.nats / over
+
+
+def amount(builder: ExampleBuilder, one: Candidate, nats: Float[np.ndarray, "n"], unit_rate: float,
+           scope: str = "response") -> Amount:
+    """Sums a candidate's `nats` (of its tokens from the second on) over a scope.
+
+    A patch counts where any token of it is scored, so one that prompt and response share counts.
+    """
+    here = one.scored(scope)
+    token, starts = one.example.token[here], one.example.patch_start[here]
+    speech = builder.vocab.is_speech(token)
+    all_speech = bool(np.all(speech | (token == builder.vocab.speech_marker)))
+    seconds = builder.speech_frames(token) / unit_rate if all_speech else None
+    return Amount(float(nats[here.start - 1:here.stop - 1].sum()), len(token),
+                  int(np.count_nonzero(starts[1:])) + 1, seconds)
+
+
+class Fill(NamedTuple):
+    """How full the rows were, and what was computed more than once.
+
+    token_fill, unit_fill: shares of the T and U positions that are real. prompt_again: share of the real tokens that
+    are a prompt's that was computed before, for another response. longest: tokens of the longest sequence.
+    """
+
+    sequences: int
+    distinct: int
+    batches: int
+    rows: int
+    row_tokens: int
+    row_units: int
+    token_fill: float
+    unit_fill: float
+    prompt_again: float
+    longest: int
+
+
+class Scorer:
+    """Scores candidates in rows that suit them; compiles once a shape of rows."""
+
+    def __init__(self, config: Config, mesh: Mesh, make_step: Callable[..., Any] = step.make_eval_step):
+        """`make_step(config, model, mesh, frames_V)` gives `(params, batch) -> ([B, T] or a tuple of them, ...)`."""
+        self._config, self._mesh, self._make_step = config, mesh, make_step
+        self._steps: dict[tuple[int, ...], Any] = {}
+
+    def nats(self, params, candidates: Sequence[Candidate]) -> tuple[list[Float[np.ndarray, "_"]], Fill]:
+        """Nats of each token but BOS of each candidate, in order, and how full the rows were.
+
+        Raises: CheckpointError where a likelihood is not finite.
+        """
+        (nats,), fill = self.values(params, candidates, 1)
+        return nats, fill
+
+    def values(self, params, candidates: Sequence[Candidate], count: int) -> tuple[list[list[np.ndarray]], Fill]:
+        """`count` values of the step for each token but BOS: those at the position before it."""
+        config = fitted(self._config, [c.example for c in candidates], _divisor(self._mesh))
+        shape = (config.data.rows, config.data.row_tokens, config.data.row_units)
+        if shape not in self._steps:
+            model = step.build_model(config, self._mesh)
+            self._steps[shape] = self._make_step(config, model, self._mesh, token_frames(config))
+        return packed_values(self._steps[shape], params, candidates, config, self._mesh, count)
+
+
+def packed_values(eval_step, params, candidates: Sequence[Candidate], config: Config, mesh: Mesh,
+                  count: int = 1) -> tuple[list[list[np.ndarray]], Fill]:
+    """`Scorer.values` with a compiled step, in rows of the config's shape. Raises: CheckpointError."""
+    distinct: dict[bytes, int] = {}
+    number = [distinct.setdefault(_content(c.example), len(distinct)) for c in candidates]
+    first = {n: i for i, n in reversed(list(enumerate(number)))}
+    examples = [candidates[first[n]].example for n in range(len(distinct))]
+    _check_room(config, examples)
+    order = [n for row in plan_rows(*_sizes(examples), config.data.row_tokens, config.data.row_units) for n in row]
+    found: list[list[np.ndarray | None]] = [[None] * len(examples) for _ in range(count)]
+    batches = 0
+    for batch, _, places in pack_examples((examples[n] for n in order), config):
+        batches += 1
+        values = eval_step(params, step.put_whole_batch(batch, mesh))[:count]
+        for kept, value_BT in zip(found, values, strict=True):
+            value_BT = np.asarray(value_BT)
+            for place in places:
+                n = order[place.example]
+                # position t is about token t + 1
+                kept[n] = value_BT[place.row, place.position:place.position + len(examples[n].token) - 1]
+    if not all(np.isfinite(values).all() for values in found[0]):
+        raise CheckpointError("a likelihood is not finite: these parameters are of no use; take an earlier checkpoint")
+    tokens, units = _sizes(examples)
+    data, rows = config.data, batches * config.data.rows
+    fill = Fill(len(candidates), len(examples), batches, data.rows, data.row_tokens, data.row_units,
+                sum(tokens) / (rows * data.row_tokens), sum(units) / (rows * data.row_units),
+                _prompt_again([candidates[first[n]] for n in range(len(distinct))]) / sum(tokens), max(tokens))
+    return [[kept[n] for n in number] for kept in found], fill
+
+
+def fitted(config: Config, examples: Sequence[Example], divisor: int) -> Config:
+    """The config with rows that suit the examples: T and U full together, long enough for the longest example.
+
+    Otherwise a batch has no more positions than the run trains on. Of the shapes tried, the one with the highest share
+    of real positions, by the emptier of T and U; it is above 90% where a row holds several sequences.
+    Args: `divisor` divides the number of rows.
+    """
+    tokens, units = _sizes(examples)
+    data = config.data
+    ratio = sum(units) / sum(tokens)
+    most = int(max(max(tokens), min(data.row_tokens, data.row_units / ratio)))  # T
+    counts = range(divisor, data.rows + 1, divisor) if len(tokens) <= FEW else [data.rows]
+    slacks = list(itertools.product(SLACKS, SLACKS)) if len(tokens) <= FEW else list(zip(SLACKS, SLACKS, strict=True))
+    tried: dict[tuple[int, int, int], tuple[float, int]] = {}
+    for rows, another, (more, wider) in itertools.product(counts, (0, 1), slacks):
+        least = sum(tokens) / (-(-sum(tokens) // (most * rows)) + another) / rows
+        length = _up(max(max(tokens), min(most, more * least)))
+        wide = length if data.patching.strategy == "none" else min(length, _up(max(max(units), wider * ratio * length)))
+        if (rows, length, wide) not in tried:
+            needed = -(-len(plan_rows(tokens, units, length, wide)) // rows) * rows
+            tried[rows, length, wide] = (min(sum(tokens) / (needed * length), sum(units) / (needed * wide)), rows)
+    rows, length, wide = max(tried, key=lambda shape: tried[shape])
+    return dataclasses.replace(config, data=dataclasses.replace(data, rows=rows, row_tokens=length, row_units=wide))
+
+
+def plan_rows(tokens: Sequence[int], units: Sequence[int], row_tokens: int, row_units: int) -> list[list[int]]:
+    """Rows of the numbers of examples: the longest first, each into the first row with room for it.
+
+    `pack_examples` puts them into the same rows: what stands in a row had no room in the ones before it.
+    Example: tokens 5, 3, 9, 5 (units alike) into rows of 10 -> [[2], [0, 3], [1]]
+    """
+    order = sorted(range(len(tokens)), key=lambda i: (-tokens[i], -units[i], i))
+    left = np.empty((len(tokens), 2), np.int64)
+    rows: list[list[int]] = []
+    for i in order:
+        open_rows = left[:len(rows)]
+        fits = (open_rows[:, 0] >= tokens[i]) & (open_rows[:, 1] >= units[i])
+        row = int(fits.argmax()) if fits.any() else len(rows)
+        if row == len(rows):
+            rows.append([])
+            left[row] = row_tokens, row_units
+        rows[row].append(i)
+        left[row] -= tokens[i], units[i]
+    return rows
+
+
+def shortened(config: Config, one: Candidate) -> Candidate | None:
+    """The candidate with as much of its response as a row of the config's shape holds; None where that is nothing."""
+    starts = np.flatnonzero(one.example.patch_start)
+    room = config.data.row_tokens
+    if len(starts) > config.data.row_units:
+        room = min(room, int(starts[config.data.row_units]))
+    if len(one.example.token) <= room:
+        return one
+    end = min(one.response_end, room)
+    return Candidate(one.example.tail(0, room), one.response_start, end) if end > one.response_start else None
+
+
+def _check_room(config: Config, examples: Sequence[Example]) -> None:
+    for example in examples:
+        if len(example.token) > config.data.row_tokens or example.patch_start.sum() > config.data.row_units:
+            raise DataError(f"a sequence of {len(example.token)} tokens in {example.patch_start.sum()} patches does "
+                            f"not fit a row of data.row_tokens={config.data.row_tokens} and data.row_units="
+                            f"{config.data.row_units}; leave it out")
+
+
+def _prompt_again(candidates: Sequence[Candidate]) -> int:
+    """Tokens of prompts that are there a second time."""
+    seen: set[bytes] = set()
+    again = 0
+    for one in candidates:
+        prompt = _content(one.example, one.response_start)
+        again += one.response_start * (prompt in seen)
+        seen.add(prompt)
+    return again
+
+
+def _content(example: Example, length: int | None = None) -> bytes:
+    some = slice(0, length)
+    flags: Bool[np.ndarray, "n 2"] = np.stack([example.patch_start[some], example.patch_end[some]], 1)
+    return example.token[some].tobytes() + flags.tobytes()
+
+
+def _sizes(examples: Sequence[Example]) -> tuple[list[int], list[int]]:
+    return [len(e.token) for e in examples], [int(np.count_nonzero(e.patch_start)) for e in examples]
+
+
+def _divisor(mesh: Mesh) -> int:
+    return mesh.shape[sharding.REPLICA] * mesh.shape[sharding.DATA]
+
+
+def _up(length: int | float) -> int:
+    return -(-int(np.ceil(length)) // TILE) * TILE

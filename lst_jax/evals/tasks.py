@@ -1,0 +1,120 @@
+"""Choices between responses, in each direction, through the one scorer."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lst_jax.config import Config
+from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.patching import inference_policy
+from lst_jax.data.tasks.items import Item, Part
+from lst_jax.errors import DataError
+from lst_jax.evals import accuracy, scorer
+from lst_jax.evals.scorer import Amount, Candidate, Speech, Text
+
+# of prompts and responses; choices that stand alone have those of one modality
+DIRECTIONS = {"s2s": ("speech", "speech"), "t2t": ("text", "text"),
+              "s2t": ("speech", "text"), "t2s": ("text", "speech")}
+
+
+def available(items: Sequence[Item]) -> list[str]:
+    """The directions that all items have what they need for."""
+    def has(parts, modality):
+        return all((p.text if modality == "text" else p.units) is not None for p in parts)
+
+    prompts, choices = [i.prompt for i in items if i.prompt], [c for i in items for c in i.choices]
+    return [name for name, (first, second) in DIRECTIONS.items()
+            if has(prompts, first) and has(choices, second) and (prompts or first == second)]
+
+
+def candidates(item: Item, direction: str, builder: ExampleBuilder, policy: str, grid: str) -> list[Candidate]:
+    """A sequence for each choice. Raises: DataError naming the item, where something is not there or does not fit."""
+    prompt_modality, response_modality = DIRECTIONS[direction]
+    try:
+        prompt = [] if item.prompt is None else [_span(item.prompt, prompt_modality, builder)]
+        return [scorer.candidate(builder, prompt, [_span(choice, response_modality, builder)], policy, grid)
+                for choice in item.choices]
+    except DataError as error:
+        raise DataError(f"item {item.id}: {direction}: {error}") from error
+
+
+def _span(part: Part, modality: str, builder: ExampleBuilder) -> Text | Speech:
+    if modality == "text":
+        if part.text is None:
+            raise DataError("a prompt or choice has no text; add it, or leave this direction out")
+        return Text(part.text)
+    if part.units is None:
+        raise DataError("a prompt or choice has no units; make them with lst prepare spoken-task, or leave this "
+                        "direction out")
+    top = int(part.units.max(initial=0))
+    if top >= builder.codebook_size:
+        raise DataError(f"unit {top} is outside the codebook of {builder.codebook_size}; give units of the run's")
+    return Speech(part.units, part.words)
+
+
+def amounts(items: Sequence[Item], candidates: Sequence[Candidate], nats, builder: ExampleBuilder, unit_rate: float,
+            scope: str) -> list[list[Amount]]:
+    """What was scored of each choice of each item; `candidates` and their `nats` lie in the items' order."""
+    all_amounts = iter([scorer.amount(builder, one, values, unit_rate, scope)
+                        for one, values in zip(candidates, nats, strict=True)])
+    return [[next(all_amounts) for _ in item.choices] for item in items]
+
+
+def shares(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Accuracy and its 95% interval (Wilson), each group of items counting as one: its mean.
+
+    Returns: `groups`, `accuracy`, `low`, `high`. Items without a label are not counted; there is at least one other.
+    """
+    groups: dict[str, list[float]] = {}
+    for item, own in zip(items, scores, strict=True):
+        if item.label is not None:
+            groups.setdefault(_group(item), []).append(accuracy.right(own, item.label))
+    right = math.fsum(sum(some) / len(some) for some in groups.values())
+    low, high = accuracy.wilson_interval(right, len(groups))
+    return {"groups": len(groups), "accuracy": right / len(groups), "low": low, "high": high}
+
+
+def judge(items: Sequence[Item], amounts: Sequence[Sequence[Amount]]) -> dict[str, Any]:
+    """Accuracies by every rule that applies, of all items and of each band.
+
+    Returns: `chance`, `rules` {rule: see `shares`}, `bands` {name: {value: {rule: see `shares`}}}.
+    """
+    labelled = [(item, own) for item, own in zip(items, amounts, strict=True) if item.label is not None]
+    if not labelled:
+        return {"chance": None, "rules": {}, "bands": {}}
+    bands: dict[str, dict[str, list]] = {}
+    for item, own in labelled:
+        for name, value in item.bands.items():
+            bands.setdefault(name, {}).setdefault(value, []).append((item, own))
+    return {"chance": sum(1 / len(item.choices) for item, _ in labelled) / len(labelled), "rules": _by_rule(labelled),
+            "bands": {name: {value: _by_rule(some) for value, some in sorted(values.items())}
+                      for name, values in bands.items()}}
+
+
+def _by_rule(some: Sequence[tuple[Item, Sequence[Amount]]]) -> dict[str, dict[str, float]]:
+    items, found = [item for item, _ in some], {}
+    for rule in scorer.RULES:
+        scores = [[one.score(rule) for one in own] for _, own in some]
+        if all(score is not None for own in scores for score in own):
+            found[rule] = shares(items, scores)
+    return found
+
+
+def describe_patching(config: Config) -> str:
+    """The patches of speech at inference, in words: static ones for models that were trained on both kinds."""
+    policy = inference_policy(config.data.patching)
+    if policy == "none":
+        return "no patches" if config.data.unit_tokenizer is None else "no patches, pieces of units"
+    return f"static patches of {config.data.patching.static_size}" if policy == "static" else f"patches {policy}"
+
+
+def convention(result: Mapping[str, Any]) -> str:
+    """What the numbers of a result are, in words."""
+    starts = {"restart": "the response's first patch starts with it",
+              "continue": "the response goes on in the prompt's patches"}[result["patches"]]
+    scored = {"response": "the response given the prompt", "whole": "prompt and response"}[result["scored"]]
+    return f"{scored}; {starts}; {result['patching']}"
+
+
+def _group(item: Item) -> str:
+    return f"item {item.id}" if item.group is None else f"group {item.group}"

@@ -1,0 +1,185 @@
+"""The scorer against an oracle of its own, its conventions, and how full its rows are."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import slow_scores
+import synthetic_data
+from flax import traverse_util
+
+from lst_jax import config as cfg
+from lst_jax import sharding, step
+from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.records import Word
+from lst_jax.errors import DataError
+from lst_jax.evals import scorer
+from lst_jax.evals.scorer import Speech, Text
+
+SIZE = 3
+
+
+def small_config(**changes):
+    local, wide = cfg.StackConfig(1, 16, 2, 8), cfg.StackConfig(2, 24, 2, None)
+    config = synthetic_data.make_config(tokens=160, units=96, rows=8, static_size=SIZE, **changes)
+    if config.model.system == "base":
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(
+        config.model, patch_encoder=local, global_transformer=wide, queries_per_patch=2, ffn_multiple=8,
+        patch_decoder=dataclasses.replace(local, layers=2)))
+
+
+def random_params(config, mesh):
+    """Larger than fresh ones, so that what a token sees matters; the norms are not all 1."""
+    shapes = step.state_shape(config, step.build_model(config, mesh), mesh).params
+    rng, flat = np.random.default_rng(5), traverse_util.flatten_dict(shapes)
+    values = {path: rng.normal(1, 0.2, s.shape) if path[-1] == "scale" else rng.normal(0, s.shape[0] ** -0.5, s.shape)
+              for path, s in sorted(flat.items())}
+    values = {path: value * (4 if "embedding" in path else 1) for path, value in values.items()}
+    return jax.tree.map(lambda v, s: jax.device_put(v.astype(np.float32), s.sharding),
+                        traverse_util.unflatten_dict(values), shapes)
+
+
+def make_builder(config):
+    return ExampleBuilder.of(config, synthetic_data.tokenizer())
+
+
+def words(rng, count):
+    return " ".join(rng.choice(synthetic_data.WORDS, count))
+
+
+def random_span(rng, modality, longest=14):
+    if modality == "text":
+        return ("text", words(rng, int(rng.integers(1, longest // 2))))
+    return ("speech", rng.integers(0, 501, int(rng.integers(1, longest))))
+
+
+def ours(spans):
+    return [Text(content) if kind == "text" else Speech(content.astype(np.uint16), ()) for kind, content in spans]
+
+
+@pytest.fixture(scope="module")
+def opened():
+    config = small_config()
+    mesh = sharding.make_mesh(config.mesh)
+    params = random_params(config, mesh)
+    return config, mesh, params, scorer.Scorer(config, mesh), make_builder(config)
+
+
+def questions(seed, count):
+    """(prompt, response) with prompts of 0 to 2 spans, in every direction."""
+    rng, found = np.random.default_rng(seed), []
+    for i in range(count):
+        kinds = [["speech"], ["text"], ["speech", "text"], ["text", "speech"], []][i % 5]
+        prompt = [random_span(rng, kind) for kind in kinds]
+        found += [(prompt, [random_span(rng, kind)]) for kind in ("speech", "text") for _ in range(2)]
+    return found
+
+
+@pytest.mark.parametrize("grid", scorer.GRIDS)
+def test_every_token_s_nats_equal_those_of_a_slow_dense_loop(opened, grid):
+    config, _, params, one_scorer, builder = opened
+    asked = questions(1, 10)
+    candidates = [scorer.candidate(builder, ours(p), ours(r), "static", grid) for p, r in asked]
+    nats, fill = one_scorer.nats(params, candidates)
+    assert fill.batches * fill.rows < len(asked)  # packed
+    tokens = [len(c.example.token) for c in candidates]
+    assert fill.token_fill == pytest.approx(sum(tokens) / (fill.batches * fill.rows * fill.row_tokens))
+    host = jax.device_get(params)
+    for (prompt, response), candidate, found in zip(asked, candidates, nats, strict=True):
+        entries, start = slow_scores.sequence(builder.vocab, builder.tokenizer, prompt, response, SIZE,
+                                              grid == "continue")
+        expected = slow_scores.nats(host, config.model, entries)
+        assert (candidate.response_start, candidate.response_end) == (start, len(entries))
+        np.testing.assert_allclose(found[:len(expected)], expected, rtol=1e-5, atol=1e-5)
+        for scope, first in (("response", start), ("whole", 2)):
+            amount = scorer.amount(builder, candidate, found, 25.0, scope)
+            patches = len({patch for _, patch, _ in entries[first:]})
+            total = expected[first - 1:].sum()
+            assert (amount.tokens, amount.patches) == (len(entries) - first, patches)
+            kinds = {kind for kind, _ in (response if scope == "response" else prompt + response)}
+            scores = [total, total / (len(entries) - first), total / patches]
+            if kinds == {"speech"}:
+                frames = sum(len(c) for _, c in (response if scope == "response" else prompt + response))
+                scores.append(total / (frames / 25))
+            else:
+                assert amount.score("per_second") is None
+            np.testing.assert_allclose([-amount.score(rule) for rule in scorer.RULES[:len(scores)]], scores, rtol=1e-5)
+
+
+def test_continuing_differs_from_restarting_only_within_one_modality_and_off_the_grid(opened):
+    _, _, params, one_scorer, builder = opened
+    rng = np.random.default_rng(2)
+
+    def spoken(frames):
+        return ("speech", rng.integers(0, 501, frames))
+
+    response, text = spoken(7), ("text", words(rng, 4))
+    pairs = [(spoken(4), response), (spoken(6), response), (text, response), (text, text)]
+    both = [scorer.candidate(builder, ours([prompt]), ours([answer]), "static", grid)
+            for prompt, answer in pairs for grid in scorer.GRIDS]
+    found, _ = one_scorer.nats(params, both)
+    nats = [scorer.amount(builder, c, n, 25.0).nats for c, n in zip(both, found, strict=True)]
+    assert abs(nats[0] - nats[1]) > 1e-3  # one unit of the prompt is left over
+    assert nats[2] == pytest.approx(nats[3], rel=1e-6)
+    assert nats[4] == nats[5] and nats[6] == nats[7]
+
+
+@pytest.mark.parametrize("kinds", [("speech", "speech"), ("text", "text"), ("speech", "text"), ("text", "speech")])
+def test_rows_are_nine_tenths_real_whatever_is_scored(opened, kinds):
+    config, *_, builder = opened
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, row_tokens=640, row_units=384))
+    rng = np.random.default_rng(3)
+    asked = [([random_span(rng, kinds[0], 60)], [random_span(rng, kinds[1], 30)]) for _ in range(150)]
+    examples = [scorer.candidate(builder, ours(p), ours(r), "static").example for p, r in asked]
+    data = scorer.fitted(config, examples, 8).data
+    assert data.rows % 8 == 0 and data.rows * data.row_tokens <= config.data.rows * config.data.row_tokens
+    tokens, units = zip(*[(len(e.token), int(e.patch_start.sum())) for e in examples], strict=True)
+    rows = len(scorer.plan_rows(tokens, units, data.row_tokens, data.row_units))
+    rows = -(-rows // data.rows) * data.rows
+    assert sum(tokens) >= 0.9 * rows * data.row_tokens and sum(units) >= 0.9 * rows * data.row_units
+
+
+def test_a_sequence_that_is_there_twice_is_computed_once_and_prompts_again_are_counted(opened):
+    *_, params, one_scorer, builder = opened
+    prompt, responses = [Text("the river")], [[Text("little")], [Text("winding path")], [Text("little")]]
+    candidates = [scorer.candidate(builder, prompt, response, "static") for response in responses]
+    nats, fill = one_scorer.nats(params, candidates)
+    assert (fill.sequences, fill.distinct) == (3, 2)
+    assert nats[0] is nats[2]
+    tokens = len(candidates[0].example.token) + len(candidates[1].example.token)
+    assert fill.prompt_again == pytest.approx(candidates[0].response_start / tokens)
+
+
+def test_continued_aligned_patches_join_the_silences_and_need_words(opened):
+    builder = opened[4]
+    prompt = Speech(np.arange(6, dtype=np.uint16), (Word("a", 1, 4),))
+    response = Speech(np.arange(5, dtype=np.uint16), (Word("b", 2, 5),))
+    starts = {grid: np.flatnonzero(scorer.candidate(builder, [prompt], [response], "aligned", grid).example.patch_start)
+              for grid in scorer.GRIDS}
+    #     BOS <s> 0 | 1 2 3 | 4 5 (0 1) | 2 3 4 EOS
+    assert starts["continue"].tolist() == [0, 1, 2, 3, 6, 10, 13]
+    assert starts["restart"].tolist() == [0, 1, 2, 3, 6, 8, 10, 13]
+    with pytest.raises(DataError, match="patches follow aligned words"):
+        scorer.candidate(builder, [prompt], [response._replace(words=None)], "aligned")
+
+
+def test_an_empty_response_and_one_that_no_row_holds_are_refused(opened):
+    config, mesh, params, _, builder = opened
+    with pytest.raises(DataError, match="empty"):
+        scorer.candidate(builder, [Text("the")], [Text("")], "static")
+    long = scorer.candidate(builder, [], [Speech(np.zeros(240, np.uint16))], "static")
+    with pytest.raises(DataError, match="does not fit a row"):
+        scorer.packed_values(None, params, [long], config, mesh)
+    assert scorer.fitted(config, [long.example], 8).data.row_tokens >= 243  # rows of its own are as long as need be
+
+
+def test_a_response_can_be_shortened_to_what_a_row_holds(opened):
+    config, *_, builder = opened
+    long = scorer.candidate(builder, [Text("the river")], [Speech(np.zeros(240, np.uint16))], "static")
+    short = scorer.shortened(config, long)
+    assert short.response_end == len(short.example.token) == config.data.row_tokens
+    np.testing.assert_array_equal(short.example.patch_start, long.example.patch_start[:config.data.row_tokens])
+    assert scorer.shortened(config, short) is short
+    assert scorer.shortened(config, dataclasses.replace(long, response_start=200)) is None
