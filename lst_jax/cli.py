@@ -64,6 +64,17 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
 
     evaluate = subparsers.add_parser("evaluate", help="evaluate the newest checkpoint of a run on held-out data")
     evaluate.add_argument("run_dir", metavar="RUN")
+    evaluate.add_argument("--tasks", metavar="NAME=PATH[,…]",
+                          help="choices between responses, instead of held-out likelihoods: JSON lines, files of "
+                               "hellaswag, storycloze, topicstorycloze, swuggy, sblimp, or `completion` without a path: "
+                               "docs/formats_external.md")
+    evaluate.add_argument("--directions", metavar="s2s,t2t,…",
+                          help="of the tasks: speech or text in prompts and in responses (default: all they allow)")
+    evaluate.add_argument("--patches", choices=("restart", "continue"),
+                          help="whether a response's first patch starts with it, or may go on from a prompt in the same "
+                               "modality (default: restart)")
+    evaluate.add_argument("--score", choices=("response", "whole"),
+                          help="the response given the prompt, or prompt and response (default: response)")
     evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON")
     evaluate.add_argument("--asr", metavar="SOURCE",
                           help="word error rate on utterances: a name in eval.sources, or a directory of records")
@@ -115,6 +126,14 @@ def _evaluate(args: argparse.Namespace) -> int:
 
         return command.run(args)
 
+    if args.tasks is not None:
+        from lst_jax.evals.run_tasks import evaluate_tasks
+
+        return evaluate_tasks(RunDirectory(args.run_dir), args.tasks, args.directions, args.patches or "restart",
+                              args.score or "response", args.json)
+    for option in ("directions", "patches", "score"):
+        if getattr(args, option) is not None:
+            raise ConfigError(f"--{option}: belongs to tasks; give --tasks beside it")
     return evaluate_run(RunDirectory(args.run_dir), as_json=args.json)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from lst_jax import figures, ledger, page
 from lst_jax.config import config_hash
 from lst_jax.errors import CheckpointError
+from lst_jax.evals import results
 from lst_jax.files import read_json_lines, write_json, write_text
 from lst_jax.run_dir import RunDirectory
 
@@ -52,7 +53,7 @@ def summarize_run(run: RunDirectory, config, records: list[dict[str, Any]]) -> d
         "final_loss": last["loss"], "train": last, "median_speed": speed,
         "evaluation": evaluations[-1] if evaluations else None,
         "tokens_trained": last["tokens_so_far"],
-        "starts": len(starts), "last_start": starts[-1],
+        "tasks": results.read(run.path), "starts": len(starts), "last_start": starts[-1],
         "wall_time": ledger.summarize(read_json_lines(run.ledger_path)),
         "mfu_definition": "analytic model FLOPs of the steps / (their wall time × peak FLOP/s of the devices)",
     }
@@ -103,7 +104,7 @@ def wall_time_rows(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def render_table(summary: dict[str, Any]) -> str:
     """The tables for the terminal."""
-    rows = rows_of(summary) + wall_time_rows(summary)
+    rows = rows_of(summary) + results.rows_of(summary["tasks"]) + wall_time_rows(summary)
     widths = [max(len(r[i]) for r in rows) for i in range(2)]
     return "\n".join(f"{what:<{widths[0]}}  {value:>{widths[1]}}  {remark}" for what, value, remark in rows)
 
@@ -124,4 +125,11 @@ def render_html(summary: dict[str, Any], pictures: list[tuple[pathlib.Path, str]
             f"flax {start['packages']['flax']}, {start['cores']} cores, {', '.join(start['devices'])}")
     return page.document(summary["name"], (
         f"<p class=note>configuration {e(summary['config_hash'])}; {e(made)}</p>"
-        f"{table(rows_of(summary))}<p class=note>{CONVENTION} MFU is {e(summary['mfu_definition'])}.</p>{body}"))
+        f"{table(rows_of(summary))}<p class=note>{CONVENTION} MFU is {e(summary['mfu_definition'])}.</p>"
+        f"{tasks_section(summary, table)}{body}"))
+
+
+def tasks_section(summary: dict[str, Any], table) -> str:
+    """What `lst evaluate --tasks` has left in the run; nothing where there is none."""
+    rows = results.rows_of(summary["tasks"])
+    return f"<h2>Tasks</h2>{table(rows)}" if rows else ""

@@ -19,7 +19,7 @@ from lst_jax.data.pipeline import BatchStream, Step
 from lst_jax.data.rows import BATCH_TYPES, Batch, initial_state
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError
-from lst_jax.evals import evaluator
+from lst_jax.evals import evaluator, restored
 from lst_jax.ledger import Ledger
 from lst_jax.model import lst
 from lst_jax.recorder import Recorder
@@ -245,15 +245,8 @@ def rebuild_batch(path: str, done: int) -> Step:
 
 def evaluate_run(run: RunDirectory, as_json: bool) -> int:
     """Evaluates the newest checkpoint of a run and prints the numbers."""
-    config = run.load_config()
-    checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
-    newest = checkpoints.latest()
-    if newest is None:
-        raise CheckpointError(f"{run.checkpoints_path}: holds no checkpoint; train first with lst train {run.path}")
-    mesh = sharding.make_mesh(config.mesh)
-    sharding.check(config, mesh)
-    model = step.build_model(config, mesh)
-    params = checkpoints.restore_params(newest, step.state_shape(config, model, mesh).params)
-    values = {"step": newest, **evaluator.Evaluator(config, model, mesh).run(params)}
+    config, mesh, model, params, newest = restored.restore(run)
+    heldout = evaluator.Evaluator(config, model, mesh)
+    values = {"step": newest, **heldout.run(params), **heldout.text_figures(params)}
     print(json.dumps(values) if as_json else evaluator.table(values))
     return 0

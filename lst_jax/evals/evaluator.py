@@ -1,15 +1,17 @@
 """Held-out evaluation of a set of parameters: likelihoods of each source, and completion choice."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from jax.sharding import Mesh
 
 from lst_jax import objective, step
 from lst_jax.config import Config
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
-from lst_jax.data.packing import eval_batches, eval_label
+from lst_jax.data.packing import eval_batches, eval_label, pack_examples
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.rows import Batch
@@ -59,6 +61,33 @@ class Evaluator:
             for key, value in sums.items():
                 totals[key] = totals.get(key, 0.0) + float(value)
         return objective.summarize(totals, self._config.data.unit_rate)
+
+    def text_figures(self, params) -> dict[str, float]:
+        """Of the held-out texts: `perplexity_per_text_token`, and `bits_per_character` of their own characters.
+
+        Of whole documents, as many as the batches of `run` hold; EOS is one of the tokens, none of the characters. What
+        a row cannot hold is left out: of a part of a document one cannot say how many characters it has.
+        """
+        values = {}
+        for name, (source, records) in self._sources.items():
+            if source.kind != "text":
+                continue
+            nats, tokens, characters = 0.0, 0, 0
+            packed = pack_examples((self._builder.text(record) for record in records), self._config)
+            for _, (batch, _, places) in zip(range(self._config.eval.batches), packed, strict=False):
+                nll_BT = np.asarray(self._eval_step(params, step.put_whole_batch(batch, self._mesh))[0])
+                for place in places:
+                    text = records[place.example].text
+                    length = len(self._builder.text(records[place.example]).token)
+                    here = slice(place.position, place.position + length)
+                    if length <= len(batch.token_BT[0]) and (batch.doc_id_BT[place.row, here] ==
+                                                             batch.doc_id_BT[place.row, place.position]).all():
+                        nats += float(nll_BT[place.row, here][1:-1].sum())  # behind BOS and <t>
+                        tokens, characters = tokens + length - 2, characters + len(text)
+            if characters:
+                values |= {f"heldout/{name}/perplexity_per_text_token": math.exp(nats / tokens),
+                           f"heldout/{name}/bits_per_character": nats / objective.LN2 / characters}
+        return values
 
     def _completion(self, params) -> dict[str, Any]:
         """Accuracies of completion choice by sum and by mean per token; of a response as much as a row holds."""

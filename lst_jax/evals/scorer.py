@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
+from tqdm import tqdm
 
 from lst_jax import sharding, step
 from lst_jax.config import Config
@@ -33,10 +34,8 @@ from lst_jax.data.patching import ALIGNED
 from lst_jax.data.records import Utterance, Word
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import CheckpointError, DataError
+from lst_jax.evals.results import GRIDS, SCOPES
 
-SCOPES = ("response", "whole")
-GRIDS = ("restart", "continue")
-RULES = ("sum", "per_token", "per_patch", "per_second")
 TILE = 8  # rows are multiples of it
 SLACKS = (1.0, 1.02, 1.05, 1.1, 1.17)  # T and U that are tried, over what they would need at the least
 FEW = 300  # sequences; of more, fewer shapes of rows are tried: they fill most shapes
@@ -74,7 +73,7 @@ def candidate(builder: ExampleBuilder, prompt: Sequence[Text | Speech], response
               grid: str = "restart") -> Candidate:
     """The sequence of a prompt (which may be empty) and a response, see the module.
 
-    Args: `policy` a name in `patching.POLICIES`, `grid` one of `GRIDS`.
+    Args: `policy` a name in `patching.POLICIES`, `grid` one of `results.GRIDS`.
     Raises: DataError where the response is empty, or `policy` is aligned and speech has no words.
     Example: [Text("a")], [Speech(7 7 9)], static patches of 2 -> |BOS |<t> |a |<s> |7 7 |9 |EOS, response [4, 7)
     """
@@ -128,7 +127,7 @@ class Amount(NamedTuple):
     seconds: float | None
 
     def score(self, rule: str) -> float | None:
-        """The log-likelihood by a rule of `RULES`: the higher the likelier. None where the rule does not apply."""
+        """The log-likelihood by a rule of `results.RULES`: the higher the likelier. None where the rule does not apply."""
         over = {"sum": 1, "per_token": self.tokens, "per_patch": self.patches, "per_second": self.seconds}[rule]
         return None if over is None else -self.nats / over
 
@@ -175,36 +174,41 @@ class Scorer:
         self._config, self._mesh, self._make_step = config, mesh, make_step
         self._steps: dict[tuple[int, ...], Any] = {}
 
-    def nats(self, params, candidates: Sequence[Candidate]) -> tuple[list[Float[np.ndarray, "_"]], Fill]:
+    def nats(self, params, candidates: Sequence[Candidate],
+             label: str | None = None) -> tuple[list[Float[np.ndarray, "_"]], Fill]:
         """Nats of each token but BOS of each candidate, in order, and how full the rows were.
 
+        Args: `label` of a progress bar, None = no bar.
         Raises: CheckpointError where a likelihood is not finite.
         """
-        (nats,), fill = self.values(params, candidates, 1)
+        (nats,), fill = self.values(params, candidates, 1, label)
         return nats, fill
 
-    def values(self, params, candidates: Sequence[Candidate], count: int) -> tuple[list[list[np.ndarray]], Fill]:
+    def values(self, params, candidates: Sequence[Candidate], count: int,
+               label: str | None = None) -> tuple[list[list[np.ndarray]], Fill]:
         """`count` values of the step for each token but BOS: those at the position before it."""
         config = fitted(self._config, [c.example for c in candidates], _divisor(self._mesh))
         shape = (config.data.rows, config.data.row_tokens, config.data.row_units)
         if shape not in self._steps:
             model = step.build_model(config, self._mesh)
             self._steps[shape] = self._make_step(config, model, self._mesh, token_frames(config))
-        return packed_values(self._steps[shape], params, candidates, config, self._mesh, count)
+        return packed_values(self._steps[shape], params, candidates, config, self._mesh, count, label)
 
 
 def packed_values(eval_step, params, candidates: Sequence[Candidate], config: Config, mesh: Mesh,
-                  count: int = 1) -> tuple[list[list[np.ndarray]], Fill]:
+                  count: int = 1, label: str | None = None) -> tuple[list[list[np.ndarray]], Fill]:
     """`Scorer.values` with a compiled step, in rows of the config's shape. Raises: CheckpointError."""
     distinct: dict[bytes, int] = {}
     number = [distinct.setdefault(_content(c.example), len(distinct)) for c in candidates]
     first = {n: i for i, n in reversed(list(enumerate(number)))}
     examples = [candidates[first[n]].example for n in range(len(distinct))]
     _check_room(config, examples)
-    order = [n for row in plan_rows(*_sizes(examples), config.data.row_tokens, config.data.row_units) for n in row]
+    plan = plan_rows(*_sizes(examples), config.data.row_tokens, config.data.row_units)
+    order = [n for row in plan for n in row]
     found: list[list[np.ndarray | None]] = [[None] * len(examples) for _ in range(count)]
     batches = 0
-    for batch, _, places in pack_examples((examples[n] for n in order), config):
+    for batch, _, places in tqdm(pack_examples((examples[n] for n in order), config), desc=label, unit="batch",
+                                 total=-(-len(plan) // config.data.rows), disable=label is None):
         batches += 1
         values = eval_step(params, step.put_whole_batch(batch, mesh))[:count]
         for kept, value_BT in zip(found, values, strict=True):

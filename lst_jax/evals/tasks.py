@@ -1,7 +1,7 @@
 """Choices between responses, in each direction, through the one scorer."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lst_jax.config import Config
@@ -10,6 +10,7 @@ from lst_jax.data.patching import inference_policy
 from lst_jax.data.tasks.items import Item, Part
 from lst_jax.errors import DataError
 from lst_jax.evals import accuracy, scorer
+from lst_jax.evals.results import RULES
 from lst_jax.evals.scorer import Amount, Candidate, Speech, Text
 
 # of prompts and responses; choices that stand alone have those of one modality
@@ -93,7 +94,7 @@ def judge(items: Sequence[Item], amounts: Sequence[Sequence[Amount]]) -> dict[st
 
 def _by_rule(some: Sequence[tuple[Item, Sequence[Amount]]]) -> dict[str, dict[str, float]]:
     items, found = [item for item, _ in some], {}
-    for rule in scorer.RULES:
+    for rule in RULES:
         scores = [[one.score(rule) for one in own] for _, own in some]
         if all(score is not None for own in scores for score in own):
             found[rule] = shares(items, scores)
@@ -106,14 +107,6 @@ def describe_patching(config: Config) -> str:
     if policy == "none":
         return "no patches" if config.data.unit_tokenizer is None else "no patches, pieces of units"
     return f"static patches of {config.data.patching.static_size}" if policy == "static" else f"patches {policy}"
-
-
-def convention(result: Mapping[str, Any]) -> str:
-    """What the numbers of a result are, in words."""
-    starts = {"restart": "the response's first patch starts with it",
-              "continue": "the response goes on in the prompt's patches"}[result["patches"]]
-    scored = {"response": "the response given the prompt", "whole": "prompt and response"}[result["scored"]]
-    return f"{scored}; {starts}; {result['patching']}"
 
 
 def _group(item: Item) -> str:
