@@ -66,12 +66,12 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     evaluate.add_argument("run_dir", metavar="RUN")
     evaluate.add_argument("--tasks", metavar="NAME=PATH[,…]",
                           help="choices between responses, instead of held-out likelihoods: JSON lines, files of "
-                               "hellaswag, storycloze, topicstorycloze, swuggy, sblimp, or `completion` without a path: "
-                               "docs/formats_external.md")
+                               "hellaswag, storycloze, topicstorycloze, swuggy, sblimp, or `completion` without a "
+                               "path: docs/formats_external.md")
     evaluate.add_argument("--directions", metavar="s2s,t2t,…",
                           help="of the tasks: speech or text in prompts and in responses (default: all they allow)")
     evaluate.add_argument("--patches", choices=("restart", "continue"),
-                          help="whether a response's first patch starts with it, or may go on from a prompt in the same "
+                          help="whether a response's first patch starts with it, or may go on from a prompt in its "
                                "modality (default: restart)")
     evaluate.add_argument("--score", choices=("response", "whole"),
                           help="the response given the prompt, or prompt and response (default: response)")

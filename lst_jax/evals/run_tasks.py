@@ -62,9 +62,8 @@ def evaluate_task(opened: Restored, one_scorer: scorer.Scorer, name: str, task: 
         found.append({
             "direction": direction, "scored": scope, "patches": grid, "patching": tasks.describe_patching(config),
             "note": task.note, "items": len(task.items), **tasks.judge(task.items, amounts),
-            "fill": fill._asdict(), "beyond_training_rows": sum(
-                len(c.example.token) > config.data.row_tokens or int(c.example.patch_start.sum()) > config.data.row_units
-                for c in candidates)})
+            "fill": fill._asdict(),
+            "beyond_training_rows": sum(not scorer.fits(config, c.example) for c in candidates)})
         if any(part.name is not None for item in task.items for part in item.choices):
             for rule in SUBMITTED:
                 submissions[f"{direction}-{rule}"] = benchmarks.submission(

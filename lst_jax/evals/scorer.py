@@ -127,7 +127,7 @@ class Amount(NamedTuple):
     seconds: float | None
 
     def score(self, rule: str) -> float | None:
-        """The log-likelihood by a rule of `results.RULES`: the higher the likelier. None where the rule does not apply."""
+        """The log-likelihood by a rule of `results.RULES`, the higher the likelier; None where it does not apply."""
         over = {"sum": 1, "per_token": self.tokens, "per_patch": self.patches, "per_second": self.seconds}[rule]
         return None if over is None else -self.nats / over
 
@@ -273,6 +273,11 @@ def plan_rows(tokens: Sequence[int], units: Sequence[int], row_tokens: int, row_
     return rows
 
 
+def fits(config: Config, example: Example) -> bool:
+    """Whether a row of the config's shape can hold it."""
+    return len(example.token) <= config.data.row_tokens and int(example.patch_start.sum()) <= config.data.row_units
+
+
 def shortened(config: Config, one: Candidate) -> Candidate | None:
     """The candidate with as much of its response as a row of the config's shape holds; None where that is nothing."""
     starts = np.flatnonzero(one.example.patch_start)
@@ -287,7 +292,7 @@ def shortened(config: Config, one: Candidate) -> Candidate | None:
 
 def _check_room(config: Config, examples: Sequence[Example]) -> None:
     for example in examples:
-        if len(example.token) > config.data.row_tokens or example.patch_start.sum() > config.data.row_units:
+        if not fits(config, example):
             raise DataError(f"a sequence of {len(example.token)} tokens in {example.patch_start.sum()} patches does "
                             f"not fit a row of data.row_tokens={config.data.row_tokens} and data.row_units="
                             f"{config.data.row_units}; leave it out")

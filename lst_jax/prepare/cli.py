@@ -7,6 +7,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterator
 
+from lst_jax.data.tasks import benchmarks
 from lst_jax.data.unit_pieces import UnitPieces
 from lst_jax.errors import DataError
 from lst_jax.prepare import (
@@ -20,6 +21,7 @@ from lst_jax.prepare import (
     picture,
     pronounce,
     run,
+    spoken_task,
     synthesis,
     unit_tokenizer,
     units,
@@ -77,6 +79,7 @@ def add_arguments(subparsers) -> None:
     tokenizer.add_argument("--overwrite", action="store_true", help="replace the file")
     _add_unit_tokenizer(parts)
     _add_synthesise(parts)
+    _add_spoken_task(parts)
     _add_inspect(subparsers)
 
 
@@ -111,6 +114,24 @@ def _add_synthesise(parts) -> None:
                             "(default: %(default)s)")
     _workers_argument(speak)
     speak.add_argument("--overwrite", action="store_true", help="replace what an earlier run made there")
+
+
+def _add_spoken_task(parts) -> None:
+    task = _part(parts, "spoken-task", _spoken_task, "speak the prompts and choices of a benchmark, or take their "
+                                                     "audio, and make units: JSON lines for `lst evaluate --tasks`")
+    task.add_argument("--task", required=True, metavar="NAME=PATH",
+                      help="JSON lines, or the file of hellaswag, storycloze, topicstorycloze, swuggy or sblimp: "
+                           "docs/formats_external.md")
+    task.add_argument("--units", required=True, metavar="PATH", help="unit tokenizer of the run, as of `speech`")
+    task.add_argument("--out", required=True, metavar="DIR", help="directory to make, or to finish; has task.jsonl")
+    task.add_argument("--synthesiser", metavar="NAME[:ARGUMENT]",
+                      help=f"one of {', '.join(sorted(synthesis.SYNTHESISERS))} (default: espeak)")
+    task.add_argument("--voice", action="append", metavar="VOICE",
+                      help="as of `synthesise`; of several, each item has one drawn by its id")
+    task.add_argument("--audio", metavar="DIR", help="someone else's audio instead: a file for each prompt and choice")
+    task.add_argument("--aligner", metavar="SPEC", help="of that audio, as of `speech` (default: words have no times)")
+    _workers_argument(task)
+    task.add_argument("--overwrite", action="store_true", help="replace what an earlier run made there")
 
 
 def _add_inspect(subparsers) -> None:
@@ -284,6 +305,27 @@ def _synthesise(args: argparse.Namespace) -> int:
                         "change the filter")
     report = synthesis.synthesise(manifest.unique(spoken, ", ".join(args.manifest)), args.out, synthesiser,
                                   args.voice or synthesiser.voices, workers, args.overwrite, progress=True)
+    print(report.line())
+    return 0
+
+
+def _spoken_task(args: argparse.Namespace) -> int:
+    name, equals, path = args.task.partition("=")
+    if not (name and path):
+        raise DataError(f"--task {args.task}: must be NAME=PATH; write for example storycloze=cloze_test_val.csv")
+    task, workers = benchmarks.read_task(name, path), _workers(args)
+    if args.audio:
+        for option in ("synthesiser", "voice"):
+            if getattr(args, option):
+                raise DataError(f"--{option}: nothing is spoken where --audio is given; leave one of them out")
+        aligner = align.load_aligner(args.aligner) if args.aligner else None
+        report = spoken_task.listen(task, args.out, args.units, args.audio, aligner, workers, args.overwrite, True)
+    else:
+        if args.aligner:
+            raise DataError("--aligner: the words of what is spoken have times; leave it out, or give --audio")
+        synthesiser = synthesis.load_synthesiser(args.synthesiser or "espeak")
+        report = spoken_task.speak(task, args.out, args.units, synthesiser, args.voice or synthesiser.voices, workers,
+                                   args.overwrite, True)
     print(report.line())
     return 0
 

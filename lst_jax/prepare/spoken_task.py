@@ -1,0 +1,276 @@
+"""`lst prepare spoken-task`: a benchmark's texts as speech, and the speech as units: JSON lines for `lst evaluate`.
+
+    DIR/spoken-task.json     what it is made from; another input is refused
+    DIR/spoken/VOICE/        what `lst prepare synthesise` makes; not there where someone else's audio is taken
+    DIR/units/00003.json     the lines of SHARD items and what was left out; there whole or not at all
+    DIR/report.json          counts, and what was left out and why
+    DIR/task.jsonl           the items with their units and words; the last to be written
+
+Prompts and choices are spoken apart, as the paper's are; all of an item have one voice, drawn by its id. A run that was
+killed is continued by the same command and ends with the same bytes. An item of which any part cannot be spoken or read
+is left out whole.
+"""
+
+import collections
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import tqdm
+
+from lst_jax import files
+from lst_jax.data import records, rng
+from lst_jax.data.tasks import items as task_items
+from lst_jax.data.tasks.items import Item, Part, Task
+from lst_jax.errors import DataError, RejectedItem, storage_error
+from lst_jax.prepare import align, manifest, parallel, synthesis, units, utterances
+from lst_jax.prepare.directory import digest
+from lst_jax.prepare.makers import SpeechMaker
+
+VERSION = 1  # of what is written here; raise it when any byte changes
+SHARD = 32  # items
+IDENTITY_NAME, REPORT_NAME, TASK_NAME = "spoken-task.json", "report.json", "task.jsonl"
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+class Report(NamedTuple):
+    """The outcome; `rejected` is {item id: [reason, message]}."""
+
+    directory: pathlib.Path
+    items: int
+    parts: int
+    frames: int
+    unit_rate: float
+    rejected: dict[str, list[str]]
+
+    def line(self) -> str:
+        """One line for the log."""
+        left_out = ""
+        if self.rejected:
+            reasons = collections.Counter(reason for reason, _ in self.rejected.values()).most_common()
+            left_out = (f"; {len(self.rejected)} left out ({', '.join(f'{n} {reason}' for reason, n in reasons)}), "
+                        f"{self.directory / REPORT_NAME} says why")
+        return (f"{self.directory / TASK_NAME}: {self.items} items, {self.parts} prompts and choices, "
+                f"{self.frames / self.unit_rate / 60:.1f} min of speech{left_out}")
+
+
+class NoAligner:
+    """An `align.Aligner` that knows no words: for audio that nobody aligned."""
+
+    name = "none"
+
+    def align(self, item_id: str, audio, words: Sequence[str]) -> list:
+        """No words."""
+        return []
+
+    def guessed(self, words: Sequence[str]) -> list[str]:
+        """None."""
+        return []
+
+
+def speak(task: Task, out_dir: str | os.PathLike, units_path: str | os.PathLike, synthesiser: synthesis.Synthesiser,
+          voices: Sequence[str], workers: int = 1, overwrite: bool = False, progress: bool = False) -> Report:
+    """Speaks a task's texts and makes units of them (see the module); words come with the synthesiser's times.
+
+    Raises: DataError where the directory holds something else, a part has no text, or nothing could be used.
+    """
+    for voice in voices:
+        synthesiser.check_voice(voice)
+    out, tokenizer = pathlib.Path(out_dir), units.load_unit_tokenizer(units_path)
+    for item in task.items:
+        for name, part in task_items.parts(item):
+            if part.text is None:
+                raise DataError(f"item {item.id}: {name} has no text to speak; add it, or give its audio with --audio")
+    begin(out, task, tokenizer, {"synthesiser": synthesiser.name, "voices": list(voices)}, overwrite)
+    by_voice: dict[str, list[utterances.Utterance]] = {}
+    sources: list[dict[str, _Source]] = []
+    for number, item in enumerate(task.items):
+        voice = voices[int(rng.generator("voice", item.id).integers(len(voices)))]
+        folder, own = out / "spoken" / re.sub(r"[^A-Za-z0-9+_-]", "_", voice), {}
+        for name, part in task_items.parts(item):
+            spoken = utterances.Utterance(f"{number:06d}-{name}", utterances.spoken_text(part.text or ""), {})
+            by_voice.setdefault(voice, []).append(spoken)
+            own[name] = _Source(spoken.id, folder, None, spoken.text)
+        sources.append(own)
+    for voice, some in by_voice.items():
+        synthesis.synthesise(some, out / "spoken" / re.sub(r"[^A-Za-z0-9+_-]", "_", voice), synthesiser, [voice],
+                             workers, progress=progress)
+    return _make_units(task, out, tokenizer, ItemMaker(units_path, None), sources, workers, progress)
+
+
+def listen(task: Task, out_dir: str | os.PathLike, units_path: str | os.PathLike, audio_dir: str | os.PathLike,
+           aligner: align.Aligner | None = None, workers: int = 1, overwrite: bool = False,
+           progress: bool = False) -> Report:
+    """Makes units of audio that someone else made: `AUDIO/NAME.wav` (or .flac, .ogg, .opus, .mp3) of each part.
+
+    NAME is the part's `name` (the `filename` of ZeroSpeech's lists), else ITEM-prompt, ITEM-choice0, ITEM-choice1, …
+    Raises: DataError as `speak`, and where a file is not there.
+    """
+    out, folder, tokenizer = pathlib.Path(out_dir), pathlib.Path(audio_dir), units.load_unit_tokenizer(units_path)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give the one that has the audio")
+    there = {path.name: path.stat().st_size for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
+    sources: list[dict[str, _Source]] = []
+    for number, item in enumerate(task.items):
+        own = {}
+        for name, part in task_items.parts(item):
+            stem = part.name or f"{item.id}-{name}"
+            found = [stem + suffix for suffix in SUFFIXES if stem + suffix in there]
+            if not found:
+                raise DataError(f"{folder}: item {item.id}: {name}: no {stem}.wav (or {', '.join(SUFFIXES[1:])}); add "
+                                "it, or name the file in the item")
+            own[name] = _Source(f"{number:06d}-{name}", None, folder / found[0], part.text or stem)
+        sources.append(own)
+    begin(out, task, tokenizer, {"audio": digest(f"{name} {there[name]}" for name in sorted(
+        {one.path.name for own in sources for one in own.values()})),
+        "aligner": aligner.name if aligner else None}, overwrite)
+    return _make_units(task, out, tokenizer, ItemMaker(units_path, aligner or NoAligner()), sources, workers, progress)
+
+
+class _Source(NamedTuple):
+    """Where the sound of a part is: in a folder of synthesised speech, under its id, or at a path."""
+
+    id: str
+    folder: pathlib.Path | None
+    path: pathlib.Path | None
+    text: str
+
+
+class ItemMaker:
+    """Items and their sounds → lines and rejections of a shard's file; gives their numbers. Pickles as its settings."""
+
+    def __init__(self, units_path: str | os.PathLike, aligner: align.Aligner | None):
+        """`aligner` None: the words of synthesised speech."""
+        self.units_path, self.aligner = units_path, aligner
+
+    def __call__(self, shard: tuple[pathlib.Path, Sequence[tuple[Item, dict[str, _Source]]]]) -> int:
+        """See the class."""
+        path, questions = shard
+        wanted = [one for _, own in questions for one in own.values()]
+        made = {}
+        for folder in dict.fromkeys(one.folder for one in wanted):
+            made |= self._made(folder, [one for one in wanted if one.folder == folder])
+        lines, rejected, parts, frames = [], {}, 0, 0
+        for item, own in questions:
+            found = {name: made[one.id] for name, one in own.items()}
+            wrong = next((one for one in found.values() if isinstance(one, RejectedItem)), None)
+            if wrong is not None:
+                rejected[item.id] = [wrong.reason, str(wrong)]
+                continue
+            lines.append(task_items.line(self._with_units(item, found), self._tokenizer.unit_rate,
+                                         self._tokenizer.fingerprint))
+            parts, frames = parts + len(found), frames + sum(len(u.units) for u in found.values())
+        files.write_json(path, {"lines": lines, "rejected": rejected, "parts": parts, "frames": frames})
+        return len(questions)
+
+    def _with_units(self, item: Item, found: dict[str, records.Utterance]) -> Item:
+        def part(name: str, one: Part) -> Part:
+            words = None if isinstance(self.aligner, NoAligner) else found[name].words
+            return dataclasses.replace(one, units=found[name].units, words=words)
+
+        return dataclasses.replace(item, prompt=None if item.prompt is None else part("prompt", item.prompt),
+                                   choices=tuple(part(f"choice{i}", one) for i, one in enumerate(item.choices)))
+
+    def _made(self, folder: pathlib.Path | None,
+              wanted: Sequence[_Source]) -> dict[str, records.Utterance | RejectedItem]:
+        """Units and words of the wanted parts, by their ids."""
+        if folder is None:
+            recordings = {one.id: manifest.Item(one.id, one.path, one.text, None) for one in wanted}
+            maker, refused = self._maker(None), {}
+        else:
+            maker, spoken, refused = self._maker(folder), self._spoken(folder), self._refused(folder)
+            recordings = {one.id: spoken[one.id] for one in wanted if one.id in spoken}
+        found: dict[str, records.Utterance | RejectedItem] = {
+            one.id: RejectedItem(*refused[one.id]) for one in wanted if one.id in refused}
+        for name, made in zip(recordings, maker.make(list(recordings.values())), strict=True):
+            found[name] = (records.decode("utterance", made.payload) if made.rejection is None
+                           else RejectedItem(made.rejection.reason, made.rejection.message))
+        return found
+
+    @functools.cached_property
+    def _tokenizer(self) -> units.UnitTokenizer:
+        return units.load_unit_tokenizer(self.units_path)
+
+    @functools.cache  # noqa: B019 -- a maker lives as long as its process's work
+    def _maker(self, folder: pathlib.Path | None) -> SpeechMaker:
+        aligner = self.aligner or align.load_aligner(f"ctm:{folder / synthesis.WORDS_NAME}")
+        return SpeechMaker(self.units_path, aligner, None)
+
+    @functools.cache  # noqa: B019
+    def _spoken(self, folder: pathlib.Path) -> dict[str, manifest.Item]:
+        return {item.id: item for item in manifest.read_manifest(folder / synthesis.MANIFEST_NAME, {})}
+
+    @functools.cache  # noqa: B019
+    def _refused(self, folder: pathlib.Path) -> dict[str, list[str]]:
+        return json.loads((folder / synthesis.REPORT_NAME).read_text(encoding="utf-8"))["rejected"]
+
+    def __reduce__(self):
+        """See the class."""
+        return type(self), (self.units_path, self.aligner)
+
+
+def begin(out: pathlib.Path, task: Task, tokenizer: units.UnitTokenizer, source: dict[str, Any],
+          overwrite: bool) -> None:
+    """Makes the directory, or goes on with one of the same input. Raises: DataError, StorageError."""
+    identity = {"version": VERSION, "items": digest(json.dumps(task_items.line(item, None, None), sort_keys=True)
+                                                   for item in task.items),
+                "units": tokenizer.fingerprint, **source}
+    note = out / IDENTITY_NAME
+    try:
+        if not note.is_file() and out.exists() and any(out.iterdir()):
+            raise DataError(f"{out}: is not empty and has no {IDENTITY_NAME}; choose another directory")
+        if note.is_file() and overwrite:
+            for name in (TASK_NAME, REPORT_NAME):
+                (out / name).unlink(missing_ok=True)
+            for name in ("units", "spoken"):
+                shutil.rmtree(out / name, ignore_errors=True)
+            note.unlink()
+        if note.is_file():
+            before = json.loads(note.read_text(encoding="utf-8"))
+            differing = sorted(k for k in identity.keys() | before.keys() if identity.get(k) != before.get(k))
+            if differing:
+                raise DataError(f"{out}: was begun with another input ({', '.join(differing)} differ); choose another "
+                                "directory or pass --overwrite")
+        else:
+            files.write_json(note, identity)
+    except OSError as error:
+        raise storage_error(out, error) from error
+
+
+def _make_units(task: Task, out: pathlib.Path, tokenizer: units.UnitTokenizer, maker: ItemMaker,
+                sources: Sequence[dict[str, _Source]], workers: int, progress: bool) -> Report:
+    questions = list(zip(task.items, sources, strict=True))
+    shards = [(out / "units" / f"{number:05d}.json", questions[start:start + SHARD])
+              for number, start in enumerate(range(0, len(questions), SHARD))]
+    missing = [shard for shard in shards if not shard[0].is_file()]
+    if isinstance(tokenizer, units.BatchUnitTokenizer) or isinstance(maker.aligner, align.BatchAligner):
+        workers = 1
+    with tqdm.tqdm(total=len(questions), initial=len(questions) - sum(len(some) for _, some in missing),
+                   desc=f"units {out.name}", unit="item", disable=not progress) as bar:
+        for count in parallel.ordered_map(maker, missing, workers):
+            bar.update(count)
+    return _close(out, [path for path, _ in shards], tokenizer.unit_rate)
+
+
+def _close(out: pathlib.Path, paths: Sequence[pathlib.Path], unit_rate: float) -> Report:
+    def shards() -> Iterator[dict[str, Any]]:
+        return (json.loads(path.read_text(encoding="utf-8")) for path in paths)
+
+    report = Report(out, 0, 0, 0, unit_rate, {})
+    for one in shards():
+        report = Report(out, report.items + len(one["lines"]), report.parts + one["parts"],
+                        report.frames + one["frames"], unit_rate, {**report.rejected, **one["rejected"]})
+    files.write_json(out / REPORT_NAME, {k: v for k, v in report._asdict().items() if k != "directory"})
+    if not report.items:
+        name, (_, message) = next(iter(report.rejected.items()))
+        raise DataError(f"{out}: none of {len(report.rejected)} items could be used ({name}: "
+                        f"{message.replace(';', ',')}); mend the texts or the audio")
+    files.write_text(out / TASK_NAME, "".join(f"{json.dumps(line, ensure_ascii=False)}\n"
+                                              for one in shards() for line in one["lines"]))
+    return report
