@@ -24,10 +24,9 @@ def small_config(arg):
 def test_counted_flops_are_those_of_the_products_of_one_position():
     config = small_config("base")
     local, main, patch = generate.step_flops(config, 2.0)
-    width, ffn = 16, config.model.ffn_width(16)
-    assert patch == 1
-    assert main == pytest.approx(3 * 2 * (4 * width**2 + 3 * width * ffn), rel=0.5)  # and attention over 52 slots
-    assert main > 3 * 2 * (4 * width**2 + 3 * width * ffn)
+    width, ffn, slots = 16, config.model.ffn_width(16), 52
+    products = 3 * (2 * (4 * width**2 + 3 * width * ffn) + 4 * slots * width)
+    assert patch == 1 and products < main < 1.5 * products  # norms, angles and softmax weigh much in so small a model
     assert local == pytest.approx(2 * width * config.joint_vocab.size, rel=0.2)
 
 
