@@ -28,7 +28,7 @@ def global_states(config: Config, params: Any, token_BT: Int[Array, "B T"], doc_
         raise ConfigError('model.system="lst_bypass": text and speech enter by different ways, which the probe does '
                           "not know; use a run of system lst or base")
     if m.system == "base":
-        x_BUD = Embedding(m, ONE_DEVICE, vocab.size, m.global_transformer.width).apply(
+        x_BUD = Embedding(m, ONE_DEVICE, vocab.size, m.global_transformer.width, name="tok_embeddings").apply(
             {"params": params["tok_embeddings"]}, token_BT)
         doc_id_BU, unit_BT = doc_id_BT, jnp.where(doc_id_BT != 0, jnp.arange(t), t)
     else:
@@ -37,7 +37,8 @@ def global_states(config: Config, params: Any, token_BT: Int[Array, "B T"], doc_
         doc_id_BU, unit_BT = patches.doc_id_BU, patches.patch_id_BT
     stack, weights = m.global_transformer, params["global_transformer"]
     if x_BUD.shape[-1] != stack.width:
-        x_BUD = Linear(m, ONE_DEVICE, stack.width).apply({"params": weights["token_embedding_projection"]}, x_BUD)
+        name = "token_embedding_projection"
+        x_BUD = Linear(m, ONE_DEVICE, stack.width, name=name).apply({"params": weights[name]}, x_BUD)
     states = [x_BUD]
     for layer in range(stack.layers):
         x_BUD = Block(m, ONE_DEVICE, stack).apply({"params": weights[f"layers_{layer}"]}, x_BUD, doc_id_BU)

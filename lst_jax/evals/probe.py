@@ -173,12 +173,12 @@ def _spoken(utterance: Utterance, builder: ExampleBuilder, example: Example) -> 
 
 
 def _written(utterance: Utterance, builder: ExampleBuilder) -> list[np.ndarray]:
-    """Token positions of each word's text, by the characters that the pieces of the whole text stand for."""
+    """Token positions of each word's text, by the bytes that the pieces of the whole text stand for."""
     text = " ".join(w.text for w in utterance.words)
-    spans = [(piece.begin, piece.end) for piece in builder.tokenizer.encode(text, out_type="immutable_proto").pieces]
+    spans = [(piece.begin, piece.end) for piece in builder.tokenizer.encode(text, return_type="proto").pieces]
     places, begin = [], 0
     for word in utterance.words:
-        end = begin + len(word.text)
+        end = begin + len(word.text.encode())
         places.append(np.array([2 + i for i, (a, b) in enumerate(spans) if a < end and b > begin], int))
         begin = end + 1
     return places

@@ -27,7 +27,7 @@ def write_all(values: dict[str, Any], spoken: Occurrences, words: list[str],
     try:
         from sklearn.manifold import TSNE
     except ImportError:
-        print("probe: no picture of patch embeddings; for it, pip install scikit-learn==1.9.1")
+        print("probe: no picture of patch embeddings; for it, pip install -e '.[probe]'")
     else:
         figures["patch_embeddings_of_words"] = embeddings(values, spoken, words, TSNE)
     paths = []
