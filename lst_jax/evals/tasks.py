@@ -61,7 +61,7 @@ def amounts(items: Sequence[Item], candidates: Sequence[Candidate], nats, builde
     return [[next(all_amounts) for _ in item.choices] for item in items]
 
 
-def shares(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> dict[str, float]:
+def shares(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> dict[str, int | float]:
     """Accuracy and its 95% interval (Wilson), each group of items counting as one: its mean.
 
     Returns: `groups`, `accuracy`, `low`, `high`. Items without a label are not counted; there is at least one other.
@@ -92,7 +92,7 @@ def judge(items: Sequence[Item], amounts: Sequence[Sequence[Amount]]) -> dict[st
                       for name, values in bands.items()}}
 
 
-def _by_rule(some: Sequence[tuple[Item, Sequence[Amount]]]) -> dict[str, dict[str, float]]:
+def _by_rule(some: Sequence[tuple[Item, Sequence[Amount]]]) -> dict[str, dict[str, int | float]]:
     items, found = [item for item, _ in some], {}
     for rule in RULES:
         scores = [[one.score(rule) for one in own] for _, own in some]

@@ -1,0 +1,200 @@
+"""Text tasks of lm-evaluation-harness on a run directory, through the one scorer; the optional extra `harness`.
+
+    python -m lst_jax.evals.harness --model lst --model_args run=runs/mine --tasks hellaswag
+
+All arguments are those of `lm_eval`. T→T only: BOS <t> context continuation. A context and its continuation are
+tokenised together and parted after as many pieces as the context has alone, as the harness does for other models;
+where the continuation begins with a blank, these are the pieces that `lst evaluate --tasks` takes. A context is cut at
+its left where both are longer than a training row.
+"""
+
+import functools
+import sys
+from collections.abc import Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from lst_jax import objective, sharding, step
+from lst_jax.config import Config
+from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.pipeline import open_tokenizer
+from lst_jax.errors import DataError, UserError
+from lst_jax.evals import scorer
+from lst_jax.evals.restored import Restored, restore
+from lst_jax.evals.scorer import Text
+from lst_jax.run_dir import RunDirectory
+from lst_jax.vocab import EOS_ID
+
+FRAME = 3  # tokens of a sequence beside its text: BOS, <t>, EOS
+MAX_NEW_TOKENS = 256  # the harness's own default
+
+
+def make_top_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None = None):
+    """Returns `(params, batch) -> (nll_BT in nats, top_BT)`, compiled.
+
+    `top_BT` is the likeliest token of the vocabulary at each target's place. `nll_BT` is that of `step.make_eval_step`;
+    the output projection is made twice.
+    """
+    def on_device(params, batch):
+        hidden_BTE = model.hidden(params, batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)
+        whole, chunk = model.whole_output(params), config.model.logits_chunk
+        nll_BT, _ = objective.token_nll(lambda h: model.logits(whole, h), hidden_BTE, batch.target_BT, chunk)
+        b, t, e = hidden_BTE.shape
+        hidden_NBcE = jnp.pad(hidden_BTE, ((0, 0), (0, -t % chunk), (0, 0))).reshape(b, -1, chunk, e).swapaxes(0, 1)
+        top_NBc = jax.lax.map(lambda h: jnp.argmax(model.logits(whole, h), axis=-1).astype(jnp.int32), hidden_NBcE)
+        return nll_BT, top_NBc.swapaxes(0, 1).reshape(b, -1)[:, :t]
+
+    def top_step(params, batch):
+        specs, rows = sharding.parameter_specs(params), sharding.batch_sharding(mesh).spec
+        return sharding.each_device(on_device, mesh, (specs, rows), (rows, rows))(params, batch)
+
+    params = step.state_shape(config, model, mesh).params
+    return jax.jit(top_step, in_shardings=(jax.tree.map(lambda x: x.sharding, params), sharding.batch_sharding(mesh)),
+                   out_shardings=sharding.replicated(mesh))
+
+
+class RunTexts:
+    """Likelihoods and greedy continuations of texts by a run; knows nothing of the harness."""
+
+    def __init__(self, opened: Restored):
+        """Opens the run's tokenizer. Raises: DataError where it is not there."""
+        config = opened.config
+        self._opened = opened
+        self.builder = ExampleBuilder.of(config, open_tokenizer(config))
+        self._scorer = scorer.Scorer(config, opened.mesh, make_top_step)
+        self.limit = min(config.data.row_tokens, config.data.row_units) - FRAME  # text tokens of a training row
+
+    def loglikelihood(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
+        """Of each (context, continuation): nats of the continuation, negative, and whether it is the greedy one."""
+        return self._of_tokens([self._parted(*pair) for pair in pairs])
+
+    def rolling(self, texts: Sequence[str]) -> list[float]:
+        """Log-likelihood in nats of each whole text, without EOS; what is longer than a training row goes in windows of
+        that size, of which each but the first begins behind one token of the window before."""
+        windows, owner = [], []
+        for number, text in enumerate(texts):
+            token = self._encode(text)
+            for start in range(0, len(token), self.limit - 1):
+                windows.append((token[max(0, start - 1):start], token[start:start + self.limit - 1]))
+                owner.append(number)
+        totals = [0.0] * len(texts)
+        for number, (value, _) in zip(owner, self._of_tokens(windows), strict=True):
+            totals[number] += value
+        return totals
+
+    def generate(self, context: str, until: Sequence[str], most: int = MAX_NEW_TOKENS) -> str:
+        """The greedy continuation of a context up to one of `until`, EOS, a token of speech, or `most` tokens.
+
+        Without a cache: every token costs a pass over a whole row.
+        """
+        most = min(most, self.limit - 1)
+        token = self._encode(context)[-(self.limit - most):].tolist()
+        start = len(token)
+        for _ in range(most):
+            new = self._next(token)
+            if new == EOS_ID or not self.builder.vocab.is_text(new):
+                break
+            token.append(new)
+            if any(stop in self._tail(token, start) for stop in until):
+                break
+        text = self._tail(token, start)
+        return text[:min([text.find(stop) for stop in until if stop in text], default=len(text))]
+
+    def _next(self, token: list[int]) -> int:
+        one = scorer.candidate(self.builder, [Text("", np.array(token, np.int32))] if len(token) else [],
+                               [Text("", np.zeros(1, np.int32))], "static")
+        (_, (top,)), _ = scorer.packed_values(self._row_step, self._opened.params, [one], self._opened.config,
+                                              self._opened.mesh, 2)
+        return int(top[one.response_start - 1])
+
+    def _tail(self, token: list[int], start: int) -> str:
+        decode = self.builder.tokenizer.decode
+        return decode(token)[len(decode(token[:start])):]
+
+    def _of_tokens(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[float, bool]]:
+        asked = {i: scorer.candidate(self.builder, [Text("", prompt)] if len(prompt) else [], [Text("", response)],
+                                     "static") for i, (prompt, response) in enumerate(pairs) if len(response)}
+        found = [(0.0, True)] * len(pairs)
+        if asked:
+            (nats, top), _ = self._scorer.values(self._opened.params, list(asked.values()), 2, "log-likelihoods")
+            for (i, one), own, likeliest in zip(asked.items(), nats, top, strict=True):
+                here = one.scored("response")
+                places = slice(here.start - 1, here.stop - 1)
+                found[i] = (-float(own[places].sum()), bool((likeliest[places] == one.example.token[here]).all()))
+        return found
+
+    def _parted(self, context: str, continuation: str) -> tuple[np.ndarray, np.ndarray]:
+        blanks = len(context) - len(context.rstrip())
+        context, continuation = context[:len(context) - blanks], context[len(context) - blanks:] + continuation
+        whole, first = self._encode(context + continuation), len(self._encode(context))
+        response = whole[first:]
+        room = max(0, self.limit - len(response))
+        return whole[:first][max(0, first - room):], response
+
+    def _encode(self, text: str) -> np.ndarray:
+        return np.array(self.builder.tokenizer.encode(text), np.int32)
+
+    @functools.cached_property
+    def _row_step(self):
+        opened = self._opened
+        return make_top_step(opened.config, opened.model, opened.mesh)
+
+
+def model_class():
+    """The harness's model `lst`, registered. Raises: DataError where the harness is not installed."""
+    try:
+        from lm_eval.api.model import LM
+        from lm_eval.api.registry import register_model
+    except ModuleNotFoundError as error:
+        raise DataError("lm_eval: is not installed, it is an extra; pip install 'lst_jax[harness]', in a clone pip "
+                        "install -e '.[harness]'") from error
+
+    class LatentSpeechText(LM):
+        """`--model lst --model_args run=RUN`; batches are those of the run, so that `batch_size` is not read."""
+
+        def __init__(self, run: str, batch_size=None, max_batch_size=None, device=None):
+            super().__init__()
+            self.texts = RunTexts(restore(RunDirectory(run)))
+
+        def loglikelihood(self, requests, disable_tqdm: bool = False):
+            """See `RunTexts.loglikelihood`."""
+            return self.texts.loglikelihood([request.args for request in requests])
+
+        def loglikelihood_rolling(self, requests, disable_tqdm: bool = False):
+            """See `RunTexts.rolling`."""
+            return self.texts.rolling([request.args[0] for request in requests])
+
+        def generate_until(self, requests, disable_tqdm: bool = False):
+            """See `RunTexts.generate`; greedy whatever the temperature, which must be 0."""
+            return list(self._generated(requests))
+
+        def _generated(self, requests) -> Iterator[str]:
+            for request in requests:
+                context, settings = request.args
+                if settings.get("do_sample") or settings.get("temperature"):
+                    raise DataError("generate_until: only greedy decoding; set do_sample to false and temperature to 0")
+                until = settings.get("until") or []
+                yield self.texts.generate(context, [until] if isinstance(until, str) else until,
+                                          int(settings.get("max_gen_toks", MAX_NEW_TOKENS)))
+
+    return register_model("lst")(LatentSpeechText)
+
+
+def main() -> int:
+    """`lm_eval` with the model `lst`. Returns the exit code."""
+    try:
+        model_class()
+        from lm_eval.__main__ import cli_evaluate
+
+        cli_evaluate()
+    except UserError as error:
+        print(f"lst harness: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""The adapter for lm-evaluation-harness: its numbers are the scorer's; run by the harness where that is installed."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import saved_run
+
+from lst_jax.evals import harness, scorer
+from lst_jax.evals.restored import restore
+from lst_jax.evals.scorer import Text
+from lst_jax.model import lst
+
+PAIRS = [("the river of", " little stream"), ("the river of ", "pleasant time"), ("winding", " path waded"),
+         ("", "the followed"), ("he was", "")]
+
+
+@pytest.fixture(scope="module")
+def run(compiled_once, tmp_path_factory):
+    return saved_run.make(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def texts(run):
+    return harness.RunTexts(restore(run))
+
+
+def test_loglikelihoods_are_the_scorer_s_and_greedy_is_what_dense_logits_say(run, texts):
+    opened = restore(run)
+    found = texts.loglikelihood(PAIRS)
+    candidates = [scorer.candidate(texts.builder, [Text(a)] if a else [], [Text(b)], "static") for a, b in PAIRS[:4]]
+    nats, _ = scorer.Scorer(opened.config, opened.mesh).nats(opened.params, candidates)
+    expected = [-scorer.amount(texts.builder, c, n, 25.0).nats for c, n in zip(candidates, nats, strict=True)]
+    np.testing.assert_allclose([value for value, _ in found[:4]], expected, rtol=1e-6)
+    assert found[4] == (0.0, True)
+    greedy = texts.generate("the river of", [], 3)
+    tokens = np.array(texts.builder.tokenizer.encode("the river of"), np.int32)
+    token_BT = np.concatenate([[1, texts.builder.vocab.text_marker], tokens])[None].astype(np.int32)
+    ones = np.ones_like(token_BT)
+    model = lst.build(opened.config.model, opened.config.joint_vocab, token_BT.shape[1])
+    logits_BTV = model(jax.device_get(opened.params), token_BT, ones, ones.astype(bool), ones.astype(bool))
+    best = int(np.argmax(logits_BTV[0, -1]))
+    is_text = best != 2 and bool(texts.builder.vocab.is_text(best))
+    assert bool(greedy) == is_text or texts.builder.tokenizer.decode([best]) == ""
+    continuation = texts._of_tokens([(tokens, np.array([best], np.int32)), (tokens, np.array([best - 1], np.int32))])
+    assert [flag for _, flag in continuation] == [True, False]
+
+
+def test_rolling_is_the_whole_text_in_windows(texts):
+    text = "the river of little path " * 40
+    tokens = len(texts.builder.tokenizer.encode(text))
+    assert tokens > texts.limit
+    short = "the river of little path"
+    whole = texts.loglikelihood([("", short)])[0][0]
+    np.testing.assert_allclose(texts.rolling([short, text])[0], whole, rtol=1e-6)
+    sizes = []
+    original = texts._of_tokens
+    texts._of_tokens = lambda pairs: sizes.extend((len(a), len(b)) for a, b in pairs) or original(pairs)
+    assert texts.rolling([text])[0] < whole
+    del texts._of_tokens
+    assert sum(size for _, size in sizes) == tokens and [before for before, _ in sizes] == [0] + [1] * (len(sizes) - 1)
+
+
+def test_a_context_that_is_too_long_loses_its_beginning(texts):
+    long = "the river of little path " * 60
+    prompt, response = texts._parted(long, " winding")
+    assert len(prompt) + len(response) == texts.limit
+    np.testing.assert_array_equal(prompt, texts.builder.tokenizer.encode(long.rstrip())[-len(prompt):])
+
+
+def test_the_harness_runs_a_local_task_and_gets_the_scorer_s_choices(run, tmp_path):
+    pytest.importorskip("lm_eval", reason="the extra harness is not installed")
+    questions = [("the river of", ["little stream", "time"], 0), ("he was", ["winding path", "the"], 1),
+                 ("she followed", ["a pleasant river", "it"], 0)]
+    lines = [json.dumps({"q": q, "c": c, "gold": gold}) for q, c, gold in questions]
+    (tmp_path / "docs.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    (tmp_path / "local_choice.yaml").write_text(f"""
+task: local_choice
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {tmp_path / 'docs.jsonl'}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{q}}}}"
+doc_to_choice: c
+doc_to_target: gold
+metric_list:
+  - metric: acc
+""")
+    ran = subprocess.run(
+        [sys.executable, "-m", "lst_jax.evals.harness", "--model", "lst", "--model_args", f"run={run.path}", "--tasks",
+         "local_choice", "--include_path", str(tmp_path), "--output_path", str(tmp_path / "out"), "--log_samples"],
+        capture_output=True, text=True, timeout=500,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path)})
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    (samples,) = (tmp_path / "out").glob("**/samples_local_choice*.jsonl")
+    lines = sorted((json.loads(line) for line in samples.read_text().splitlines()), key=lambda one: one["doc_id"])
+    opened, texts = restore(run), harness.RunTexts(restore(run))
+    candidates = [scorer.candidate(texts.builder, [Text(q)], [Text(c)], "static") for q, cs, _ in questions for c in cs]
+    nats, _ = scorer.Scorer(opened.config, opened.mesh).nats(opened.params, candidates)
+    expected = [-scorer.amount(texts.builder, c, n, 25.0).nats for c, n in zip(candidates, nats, strict=True)]
+    found = [float(response[0]) for one in lines for response in one["filtered_resps"]]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
