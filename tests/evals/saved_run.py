@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 import jax
+import numpy as np
 import training_run
 
 from lst_jax import config as cfg
@@ -18,12 +19,15 @@ def make(folder: pathlib.Path) -> RunDirectory:
     training_run.make_data(folder)
     config = training_run.make_config(folder)
     heldout = (*config.eval.sources, cfg.SourceConfig("text", "text", str(folder / "text"), 1.0))
-    config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, sources=heldout))
+    config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, sources=heldout, batches=50))
     run = RunDirectory(folder / "run")
     run.write_config(config)
     mesh = sharding.make_mesh(config.mesh)
-    state = step.init_state(config, step.build_model(config, mesh), mesh)
-    state = state._replace(params=jax.tree.map(lambda x: 2 * x, state.params))
+    shapes = step.state_shape(config, step.build_model(config, mesh), mesh)
+    rng = np.random.default_rng(7)
+    params = jax.tree.map(lambda s: rng.normal(0, 2 * s.shape[0] ** -0.5, s.shape), shapes.params)
+    state = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)._replace(params=params)
+    state = jax.tree.map(lambda x, s: jax.device_put(x.astype(s.dtype), s.sharding), state, shapes)
     checkpoints = Checkpoints(run.checkpoints_path, 1)
     checkpoints.save(state, initial_state(config.data.rows, len(config.data.sources)), {})
     checkpoints.close()

@@ -93,9 +93,9 @@ def test_a_mistake_is_one_line(run, capsys, arguments, error, said):
 def test_units_of_another_rate_or_codebook_and_missing_ones_are_refused(run, tmp_path, capsys):
     rng = np.random.default_rng(2)
     found = [Item("a", random_part(rng), (random_part(rng), random_part(rng)), 0)]
+    outside = Item("a", None, (Part(None, np.array([600], np.uint16)),) * 2, 0)
     for path, said in ((write_task(tmp_path / "rate.jsonl", found, 50.0), "unit_rate=50.0, the run has"),
-                       (write_task(tmp_path / "units.jsonl", [
-                           Item("a", None, (Part(None, np.array([600], np.uint16)),) * 2, 0)]), "outside the codebook")):
+                       (write_task(tmp_path / "units.jsonl", [outside]), "outside the codebook")):
         assert cli.main(["evaluate", str(run.path), "--tasks", f"x={path}"]) == DataError.exit_code
         assert said in capsys.readouterr().err
     path = tmp_path / "text.jsonl"
