@@ -11,11 +11,11 @@ from lst_jax.errors import ConfigError, PeerError, UserError
 
 BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
 
-# command -> the module that knows its arguments; train, evaluate and report are known here
+# command -> the module that knows its arguments; train and report are known here
 GROUPS = {"prepare": "lst_jax.prepare.cli", "inspect": "lst_jax.prepare.cli", "import": "lst_jax.data.importers.cli",
           "export": "lst_jax.data.importers.cli", "bench": "lst_jax.bench.cli", "plan": "lst_jax.plan.cli",
           "launch": "lst_jax.launch.cli", "fit": "lst_jax.scaling.cli", "sweep": "lst_jax.sweeps.cli",
-          "generate": "lst_jax.generate.cli"}
+          "evaluate": "lst_jax.evals.cli", "generate": "lst_jax.generate.cli"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lst", description="Pre-train Latent Speech-Text Transformers.")
     parser.add_argument("--version", action="version", version=f"lst {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    here = ("train", "evaluate", "report")
+    here = ("train", "report")
     modules = [GROUPS[command]] if command in GROUPS else [] if command in here else dict.fromkeys(GROUPS.values())
     for module in modules:  # each imports what its commands need
         importlib.import_module(module).add_arguments(subparsers)
@@ -61,31 +61,6 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
                        help="of process 0, where JAX cannot find it out: not on TPU pods, GKE and under SLURM")
     train.add_argument("--process-id", type=int, metavar="I", help="of this process, from 0, beside --coordinator")
     train.set_defaults(run=_train)
-
-    evaluate = subparsers.add_parser("evaluate", help="evaluate the newest checkpoint of a run on held-out data")
-    evaluate.add_argument("run_dir", metavar="RUN")
-    evaluate.add_argument("--tasks", metavar="NAME=PATH[,…]",
-                          help="choices between responses, instead of held-out likelihoods: JSON lines, files of "
-                               "hellaswag, storycloze, topicstorycloze, swuggy, sblimp, or `completion` without a "
-                               "path: docs/formats_external.md")
-    evaluate.add_argument("--directions", metavar="s2s,t2t,…",
-                          help="of the tasks: speech or text in prompts and in responses (default: all they allow)")
-    evaluate.add_argument("--patches", choices=("restart", "continue"),
-                          help="whether a response's first patch starts with it, or may go on from a prompt in its "
-                               "modality (default: restart)")
-    evaluate.add_argument("--score", choices=("response", "whole"),
-                          help="the response given the prompt, or prompt and response (default: response)")
-    evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON")
-    evaluate.add_argument("--asr", metavar="SOURCE",
-                          help="word error rate on utterances: a name in eval.sources, or a directory of records")
-    evaluate.add_argument("--tts", metavar="SOURCE",
-                          help="character error rate of generated speech, as pocketsphinx hears it; needs --units")
-    evaluate.add_argument("--units", metavar="FILE", help="for --tts: what made the units and can make them sound")
-    evaluate.add_argument("--probe", choices=("patches",),
-                          help="look inside: embeddings of words, speech against text by layer, margins of choices")
-    evaluate.add_argument("--probe-source", metavar="SOURCE", help="for --probe, if not all of eval.sources")
-    evaluate.add_argument("--items", type=int, metavar="N", help="for these: the first N utterances of a source only")
-    evaluate.set_defaults(run=_evaluate)
 
     report = subparsers.add_parser(
         "report", help="write the page of a run, or of a sweep",
@@ -115,26 +90,6 @@ def _train(args: argparse.Namespace) -> int:
         if args.budget and processes.is_leader():
             print(budget.describe(config, args.budget), file=sys.stderr)
     return train(RunDirectory(args.run_dir), config, BEGAN)
-
-
-def _evaluate(args: argparse.Namespace) -> int:
-    from lst_jax.run_dir import RunDirectory
-    from lst_jax.train import evaluate_run
-
-    if args.asr or args.tts or args.probe:
-        from lst_jax.evals import command
-
-        return command.run(args)
-
-    if args.tasks is not None:
-        from lst_jax.evals.run_tasks import evaluate_tasks
-
-        return evaluate_tasks(RunDirectory(args.run_dir), args.tasks, args.directions, args.patches or "restart",
-                              args.score or "response", args.json)
-    for option in ("directions", "patches", "score"):
-        if getattr(args, option) is not None:
-            raise ConfigError(f"--{option}: belongs to tasks; give --tasks beside it")
-    return evaluate_run(RunDirectory(args.run_dir), as_json=args.json)
 
 
 def _report(args: argparse.Namespace) -> int:

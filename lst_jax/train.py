@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import sys
 import time
@@ -19,7 +18,7 @@ from lst_jax.data.pipeline import BatchStream, Step
 from lst_jax.data.rows import BATCH_TYPES, Batch, initial_state
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError
-from lst_jax.evals import evaluator, restored
+from lst_jax.evals import evaluator
 from lst_jax.ledger import Ledger
 from lst_jax.model import lst
 from lst_jax.recorder import Recorder
@@ -241,12 +240,3 @@ def rebuild_batch(path: str, done: int) -> Step:
     for _ in range((before or 0) + 1, done):
         next(stream)
     return next(stream)
-
-
-def evaluate_run(run: RunDirectory, as_json: bool) -> int:
-    """Evaluates the newest checkpoint of a run and prints the numbers."""
-    config, mesh, model, params, newest = restored.restore(run)
-    heldout = evaluator.Evaluator(config, model, mesh)
-    values = {"step": newest, **heldout.run(params), **heldout.text_figures(params)}
-    print(json.dumps(values) if as_json else evaluator.table(values))
-    return 0

@@ -25,6 +25,7 @@ from lst_jax.errors import (
     StorageError,
     UserError,
 )
+from lst_jax.evals import evaluator
 from lst_jax.files import read_json_lines
 from lst_jax.run_dir import RunDirectory
 
@@ -298,7 +299,7 @@ def test_rows_that_do_not_divide_over_devices_are_refused(data, tmp_path):
 
 
 def test_evaluating_a_checkpoint_gives_the_run_s_own_last_numbers(unbroken, capsys):
-    assert train.evaluate_run(RunDirectory(unbroken), as_json=True) == 0
+    assert evaluator.evaluate_run(RunDirectory(unbroken), as_json=True) == 0
     values = json.loads(capsys.readouterr().out)
     recorded = [r for r in learned(unbroken) if r["kind"] == "eval"][-1]
     assert {**values, "kind": "eval"} == recorded

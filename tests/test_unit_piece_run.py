@@ -17,6 +17,7 @@ from lst_jax.data.pipeline import open_source
 from lst_jax.data.shards import RecordDirectory
 from lst_jax.data.unit_pieces import Codebook, UnitPieces, train_unit_pieces
 from lst_jax.errors import RESTART_EXIT_CODE, CheckpointError
+from lst_jax.evals import evaluator
 from lst_jax.model import lst
 from lst_jax.run_dir import RunDirectory
 from lst_jax.sharding import one_device
@@ -114,5 +115,5 @@ def test_other_pieces_are_refused(config, unbroken, tmp_path):
 
 
 def test_evaluating_a_checkpoint_gives_the_run_s_own_last_numbers(unbroken, capsys):
-    assert train.evaluate_run(RunDirectory(unbroken), as_json=True) == 0
+    assert evaluator.evaluate_run(RunDirectory(unbroken), as_json=True) == 0
     assert {**json.loads(capsys.readouterr().out), "kind": "eval"} == learned(unbroken)[-1]

@@ -21,7 +21,7 @@ from lst_jax.data.patching import inference_policy
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
 from lst_jax.evals import error_rate
-from lst_jax.evals.greedy import Answering, patch_units
+from lst_jax.evals.answers import Answering
 from lst_jax.evals.recogniser import Recogniser
 
 # The most of an answer, from its prompt alone
@@ -87,7 +87,7 @@ def synthesise(utterances: Sequence[Utterance], config: Config, answering: Answe
     heard = [recogniser.transcribe(sound) for sound in audio]
     ceiling = [recogniser.transcribe(vocode(q.utterance.units)) for q in asked]
     references = [q.reference for q in asked]
-    size = patch_units(config)
+    size = config.data.patching.static_size if inference_policy(config.data.patching) == "static" else 1
     patches = sum(-(-len(answer) // size) for answer in answers)
     tokens = sum(len(answer) for answer in answers)
     return _described("tts", config, answering) | {

@@ -9,12 +9,14 @@ import soundfile
 from lst_jax.data.pipeline import open_source
 from lst_jax.errors import ConfigError, DataError
 from lst_jax.evals import adaptation, probe, probe_figures
-from lst_jax.evals.greedy import GreedyWithoutCache
-from lst_jax.evals.opened import OpenedRun, open_run, source_of, utterances_of
+from lst_jax.evals.answers import Greedy
 from lst_jax.evals.recogniser import PocketSphinx
+from lst_jax.evals.utterances import source_of, utterances_of
 from lst_jax.files import write_json
+from lst_jax.generate.generator import Generator
 from lst_jax.prepare.audio import RATE
 from lst_jax.prepare.units import AudibleUnitTokenizer, load_unit_tokenizer
+from lst_jax.restored import Restored, restore
 from lst_jax.run_dir import RunDirectory
 
 SOUNDS = 3  # of generated speech that are kept for the report
@@ -26,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--tts: what is generated has to be heard; give --units FILE, the file that made the units")
     if args.items is not None and args.items < 1:
         raise ConfigError(f"--items {args.items}: must be at least 1; leave it out for all")
-    opened = open_run(RunDirectory(args.run_dir))
+    opened = restore(RunDirectory(args.run_dir), one_device=True)
     results = []
     if args.asr:
         results.append(_recognise(opened, args))
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _probe(opened: OpenedRun, args: argparse.Namespace) -> None:
+def _probe(opened: Restored, args: argparse.Namespace) -> None:
     sources = [args.probe_source] if args.probe_source else [s.name for s in opened.config.eval.sources
                                                              if s.kind == "utterance"]
     utterances = [u for source in sources for u in utterances_of(source, opened.config, args.items)]
@@ -56,13 +58,13 @@ def _probe(opened: OpenedRun, args: argparse.Namespace) -> None:
                        for d, m in values["margins"].items()] + [f"wrote {path}" for path in pictures]))
 
 
-def _recognise(opened: OpenedRun, args: argparse.Namespace) -> dict[str, Any]:
+def _recognise(opened: Restored, args: argparse.Namespace) -> dict[str, Any]:
     utterances = utterances_of(args.asr, opened.config, args.items)
-    answering = GreedyWithoutCache(opened.config, opened.params)
+    answering = Greedy(Generator(opened.config, opened.model, opened.params))
     return _kept(opened, "asr", args.asr, adaptation.recognise(utterances, opened.config, answering))
 
 
-def _synthesise(opened: OpenedRun, args: argparse.Namespace) -> dict[str, Any]:
+def _synthesise(opened: Restored, args: argparse.Namespace) -> dict[str, Any]:
     unit_tokenizer = load_unit_tokenizer(args.units)
     if not isinstance(unit_tokenizer, AudibleUnitTokenizer):
         raise ConfigError(f"--units {args.units}: its units do not stand for sounds; give a file of lst prepare "
@@ -76,7 +78,7 @@ def _synthesise(opened: OpenedRun, args: argparse.Namespace) -> dict[str, Any]:
         return unit_tokenizer.resynthesise(units[units < unit_tokenizer.codebook_size])  # no others were ever trained
 
     utterances = utterances_of(args.tts, opened.config, args.items)
-    answering = GreedyWithoutCache(opened.config, opened.params)
+    answering = Greedy(Generator(opened.config, opened.model, opened.params))
     values, audio = adaptation.synthesise(utterances, opened.config, answering, vocode, PocketSphinx())
     sounds = opened.run.path / "sounds"
     sounds.mkdir(exist_ok=True)
@@ -86,8 +88,8 @@ def _synthesise(opened: OpenedRun, args: argparse.Namespace) -> dict[str, Any]:
     return _kept(opened, "tts", args.tts, values)
 
 
-def _kept(opened: OpenedRun, name: str, source: str, values: dict[str, Any]) -> dict[str, Any]:
-    values = {"step": opened.number, "source": source, **values}
+def _kept(opened: Restored, name: str, source: str, values: dict[str, Any]) -> dict[str, Any]:
+    values = {"step": opened.step, "source": source, **values}
     folder = opened.run.path / "evaluations"
     folder.mkdir(exist_ok=True)
     write_json(folder / f"{name}.json", values)

@@ -1,5 +1,6 @@
 """Held-out evaluation of a set of parameters: likelihoods of each source, and completion choice."""
 
+import json
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -17,6 +18,8 @@ from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.rows import Batch
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.evals import completion, scorer, tasks
+from lst_jax.restored import restore
+from lst_jax.run_dir import RunDirectory
 
 MODES = {"utterance": ("speech", "interleaved"), "text": ("text",)}
 # EOS counts as text and markers are their own kind: in a document of one modality only that one's figure says anything
@@ -119,3 +122,12 @@ def table(values: dict[str, Any]) -> str:
     width = max(map(len, values))
     return "\n".join(f"{key:<{width}}  {value:.4f}" if isinstance(value, float) else f"{key:<{width}}  {value}"
                      for key, value in values.items())
+
+
+def evaluate_run(run: RunDirectory, as_json: bool) -> int:
+    """Evaluates the newest checkpoint of a run and prints the numbers."""
+    found = restore(run)
+    heldout = Evaluator(found.config, found.model, found.mesh)
+    values = {"step": found.step, **heldout.run(found.params), **heldout.text_figures(found.params)}
+    print(json.dumps(values) if as_json else table(values))
+    return 0

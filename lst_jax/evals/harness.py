@@ -23,8 +23,8 @@ from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.errors import DataError, UserError
 from lst_jax.evals import scorer
-from lst_jax.evals.restored import Restored, restore
 from lst_jax.evals.scorer import Text
+from lst_jax.restored import Restored, restore
 from lst_jax.run_dir import RunDirectory
 from lst_jax.vocab import EOS_ID
 

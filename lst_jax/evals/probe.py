@@ -16,17 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lst_jax import step
 from lst_jax.data.documents import Example, ExampleBuilder
-from lst_jax.data.packing import pack_examples
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
 from lst_jax.errors import DataError
-from lst_jax.evals import completion
+from lst_jax.evals import completion, scorer, tasks
 from lst_jax.evals.error_rate import english
 from lst_jax.evals.inside import global_states_jit
-from lst_jax.evals.opened import OpenedRun
+from lst_jax.restored import Restored
 from lst_jax.shapes import Float, Int
 
 LEAST_TIMES = 4  # a word must occur in so many utterances
@@ -41,7 +39,7 @@ class Occurrences(NamedTuple):
     word_O: Int[np.ndarray, "O"]
 
 
-def probe(opened: OpenedRun, utterances: Sequence[Utterance]) -> tuple[dict[str, Any], Occurrences, list[str]]:
+def probe(opened: Restored, utterances: Sequence[Utterance]) -> tuple[dict[str, Any], Occurrences, list[str]]:
     """All numbers, and for pictures the spoken occurrences and the words that they are of.
 
     Raises: DataError where too few words occur often enough.
@@ -65,7 +63,7 @@ def frequent_words(utterances: Sequence[Utterance]) -> list[str]:
     return found[:WORDS]
 
 
-def occurrences(opened: OpenedRun, utterances: Sequence[Utterance], words: Sequence[str], modality: str) -> Occurrences:
+def occurrences(opened: Restored, utterances: Sequence[Utterance], words: Sequence[str], modality: str) -> Occurrences:
     """Each word's first occurrence in each utterance, as it is said in speech alone, or written in text alone."""
     config, number = opened.config, {word: i for i, word in enumerate(words)}
     builder = ExampleBuilder.of(config, open_tokenizer(config))
@@ -123,33 +121,23 @@ def similarity_by_layer(spoken: Occurrences, written: Occurrences) -> list[dict[
     return layers
 
 
-def margins(opened: OpenedRun, utterances: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
+def margins(opened: Restored, utterances: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
     """By direction of completion choice, nats by which each true response is likelier: sums, and means a token."""
-    config = opened.config
-    builder = ExampleBuilder.of(config, open_tokenizer(config))
-    eval_step = step.make_eval_step(config, opened.model, opened.mesh)
-    found = {}
-    for direction in completion.DIRECTIONS:
-        items = completion.make_items(utterances, builder, direction, inference_policy(config.data.patching),
-                                      len(utterances))
-        if not items:
-            continue
-        candidates = [c for item in items for c in item.candidates]
-        nll_C2 = np.zeros((len(candidates), 2))
-        for batch, _, places in pack_examples([c.example for c in candidates], config):
-            nll_BT = np.asarray(eval_step(opened.params, step.put_whole_batch(batch, opened.mesh))[0])
-            for place in places:
-                c = candidates[place.example]
-                first = place.position + c.response_start - 1  # position t scores token t + 1
-                nll = nll_BT[place.row, first:first + c.response_end - c.response_start]
-                nll_C2[place.example] = nll.sum(), nll.mean()
-        margin_I2 = nll_C2[1::2] - nll_C2[::2]
+    config, items = opened.config, completion.make_items(utterances, len(utterances))
+    builder, policy = ExampleBuilder.of(config, open_tokenizer(config)), inference_policy(config.data.patching)
+    one_scorer, found = scorer.Scorer(config, opened.mesh), {}
+    for direction in tasks.available(items) if items else ():
+        candidates = [one for item in items for one in tasks.candidates(item, direction, builder, policy, "restart")]
+        nats, _ = one_scorer.nats(opened.params, candidates, direction)
+        scored = tasks.amounts(items, candidates, nats, builder, config.data.unit_rate, "response")
+        margin_I2 = np.array([[right.score(rule) - wrong.score(rule) for rule in ("sum", "per_token")]
+                              for right, wrong in scored])
         found[direction] = {"items": len(items), "mean_of_sums": float(margin_I2[:, 0].mean()),
                             "mean_of_means": float(margin_I2[:, 1].mean()), "means": margin_I2[:, 1].tolist()}
     return found
 
 
-def _states(opened: OpenedRun, example: Example) -> tuple[np.ndarray, np.ndarray]:
+def _states(opened: Restored, example: Example) -> tuple[np.ndarray, np.ndarray]:
     n = len(example.token)
     t = -(-n // LENGTHS) * LENGTHS
     rows = [np.pad(row, (0, t - n))[None] for row in

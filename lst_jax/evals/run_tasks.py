@@ -14,7 +14,7 @@ from lst_jax.data.tasks import benchmarks
 from lst_jax.data.tasks.items import Task
 from lst_jax.errors import ConfigError, DataError
 from lst_jax.evals import completion, results, scorer, tasks
-from lst_jax.evals.restored import Restored, restore
+from lst_jax.restored import Restored, restore
 from lst_jax.run_dir import RunDirectory
 
 COMPLETION = "completion"  # the task that needs no file

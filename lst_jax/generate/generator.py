@@ -20,8 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lst_jax import sharding, step
-from lst_jax.checkpoint import Checkpoints
 from lst_jax.config import Config
 from lst_jax.data.documents import Example, ExampleBuilder, Run
 from lst_jax.data.interleave import Span
@@ -30,11 +28,12 @@ from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
 from lst_jax.data.shards import METADATA_NAME, Metadata, read_metadata
 from lst_jax.data.unit_pieces import token_frames
-from lst_jax.errors import CheckpointError, ConfigError, DataError
+from lst_jax.errors import ConfigError, DataError
 from lst_jax.generate import loop
 from lst_jax.generate.sampling import Numbers, Sampling, allowed_ids, sample, state_of
 from lst_jax.model.decode import Decoder, as_used
 from lst_jax.model.lst import Model
+from lst_jax.restored import restore
 from lst_jax.run_dir import RunDirectory
 from lst_jax.vocab import EOS_ID, Vocab
 
@@ -94,16 +93,8 @@ class Generator:
     @classmethod
     def open(cls, run: RunDirectory) -> "Generator":
         """The newest checkpoint of a run, on one device. Raises: ConfigError, CheckpointError, DataError."""
-        config = run.load_config()
-        checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
-        newest = checkpoints.latest()
-        if newest is None:
-            raise CheckpointError(f"{run.checkpoints_path}: holds no checkpoint; train first with lst train {run.path}")
-        mesh = sharding.one_device()
-        model = step.build_model(config, mesh)
-        params = checkpoints.restore_params(newest, step.state_shape(config, model, mesh).params)
-        checkpoints.close()
-        return cls(config, model, params)
+        found = restore(run, one_device=True)
+        return cls(found.config, found.model, found.params)
 
     @property
     def units_in_use(self) -> int:

@@ -16,8 +16,9 @@ from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
 from lst_jax.errors import CheckpointError, ConfigError, DataError
 from lst_jax.evals import adaptation, command
-from lst_jax.evals.greedy import GreedyWithoutCache
+from lst_jax.evals.answers import Greedy
 from lst_jax.evals.recogniser import PocketSphinx
+from lst_jax.generate.generator import Generator
 from lst_jax.model import lst
 from lst_jax.prepare.audio import load_audio
 from lst_jax.prepare.units import LogMelKMeans
@@ -105,7 +106,8 @@ def one_by_one(config, model, params, prompt, modality, most):
         rows = [np.pad(np.array([row]), ((0, 0), (0, 160 - len(token)))) for row in
                 (np.array(token, np.int32), np.ones(len(token), np.int32), start, end)]
         logits_V = np.asarray(logits_of(params, *rows))[len(token) - 1]
-        chosen = int(np.where(allowed, logits_V, -np.inf).argmax())
+        may = allowed & (ids != EOS_ID) if not answer else allowed  # an answer has one token at least
+        chosen = int(np.where(may, logits_V, -np.inf).argmax())
         if chosen == EOS_ID:
             break
         if modality == "text":
@@ -122,15 +124,14 @@ def test_greedy_answers_are_those_of_each_prompt_alone(strategy, task):
     config, model, params = of_model(strategy)
     asked = adaptation.questions(task, SPOKEN, config, tokenizer())
     modality, most = {"asr": "text", "tts": "speech"}[task], [3, 9, 6]
-    answers = GreedyWithoutCache(config, params)([q.prompt for q in asked], modality, most)
+    answers = Greedy(Generator(config, model, params))([q.prompt for q in asked], modality, most)
     for question, answer, n in zip(asked, answers, most, strict=True):
         assert answer.tolist() == one_by_one(config, model, params, question.prompt, modality, n)
 
 
 def test_speech_that_would_have_to_be_aligned_is_not_generated():
-    config, _, params = of_model("aligned")
-    with pytest.raises(ConfigError, match="strategy='aligned': speech is generated before it could be aligned"):
-        GreedyWithoutCache(config, params)([], "speech", [])
+    with pytest.raises(ConfigError, match="strategy=aligned: words that are not there yet have no alignment"):
+        Generator(*of_model("aligned"))
 
 
 def test_pocketsphinx_hears_the_same_whatever_it_heard_before():

@@ -11,9 +11,9 @@ import pytest
 import saved_run
 
 from lst_jax.evals import harness, scorer
-from lst_jax.evals.restored import restore
 from lst_jax.evals.scorer import Text
 from lst_jax.model import lst
+from lst_jax.restored import restore
 
 PAIRS = [("the river of", " little stream"), ("the river of ", "pleasant time"), ("winding", " path waded"),
          ("", "the followed"), ("he was", "")]

@@ -14,18 +14,18 @@ from lst_jax.data.records import Utterance, Word
 from lst_jax.errors import ConfigError, DataError
 from lst_jax.evals import probe, probe_figures
 from lst_jax.evals.inside import global_states
-from lst_jax.evals.opened import OpenedRun
 from lst_jax.model import lst
 from lst_jax.model.lst import GlobalTransformer, PatchDecoder, RMSNorm
 from lst_jax.model.patches import derive_patches
 from lst_jax.model.placement import ONE_DEVICE
+from lst_jax.restored import Restored
 
 
 def opened(strategy, **changes):
     config = make_config(256, 256, strategy=strategy, **changes)
     mesh = sharding.one_device()
     model = step.build_model(config, mesh)
-    return OpenedRun(None, config, 0, mesh, model, jax.jit(model.init_params)(jax.random.key(0)))
+    return Restored(None, config, mesh, model, jax.jit(model.init_params)(jax.random.key(0)), 0)
 
 
 def rows_of(example, length=128):

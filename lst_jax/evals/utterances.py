@@ -1,44 +1,10 @@
-"""A trained run, opened to be asked questions."""
+"""Utterances of a held-out source, or of any directory of records, that a run can be asked about."""
 
-from typing import Any, NamedTuple
-
-from jax.sharding import Mesh
-
-from lst_jax import sharding, step
-from lst_jax.checkpoint import Checkpoints
 from lst_jax.config import Config, SourceConfig
 from lst_jax.data.pipeline import open_source
 from lst_jax.data.records import Utterance, check_utterance
 from lst_jax.data.unit_pieces import open_unit_pieces
-from lst_jax.errors import CheckpointError, DataError
-from lst_jax.model import lst
-from lst_jax.run_dir import RunDirectory
-
-
-class OpenedRun(NamedTuple):
-    """The newest checkpoint of a run on one device."""
-
-    run: RunDirectory
-    config: Config
-    number: int  # the checkpoint's step
-    mesh: Mesh
-    model: lst.Model
-    params: Any
-
-
-def open_run(run: RunDirectory) -> OpenedRun:
-    """Restores the parameters only. Raises: CheckpointError where there is no checkpoint."""
-    config = run.load_config()
-    if not run.checkpoints_path.is_dir():
-        raise CheckpointError(f"{run.checkpoints_path}: holds no checkpoint; train first with lst train {run.path}")
-    checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
-    newest = checkpoints.latest()
-    if newest is None:
-        raise CheckpointError(f"{run.checkpoints_path}: holds no checkpoint; train first with lst train {run.path}")
-    mesh = sharding.one_device()
-    model = step.build_model(config, mesh)
-    params = checkpoints.restore_params(newest, step.state_shape(config, model, mesh).params)
-    return OpenedRun(run, config, newest, mesh, model, params)
+from lst_jax.errors import DataError
 
 
 def source_of(source: str, config: Config) -> SourceConfig:

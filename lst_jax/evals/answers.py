@@ -1,0 +1,54 @@
+"""Answers to prompts: the protocol that recognition and synthesis are evaluated through, and its greedy form."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from tqdm import tqdm
+
+from lst_jax.data.documents import Example
+from lst_jax.generate.generator import Generator
+from lst_jax.generate.sampling import Sampling
+from lst_jax.shapes import Int
+from lst_jax.vocab import EOS_ID
+
+Modality = Literal["text", "speech"]
+ROWS = 8  # prompts of a batch
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """Prompts to their answers."""
+
+    name: str  # what is recorded beside the numbers
+
+    def __call__(self, prompts: Sequence[Example], modality: Modality,
+                 most: Sequence[int]) -> list[Int[np.ndarray, "n"]]:
+        """The tokens that follow each prompt, in its order: without EOS, which ends them, and at most so many of each.
+
+        Args: every prompt ends with the marker of `modality`; `most` tokens of each answer.
+        """
+
+
+class Greedy:
+    """The likeliest token of the answer's modality at a time, by cached generation; an answer has one at least."""
+
+    name = "greedy"
+
+    def __init__(self, generator: Generator):
+        """Of a run that can generate."""
+        self._generator = generator
+
+    def __call__(self, prompts: Sequence[Example], modality: Modality,
+                 most: Sequence[int]) -> list[Int[np.ndarray, "n"]]:
+        """See `Answering`."""
+        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].token), most[i]))
+        answers: dict[int, Int[np.ndarray, "n"]] = {}
+        for first in tqdm(range(0, len(order), ROWS), desc="answers", unit=f"{ROWS} prompts", leave=False):
+            chosen = order[first:first + ROWS]
+            rows = [*chosen, *chosen[:1] * (ROWS - len(chosen))]  # one number of rows for all batches
+            found = self._generator.generate([prompts[i] for i in rows], modality, Sampling(temperature=0.0),
+                                             [0] * ROWS, max_tokens=max(most[i] for i in chosen))
+            for i, answer in zip(chosen, found, strict=False):
+                answers[i] = answer.token[answer.token != EOS_ID][:most[i]]
+        return [answers[i] for i in range(len(prompts))]
