@@ -20,6 +20,7 @@ demo: demo-data
 	$(LST) train $(RUN) --config configs/demo.py
 	mkdir -p $(RUN)/pictures $(RUN)/sounds
 	$(LST) inspect $(DATA)/valid/speech --picture vm-invalidpassword --audio $(CORPUS)/manifest.jsonl --units $(DATA)/units.safetensors --out $(RUN)/pictures/an_utterance_in_units_words_and_patches.png --wav $(RUN)/sounds/the_same_utterance_from_its_units.wav
+	$(LST) generate $(RUN) --text "please enter your" --to speech --units-model $(DATA)/units.safetensors --top-p 0.9 --max-seconds 4 --wav $(RUN)/sounds/what_the_model_says_after_please_enter_your.wav
 	$(LST) report $(RUN)
 
 demo-data: .venv/installed

@@ -7,7 +7,8 @@ import pytest
 import safetensors.numpy
 
 from lst_jax.acoustic.vocoder import UnitVocoder, read_shape
-from lst_jax.errors import DataError
+from lst_jax.errors import ConfigError, DataError
+from lst_jax.generate import sound
 
 CONFIG = {"resblock": "1", "upsample_rates": [3, 2], "upsample_kernel_sizes": [7, 4], "upsample_initial_channel": 8,
           "resblock_kernel_sizes": [3, 5], "resblock_dilation_sizes": [[1, 3], [2, 1]], "num_embeddings": 11,
@@ -121,3 +122,13 @@ def test_what_does_not_fit_is_named(tmp_path):
     (tmp_path / "other.safetensors").write_bytes(b"")
     with pytest.raises(DataError, match="must hold one file of weights .* has 2"):
         UnitVocoder.load(tmp_path)
+
+
+def test_generated_units_are_spoken_at_the_vocoder_s_rate_and_another_unit_rate_is_refused(tmp_path):
+    make(tmp_path)
+    samples, rate = sound.speaker(None, tmp_path, 25.0)(UNITS)
+    assert rate == 150 and len(samples) == 30
+    with pytest.raises(DataError, match="takes 25 units a second, the run has data.unit_rate=50; use a vocoder of"):
+        sound.speaker(None, tmp_path, 50.0)
+    with pytest.raises(ConfigError, match="--units-model: its units have no sound of their own; add --vocoder DIR"):
+        sound.speaker(None, None, 25.0)
