@@ -82,6 +82,8 @@ def by_layer(values: dict[str, Any]):
              title="speech and text")
     axis.set_xticks(range(0, len(layers), step), ["input", *map(str, range(1, len(layers)))][::step])
     axis.axhline(0, color="black", linewidth=0.8, linestyle=":")
+    low, high = axis.get_ylim()
+    axis.set_ylim(min(low, -0.1), max(high, 0.1))  # so that noise does not look like a finding
     axis.legend()
     return figure
 
@@ -98,6 +100,7 @@ def margins(values: dict[str, Any]):
         margin = np.array(one["means"])
         axis.hist(margin[margin <= 0], bins, color=COLOURS["speech"], label="wrong")
         axis.hist(margin[margin > 0], bins, color=COLOURS["third"], label="right")
+        axis.set_axisbelow(True)
         axis.axvline(margin.mean(), color="black", linewidth=1.2, linestyle=":")
         axis.set(title=f"{DIRECTIONS[direction]}: mean {margin.mean():+.3f}", xlabel="nats a token")
     axes[0, 0].set_ylabel("items")
