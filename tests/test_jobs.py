@@ -55,7 +55,7 @@ def environment(folder, devices):
     """Of each process: so many devices, and the programs that others have compiled."""
     return os.environ | {
         "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-                     f"--xla_force_host_platform_device_count={devices}",
+                     f"--xla_cpu_use_fusion_emitters=false --xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 

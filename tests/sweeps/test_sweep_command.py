@@ -19,6 +19,8 @@ from lst_jax.sweeps import collect, status
 from lst_jax.sweeps.trials import read_sweep
 
 ROOT = pathlib.Path(__file__).parents[2]
+QUICK_TO_COMPILE = ("--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+                    "--xla_cpu_use_fusion_emitters=false")
 CLOCK = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu")
 
 
@@ -30,7 +32,7 @@ def recipe(tmp_path_factory):
 def start(folder, *words):
     """The command as a process of its own, one device a run."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "PJRT_NPROC": "4", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-                        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
+                        "XLA_FLAGS": QUICK_TO_COMPILE}
     return subprocess.Popen([sys.executable, "-m", "lst_jax", "sweep", "run", str(folder), *words], env=env, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
@@ -79,7 +81,7 @@ def test_a_swept_run_is_that_of_one_command_bit_for_bit(swept, recipe, tmp_path,
     trial = read_sweep(folder).trials[0]
     words = [word for change in trial.changes for word in ("--set", change)]
     env = os.environ | {"PYTHONPATH": str(ROOT), "PJRT_NPROC": "4",
-                        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+                        "XLA_FLAGS": QUICK_TO_COMPILE,
                         "JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     subprocess.run([sys.executable, "-m", "lst_jax", "train", str(tmp_path / "run"), "--config", trial.recipe, *words],
                    env=env, check=True, capture_output=True)
