@@ -11,7 +11,6 @@ killed is continued by the same command and ends with the same bytes. An item of
 is left out whole.
 """
 
-import collections
 import dataclasses
 import functools
 import json
@@ -51,13 +50,9 @@ class Report(NamedTuple):
 
     def line(self) -> str:
         """One line for the log."""
-        left_out = ""
-        if self.rejected:
-            reasons = collections.Counter(reason for reason, _ in self.rejected.values()).most_common()
-            left_out = (f"; {len(self.rejected)} left out ({', '.join(f'{n} {reason}' for reason, n in reasons)}), "
-                        f"{self.directory / REPORT_NAME} says why")
         return (f"{self.directory / TASK_NAME}: {self.items} items, {self.parts} prompts and choices, "
-                f"{self.frames / self.unit_rate / 60:.1f} min of speech{left_out}")
+                f"{self.frames / self.unit_rate / 60:.1f} min of speech"
+                f"{synthesis.left_out(self.rejected, self.directory / REPORT_NAME)}")
 
 
 class NoAligner:

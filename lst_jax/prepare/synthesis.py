@@ -110,13 +110,17 @@ class Report(NamedTuple):
 
     def line(self) -> str:
         """One line for the log."""
-        left_out = ""
-        if self.rejected:
-            reasons = collections.Counter(reason for reason, _ in self.rejected.values()).most_common()
-            left_out = (f"; {len(self.rejected)} left out ({', '.join(f'{n} {reason}' for reason, n in reasons)}), "
-                        f"{self.directory / REPORT_NAME} says why")
         return (f"{self.directory}: {self.utterances} utterances, {self.words} words, {self.seconds / 3600:.2f} h, "
-                f"{len(self.voices)} voice{'s' * (len(self.voices) != 1)}{left_out}")
+                f"{len(self.voices)} voice{'s' * (len(self.voices) != 1)}"
+                f"{left_out(self.rejected, self.directory / REPORT_NAME)}")
+
+
+def left_out(rejected: dict[str, list[str]], report: pathlib.Path) -> str:
+    """The end of a line about items that were left out, by reason; nothing where there are none."""
+    if not rejected:
+        return ""
+    reasons = collections.Counter(reason for reason, _ in rejected.values()).most_common()
+    return f"; {len(rejected)} left out ({', '.join(f'{n} {reason}' for reason, n in reasons)}), {report} says why"
 
 
 def synthesise(utterances: Sequence[Utterance], out_dir: str | os.PathLike, synthesiser: Synthesiser,
