@@ -1,5 +1,6 @@
 """Runs that begin with the parameters of another one."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -48,6 +49,12 @@ def first(data, compiled_once, tmp_path_factory):
     return run
 
 
+def opened(run, config):
+    """What training would begin with; the directory is let go of."""
+    with contextlib.ExitStack() as held:
+        return train.open_session(run, config, held)
+
+
 def parameters(run, number):
     """Of a step, on the host."""
     config = run.load_config()
@@ -59,7 +66,7 @@ def parameters(run, number):
 @pytest.mark.parametrize("path, number", [("", 3), ("checkpoints/00000002", 2)])
 def test_a_run_begins_with_the_parameters_and_nothing_else_of_a_run_or_of_one_of_its_checkpoints(first, data, tmp_path,
                                                                                                path, number):
-    session = train.open_session(RunDirectory(tmp_path / "second"), short(data, first.path / path))
+    session = opened(RunDirectory(tmp_path / "second"), short(data, first.path / path))
     theirs = parameters(first, number)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(session.state.params), theirs)
     like = step.state_shape(session.config, session.model, session.mesh)
@@ -94,7 +101,7 @@ def test_that_there_is_another_run_belongs_to_the_identity_and_where_it_is_does_
 
 def refused(run, config):
     with pytest.raises(CheckpointError) as error:
-        train.open_session(run, config)
+        opened(run, config)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -120,7 +127,7 @@ def test_another_model_is_refused_by_field_with_both_values(first, data, tmp_pat
 def test_how_the_same_function_is_computed_may_differ(first, data, tmp_path):
     config = short(data, first.path)
     other = dataclasses.replace(config, model=dataclasses.replace(config.model, logits_chunk=64, attention_block=64))
-    assert train.open_session(RunDirectory(tmp_path / "second"), other).origin == first.checkpoint_path(3)
+    assert opened(RunDirectory(tmp_path / "second"), other).origin == first.checkpoint_path(3)
 
 
 def test_another_tokenizer_or_codebook_is_refused_with_both_fingerprints(first, data, tmp_path):
@@ -139,7 +146,7 @@ def test_another_tokenizer_or_codebook_is_refused_with_both_fingerprints(first, 
     said = refused(run, short(tmp_path / "theirs", first.path))
     assert "data.sources: codebook has the fingerprint theirs, " in said and "was trained with ours; " in said
     # a codebook that tells nothing is believed
-    assert train.open_session(run, short(tmp_path / "None", first.path)).origin == first.checkpoint_path(3)
+    assert opened(run, short(tmp_path / "None", first.path)).origin == first.checkpoint_path(3)
 
 
 def test_a_run_from_before_there_was_the_field_is_read_and_begun_from(first, data, tmp_path):
@@ -153,4 +160,4 @@ def test_a_run_from_before_there_was_the_field_is_read_and_begun_from(first, dat
     content = json.loads(meta.read_text())
     del content["vocabulary"]
     meta.write_text(json.dumps(content | {"format_version": 2}))
-    assert train.open_session(RunDirectory(tmp_path / "second"), short(data, old)).origin
+    assert opened(RunDirectory(tmp_path / "second"), short(data, old)).origin

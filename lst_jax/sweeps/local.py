@@ -6,7 +6,6 @@ end. Runs of the same shapes share their compiled programs through JAX's persist
 """
 
 import collections
-import ctypes
 import os
 import pathlib
 import signal
@@ -28,7 +27,6 @@ from lst_jax.sweeps.trials import Trial
 LOGS, CACHE = "logs", "cache"
 MOST_RESTARTS = 5  # of one run by one command
 POLL_SEC = 1.0
-PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent has died
 
 
 class Running(NamedTuple):
@@ -110,21 +108,13 @@ def _start(folder: pathlib.Path, trial: Trial, cores: frozenset[int]) -> Running
     log = folder / LOGS / f"{trial.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     changes = [word for change in trial.changes for word in ("--set", change)]
-    words = [sys.executable, "-m", "lst_jax", "train", str(folder / RUNS / trial.name), "--config", trial.recipe,
-             *changes]
+    words = [sys.executable, "-m", "lst_jax.sweeps.child", ",".join(map(str, sorted(cores))), str(os.getpid()), "train",
+             str(folder / RUNS / trial.name), "--config", trial.recipe, *changes]
     env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str((folder / CACHE).absolute())}
     with open(log, "ab") as output:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env,
-                                   start_new_session=True, preexec_fn=lambda: _bind(cores))
+                                   start_new_session=True)
     return Running(trial, process, cores)
-
-
-def _bind(cores: frozenset[int]) -> None:
-    """In the child: its cores, and SIGTERM when this process dies, so that no run is left behind."""
-    if cores:
-        os.sched_setaffinity(0, cores)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _shares(jobs: int) -> list[frozenset[int]]:
