@@ -1,7 +1,7 @@
 """The paper's models at the paper's training (§6, §8): `configs/lst.py:SIZE[,SYSTEM]`.
 
     lst train runs/1b --config configs/lst.py:1b,curriculum
-    lst sweep render sweeps/shares --config configs/lst.py:speech-share --cluster launch/v5p_gke.toml --to jobset
+    lst sweep render runs/shares --config configs/lst.py:speech-share --cluster launch/v5p_gke.toml --to jobset
 
 SIZE is 1b (A.2, Table 7), 7b (BLT's own sizes), or one of the scaling study and above: 420m, 630m, 810m, 1.1b, 1.4b,
 1.8b, 3b, 5b. Of these the paper gives the parameters only; here they keep the proportions of 1b

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 from lst_jax.errors import BusyError, DataError, storage_error
 
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})  # of file systems without locks
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
@@ -75,8 +77,9 @@ def alone(folder: pathlib.Path, command: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BusyError(f"{folder}: another {command} is at work here; wait for it to end, or stop it") from error
-        except OSError:
-            pass
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise storage_error(folder, error) from error
         yield
 
 

@@ -17,7 +17,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -27,8 +26,8 @@ from lst_jax import files
 from lst_jax.data import records, rng
 from lst_jax.data.tasks import items as task_items
 from lst_jax.data.tasks.items import Item, Part, Task
-from lst_jax.errors import DataError, RejectedItem, storage_error
-from lst_jax.prepare import align, manifest, parallel, synthesis, units, utterances
+from lst_jax.errors import DataError, RejectedItem
+from lst_jax.prepare import align, directory, manifest, parallel, synthesis, units, utterances
 from lst_jax.prepare.directory import digest
 from lst_jax.prepare.makers import SpeechMaker
 
@@ -82,7 +81,7 @@ def speak(task: Task, out_dir: str | os.PathLike, units_path: str | os.PathLike,
         for name, part in task_items.parts(item):
             if part.text is None:
                 raise DataError(f"item {item.id}: {name} has no text to speak; add it, or give its audio with --audio")
-    begin(out, task, tokenizer, {"synthesiser": synthesiser.name, "voices": list(voices)}, overwrite)
+    _begin(out, task, tokenizer, {"synthesiser": synthesiser.name, "voices": list(voices)}, overwrite)
     by_voice: dict[str, list[utterances.Utterance]] = {}
     sources: list[dict[str, _Source]] = []
     for number, item in enumerate(task.items):
@@ -122,7 +121,7 @@ def listen(task: Task, out_dir: str | os.PathLike, units_path: str | os.PathLike
                                 "it, or name the file in the item")
             own[name] = _Source(f"{number:06d}-{name}", None, folder / found[0], part.text or stem)
         sources.append(own)
-    begin(out, task, tokenizer, {"audio": digest(f"{name} {there[name]}" for name in sorted(
+    _begin(out, task, tokenizer, {"audio": digest(f"{name} {there[name]}" for name in sorted(
         {one.path.name for own in sources for one in own.values()})),
         "aligner": aligner.name if aligner else None}, overwrite)
     return _make_units(task, out, tokenizer, ItemMaker(units_path, aligner or NoAligner()), sources, workers, progress)
@@ -210,32 +209,12 @@ class ItemMaker:
         return type(self), (self.units_path, self.aligner)
 
 
-def begin(out: pathlib.Path, task: Task, tokenizer: units.UnitTokenizer, source: dict[str, Any],
-          overwrite: bool) -> None:
+def _begin(out: pathlib.Path, task: Task, tokenizer: units.UnitTokenizer, source: dict[str, Any],
+           overwrite: bool) -> None:
     """Makes the directory, or goes on with one of the same input. Raises: DataError, StorageError."""
-    identity = {"version": VERSION, "items": digest(json.dumps(task_items.line(item, None, None), sort_keys=True)
-                                                   for item in task.items),
-                "units": tokenizer.fingerprint, **source}
-    note = out / IDENTITY_NAME
-    try:
-        if not note.is_file() and out.exists() and any(out.iterdir()):
-            raise DataError(f"{out}: is not empty and has no {IDENTITY_NAME}; choose another directory")
-        if note.is_file() and overwrite:
-            for name in (TASK_NAME, REPORT_NAME):
-                (out / name).unlink(missing_ok=True)
-            for name in ("units", "spoken"):
-                shutil.rmtree(out / name, ignore_errors=True)
-            note.unlink()
-        if note.is_file():
-            before = json.loads(note.read_text(encoding="utf-8"))
-            differing = sorted(k for k in identity.keys() | before.keys() if identity.get(k) != before.get(k))
-            if differing:
-                raise DataError(f"{out}: was begun with another input ({', '.join(differing)} differ); choose another "
-                                "directory or pass --overwrite")
-        else:
-            files.write_json(note, identity)
-    except OSError as error:
-        raise storage_error(out, error) from error
+    items = digest(json.dumps(task_items.line(item, None, None), sort_keys=True) for item in task.items)
+    directory.begin(out, IDENTITY_NAME, {"version": VERSION, "items": items, "units": tokenizer.fingerprint, **source},
+                    (TASK_NAME, REPORT_NAME, "units", "spoken"), overwrite)
 
 
 def _make_units(task: Task, out: pathlib.Path, tokenizer: units.UnitTokenizer, maker: ItemMaker,

@@ -16,7 +16,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -30,9 +29,9 @@ from lst_jax import files
 from lst_jax.data import rng
 from lst_jax.data.alignment import check_placed
 from lst_jax.data.importers import base, ctm
-from lst_jax.errors import DataError, RejectedItem, storage_error
+from lst_jax.errors import DataError, RejectedItem
 from lst_jax.prepare import audio, parallel
-from lst_jax.prepare.directory import digest
+from lst_jax.prepare.directory import begin, digest
 from lst_jax.prepare.utterances import Utterance
 
 VERSION = 1  # of what is written here; raise it when any byte changes
@@ -135,7 +134,7 @@ def synthesise(utterances: Sequence[Utterance], out_dir: str | os.PathLike, synt
     out = pathlib.Path(out_dir)
     identity = {"version": VERSION, "synthesiser": synthesiser.name, "voices": list(voices),
                 "utterances": digest(json.dumps(one, sort_keys=True) for one in utterances)}
-    _begin(out, identity, overwrite)
+    begin(out, IDENTITY_NAME, identity, (MANIFEST_NAME, WORDS_NAME, REPORT_NAME, "audio"), overwrite)
     if (out / MANIFEST_NAME).is_file():
         return Report(out, **json.loads((out / REPORT_NAME).read_text(encoding="utf-8")))
     shards = [(number, utterances[start:start + SHARD])
@@ -202,29 +201,6 @@ class ShardMaker:
 
 def _folder(out: pathlib.Path, number: int) -> pathlib.Path:
     return out / "audio" / f"{number:05d}"
-
-
-def _begin(out: pathlib.Path, identity: dict[str, Any], overwrite: bool) -> None:
-    """Makes the directory, or goes on with one of the same identity. Raises: DataError, StorageError."""
-    note = out / IDENTITY_NAME
-    try:
-        if not note.is_file() and out.exists() and any(out.iterdir()):
-            raise DataError(f"{out}: is not empty and has no {IDENTITY_NAME}; choose another directory")
-        if note.is_file() and overwrite:
-            for name in (MANIFEST_NAME, WORDS_NAME, REPORT_NAME):
-                (out / name).unlink(missing_ok=True)
-            shutil.rmtree(out / "audio", ignore_errors=True)
-            note.unlink()
-        if note.is_file():
-            before = json.loads(note.read_text(encoding="utf-8"))
-            differing = sorted(k for k in identity.keys() | before.keys() if identity.get(k) != before.get(k))
-            if differing:
-                raise DataError(f"{out}: was begun with another input ({', '.join(differing)} differ); choose another "
-                                "directory or pass --overwrite")
-        else:
-            files.write_json(note, identity)
-    except OSError as error:
-        raise storage_error(out, error) from error
 
 
 def _close(out: pathlib.Path, shard_count: int) -> Report:
