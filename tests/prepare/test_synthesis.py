@@ -100,7 +100,7 @@ def test_kill_nine_then_the_same_bytes(spoken, tmp_path):
     for shards_done in (0, 1, 3):
         process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(pathlib.Path(__file__).parent), str(out)])
         end = time.time() + 60
-        while not ((out / "synthesis.json").exists() and len(list(out.glob("audio/*/shard.json"))) >= shards_done):
+        while not ((out / "synthesis.json").exists() and len(list(out.glob("audio/[0-9]*/shard.json"))) >= shards_done):
             assert time.time() < end and process.poll() is None, "waited in vain"
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
