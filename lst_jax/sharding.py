@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lst_jax import mesh_sizes
 from lst_jax.config import Config, MeshConfig
-from lst_jax.model import kernels
+from lst_jax.model import branches, kernels
 from lst_jax.model.placement import Placement
 from lst_jax.model.stack import GATHERED
 
@@ -91,14 +91,14 @@ def parameter_shardings(mesh: Mesh, params: Any, memory_kind: str | None = None)
                         is_leaf=lambda x: isinstance(x, PartitionSpec))
 
 
-def placement(mesh: Mesh) -> Placement:
-    """How the model's modules run on each device of the mesh."""
-    attend = kernels.for_platform(mesh.devices.flat[0].platform)
+def placement(mesh: Mesh, branched: bool = False) -> Placement:
+    """How the model's modules run on each device of the mesh; `branched`: over documents that may branch."""
+    attend = branches.attend if branched else kernels.for_platform(mesh.devices.flat[0].platform)
     if mesh.size == 1:
-        return Placement(attend)
+        return Placement(attend, branched=branched)
     if mesh.shape[TENSOR] == 1:
-        return Placement(attend, _gather)
-    return Placement(attend, _gather, _enter, _leave)
+        return Placement(attend, _gather, branched=branched)
+    return Placement(attend, _gather, _enter, _leave, branched)
 
 
 def each_device(function: Callable, mesh: Mesh, in_specs: Any, out_specs: Any) -> Callable:

@@ -24,10 +24,13 @@ class TrainState(NamedTuple):
     watch: optim.Watch
 
 
-def build_model(config: Config, mesh: Mesh, row_speech_tokens: int | None = None) -> lst.Model:
-    """The model of a run as it runs on each device of the mesh; `row_speech_tokens` as in `lst.build`."""
+def build_model(config: Config, mesh: Mesh, row_speech_tokens: int | None = None, branched: bool = False) -> lst.Model:
+    """The model of a run as it runs on each device of the mesh.
+
+    Args: `row_speech_tokens` as in `lst.build`; `branched`: its rows may hold documents that branch.
+    """
     return lst.build(config.model, config.joint_vocab, config.data.row_units, row_speech_tokens,
-                     sharding.placement(mesh))
+                     sharding.placement(mesh, branched))
 
 
 def fresh_state(model: lst.Model, key) -> TrainState:

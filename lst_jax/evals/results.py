@@ -72,8 +72,8 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
             fill = one["fill"]
             lines.append(f"{kept['task']} {ARROWS[one['direction']]}: {fill['sequences']} sequences, "
                          f"{fill['distinct']} distinct, in rows {fill['token_fill']:.1%} (tokens) and "
-                         f"{fill['unit_fill']:.1%} (unit positions) real; {fill['prompt_again']:.1%} of the tokens are "
-                         "prompts computed before"
+                         f"{fill['unit_fill']:.1%} (unit positions) real; {fill['prompt_shared']:.1%} not "
+                         f"computed as their prompts are shared, {fill['prompt_again']:.1%} prompts computed before"
                          + (f"; {one['beyond_training_rows']} longer than a training row" if one["beyond_training_rows"]
                             else "") + ("" if one["rules"] else "; no labels: scores only"))
     return "\n".join(lines)

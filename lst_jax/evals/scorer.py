@@ -10,9 +10,8 @@ Conventions, recorded beside every number (paper §9):
   modality of its prompt, speech of both is one run, and one patch may hold the last units of the prompt and the first
   of the response. Text has patches of one token, and units joined to pieces are pieces apart: there both are the same.
 
-A prompt is computed once for each of its choices. The masks of all attentions are "same document and not later"
-(docs/architecture.md), a chain: two responses behind one prompt would see each other. `Fill.prompt_again` says what
-share of the computed tokens a cache of prompts would save. Sequences that are the same all through are computed once.
+A prompt that choices share is computed once (`shared_prompts`), and so are sequences that are the same all through.
+Within a training run prompts are computed again for each choice, so that no second program is compiled.
 """
 
 import dataclasses
@@ -22,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from lst_jax import sharding, step
@@ -35,6 +34,8 @@ from lst_jax.data.records import Utterance, Word
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import CheckpointError, DataError
 from lst_jax.evals.results import GRIDS, SCOPES
+from lst_jax.evals.shared_prompts import Tree, content, grow
+from lst_jax.model.attention import BRANCH
 
 TILE = 8  # rows are multiples of it
 SLACKS = (1.0, 1.02, 1.05, 1.1, 1.17)  # T and U that are tried, over what they would need at the least
@@ -150,8 +151,9 @@ def amount(builder: ExampleBuilder, one: Candidate, nats: Float[np.ndarray, "n"]
 class Fill(NamedTuple):
     """How full the rows were, and what was computed more than once.
 
-    token_fill, unit_fill: shares of the T and U positions that are real. prompt_again: share of the real tokens that
-    are a prompt's that was computed before, for another response. longest: tokens of the longest sequence.
+    token_fill, unit_fill: shares of the T and U positions that are real. prompt_shared: share of the distinct
+    sequences' tokens that were not computed, as another one's prompt is the same. prompt_again: share of the real
+    tokens that are a prompt's that was computed before all the same. longest: tokens of the longest sequence.
     """
 
     sequences: int
@@ -162,6 +164,7 @@ class Fill(NamedTuple):
     row_units: int
     token_fill: float
     unit_fill: float
+    prompt_shared: float
     prompt_again: float
     longest: int
 
@@ -187,44 +190,69 @@ class Scorer:
     def values(self, params, candidates: Sequence[Candidate], count: int,
                label: str | None = None) -> tuple[list[list[np.ndarray]], Fill]:
         """`count` values of the step for each token but BOS: those at the position before it."""
-        config = fitted(self._config, [c.example for c in candidates], _divisor(self._mesh))
+        trees = plant(self._config, candidates, shared=True)
+        config = fitted(self._config, [tree.example for tree in trees], _divisor(self._mesh))
         shape = (config.data.rows, config.data.row_tokens, config.data.row_units)
         if shape not in self._steps:
-            model = step.build_model(config, self._mesh)
+            model = step.build_model(config, self._mesh, branched=True)
             self._steps[shape] = self._make_step(config, model, self._mesh, token_frames(config))
-        return packed_values(self._steps[shape], params, candidates, config, self._mesh, count, label)
+        return packed_values(self._steps[shape], params, candidates, config, self._mesh, count, label, trees)
 
 
-def packed_values(eval_step, params, candidates: Sequence[Candidate], config: Config, mesh: Mesh,
-                  count: int = 1, label: str | None = None) -> tuple[list[list[np.ndarray]], Fill]:
-    """`Scorer.values` with a compiled step, in rows of the config's shape. Raises: CheckpointError."""
-    distinct: dict[bytes, int] = {}
-    number = [distinct.setdefault(_content(c.example), len(distinct)) for c in candidates]
-    first = {n: i for i, n in reversed(list(enumerate(number)))}
-    examples = [candidates[first[n]].example for n in range(len(distinct))]
+def plant(config: Config, candidates: Sequence[Candidate], shared: bool) -> list[Tree]:
+    """The distinct sequences of candidates as documents, whose members' numbers are those of the candidates.
+
+    Args: `shared`: those with one prompt are one document, as far as a row of the config's shape holds it.
+    """
+    first = list({content(one.example): number for number, one in reversed(list(enumerate(candidates)))}.values())[::-1]
+    examples = [candidates[number].example for number in first]
+    most = (config.data.row_tokens, config.data.row_units) if shared else (0, 0)
+    return [dataclasses.replace(tree, members=tuple((first[i], place) for i, place in tree.members))
+            for tree in grow(examples, [candidates[number].response_start for number in first], *most)]
+
+
+def packed_values(eval_step, params, candidates: Sequence[Candidate], config: Config, mesh: Mesh, count: int = 1,
+                  label: str | None = None, trees: Sequence[Tree] | None = None) -> tuple[list[list[np.ndarray]], Fill]:
+    """`Scorer.values` with a compiled step, in rows of the config's shape.
+
+    Args: `trees` of `plant`; those with branches need a step whose model knows them. None = without branches.
+    Raises: CheckpointError, DataError.
+    """
+    trees = plant(config, candidates, shared=False) if trees is None else trees
+    examples = [tree.example for tree in trees]
     _check_room(config, examples)
     plan = plan_rows(*_sizes(examples), config.data.row_tokens, config.data.row_units)
     order = [n for row in plan for n in row]
-    found: list[list[np.ndarray | None]] = [[None] * len(examples) for _ in range(count)]
+    found: list[dict[bytes, np.ndarray]] = [{} for _ in range(count)]
     batches = 0
     for batch, _, places in tqdm(pack_examples((examples[n] for n in order), config), desc=label, unit="batch",
                                  total=-(-len(plan) // config.data.rows), disable=label is None):
         batches += 1
+        for place in places:
+            branch_n = trees[order[place.example]].branch_n
+            batch.doc_id_BT[place.row, place.position:place.position + len(branch_n)] += BRANCH * branch_n
         values = eval_step(params, step.put_whole_batch(batch, mesh))[:count]
         for kept, value_BT in zip(found, values, strict=True):
             value_BT = np.asarray(value_BT)
             for place in places:
-                n = order[place.example]
-                # position t is about token t + 1
-                kept[n] = value_BT[place.row, place.position:place.position + len(examples[n].token) - 1]
-    if not all(np.isfinite(values).all() for values in found[0]):
+                for number, at in trees[order[place.example]].members:
+                    # position t is about token t + 1
+                    kept[content(candidates[number].example)] = value_BT[place.row, place.position + at[:-1]]
+    if not all(np.isfinite(values).all() for values in found[0].values()):
         raise CheckpointError("a likelihood is not finite: these parameters are of no use; take an earlier checkpoint")
-    tokens, units = _sizes(examples)
+    return [[kept[content(one.example)] for one in candidates] for kept in found], _fill(
+        candidates, trees, batches, config)
+
+
+def _fill(candidates: Sequence[Candidate], trees: Sequence[Tree], batches: int, config: Config) -> Fill:
+    tokens, units = _sizes([tree.example for tree in trees])
     data, rows = config.data, batches * config.data.rows
-    fill = Fill(len(candidates), len(examples), batches, data.rows, data.row_tokens, data.row_units,
+    distinct = [candidates[number] for tree in trees for number, _ in tree.members]
+    shared = sum(tree.shared for tree in trees)
+    return Fill(len(candidates), len(distinct), batches, data.rows, data.row_tokens, data.row_units,
                 sum(tokens) / (rows * data.row_tokens), sum(units) / (rows * data.row_units),
-                _prompt_again([candidates[first[n]] for n in range(len(distinct))]) / sum(tokens), max(tokens))
-    return [[kept[n] for n in number] for kept in found], fill
+                shared / (shared + sum(tokens)), (_prompt_again(distinct) - shared) / sum(tokens),
+                max(len(one.example.token) for one in distinct))
 
 
 def fitted(config: Config, examples: Sequence[Example], divisor: int) -> Config:
@@ -303,16 +331,10 @@ def _prompt_again(candidates: Sequence[Candidate]) -> int:
     seen: set[bytes] = set()
     again = 0
     for one in candidates:
-        prompt = _content(one.example, one.response_start)
+        prompt = content(one.example, one.response_start)
         again += one.response_start * (prompt in seen)
         seen.add(prompt)
     return again
-
-
-def _content(example: Example, length: int | None = None) -> bytes:
-    some = slice(0, length)
-    flags: Bool[np.ndarray, "n 2"] = np.stack([example.patch_start[some], example.patch_end[some]], 1)
-    return example.token[some].tobytes() + flags.tobytes()
 
 
 def _sizes(examples: Sequence[Example]) -> tuple[list[int], list[int]]:

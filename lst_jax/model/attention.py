@@ -1,7 +1,8 @@
 """Attention under the one mask rule of the model, computed in blocks with plain XLA operations.
 
 Key j is visible to query i iff both are in the same document (`doc_q[i] == doc_k[j] != 0`) and
-`0 <= q_id[i] - k_id[j] < window`. The four attentions of the model differ in their ids only:
+`0 <= q_id[i] - k_id[j] < window`; a branch of a document also sees what it branches from (`model.branches`). The four
+attentions of the model differ in their ids only:
 
     attention                q_id                                     k_id
     self                     position in the row                      position in the row
@@ -25,6 +26,7 @@ from lst_jax.shapes import Array, Float, Int
 MASKED = -1e30  # a score no real one reaches; finite, so that max and exp stay free of NaN
 SAVED_ATTENTION = "attention"  # the name by which a remat policy keeps the output and log-sum-exp
 NO_ID = 2**30  # beyond every position and document number
+BRANCH = 2**16  # branch b of document d is document d + b·BRANCH; beyond every document of a row
 
 
 def blocked_attention(
@@ -81,7 +83,8 @@ def _active_key_blocks(q_id_NBS, k_id_MBR, q_doc_NBS, k_doc_MBR, window):
 
     q_low, q_high = (a[:, None] for a in extent(q_id_NBS, q_doc_NBS))
     k_low, k_high = extent(k_id_MBR, k_doc_MBR)
-    q_doc_low, q_doc_high = (a[:, None] for a in extent(q_doc_NBS, q_doc_NBS))
+    q_doc_low, _ = (a[:, None] for a in extent(q_doc_NBS % BRANCH, q_doc_NBS))  # of what a branch is of
+    _, q_doc_high = (a[:, None] for a in extent(q_doc_NBS, q_doc_NBS))
     k_doc_low, k_doc_high = extent(k_doc_MBR, k_doc_MBR)
     active_NMB = (k_low <= q_high) & (q_low - k_high < window) & (k_doc_low <= q_doc_high) & (q_doc_low <= k_doc_high)
     active_NM = active_NMB.any(-1)
@@ -95,7 +98,8 @@ def _scores(q_BHSK, k_BHRK, q_id, k_id, q_doc, k_doc, window):
     """Scaled float32 scores of one pair of blocks, and which of them are visible ([B, 1, S, R])."""
     s_BHSR = jnp.einsum("bhsk,bhrk->bhsr", q_BHSK, k_BHRK, preferred_element_type=jnp.float32)
     gap = q_id[:, None, :, None] - k_id[:, None, None, :]
-    same = (q_doc[:, None, :, None] == k_doc[:, None, None, :]) & (k_doc != 0)[:, None, None, :]
+    q_doc, k_doc = q_doc[:, None, :, None], k_doc[:, None, None, :]
+    same = ((q_doc == k_doc) | (q_doc % BRANCH == k_doc)) & (k_doc != 0)
     return s_BHSR * q_BHSK.shape[-1] ** -0.5, same & (gap >= 0) & (gap < window)
 
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lst_jax.config import ModelConfig
+from lst_jax.model import branches
 from lst_jax.model.attention import blocked_attention
 from lst_jax.model.layers import Linear, RMSNorm
 from lst_jax.model.own_patch import gather, patches_attend_own_tokens, tokens_attend_patch
@@ -56,14 +57,14 @@ class CrossAttention(nn.Module):
         if self.window == 1:
             return _join(patches_attend_own_tokens(self._split(q_BSHK), k_BTHK, v_BTHK, patches.patch_id_BT))
         id_BS, doc_BS = self._unit_side(patches)
-        id_BT, doc_BT = _token_side(patches, patches.patch_id_BT)
+        id_BT, doc_BT = self._token_side(patches, patches.patch_id_BT)
         return blocked_attention(q_BSHK, k_BTHK, v_BTHK, id_BS, id_BT, doc_BS, doc_BT, self.window,
                                  self.config.attention_block)
 
     def _tokens_to_patches(self, q_BTHK, k_BRHK, v_BRHK, patches):
         if self.window == 1:
             return tokens_attend_patch(q_BTHK, self._split(k_BRHK), self._split(v_BRHK), patches.visible_patch_BT)
-        id_BT, doc_BT = _token_side(patches, patches.visible_patch_BT)
+        id_BT, doc_BT = self._token_side(patches, patches.visible_patch_BT)
         id_BR, doc_BR = self._unit_side(patches)
         return blocked_attention(q_BTHK, k_BRHK, v_BRHK, id_BT, id_BR, doc_BT, doc_BR, self.window,
                                  self.config.attention_block)
@@ -74,15 +75,20 @@ class CrossAttention(nn.Module):
         return x_BRHK.reshape(b, r // q, q, h, k)
 
     def _unit_side(self, patches):
-        """Patch index and document of each of the U·Q vectors."""
-        doc_BR = jnp.repeat(patches.doc_id_BU, self.config.queries_per_patch, 1)
-        id_R = jnp.arange(doc_BR.shape[1]) // self.config.queries_per_patch
-        return jnp.broadcast_to(id_R, doc_BR.shape), doc_BR
+        """Place and document of the patch of each of the U·Q vectors."""
+        return tuple(jnp.repeat(x_BU, self.config.queries_per_patch, 1) for x_BU in (self._places(patches),
+                                                                                     patches.doc_id_BU))
 
+    def _token_side(self, patches, patch_BT):
+        """Place and document of the given patch of each token; document 0 where the index is no patch."""
+        place_BT = gather(self._places(patches), patch_BT) if self.placement.branched else patch_BT
+        return place_BT, gather(patches.doc_id_BU, patch_BT)
 
-def _token_side(patches, patch_BT):
-    """The given patch index of each token and its document, 0 where the index is no patch."""
-    return patch_BT, gather(patches.doc_id_BU, patch_BT)
+    def _places(self, patches):
+        """Of each patch, in its row or, where there are branches, in its own sequence."""
+        if self.placement.branched:
+            return branches.positions(patches.doc_id_BU)
+        return jnp.broadcast_to(jnp.arange(patches.doc_id_BU.shape[1]), patches.doc_id_BU.shape)
 
 
 def _join(x_BUQHK):

@@ -10,6 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from lst_jax.config import ModelConfig, StackConfig
+from lst_jax.model import branches
 from lst_jax.model import cache as cached
 from lst_jax.model.placement import Placement
 from lst_jax.shapes import Array, Bool, Float, Int
@@ -93,7 +94,8 @@ class SelfAttention(nn.Module):
 
     def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Each position attends to itself and to what precedes it in its document, as far as the window."""
-        return self._attend(*self._heads(x_BTD), doc_id_BT)
+        position_BT = branches.positions(doc_id_BT) if self.placement.branched else None
+        return self._attend(*self._heads(x_BTD, position_BT), doc_id_BT)
 
     def keep(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"], length_B: Int[Array, "B"],
              slots: int) -> tuple[Float[Array, "B T D"], cached.Cache]:

@@ -177,7 +177,7 @@ class LatentSpeechText(nn.Module):
     def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
                patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T E"]:
         """Final normed token states."""
-        patches = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, self.row_units)
+        patches = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, self.row_units, self.placement.branched)
         h_BTE, x_BUW = self.patch_encoder(token_BT, doc_id_BT, patches)
         global_BUD = self.global_transformer(x_BUW, patches.doc_id_BU)
         return self.patch_decoder(h_BTE, global_BUD, doc_id_BT, patches)
@@ -226,9 +226,10 @@ class TextBypass(nn.Module):
         """Final states of all tokens; NaN in rows that have more than S tokens for the local modules."""
         t = token_BT.shape[1]
         size = t if self.row_speech_tokens is None else min(self.row_speech_tokens, t)
-        row = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, self.row_units)
+        branched = self.placement.branched
+        row = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, self.row_units, branched)
         is_local_BT = (token_BT >= self.vocab.speech_marker) & (doc_id_BT != 0)
-        local = gather_local(is_local_BT, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row, size)
+        local = gather_local(is_local_BT, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row, size, branched)
         speech_BS = jnp.maximum(local.token_BS - self.vocab.speech_marker, 0)  # 0 where there is no token
         h_BSE, x_BPW = self.patch_encoder(speech_BS, local.doc_id_BS, local.patches)
         global_BUD = self.global_transformer(self.global_inputs(token_BT, row, local, x_BPW), row.doc_id_BU)

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from lst_jax.model import branches
+from lst_jax.model.attention import BRANCH
 from lst_jax.model.own_patch import gather
 from lst_jax.shapes import Array, Bool, Float, Int
 
@@ -21,21 +23,25 @@ class Patches(NamedTuple):
     doc_id_BU: Int[Array, "B U"]  # document of each patch, 0 where there is no patch
 
 
-def derive_patches(
-    doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"], units: int
-) -> Patches:
+def derive_patches(doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"],
+                   units: int, branched: bool = False) -> Patches:
     """Patch indices, what each token may see, and the documents of the U unit positions.
 
     A token sees patches up to its own where `patch_end` is set and up to the one before otherwise; where that one is of
-    another document (or of none) the token sees no patch.
+    another document (or of none) the token sees no patch. `branched`: documents may branch (`model.branches`).
     """
     real_BT = doc_id_BT != 0
     patch_BT = jnp.cumsum(patch_start_BT, 1, dtype=jnp.int32) - 1
     patch_id_BT = jnp.where(real_BT, patch_BT, units)
     rows_B1 = jnp.arange(doc_id_BT.shape[0])[:, None]
     doc_id_BU = jnp.zeros((doc_id_BT.shape[0], units), jnp.int32).at[rows_B1, patch_id_BT].max(doc_id_BT, mode="drop")
-    visible_BT = jnp.where(patch_end_BT, patch_BT, patch_BT - 1)
-    same_BT = real_BT & (visible_BT >= 0) & (gather(doc_id_BU, visible_BT) == doc_id_BT)
+    before_BT = gather(branches.before(doc_id_BU), patch_BT) if branched else patch_BT - 1
+    visible_BT = jnp.where(patch_end_BT, patch_BT, before_BT)
+    visible_doc_BT = gather(doc_id_BU, visible_BT)
+    same_BT = visible_doc_BT == doc_id_BT
+    if branched:
+        same_BT |= visible_doc_BT == doc_id_BT % BRANCH
+    same_BT &= real_BT & (visible_BT >= 0)
     return Patches(patch_id_BT, jnp.where(same_BT, visible_BT, units), doc_id_BU)
 
 
@@ -64,7 +70,7 @@ class LocalRows(NamedTuple):
 
 def gather_local(is_local_BT: Bool[Array, "B T"], token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
                  patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"], row: Patches,
-                 size: int) -> LocalRows:
+                 size: int, branched: bool = False) -> LocalRows:
     """Rows of `size` tokens, in as many patches or U if that is less; a patch of `row` is local as a whole or not."""
     (b, t), units = token_BT.shape, row.doc_id_BU.shape[1]
     rows_B1 = jnp.arange(b)[:, None]
@@ -72,7 +78,7 @@ def gather_local(is_local_BT: Bool[Array, "B T"], token_BT: Int[Array, "B T"], d
     position_BS = jnp.full((b, size), t, jnp.int32).at[rows_B1, place_BT].set(jnp.arange(t), mode="drop")
     token_BS, doc_id_BS, start_BS, end_BS, unit_BS = (
         gather(x, position_BS) for x in (token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row.patch_id_BT))
-    patches = derive_patches(doc_id_BS, start_BS, end_BS, min(size, units))
+    patches = derive_patches(doc_id_BS, start_BS, end_BS, min(size, units), branched)
     unit_id_BP = jnp.full(patches.doc_id_BU.shape, units, jnp.int32)
     unit_id_BP = unit_id_BP.at[rows_B1, patches.patch_id_BT].min(unit_BS, mode="drop")
     return LocalRows(position_BS, token_BS, doc_id_BS, patches, unit_id_BP, is_local_BT.sum(1) <= size)

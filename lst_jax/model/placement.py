@@ -26,6 +26,7 @@ class Placement:
     # what enters matrices whose columns are computed in parts, and what leaves those whose rows are
     enter: Callable[[jax.Array], jax.Array] = _as_it_is
     leave: Callable[[jax.Array], jax.Array] = _as_it_is
+    branched: bool = False  # rows may hold documents that branch; `attend` is then that of `model.branches`
 
     def matrix(self, name: str, stored: jax.Array) -> jax.Array:
         """The matrix of the module `name` as this device computes with it."""

@@ -13,8 +13,9 @@ from lst_jax import config as cfg
 from lst_jax import sharding, step
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.records import Word
+from lst_jax.data.unit_pieces import token_frames
 from lst_jax.errors import DataError
-from lst_jax.evals import scorer
+from lst_jax.evals import scorer, shared_prompts
 from lst_jax.evals.results import GRIDS, RULES
 from lst_jax.evals.scorer import Speech, Text
 
@@ -73,8 +74,8 @@ def questions(seed, count):
     rng, found = np.random.default_rng(seed), []
     for i in range(count):
         kinds = [["speech"], ["text"], ["speech", "text"], ["text", "speech"], []][i % 5]
-        prompt = [random_span(rng, kind) for kind in kinds]
-        found += [(prompt, [random_span(rng, kind)]) for kind in ("speech", "text") for _ in range(2)]
+        prompt = [random_span(rng, kind, 24) for kind in kinds]
+        found += [(prompt, [random_span(rng, kind)]) for kind in ("speech", "text") for _ in range(3)]
     return found
 
 
@@ -86,7 +87,8 @@ def test_every_token_s_nats_equal_those_of_a_slow_dense_loop(opened, grid):
     nats, fill = one_scorer.nats(params, candidates)
     assert fill.batches * fill.rows < len(asked)  # packed
     tokens = [len(c.example.token) for c in candidates]
-    assert fill.token_fill == pytest.approx(sum(tokens) / (fill.batches * fill.rows * fill.row_tokens))
+    computed = fill.token_fill * fill.batches * fill.rows * fill.row_tokens
+    assert fill.prompt_shared > 0.15 and computed == pytest.approx((1 - fill.prompt_shared) * sum(tokens))
     host = jax.device_get(params)
     for (prompt, response), candidate, found in zip(asked, candidates, nats, strict=True):
         entries, start = slow_scores.sequence(builder.vocab, builder.tokenizer, prompt, response, SIZE,
@@ -142,15 +144,62 @@ def test_rows_are_nine_tenths_real_whatever_is_scored(opened, kinds):
     assert sum(tokens) >= 0.9 * rows * data.row_tokens and sum(units) >= 0.9 * rows * data.row_units
 
 
-def test_a_sequence_that_is_there_twice_is_computed_once_and_prompts_again_are_counted(opened):
+def variants():
+    wide = small_config()
+    wide = dataclasses.replace(wide, model=dataclasses.replace(
+        wide.model, encoder_cross_window=3, decoder_cross_window=2, encoder_cross_all_layers=True,
+        patch_encoder=dataclasses.replace(wide.model.patch_encoder, layers=2), attention_block=16, scan_layers=True))
+    return {"wide windows": wide, "base": synthetic_data.make_config(units=160, rows=8, strategy="none"),
+            "bypass": small_config(speech_tokens=96), "pieces": synthetic_data.make_bpe_config(rows=8)}
+
+
+@pytest.mark.parametrize("name", variants())
+def test_a_shared_prompt_changes_no_likelihood(name):
+    config = variants()[name]
+    mesh = sharding.make_mesh(config.mesh)
+    params, builder = random_params(config, mesh), make_builder(config)
+    policy = "none" if config.data.patching.strategy == "none" else "static"
+    candidates = [scorer.candidate(builder, ours(p), ours(r), policy, grid)
+                  for p, r in questions(4, 10) for grid in GRIDS]
+    together, fill = scorer.Scorer(config, mesh).nats(params, candidates)
+    assert fill.prompt_shared > 0.15 > fill.prompt_again
+    model = step.build_model(config, mesh)
+    alone, apart = scorer.packed_values(step.make_eval_step(config, model, mesh, token_frames(config)), params,
+                                        candidates, config, mesh)
+    assert apart.prompt_shared == 0 and apart.prompt_again > 0.15
+    for ours_, theirs in zip(together, alone[0], strict=True):
+        np.testing.assert_allclose(ours_, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_sequence_that_is_there_twice_is_computed_once_and_so_is_a_prompt(opened):
     *_, params, one_scorer, builder = opened
-    prompt, responses = [Text("the river")], [[Text("little")], [Text("winding path")], [Text("little")]]
+    prompt, responses = [Text("the river little")], [[Text("little")], [Text("winding path")], [Text("little")]]
     candidates = [scorer.candidate(builder, prompt, response, "static") for response in responses]
     nats, fill = one_scorer.nats(params, candidates)
     assert (fill.sequences, fill.distinct) == (3, 2)
-    assert nats[0] is nats[2]
+    np.testing.assert_array_equal(nats[0], nats[2])
     tokens = len(candidates[0].example.token) + len(candidates[1].example.token)
-    assert fill.prompt_again == pytest.approx(candidates[0].response_start / tokens)
+    fork = candidates[0].response_start - 1  # the last piece of the prompt stands in each branch
+    assert fork >= shared_prompts.LEAST and fill.prompt_shared == pytest.approx(fork / tokens)
+    assert fill.prompt_again == pytest.approx(1 / (tokens - fork))
+
+
+def test_trees_keep_to_the_limits_and_lose_no_token(opened):
+    builder = opened[4]
+    asked = [([Speech(np.arange(30, dtype=np.uint16))], [Text("little " * n)]) for n in range(1, 9)]
+    candidates = [scorer.candidate(builder, *one, "static") for one in asked]
+    examples, starts = [c.example for c in candidates], [c.response_start for c in candidates]
+    for most in ((0, 0), (80, 500), (500, 40), (500, 500)):
+        trees = shared_prompts.grow(examples, starts, *most)
+        assert sorted(number for tree in trees for number, _ in tree.members) == list(range(8))
+        for tree in trees:
+            assert len(tree.members) == 1 or (len(tree.branch_n) <= most[0]
+                                              and tree.example.patch_start.sum() <= most[1])
+            for number, place in tree.members:
+                np.testing.assert_array_equal(tree.example.token[place], examples[number].token)
+                np.testing.assert_array_equal(tree.example.patch_end[place], examples[number].patch_end)
+                assert set(np.unique(tree.branch_n[place])) <= {0, int(tree.branch_n[place[-1]])}
+    assert len(trees) == 1 and len(shared_prompts.grow(examples, starts, 0, 0)) == 8
 
 
 def test_continued_aligned_patches_join_the_silences_and_need_words(opened):

@@ -1,0 +1,44 @@
+"""Documents that branch: several continuations behind one beginning, which is computed once (`evals.scorer`).
+
+A document's tokens lie in its row as a trunk and its branches, one after the other; branch b ≥ 1 of document d has the
+number d + b·BRANCH where the trunk has d. A branch sees the trunk and itself and stands right behind the trunk. So
+each branch with the trunk is as if it were a document alone; training's rows have no branches.
+
+Example: two responses x y and z behind a b c, then another document
+    doc_id 1 1 1 B+1 B+1 2B+1 2 2 -> position 0 1 2 3 4 3 6 7
+"""
+
+import jax
+import jax.numpy as jnp
+
+from lst_jax.model.attention import BRANCH, blocked_attention
+from lst_jax.shapes import Array, Bool, Float, Int
+
+
+def positions(doc_id_BN: Int[Array, "B N"]) -> Int[Array, "B N"]:
+    """Of tokens or patches: the place in the row for trunks, and for branches as if each lay right behind its trunk."""
+    begins_BN, before_BN = _begins(doc_id_BN)
+    is_branch_BN = doc_id_BN >= BRANCH
+    another_BN = begins_BN & is_branch_BN & (before_BN >= BRANCH) & (doc_id_BN % BRANCH == before_BN % BRANCH)
+    place_N = jnp.arange(doc_id_BN.shape[1])
+    begin_BN, fork_BN = (jax.lax.cummax(jnp.where(here_BN, place_N, 0), 1)
+                         for here_BN in (begins_BN, begins_BN & ~another_BN))
+    return jnp.where(is_branch_BN, place_N - begin_BN + fork_BN, place_N)
+
+
+def before(doc_id_BN: Int[Array, "B N"]) -> Int[Array, "B N"]:
+    """The place in the row of what comes before each in its own sequence, at a document's beginning of another one."""
+    begins_BN, _ = _begins(doc_id_BN)
+    return jnp.where(begins_BN, positions(doc_id_BN), jnp.arange(doc_id_BN.shape[1])) - 1
+
+
+def _begins(doc_id_BN) -> tuple[Bool[Array, "B N"], Int[Array, "B N"]]:
+    before_BN = jnp.pad(doc_id_BN[:, :-1], ((0, 0), (1, 0)))
+    return doc_id_BN != before_BN, before_BN
+
+
+def attend(q_BTHK: Float[Array, "B T H K"], k_BTHK: Float[Array, "B T H K"], v_BTHK: Float[Array, "B T H K"],
+           doc_id_BT: Int[Array, "B T"], window: int | None, block: int) -> Float[Array, "B T H K"]:
+    """Self-attention for such rows, on every platform (`kernels.SelfAttention`)."""
+    position_BT = positions(doc_id_BT)
+    return blocked_attention(q_BTHK, k_BTHK, v_BTHK, position_BT, position_BT, doc_id_BT, doc_id_BT, window, block)
