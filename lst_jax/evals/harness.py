@@ -10,7 +10,7 @@ its left where both are longer than a training row.
 
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,17 +19,19 @@ from jax.sharding import Mesh
 
 from lst_jax import objective, sharding, step
 from lst_jax.config import Config
-from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.documents import Example, ExampleBuilder, Run
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.errors import DataError, UserError
 from lst_jax.evals import scorer
+from lst_jax.evals.answers import Greedy
 from lst_jax.evals.scorer import Text
+from lst_jax.generate.generator import Generator
 from lst_jax.restored import Restored, restore
 from lst_jax.run_dir import RunDirectory
-from lst_jax.vocab import EOS_ID
 
 FRAME = 3  # tokens of a sequence beside its text: BOS, <t>, EOS
 MAX_NEW_TOKENS = 256  # the harness's own default
+ROUND = 64  # tokens between looks at what ends a continuation
 
 
 def make_top_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None = None):
@@ -85,30 +87,30 @@ class RunTexts:
             totals[number] += value
         return totals
 
-    def generate(self, context: str, until: Sequence[str], most: int = MAX_NEW_TOKENS) -> str:
-        """The greedy continuation of a context up to one of `until`, EOS, a token of speech, or `most` tokens.
+    def generate(self, asked: Sequence[tuple[str, Sequence[str], int]]) -> list[str]:
+        """The greedy continuation of each (context, until, most): up to one of `until`, EOS, or `most` tokens of text.
 
-        Without a cache: every token costs a pass over a whole row.
+        By cached generation, `ROUND` tokens at a time, after which those that have met an end are left out.
         """
-        most = min(most, self.limit - 1)
-        token = self._encode(context)[-(self.limit - most):].tolist()
-        start = len(token)
-        for _ in range(most):
-            new = self._next(token)
-            if new == EOS_ID or not self.builder.vocab.is_text(new):
-                break
-            token.append(new)
-            if any(stop in self._tail(token, start) for stop in until):
-                break
-        text = self._tail(token, start)
-        return text[:min([text.find(stop) for stop in until if stop in text], default=len(text))]
+        lefts = [min(most, self.limit - 1) for _, _, most in asked]
+        tokens = [self._encode(context)[left - self.limit:] for (context, *_), left in zip(asked, lefts, strict=True)]
+        starts, open_ones = [len(token) for token in tokens], [i for i, left in enumerate(lefts) if left > 0]
+        while open_ones:
+            mosts = [min(lefts[i], ROUND) for i in open_ones]
+            answers = self._greedy([self._prompt(tokens[i]) for i in open_ones], "text", mosts)
+            for i, answer in zip(open_ones, answers, strict=True):
+                tokens[i] = np.concatenate([tokens[i], answer])
+                lefts[i] = lefts[i] - ROUND if len(answer) == ROUND else 0  # EOS has ended it
+                if any(stop in self._tail(tokens[i].tolist(), starts[i]) for stop in asked[i][1]):
+                    lefts[i] = 0
+            open_ones = [i for i in open_ones if lefts[i] > 0]
+        texts = [self._tail(token.tolist(), start) for token, start in zip(tokens, starts, strict=True)]
+        return [text[:min([text.find(stop) for stop in until if stop in text], default=len(text))]
+                for text, (_, until, _) in zip(texts, asked, strict=True)]
 
-    def _next(self, token: list[int]) -> int:
-        one = scorer.candidate(self.builder, [Text("", np.array(token, np.int32))] if len(token) else [],
-                               [Text("", np.zeros(1, np.int32))], "static")
-        (_, (top,)), _ = scorer.packed_values(self._row_step, self._opened.params, [one], self._opened.config,
-                                              self._opened.mesh, 2)
-        return int(top[one.response_start - 1])
+    def _prompt(self, token: np.ndarray) -> Example:
+        whole = self.builder.join([Run(self.builder.vocab.text_marker, token, None)])
+        return whole.tail(0, len(whole.token) - 1)  # no EOS
 
     def _tail(self, token: list[int], start: int) -> str:
         decode = self.builder.tokenizer.decode
@@ -138,9 +140,9 @@ class RunTexts:
         return np.array(self.builder.tokenizer.encode(text), np.int32)
 
     @functools.cached_property
-    def _row_step(self):
-        opened = self._opened
-        return make_top_step(opened.config, opened.model, opened.mesh)
+    def _greedy(self) -> Greedy:
+        opened = self._opened if self._opened.mesh.size == 1 else restore(self._opened.run, one_device=True)
+        return Greedy(Generator(opened.config, opened.model, opened.params))
 
 
 def model_class():
@@ -169,16 +171,15 @@ def model_class():
 
         def generate_until(self, requests, disable_tqdm: bool = False):
             """See `RunTexts.generate`; greedy whatever the temperature, which must be 0."""
-            return list(self._generated(requests))
-
-        def _generated(self, requests) -> Iterator[str]:
+            asked = []
             for request in requests:
                 context, settings = request.args
                 if settings.get("do_sample") or settings.get("temperature"):
                     raise DataError("generate_until: only greedy decoding; set do_sample to false and temperature to 0")
                 until = settings.get("until") or []
-                yield self.texts.generate(context, [until] if isinstance(until, str) else until,
-                                          int(settings.get("max_gen_toks", MAX_NEW_TOKENS)))
+                asked.append((context, [until] if isinstance(until, str) else until,
+                              int(settings.get("max_gen_toks", MAX_NEW_TOKENS))))
+            return self.texts.generate(asked)
 
     return register_model("lst")(LatentSpeechText)
 

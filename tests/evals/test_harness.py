@@ -37,17 +37,42 @@ def test_loglikelihoods_are_the_scorer_s_and_greedy_is_what_dense_logits_say(run
     expected = [-scorer.amount(texts.builder, c, n, 25.0).nats for c, n in zip(candidates, nats, strict=True)]
     np.testing.assert_allclose([value for value, _ in found[:4]], expected, rtol=1e-6)
     assert found[4] == (0.0, True)
-    greedy = texts.generate("the river of", [], 3)
     tokens = np.array(texts.builder.tokenizer.encode("the river of"), np.int32)
-    token_BT = np.concatenate([[1, texts.builder.vocab.text_marker], tokens])[None].astype(np.int32)
-    ones = np.ones_like(token_BT)
-    model = lst.build(opened.config.model, opened.config.joint_vocab, token_BT.shape[1])
-    logits_BTV = model(jax.device_get(opened.params), token_BT, ones, ones.astype(bool), ones.astype(bool))
-    best = int(np.argmax(logits_BTV[0, -1]))
-    is_text = best != 2 and bool(texts.builder.vocab.is_text(best))
-    assert bool(greedy) == is_text or texts.builder.tokenizer.decode([best]) == ""
+    best = int(np.argmax(next_logits(opened, texts, tokens)))
     continuation = texts._of_tokens([(tokens, np.array([best], np.int32)), (tokens, np.array([best - 1], np.int32))])
     assert [flag for _, flag in continuation] == [True, False]
+
+
+def next_logits(opened, texts, token):
+    """Logits [V] of what follows BOS <t> and these tokens, by the model's whole forward."""
+    token_BT = np.concatenate([[1, texts.builder.vocab.text_marker], token])[None].astype(np.int32)
+    ones = np.ones_like(token_BT)
+    model = lst.build(opened.config.model, opened.config.joint_vocab, token_BT.shape[1])
+    return np.array(model(jax.device_get(opened.params), token_BT, ones, ones.astype(bool), ones.astype(bool)))[0, -1]
+
+
+def test_greedy_continuations_are_those_of_whole_forwards_and_end_where_they_should(run, texts, monkeypatch):
+    monkeypatch.setattr(harness, "ROUND", 3)
+    opened, decode, contexts = restore(run), texts.builder.tokenizer.decode, ["the river of", "he was", ""]
+    found = texts.generate([(context, [], 7) for context in contexts] + [("he was", [], 0)])
+    assert found[3] == ""
+    for context, text in zip(contexts, found, strict=False):
+        token = texts.builder.tokenizer.encode(context)
+        start = len(token)
+        while len(token) < start + 7:
+            logits_V = next_logits(opened, texts, np.array(token, np.int32))
+            logits_V[[0, 1]] = -np.inf  # neither padding nor BOS is generated
+            if len(token) == 0:
+                logits_V[2] = -np.inf  # nor an empty run
+            best = int(np.argmax(logits_V[:opened.config.vocab.text_size]))
+            if best == 2:
+                break
+            token.append(best)
+        assert text == decode(token)[len(decode(token[:start])):]
+    whole = max(found, key=len)
+    stop = whole[len(whole) // 2:][:2]
+    context = contexts[found.index(whole)]
+    assert texts.generate([(context, [stop], 7)]) == [whole[:whole.find(stop)]]
 
 
 def test_rolling_is_the_whole_text_in_windows(texts):
