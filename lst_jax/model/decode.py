@@ -22,7 +22,7 @@ from lst_jax.errors import ConfigError
 from lst_jax.model.cache import Cache
 from lst_jax.model.lst import Base, LatentSpeechText, Model, TextBypass
 from lst_jax.model.own_patch import gather
-from lst_jax.model.patches import Patches, derive_patches, gather_local
+from lst_jax.model.patches import Patches, derive_patches
 from lst_jax.shapes import Array, Bool, Float, Int
 
 
@@ -64,7 +64,10 @@ class Decoder:
         """The decoder of a model that has its parameters whole. Raises: ConfigError where they are in parts."""
         if model.module.placement.gather is not None:
             raise ConfigError("mesh: tokens are generated on one device; build the model on sharding.one_device()")
-        return cls(model.module, 1 if isinstance(model.module, Base) else patch_units)
+        module = model.module
+        if isinstance(module, TextBypass):
+            module = module.clone(row_speech_tokens=None)  # a bound on training rows, not on prompts
+        return cls(module, 1 if isinstance(module, Base) else patch_units)
 
     def prefill(self, params, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
                 patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"], units: int,
@@ -258,11 +261,9 @@ def _lst_read(m: LatentSpeechText, local, main, on_B):
 # system "lst_bypass": text goes past the local networks
 
 def _bypass_prefill(m: TextBypass, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, units, slots, patch_units):
-    row = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, units)
-    is_local_BT = (token_BT >= m.vocab.speech_marker) & (doc_id_BT != 0)
-    rows = gather_local(is_local_BT, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row, token_BT.shape[1])
-    speech_BS = jnp.maximum(rows.token_BS - m.vocab.speech_marker, 0)
-    local, h_BSE, x_BPW = _read_prompt(m.patch_encoder, speech_BS, rows.doc_id_BS, rows.patches, patch_units, slots)
+    row, rows = m.rows(token_BT, doc_id_BT, patch_start_BT, patch_end_BT, units)
+    local, h_BSE, x_BPW = _read_prompt(m.patch_encoder, m.local_ids(rows.token_BS), rows.doc_id_BS, rows.patches,
+                                       patch_units, slots)
     ended_B = _ended(doc_id_BT, patch_end_BT, row.doc_id_BU)
     open_B = (row.doc_id_BU != 0).sum(1) - ended_B  # only a patch of speech can be open
     ended_local_B = (rows.patches.doc_id_BU != 0).sum(1) - open_B
@@ -270,14 +271,14 @@ def _bypass_prefill(m: TextBypass, token_BT, doc_id_BT, patch_start_BT, patch_en
                                          row.doc_id_BU, ended_B, slots)
     local, seen, seen_BU = _show_prompt(m.patch_decoder, local, h_BSE, gather(global_BUD, rows.unit_id_BP),
                                         rows.doc_id_BS, rows.patches, ended_local_B, slots, patch_units)
-    last_B = (doc_id_BT != 0).sum(1) - 1
-    local = local._replace(input_B1D=jnp.zeros_like(main.output_B1D), past_B=~_at(is_local_BT, last_B)[:, 0])
+    newest_B = _at(token_BT, (doc_id_BT != 0).sum(1) - 1)[:, 0]
+    local = local._replace(input_B1D=jnp.zeros_like(main.output_B1D), past_B=newest_B < m.vocab.speech_marker)
     return local, main._replace(seen=seen, seen_BU=seen_BU)
 
 
 def _bypass_encode(m: TextBypass, local, token_B, starts_B, on_B):
     past_B, none = token_B < m.vocab.speech_marker, m.vocab.speech_marker
-    local = _encode_token(m.patch_encoder, local, jnp.maximum(token_B - none, 0), starts_B, on_B & ~past_B)
+    local = _encode_token(m.patch_encoder, local, m.local_ids(token_B), starts_B, on_B & ~past_B)
     input_B1D = m.text_embeddings(jnp.minimum(token_B, none - 1)[:, None])
     return local._replace(input_B1D=_where(on_B, input_B1D, local.input_B1D),
                           past_B=jnp.where(on_B, past_B, local.past_B))

@@ -224,20 +224,30 @@ class TextBypass(nn.Module):
     def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
                patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
         """Final states of all tokens; NaN in rows that have more than S tokens for the local modules."""
-        t = token_BT.shape[1]
-        size = t if self.row_speech_tokens is None else min(self.row_speech_tokens, t)
-        branched = self.placement.branched
-        row = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, self.row_units, branched)
-        is_local_BT = (token_BT >= self.vocab.speech_marker) & (doc_id_BT != 0)
-        local = gather_local(is_local_BT, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row, size, branched)
-        speech_BS = jnp.maximum(local.token_BS - self.vocab.speech_marker, 0)  # 0 where there is no token
-        h_BSE, x_BPW = self.patch_encoder(speech_BS, local.doc_id_BS, local.patches)
+        row, local = self.rows(token_BT, doc_id_BT, patch_start_BT, patch_end_BT, self.row_units)
+        h_BSE, x_BPW = self.encode(local)
         global_BUD = self.global_transformer(self.global_inputs(token_BT, row, local, x_BPW), row.doc_id_BU)
         h_BSE = self.patch_decoder(h_BSE, gather(global_BUD, local.unit_id_BP), local.doc_id_BS, local.patches)
         h_BTD = gather(self.text_norm(global_BUD), row.patch_id_BT)
         rows_B1 = jnp.arange(len(token_BT))[:, None]
         h_BTD = h_BTD.at[rows_B1, local.position_BS].set(self.speech_projection(h_BSE), mode="drop")
         return jnp.where(local.fits_B[:, None, None], h_BTD, jnp.nan)
+
+    def rows(self, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, units: int) -> tuple[Patches, LocalRows]:
+        """The patches of rows, and what of them passes the local modules."""
+        t, branched = token_BT.shape[1], self.placement.branched
+        size = t if self.row_speech_tokens is None else min(self.row_speech_tokens, t)
+        row = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, units, branched)
+        is_local_BT = (token_BT >= self.vocab.speech_marker) & (doc_id_BT != 0)
+        return row, gather_local(is_local_BT, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row, size, branched)
+
+    def encode(self, local: LocalRows) -> tuple[Float[Array, "B S E"], Float[Array, "B P W"]]:
+        """Token states, and patch vectors."""
+        return self.patch_encoder(self.local_ids(local.token_BS), local.doc_id_BS, local.patches)
+
+    def local_ids(self, token: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
+        """Ids in the local embedding; 0 where there is no token, or a text token."""
+        return jnp.maximum(token - self.vocab.speech_marker, 0)
 
     def widened(self, x_BPW: Float[Array, "B P W"]) -> Float[Array, "B P D"]:
         """Patch vectors at the global width."""

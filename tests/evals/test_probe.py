@@ -10,8 +10,9 @@ from synthetic_data import make_config, tokenizer, utterance, utterances
 
 from lst_jax import sharding, step
 from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.interleave import Span
 from lst_jax.data.records import Utterance, Word
-from lst_jax.errors import ConfigError, DataError
+from lst_jax.errors import DataError
 from lst_jax.evals import probe, probe_figures
 from lst_jax.evals.inside import global_states
 from lst_jax.model import lst
@@ -61,11 +62,19 @@ def test_states_lead_to_the_model_s_own_outputs(strategy):
     np.testing.assert_allclose(again[0][:5], states[-1][0][:5], rtol=1e-4, atol=1e-5)
 
 
-def test_a_system_that_it_does_not_know_is_refused():
+def test_states_of_text_that_goes_past_the_local_networks_are_what_its_logits_are_read_from():
     run = opened("static", speech_tokens=64)
-    with pytest.raises(ConfigError, match='lst_bypass": text and speech enter by different ways'):
-        global_states(run.config, run.params, *rows_of(
-            ExampleBuilder.of(run.config, tokenizer()).speech_only(utterance(1, 5), "static")))
+    config, params = run.config, run.params
+    one = utterance(1, 5)
+    edge = one.words[1].end_frame
+    spans = [Span("speech", 0, 2, 0, edge), Span("text", 2, 5, edge, len(one.units))]
+    rows = rows_of(ExampleBuilder.of(config, tokenizer()).interleaved(one, spans, "static"))
+    states, unit_BT = jax.jit(global_states, static_argnums=0)(config, params, *rows)
+    theirs = jax.jit(lst.build(config.model, config.joint_vocab, 128).hidden)(params, *rows)
+    is_text = np.asarray((rows[0][0] < config.joint_vocab.speech_marker) & (rows[1][0] > 0))
+    ours = RMSNorm(config.model).apply({"params": params["text_norm"]}, states[-1][0][unit_BT[0][is_text]])
+    assert is_text.sum() > 4 and (~is_text & np.asarray(rows[1][0] > 0)).sum() > 10
+    np.testing.assert_allclose(ours, theirs[0][is_text], rtol=1e-4, atol=1e-5)
 
 
 def slow_silhouette(distance, label):
