@@ -61,7 +61,7 @@ class Checkpoints:
         self.directory = pathlib.Path(directory).absolute()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every,
                                                enable_async_checkpointing=True, step_format_fixed_length=8)
-        with _storage(self.directory):
+        with storage(self.directory):
             self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def latest(self) -> int | None:
@@ -75,7 +75,7 @@ class Checkpoints:
             **{name: ocp.args.StandardSave(item) for name, item in items.items()},
             meta=ocp.args.JsonSave({"format_version": FORMAT_VERSION, **meta,
                                     "checksums": {name: checksums(item) for name, item in items.items()}}))
-        with _storage(self.directory):
+        with storage(self.directory):
             self._manager.save(int(state.step), args=args)
 
     def meta(self, step: int) -> dict[str, Any]:
@@ -85,6 +85,10 @@ class Checkpoints:
 
     def restore(self, step: int, like: TrainState, data_like: np.ndarray) -> Restored:
         """Reads a step into the shapes and shardings of `like`. Raises CheckpointError naming the folder."""
+        folder = self.directory / f"{step:08d}"
+        if (folder / "params").is_dir() and not (folder / "train").is_dir():
+            raise CheckpointError(f"{folder}: holds parameters alone, as lst convert writes them; begin another run "
+                                  "with train.init_from and this path")
         like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         args = ocp.args.Composite(
             params=ocp.args.StandardRestore(like.params),
@@ -121,7 +125,7 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when the last save is on disk. Raises StorageError where it failed."""
-        with _storage(self.directory):
+        with storage(self.directory):
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
 
@@ -131,7 +135,7 @@ class Checkpoints:
         self._manager.close()
 
     def _reading(self, step: int):
-        return _Reading(self.directory / f"{step:08d}", [s for s in self._manager.all_steps() if s < step])
+        return Reading(self.directory / f"{step:08d}", [s for s in self._manager.all_steps() if s < step])
 
 
 def _train_item(state: TrainState) -> dict[str, Any]:
@@ -180,7 +184,7 @@ def _disk_is_full(error: BaseException) -> bool:
     return any(words in str(error) for words in FULL_DISK_WORDS)
 
 
-class _storage:
+class storage:
     """Turns a failed write into a StorageError; tensorstore reports a full disk as ValueError text."""
 
     def __init__(self, directory: pathlib.Path):
@@ -213,7 +217,7 @@ class SaveClock:
         self._last = self._clock()
 
 
-class _Reading:
+class Reading:
     """Turns any failure to read a step into one line that offers the step before it."""
 
     def __init__(self, folder: pathlib.Path, earlier: list[int]):

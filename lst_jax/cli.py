@@ -15,7 +15,8 @@ BEGAN = time.monotonic()  # of the process, near enough: what takes long to impo
 GROUPS = {"prepare": "lst_jax.prepare.cli", "inspect": "lst_jax.prepare.cli", "import": "lst_jax.data.importers.cli",
           "export": "lst_jax.data.importers.cli", "bench": "lst_jax.bench.cli", "plan": "lst_jax.plan.cli",
           "launch": "lst_jax.launch.cli", "fit": "lst_jax.scaling.cli", "sweep": "lst_jax.sweeps.cli",
-          "evaluate": "lst_jax.evals.cli", "generate": "lst_jax.generate.cli"}
+          "evaluate": "lst_jax.evals.cli", "generate": "lst_jax.generate.cli",
+          "convert": "lst_jax.convert.cli"}
 
 
 def main(argv: list[str] | None = None) -> int:

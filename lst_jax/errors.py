@@ -41,6 +41,12 @@ class CheckpointError(UserError):
     exit_code = 4
 
 
+class ConversionError(UserError):
+    """What was written does not compute what its source does."""
+
+    exit_code = 7
+
+
 class BadStepError(UserError):
     """A step's loss or gradients are not finite, or spike, and the run is to stop there."""
 

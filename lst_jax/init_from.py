@@ -8,7 +8,7 @@ import pathlib
 
 from jax.sharding import Mesh
 
-from lst_jax import processes, step
+from lst_jax import processes, run_dir, step
 from lst_jax.checkpoint import Checkpoints
 from lst_jax.config import Config, identity
 from lst_jax.data.pipeline import BatchStream, vocabulary_of
@@ -49,16 +49,13 @@ def first_state(config: Config, model: lst.Model, mesh: Mesh,
 def find(path: str) -> tuple[RunDirectory, int | None]:
     """The run that `path` names, and the step if it names one of its checkpoints.
 
-    Example: "runs/1b" -> (runs/1b, None); "runs/1b/checkpoints/00200000" -> (runs/1b, 200000)
     Raises: CheckpointError where there is neither.
     """
-    folder = pathlib.Path(path)
-    if (folder / "checkpoints").is_dir():
-        return RunDirectory(folder), None
-    if folder.is_dir() and folder.parent.name == "checkpoints" and folder.name.isdecimal():
-        return RunDirectory(folder.parent.parent), int(folder.name)
-    raise CheckpointError(f"train.init_from={path!r}: is neither a run with checkpoints nor one of them; give a run "
-                          "directory, or RUN/checkpoints/STEP")
+    found = run_dir.find(path)
+    if found is None:
+        raise CheckpointError(f"train.init_from={path!r}: is neither a run with checkpoints nor one of them; give a "
+                              "run directory, or RUN/checkpoints/STEP")
+    return found
 
 
 def check_fits(config: Config, vocabulary: dict[str, str | None], meta: dict, run: RunDirectory, number: int) -> None:

@@ -92,6 +92,19 @@ class RunDirectory:
         return [r for r in records if up_to_step is None or r["step"] <= up_to_step]
 
 
+def find(path: str | pathlib.Path) -> tuple[RunDirectory, int | None] | None:
+    """The run that `path` names, and the step if it names one of its checkpoints; None where it is neither.
+
+    Example: "runs/1b" -> (runs/1b, None); "runs/1b/checkpoints/00200000" -> (runs/1b, 200000)
+    """
+    folder = pathlib.Path(path)
+    if (folder / "checkpoints").is_dir():
+        return RunDirectory(folder), None
+    if folder.is_dir() and folder.parent.name == "checkpoints" and folder.name.isdecimal():
+        return RunDirectory(folder.parent.parent), int(folder.name)
+    return None
+
+
 class MetricsWriter:
     """Writes records to metrics.jsonl and TensorBoard; opening it at step n forgets what was written after n."""
 

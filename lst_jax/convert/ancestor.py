@@ -1,4 +1,4 @@
-"""Weights and configuration of the PyTorch ancestor, both ways (tensor names: paper §4 "Details as coded").
+"""Names, shapes and configuration of the PyTorch ancestor, both ways (paper §4 "Details as coded").
 
 Ours                                            The ancestor's
 patch_encoder/layers_0/attention/wq/kernel      local_encoder.layers.0.attention.wq.weight (transposed)
@@ -7,16 +7,15 @@ patch_encoder/tok_embeddings/embedding          local_encoder.tok_embeddings.wei
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
-from flax import traverse_util
 
 from lst_jax.config import ModelConfig, StackConfig
+from lst_jax.convert.source import Stored, check_shapes, expected_shapes
 from lst_jax.errors import DataError
-from lst_jax.model.lst import build
-from lst_jax.vocab import UNUSED_SLOTS, Vocab
+from lst_jax.vocab import EOS_ID, UNUSED_SLOTS, Vocab
 
 NETWORKS = {"patch_encoder": "local_encoder", "global_transformer": "global_transformer",
             "patch_decoder": "local_decoder"}
@@ -39,41 +38,35 @@ def ancestor_name(path: str) -> str:
     return ".".join([NETWORKS[network], *(re.sub(r"layers_(\d+)$", r"layers.\1", part) for part in inner), "weight"])
 
 
-def from_ancestor(tensors: dict[str, np.ndarray], config: ModelConfig) -> Any:
-    """Our nested float32 parameters from the ancestor's tensors by name (torch [out, in] becomes [in, out]).
+def from_ancestor(tensors: Mapping[str, Stored], config: ModelConfig, where: str) -> dict[str, Stored]:
+    """Our parameters by path from the ancestor's tensors by name (torch [out, in] becomes [in, out]); none is read.
 
     Raises: DataError where a tensor is missing, left over, or of another shape than the configuration gives.
     """
     if EMBEDDING not in tensors:
-        raise DataError(f"{EMBEDDING}: missing tensor; give all tensors of the checkpoint's model")
+        raise DataError(f"{where}: {EMBEDDING} is missing; give all tensors of the checkpoint's model")
     expected = _expected(config, tensors[EMBEDDING].shape[0])
-    names = {ancestor_name(path): path for path in expected}
-    missing, extra = sorted(names.keys() - tensors.keys()), sorted(tensors.keys() - names.keys())
-    if missing or extra:
-        raise DataError(f"{(missing or extra)[0]}: {len(missing)} tensors missing and {len(extra)} left over (missing: "
-                        f"{', '.join(missing[:3]) or 'none'}; left over: {', '.join(extra[:3]) or 'none'}); "
-                        "use the configuration the checkpoint was made with")
-    params = {}
-    for name, path in names.items():
-        value = np.asarray(tensors[name], np.float32)
-        value = value.T if path.endswith("/kernel") else value
-        if value.shape != expected[path].shape:
-            raise DataError(f"{name}: shape {tensors[name].shape} where {path} is {expected[path].shape}; "
-                            "use the configuration the checkpoint was made with")
-        params[path] = np.ascontiguousarray(value)
-    return traverse_util.unflatten_dict(params, sep="/")
+    check_shapes({name: one.shape for name, one in tensors.items()},
+                 {ancestor_name(path): _turned(path, shape) for path, shape in expected.items()}, where)
+    return {path: _other_way(path, tensors[ancestor_name(path)]) for path in expected}
 
 
-def to_ancestor(params: Any, config: ModelConfig) -> dict[str, np.ndarray]:
-    """The ancestor's float32 tensors by name; the exact inverse of `from_ancestor`."""
-    flat = traverse_util.flatten_dict(params, sep="/")
-    expected = _expected(config, flat["patch_encoder/tok_embeddings/embedding"].shape[0])
-    if flat.keys() != expected.keys():
-        raise DataError(f"{sorted(flat.keys() ^ expected.keys())[0]}: the parameters are not those of the "
-                        "configuration; use the configuration they were made with")
-    return {ancestor_name(path): np.ascontiguousarray(np.asarray(value, np.float32).T if path.endswith("/kernel")
-                                                      else np.asarray(value, np.float32))
-            for path, value in flat.items()}
+def to_ancestor(arrays: Mapping[str, Stored], config: ModelConfig) -> dict[str, Stored]:
+    """The ancestor's tensors by name; the exact inverse of `from_ancestor`."""
+    expected = _expected(config, arrays["patch_encoder/tok_embeddings/embedding"].shape[0])
+    check_shapes({path: one.shape for path, one in arrays.items()}, expected, "the parameters")
+    return {ancestor_name(path): _other_way(path, one) for path, one in arrays.items()}
+
+
+def _turned(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[::-1] if path.endswith("/kernel") else shape
+
+
+def _other_way(path: str, one: Stored) -> Stored:
+    """A matrix turned between [in, out] and [out, in]; anything else as it is."""
+    if not path.endswith("/kernel"):
+        return one
+    return Stored(one.shape[::-1], lambda: np.ascontiguousarray(one.read().T))
 
 
 def model_config_from_ancestor(config: dict[str, Any]) -> ModelConfig:
@@ -108,10 +101,41 @@ def model_config_from_ancestor(config: dict[str, Any]) -> ModelConfig:
         attention_block=ATTENTION_BLOCK, logits_chunk=LOGITS_CHUNK, scan_layers=True, remat="none")
 
 
-def _expected(config: ModelConfig, vocab_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Path to shape of every parameter of the configuration; the split of the vocabulary does not matter here."""
+def ancestor_config(config: ModelConfig, vocab_size: int, patch_size: int, row_units: int,
+                    row_tokens: int) -> dict[str, Any]:
+    """The ancestor's JSON of a model; `model_config_from_ancestor` gives back what decides its function.
+
+    Raises: DataError where the ancestor has no such model.
+    """
+    _check_system(config)
+    encoder, main, decoder = config.patch_encoder, config.global_transformer, config.patch_decoder
+    if encoder.window != decoder.window or main.window is not None:
+        raise DataError(f"model.patch_decoder.window={decoder.window}: the ancestor has one window for both local "
+                        "networks and none for the global one; convert such a model to another format")
+    own_patch = {1: None}  # the ancestor's word for a window of one patch
+    return {
+        **FIXED, "vocab_size": vocab_size, "patching_mode": "static", "patch_size": patch_size, "eos_id": EOS_ID,
+        "max_seqlen": row_units, "max_encoder_seq_length": row_tokens, "attn_impl": "sdpa", "attn_bias_type": "causal",
+        "cross_attn_use_flex_attention": False, "local_attention_window_len": encoder.window,
+        "rope_theta": config.rope_theta, "norm_eps": config.norm_eps, "multiple_of": config.ffn_multiple,
+        "dim": main.width, "dim_token": encoder.width,
+        **{f"{word}_{network}": getattr(stack, name)
+           for network, stack in (("global", main), ("local_encoder", encoder), ("local_decoder", decoder))
+           for word, name in (("dim", "width"), ("n_layers", "layers"), ("n_heads", "heads"))},
+        "cross_attn_k": config.queries_per_patch, "cross_attn_nheads": config.cross_heads,
+        "cross_attn_all_layers_encoder": config.encoder_cross_all_layers,
+        "cross_attn_all_layers_decoder": config.decoder_cross_all_layers,
+        **{f"cross_attn_window_{side}": own_patch[window] if window in own_patch else window
+           for side, window in (("encoder", config.encoder_cross_window), ("decoder", config.decoder_cross_window))}}
+
+
+def _check_system(config: ModelConfig) -> None:
     if config.system != "lst":
-        raise DataError(f'model.system={config.system!r}: the ancestor\'s form exists for "lst" only; use "lst"')
-    vocab = Vocab(text_size=vocab_size - UNUSED_SLOTS - 2, unit_slots=0)
-    shapes = jax.eval_shape(build(config, vocab, 1).init_params, jax.random.key(0))
-    return traverse_util.flatten_dict(shapes, sep="/")
+        raise DataError(f"model.system={config.system!r}: the ancestor has the system 'lst' alone; convert to another "
+                        "format")
+
+
+def _expected(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
+    """Path to shape of every parameter of the configuration; the split of the vocabulary does not matter here."""
+    _check_system(config)
+    return expected_shapes(config, Vocab(text_size=vocab_size - UNUSED_SLOTS - 2, unit_slots=0))

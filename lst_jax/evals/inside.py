@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lst_jax.config import Config
-from lst_jax.model.lst import Base, LatentSpeechText, TextBypass, build
-from lst_jax.model.patches import derive_patches
+from lst_jax.model.lst import System, build
 from lst_jax.shapes import Array, Bool, Float, Int
 
 
@@ -19,36 +18,15 @@ def global_states(config: Config, params: Any, token_BT: Int[Array, "B T"], doc_
     The second result is the unit position of each token, U for padding; U = T.
     """
     module = build(config.model, config.joint_vocab, token_BT.shape[1]).module
-    return module.apply({"params": params}, token_BT, doc_id_BT, patch_start_BT, patch_end_BT,
-                        method=_STATES[type(module)])
+    return module.apply({"params": params}, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, method=_states)
 
 
 global_states_jit = jax.jit(global_states, static_argnums=0)
 
 
-def _lst(m: LatentSpeechText, token_BT, doc_id_BT, patch_start_BT, patch_end_BT):
-    patches = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, m.row_units)
-    _, x_BUW = m.patch_encoder(token_BT, doc_id_BT, patches)
-    return _through(m.global_transformer, x_BUW, patches.doc_id_BU), patches.patch_id_BT
-
-
-def _bypass(m: TextBypass, token_BT, doc_id_BT, patch_start_BT, patch_end_BT):
-    row, local = m.rows(token_BT, doc_id_BT, patch_start_BT, patch_end_BT, m.row_units)
-    _, x_BPW = m.encode(local)
-    return _through(m.global_transformer, m.global_inputs(token_BT, row, local, x_BPW), row.doc_id_BU), row.patch_id_BT
-
-
-def _base(m: Base, token_BT, doc_id_BT, patch_start_BT, patch_end_BT):
-    t = token_BT.shape[1]
-    states = _through(m.global_transformer, m.tok_embeddings(token_BT), doc_id_BT)
-    return states, jnp.where(doc_id_BT != 0, jnp.arange(t), t)
-
-
-def _through(stack, x_BUW, doc_id_BU):
-    states = [stack.inputs(x_BUW)]
+def _states(system: System, token_BT, doc_id_BT, patch_start_BT, patch_end_BT):
+    before, stack = system.before_global(token_BT, doc_id_BT, patch_start_BT, patch_end_BT), system.global_transformer
+    states = [stack.inputs(before.x_BUW)]
     for layer in stack.layers:
-        states.append(layer(states[-1], doc_id_BU))
-    return jnp.stack(states)
-
-
-_STATES = {LatentSpeechText: _lst, TextBypass: _bypass, Base: _base}
+        states.append(layer(states[-1], before.doc_id_BU))
+    return jnp.stack(states), before.unit_id_BT

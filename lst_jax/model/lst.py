@@ -9,7 +9,7 @@ Llama-shaped Base without patches (paper §7).
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -160,7 +160,31 @@ class PatchDecoder(nn.Module):
         return self.output(h_BTE)
 
 
-class LatentSpeechText(nn.Module):
+class BeforeGlobal(NamedTuple):
+    """What a system gives the global transformer, and what it needs again behind it."""
+
+    x_BUW: Float[Array, "B U W"]
+    doc_id_BU: Int[Array, "B U"]
+    unit_id_BT: Int[Array, "B T"]  # unit position of each token, U for padding
+    kept: tuple
+
+
+class System(nn.Module):
+    """What systems have in common: a part before the global transformer, it, and a part behind it."""
+
+    def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
+               patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T E"]:
+        """Final normed states of all tokens."""
+        before = self.before_global(token_BT, doc_id_BT, patch_start_BT, patch_end_BT)
+        return self.after_global(self.global_transformer(before.x_BUW, before.doc_id_BU), before.kept)
+
+    def __call__(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
+                 patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T V"]:
+        """Logits of the token that follows each token."""
+        return self.logits(self.hidden(token_BT, doc_id_BT, patch_start_BT, patch_end_BT))
+
+
+class LatentSpeechText(System):
     """System "lst": patch encoder, global transformer, patch decoder."""
 
     config: ModelConfig
@@ -174,25 +198,24 @@ class LatentSpeechText(nn.Module):
         self.global_transformer = GlobalTransformer(self.config, self.placement)
         self.patch_decoder = PatchDecoder(self.config, self.placement, self.vocab_size)
 
-    def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
-               patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T E"]:
-        """Final normed token states."""
+    def before_global(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
+                      patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"]) -> BeforeGlobal:
+        """The patch encoder's part."""
         patches = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, self.row_units, self.placement.branched)
         h_BTE, x_BUW = self.patch_encoder(token_BT, doc_id_BT, patches)
-        global_BUD = self.global_transformer(x_BUW, patches.doc_id_BU)
+        return BeforeGlobal(x_BUW, patches.doc_id_BU, patches.patch_id_BT, (h_BTE, doc_id_BT, patches))
+
+    def after_global(self, global_BUD: Float[Array, "B U D"], kept: tuple) -> Float[Array, "B T E"]:
+        """The patch decoder's part."""
+        h_BTE, doc_id_BT, patches = kept
         return self.patch_decoder(h_BTE, global_BUD, doc_id_BT, patches)
 
     def logits(self, h_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
         """Float32 logits of normed states."""
         return self.patch_decoder.logits(h_BTE)
 
-    def __call__(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
-                 patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T V"]:
-        """Logits of the token that follows each token."""
-        return self.logits(self.hidden(token_BT, doc_id_BT, patch_start_BT, patch_end_BT))
 
-
-class TextBypass(nn.Module):
+class TextBypass(System):
     """System "lst_bypass": the local modules see speech units and `<s>` only, moved together into rows of S tokens.
 
     A text token (BOS, EOS and `<t>` are such) enters the global transformer from an embedding of the global width at
@@ -221,15 +244,23 @@ class TextBypass(nn.Module):
         self.text_norm = RMSNorm(self.config)
         self.output = Linear(self.config, ONE_DEVICE, self.vocab.size, dtype="float32")
 
-    def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
-               patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
-        """Final states of all tokens; NaN in rows that have more than S tokens for the local modules."""
+    def before_global(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
+                      patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"]) -> BeforeGlobal:
+        """Embedded text, and what the patch encoder makes of speech."""
         row, local = self.rows(token_BT, doc_id_BT, patch_start_BT, patch_end_BT, self.row_units)
-        h_BSE, x_BPW = self.encode(local)
-        global_BUD = self.global_transformer(self.global_inputs(token_BT, row, local, x_BPW), row.doc_id_BU)
+        h_BSE, x_BPW = self.patch_encoder(self.local_ids(local.token_BS), local.doc_id_BS, local.patches)
+        x_BUD = self.global_inputs(token_BT, row, local, x_BPW)
+        return BeforeGlobal(x_BUD, row.doc_id_BU, row.patch_id_BT, (h_BSE, row, local))
+
+    def after_global(self, global_BUD: Float[Array, "B U D"], kept: tuple) -> Float[Array, "B T D"]:
+        """The patch decoder's part for speech, the global outputs themselves for text.
+
+        NaN in rows that have more than S tokens for the local modules.
+        """
+        h_BSE, row, local = kept
         h_BSE = self.patch_decoder(h_BSE, gather(global_BUD, local.unit_id_BP), local.doc_id_BS, local.patches)
         h_BTD = gather(self.text_norm(global_BUD), row.patch_id_BT)
-        rows_B1 = jnp.arange(len(token_BT))[:, None]
+        rows_B1 = jnp.arange(len(global_BUD))[:, None]
         h_BTD = h_BTD.at[rows_B1, local.position_BS].set(self.speech_projection(h_BSE), mode="drop")
         return jnp.where(local.fits_B[:, None, None], h_BTD, jnp.nan)
 
@@ -240,10 +271,6 @@ class TextBypass(nn.Module):
         row = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, units, branched)
         is_local_BT = (token_BT >= self.vocab.speech_marker) & (doc_id_BT != 0)
         return row, gather_local(is_local_BT, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row, size, branched)
-
-    def encode(self, local: LocalRows) -> tuple[Float[Array, "B S E"], Float[Array, "B P W"]]:
-        """Token states, and patch vectors."""
-        return self.patch_encoder(self.local_ids(local.token_BS), local.doc_id_BS, local.patches)
 
     def local_ids(self, token: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
         """Ids in the local embedding; 0 where there is no token, or a text token."""
@@ -268,13 +295,8 @@ class TextBypass(nn.Module):
         """Float32 logits of final states."""
         return self.output(h_BTD)
 
-    def __call__(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
-                 patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T V"]:
-        """Logits of the token that follows each token."""
-        return self.logits(self.hidden(token_BT, doc_id_BT, patch_start_BT, patch_end_BT))
 
-
-class Base(nn.Module):
+class Base(System):
     """System "base": every token is a unit position of a Llama-shaped decoder; patch boundaries are not read."""
 
     config: ModelConfig
@@ -289,19 +311,19 @@ class Base(nn.Module):
         self.norm = RMSNorm(self.config)
         self.output = Linear(self.config, ONE_DEVICE, self.vocab_size, dtype="float32")
 
-    def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
-               patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
-        """Final normed token states."""
-        return self.norm(self.global_transformer(self.tok_embeddings(token_BT), doc_id_BT))
+    def before_global(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
+                      patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"]) -> BeforeGlobal:
+        """Embedded tokens."""
+        t = doc_id_BT.shape[1]
+        return BeforeGlobal(self.tok_embeddings(token_BT), doc_id_BT, jnp.where(doc_id_BT != 0, jnp.arange(t), t), ())
+
+    def after_global(self, global_BUD: Float[Array, "B T D"], kept: tuple) -> Float[Array, "B T D"]:
+        """Normed states."""
+        return self.norm(global_BUD)
 
     def logits(self, h_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Float32 logits of normed states."""
         return self.output(h_BTD)
-
-    def __call__(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
-                 patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T V"]:
-        """Logits of the token that follows each token."""
-        return self.logits(self.hidden(token_BT, doc_id_BT, patch_start_BT, patch_end_BT))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,11 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 from safetensors import safe_open
 
-from lst_jax.convert.ancestor import from_ancestor, model_config_from_ancestor, to_ancestor
+from lst_jax.convert.ancestor import ancestor_config, from_ancestor, model_config_from_ancestor, to_ancestor
+from lst_jax.convert.source import Stored
 from lst_jax.errors import DataError
 from lst_jax.model.lst import build
 from lst_jax.vocab import Vocab
@@ -27,6 +29,11 @@ def read_case(path):
     return config, weights, tensors
 
 
+def stored(arrays):
+    """The arrays as a source has them."""
+    return {name: Stored(array.shape, lambda array=array: array) for name, array in arrays.items()}
+
+
 def boundaries(patch_lengths_BU, length):
     """patch_start and patch_end from lengths that also count the token still to be predicted."""
     start_BT1 = np.zeros((len(patch_lengths_BU), length + 1), bool)
@@ -41,7 +48,8 @@ def ancestor_logits(case, change=lambda config: config):
     """Our logits from the ancestor's weights, and the ancestor's own."""
     config, weights, tensors = read_case(case)
     model_config = change(model_config_from_ancestor(config))
-    params = from_ancestor(weights, model_config)
+    arrays = from_ancestor(stored(weights), model_config, "case")
+    params = traverse_util.unflatten_dict({path: one.read() for path, one in arrays.items()}, sep="/")
     token_BT = tensors["tokens"].astype(np.int32)
     start_BT, end_BT = boundaries(tensors["patch_lengths"], token_BT.shape[1])
     vocab = Vocab(text_size=80, unit_slots=10)
@@ -73,17 +81,19 @@ def test_parity_notices_a_wrong_setting(wrong):
 def test_conversion_there_and_back_is_exact(case):
     config, weights, _ = read_case(case)
     model_config = model_config_from_ancestor(config)
-    back = to_ancestor(from_ancestor(weights, model_config), model_config)
+    back = to_ancestor(from_ancestor(stored(weights), model_config, "case"), model_config)
     assert back.keys() == weights.keys()
     for name, value in weights.items():
-        np.testing.assert_array_equal(back[name], value, strict=True, err_msg=name)
+        np.testing.assert_array_equal(back[name].read(), value, strict=True, err_msg=name)
+        assert back[name].shape == value.shape
+    assert model_config_from_ancestor(ancestor_config(model_config, 96, 4, 61, 61)) == model_config
 
 
 def test_missing_and_left_over_tensors_are_named_in_one_line():
     config, weights, _ = read_case(CASES[0])
     weights["global_transformer.layers.9.ffn_norm.weight"] = weights.pop("local_decoder.norm.weight")
     with pytest.raises(DataError) as error:
-        from_ancestor(weights, model_config_from_ancestor(config))
+        from_ancestor(stored(weights), model_config_from_ancestor(config), "case")
     message = str(error.value)
     assert "\n" not in message and "missing: local_decoder.norm.weight" in message
     assert "left over: global_transformer.layers.9.ffn_norm.weight" in message
@@ -92,8 +102,8 @@ def test_missing_and_left_over_tensors_are_named_in_one_line():
 def test_a_tensor_of_another_shape_is_named():
     config, weights, _ = read_case(CASES[0])
     weights["local_decoder.norm.weight"] = np.ones(31, np.float32)
-    with pytest.raises(DataError, match="local_decoder.norm.weight: shape .31,. where patch_decoder/norm/scale"):
-        from_ancestor(weights, model_config_from_ancestor(config))
+    with pytest.raises(DataError, match="local_decoder.norm.weight has the shape .31,., the configuration gives .32,."):
+        from_ancestor(stored(weights), model_config_from_ancestor(config), "case")
 
 
 @pytest.mark.parametrize(("field", "value"), [("encoder_hash_byte_group_size", [3, 4]),

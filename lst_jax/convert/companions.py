@@ -1,0 +1,106 @@
+"""What lies beside the weights in a directory of any format: the configuration, the tokenizers, what was proved.
+
+    lst_config.json         the whole configuration of the run; in run directories it is config.json
+    tokenizer.model         SentencePiece of data.tokenizer
+    unit_tokenizer.model    of data.unit_tokenizer, where there is one
+    conversion.json         see `lst_jax.convert.command`
+"""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+from typing import Any
+
+from lst_jax.config import Config, from_mapping, to_mapping, validate, with_later_fields
+from lst_jax.convert.source import Source
+from lst_jax.data.pipeline import open_tokenizer, vocabulary_of
+from lst_jax.data.unit_pieces import open_unit_pieces
+from lst_jax.errors import ConfigError, DataError
+from lst_jax.files import write_json
+
+CONFIG, CONVERSION = "lst_config.json", "conversion.json"
+FILES = {"tokenizer": "tokenizer.model", "unit_tokenizer": "unit_tokenizer.model"}  # field of data -> file
+
+
+def write_companions(source: Source, out: pathlib.Path) -> None:
+    """Writes lst_config.json and copies the tokenizers."""
+    copy_tokenizers(source.config, out)
+    write_json(out / CONFIG, to_mapping(source.config))
+
+
+def copy_tokenizers(config: Config, out: pathlib.Path) -> None:
+    """Copies the files that the configuration names, under the names that all directories have them."""
+    for field, name in FILES.items():
+        if getattr(config.data, field) is not None:
+            shutil.copyfile(getattr(config.data, field), out / name)
+
+
+def read_companions(folder: pathlib.Path, recipe: Config | None) -> Config:
+    """The configuration of a foreign directory, with its own tokenizers; `recipe` where there is no lst_config.json.
+
+    Raises: DataError or ConfigError where there is neither, both, or a tokenizer is not the one that was converted.
+    """
+    stored = folder / CONFIG
+    if recipe is not None and stored.is_file():
+        raise ConfigError(f"--config: {stored} is there already; leave --config out, or move that file away")
+    if recipe is None and not stored.is_file():
+        raise DataError(f"{stored}: no such file; give the recipe that the model was trained with, as --config "
+                        "configs/NAME.py")
+    config = recipe if recipe is not None else _read(stored)
+    config = with_files_of(config, folder)
+    check_vocabulary(config, recorded(folder), folder)
+    return config
+
+
+def with_files_of(config: Config, folder: pathlib.Path) -> Config:
+    """The configuration with those tokenizers that lie in the folder."""
+    there = {field: str(folder / name) for field, name in FILES.items()
+             if getattr(config.data, field) is not None and (folder / name).is_file()}
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **there))
+
+
+def recorded(folder: pathlib.Path) -> dict[str, Any]:
+    """What conversion.json says; nothing where there is none. Raises: DataError where it is not JSON."""
+    path = folder / CONVERSION
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: is not JSON ({error.msg} at line {error.lineno}); copy it again") from error
+
+
+def check_vocabulary(config: Config, said: dict[str, Any], where: pathlib.Path) -> None:
+    """Raises DataError where a tokenizer's size is not the configuration's, or it is not the one that was `said`.
+
+    Args: `said` has `vocabulary`, the fingerprints by name, unless nothing is known of them.
+    """
+    open_tokenizer(config)
+    open_unit_pieces(config)
+    found = vocabulary_of(config)
+    for field in FILES:
+        if "vocabulary" in said and said["vocabulary"][field] != found[field]:
+            raise DataError(f"{getattr(config.data, field)}: has the fingerprint {found[field]}, {where} was made with "
+                            f"{said['vocabulary'][field]}; give that {field.replace('_', ' ')}")
+
+
+def vocabulary(source: Source) -> dict[str, str | None]:
+    """Fingerprints of the tokenizers, and of the codebook where the source knows it."""
+    known = source.origin["vocabulary"] if "vocabulary" in source.origin else {"codebook": None}
+    return vocabulary_of(source.config) | {"codebook": known["codebook"]}
+
+
+def origin(name: str, folder: pathlib.Path, said: dict[str, Any]) -> dict[str, Any]:
+    """`Source.origin` of a foreign directory: what it says itself of the step and the vocabulary it is from."""
+    found: dict[str, Any] = {"format": name, "path": str(folder), "step": None}
+    if said:
+        found |= {"step": said["source"]["step"], "vocabulary": said["vocabulary"]}
+    return found
+
+
+def _read(path: pathlib.Path) -> Config:
+    try:
+        config = from_mapping(with_later_fields(json.loads(path.read_text())))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: is not JSON ({error.msg} at line {error.lineno}); copy it again") from error
+    validate(config)
+    return config

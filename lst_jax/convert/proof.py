@@ -1,0 +1,56 @@
+"""The proof of a conversion: both sides compute the same fixed inputs, text and speech, in float32."""
+
+import importlib.metadata
+import pathlib
+from typing import Any, Protocol
+
+import numpy as np
+
+from lst_jax.convert import streamed
+from lst_jax.convert.inputs import Inputs, inputs_for
+from lst_jax.convert.source import Source
+from lst_jax.errors import ConversionError
+
+TOLERANCE = 1e-4  # largest difference of a logit: that of the parity cases (tests/parity)
+PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "numpy", "torch", "transformers", "safetensors")
+
+
+class Answers(Protocol):
+    """What is asked of a format: see `lst_jax.convert.formats`."""
+
+    NAME: str
+
+    def logits(self, path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:
+        """Float32 [B, T, V] of what lies in `path`, and who computed them."""
+
+
+def prove(source: Source, form: Answers, out: pathlib.Path, progress: bool = False) -> dict[str, Any]:
+    """Holds what was written in `out` against its source, each of whose arrays is read once.
+
+    Returns what conversion.json says of it. Raises: ConversionError where a logit is off by more than `TOLERANCE`, or
+    is no number.
+    """
+    inputs = inputs_for(source.config)
+    ours = streamed.logits(source, inputs, progress)
+    theirs, computed_by = form.logits(out, inputs)
+    if theirs.shape != ours.shape:
+        raise ConversionError(f"{form.NAME}: logits have the shape {theirs.shape}, the source's {ours.shape}; nothing "
+                              "was kept: please report this with the configuration")
+    error = np.abs(theirs.astype(np.float64) - ours)
+    if not error.max() <= TOLERANCE:  # NaN is no agreement either
+        raise ConversionError(f"{form.NAME}: logits differ by up to {error.max():.3g} ({error.mean():.3g} on average), "
+                              f"more than {TOLERANCE:g}, as computed by {computed_by}; nothing was kept: please report "
+                              "this with the configuration")
+    return {"max_logit_error": float(error.max()), "mean_logit_error": float(error.mean()), "tolerance": TOLERANCE,
+            "logits": list(ours.shape), "largest_logit": float(np.abs(ours).max()), "computed_by": computed_by}
+
+
+def versions() -> dict[str, str | None]:
+    """Of the packages that may have taken part; None where one is not installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found

@@ -1,0 +1,73 @@
+"""A model wherever it lies: its whole configuration, and its parameters by canonical path, read one array at a time.
+
+Every format (`lst_jax.convert.formats`) opens as a `Source` and is written from one, so that any goes to any, and no
+more than an array or a layer is in memory at a time. The canonical layout is that of the training checkpoint:
+
+    patch_encoder/layers_0/attention/wq/kernel      float32 [in, out], one array a layer, never stacked
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from lst_jax.config import Config, ModelConfig
+from lst_jax.errors import DataError
+from lst_jax.model.lst import build
+from lst_jax.vocab import Vocab
+
+
+class Stored(NamedTuple):
+    """An array that has not been read yet."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]  # float32 of that shape; may be a view of a mapped file: never written to
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A model to be converted or asked."""
+
+    config: Config  # data.tokenizer and data.unit_tokenizer name files that exist
+    arrays: Mapping[str, Stored]  # canonical path -> array
+    origin: dict[str, Any]  # what conversion.json says of it: format, path, step(s)
+
+    def tree(self, prefix: str = "") -> Any:
+        """The nested parameters below a path, all read: "" is the whole model, "patch_decoder/layers_3" a layer."""
+        found = {path.removeprefix(prefix).strip("/"): one.read() for path, one in self.arrays.items()
+                 if not prefix or path.startswith(f"{prefix}/")}
+        return traverse_util.unflatten_dict(found, sep="/")
+
+    def seen(self, see: Callable[[str, np.ndarray], None]) -> "Source":
+        """The same; `see(path, array)` is called whenever an array is read."""
+        def watched(path: str, one: Stored) -> Stored:
+            def read() -> np.ndarray:
+                array = one.read()
+                see(path, array)
+                return array
+
+            return Stored(one.shape, read)
+
+        return dataclasses.replace(self, arrays={path: watched(path, one) for path, one in self.arrays.items()})
+
+
+def expected_shapes(config: ModelConfig, vocab: Vocab) -> dict[str, tuple[int, ...]]:
+    """Canonical path to shape of every parameter of a model; nothing is computed."""
+    shapes = jax.eval_shape(build(config, vocab, 1).init_params, jax.random.key(0))
+    return {path: one.shape for path, one in traverse_util.flatten_dict(shapes, sep="/").items()}
+
+
+def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Raises DataError naming tensors that are missing, left over or of another shape; names are of either side."""
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or extra:
+        raise DataError(f"{where}: {len(missing)} tensors missing and {len(extra)} left over (missing: "
+                        f"{', '.join(missing[:3]) or 'none'}; left over: {', '.join(extra[:3]) or 'none'}); "
+                        "use the configuration that it was made with")
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise DataError(f"{where}: {name} has the shape {found[name]}, the configuration gives {shape}; use the "
+                            "one that it was made with")
