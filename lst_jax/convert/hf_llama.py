@@ -69,9 +69,8 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
     config = source.config
     check_base(config)
     stack, shapes = config.model.global_transformer, expected_shapes(config)
-    _check_names({path: one.shape for path, one in source.arrays.items()}, shapes, str(source.origin))
-    tensors = {name: Stored(_their_shape(path, shapes[path]), _to_theirs(path, source.arrays[path], stack.heads))
-               for path, name in names(stack.layers).items()}
+    check_names({path: one.shape for path, one in source.arrays.items()}, shapes, str(source.origin))
+    tensors = {name: _to_theirs(path, source.arrays[path], stack.heads) for path, name in names(stack.layers).items()}
     files.write_json(out / "config.json", _config_json(config))
     files.write_json(out / "generation_config.json",
                      {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": PAD_ID})
@@ -95,11 +94,11 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     if llama.kv_heads != llama.heads or llama.tied:
         raise DataError(f"{path}: num_key_value_heads={llama.kv_heads} of {llama.heads} heads, tie_word_embeddings="
                         f"{llama.tied}: Base has neither; --warm-start takes such a model")
-    tensors = {name: one for name, one in open_safetensors(path).items() if not name.endswith(BUFFER)}
+    tensors = open_tensors(path)
     shapes, theirs = expected_shapes(config), names(llama.layers)
-    _check_names({name: one.shape for name, one in tensors.items()},
+    check_names({name: one.shape for name, one in tensors.items()},
                  {name: _their_shape(path, shapes[path]) for path, name in theirs.items()}, str(path))
-    arrays = {ours: Stored(shapes[ours], _to_ours(ours, tensors[name], llama.heads)) for ours, name in theirs.items()}
+    arrays = {ours: to_ours(ours, tensors[name], shapes[ours], llama.heads) for ours, name in theirs.items()}
     return Source(config, arrays, {"format": "hf", "path": str(path)})
 
 
@@ -142,6 +141,20 @@ def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     model = build(config.model, config.joint_vocab, config.data.row_units)
     shapes = jax.eval_shape(model.init_params, jax.random.key(0))
     return {path: tuple(one.shape) for path, one in traverse_util.flatten_dict(shapes, sep="/").items()}
+
+
+def open_tensors(path: pathlib.Path) -> dict[str, Stored]:
+    """A directory's tensors by name, without the buffers that some hold. Raises: DataError."""
+    return {name: one for name, one in open_safetensors(path).items() if not name.endswith(BUFFER)}
+
+
+def to_ours(path: str, one: Stored, shape: tuple[int, ...], heads: int) -> Stored:
+    """Their tensor as our array of that path and shape."""
+    def read():
+        value = rotated_pairs(one.read(), heads) if path.endswith(ROTATED) else one.read()
+        return value.T if path.endswith("/kernel") else value
+
+    return Stored(shape, read)
 
 
 def rotated_halves(weight_FD: np.ndarray, heads: int) -> np.ndarray:
@@ -194,6 +207,18 @@ def check_fields(config: Config, llama: Llama, path: pathlib.Path) -> None:
             raise DataError(f"{field}={ours}: {path} has {theirs}; use that value in the recipe")
 
 
+def check_names(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Raises: DataError naming what is missing, left over, or of another shape."""
+    missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
+    if missing or extra:
+        raise DataError(f"{where}: {len(missing)} tensors missing and {len(extra)} left over (missing: "
+                        f"{some(missing) or 'none'}; left over: {some(extra) or 'none'}), use the configuration the "
+                        "weights were made with")
+    wrong = [f"{name} {found[name]} instead of {shape}" for name, shape in expected.items() if found[name] != shape]
+    if wrong:
+        raise DataError(f"{where}: {some(wrong)}; use the configuration the weights were made with")
+
+
 def check_base(config: Config) -> None:
     """Raises: DataError where a model is not one that a LlamaForCausalLM can be."""
     if config.model.system != "base":
@@ -242,33 +267,14 @@ def _quiet(transformers):
             logging.enable_progress_bar()
 
 
-def _check_names(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
-    missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
-    if missing or extra:
-        raise DataError(f"{where}: {len(missing)} tensors missing and {len(extra)} left over (missing: "
-                        f"{some(missing) or 'none'}; left over: {some(extra) or 'none'}), use the configuration the "
-                        "weights were made with")
-    wrong = [f"{name} {found[name]} instead of {shape}" for name, shape in expected.items() if found[name] != shape]
-    if wrong:
-        raise DataError(f"{where}: {some(wrong)}; use the configuration the weights were made with")
-
-
 def _their_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[::-1] if path.endswith("/kernel") else shape
 
 
-def _to_theirs(path: str, one: Stored, heads: int):
+def _to_theirs(path: str, one: Stored, heads: int) -> Stored:
     def read():
         value = one.read()
         value = value.T if path.endswith("/kernel") else value
         return rotated_halves(value, heads) if path.endswith(ROTATED) else value
 
-    return read
-
-
-def _to_ours(path: str, one: Stored, heads: int):
-    def read():
-        value = rotated_pairs(one.read(), heads) if path.endswith(ROTATED) else one.read()
-        return value.T if path.endswith("/kernel") else value
-
-    return read
+    return Stored(_their_shape(path, one.shape), read)

@@ -67,8 +67,8 @@ def open_safetensors(path: pathlib.Path, stem: str = "model") -> dict[str, Store
     if index.is_file():
         return _open_shards(index)
     if pickles := [file.name for file in sorted(path.glob("*")) if file.suffix in PICKLES]:
-        raise DataError(f"{whole}: no such file, only {pickles[0]}, a pickle, which is a program and is not run here; save "
-                        "the model with transformers' save_pretrained, which writes safetensors")
+        raise DataError(f"{whole}: no such file, only {pickles[0]}, a pickle, which is a program and is not run here; "
+                        "save the model with transformers' save_pretrained, which writes safetensors")
     raise DataError(f"{whole}: no such file, nor {index.name}; give a folder with weights in safetensors")
 
 

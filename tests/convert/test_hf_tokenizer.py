@@ -128,7 +128,8 @@ def test_batches_are_padded_on_the_left(demo):
 
 LIKE_LLAMA = dict(split_digits=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
                   allow_whitespace_only_pieces=True)
-PLAIN = {"like Llama-2": LIKE_LLAMA, "no byte fallback": {"byte_fallback": False, "normalization_rule_name": "identity"},
+PLAIN = {"like Llama-2": LIKE_LLAMA,
+         "no byte fallback": {"byte_fallback": False, "normalization_rule_name": "identity"},
          "no blank in front": LIKE_LLAMA | {"add_dummy_prefix": False}}
 WRAPPED = {"unigram": {"model_type": "unigram", "normalization_rule_name": "identity"}, "nmt_nfkc": {},
            "user symbols": {"user_defined_symbols": ["<mask>"], "normalization_rule_name": "identity"},
