@@ -11,7 +11,9 @@ queries and keys change places, and nothing is computed, so that there and back 
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -136,11 +138,13 @@ def names(layers: int) -> dict[str, str]:
     return {first: embedding} | inner | dict(rest)
 
 
-def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Path to shape of every parameter of a configuration, in ours."""
+@functools.lru_cache(8)
+def expected_shapes(config: Config) -> Mapping[str, tuple[int, ...]]:
+    """Path to shape of every parameter of a configuration, in our layout."""
     model = build(config.model, config.joint_vocab, config.data.row_units)
     shapes = jax.eval_shape(model.init_params, jax.random.key(0))
-    return {path: tuple(one.shape) for path, one in traverse_util.flatten_dict(shapes, sep="/").items()}
+    return types.MappingProxyType({path: tuple(one.shape)
+                                   for path, one in traverse_util.flatten_dict(shapes, sep="/").items()})
 
 
 def open_tensors(path: pathlib.Path) -> dict[str, Stored]:

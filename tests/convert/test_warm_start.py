@@ -103,22 +103,35 @@ def test_a_tied_output_matrix_is_the_embedding(tmp_path):
     assert source.origin["taken"][-1] == "output/kernel: columns 0..399 (of model.embed_tokens.weight, which is tied)"
 
 
+def fresh_arrays(config, seed):
+    """Some of a fresh run's parameters: all of them take long to compile."""
+    model = build(config.model, config.joint_vocab, config.data.row_units)
+    wanted = ("embedding", "patch_decoder/layers_1/feed_forward/w2/kernel", "cross_attn_layers_0/wq/kernel",
+              "norm/scale", "patch_embedding_projection/kernel", "output/kernel")
+
+    def some(key):
+        flat = traverse_util.flatten_dict(model.init_params(key), sep="/")
+        return {path: value for path, value in flat.items() if path.endswith(wanted) and "global" not in path}
+
+    found = jax.jit(some)(jax.random.key(seed))
+    assert len(found) >= 8
+    return found
+
+
 def test_lst_takes_the_layers_and_draws_the_rest_as_a_fresh_run_does(tmp_path):
     write_llama(tmp_path)
     config = lst_config()
     source = warm_source(tmp_path, config, 5)
     found, base = read_all(source), read_all(warm_source(tmp_path, base_config(), 5))
-    model = build(config.model, config.joint_vocab, config.data.row_units)
-    fresh = traverse_util.flatten_dict(jax.jit(model.init_params)(jax.random.key(5)), sep="/")
-    assert found.keys() == fresh.keys()
+    fresh = fresh_arrays(config, 5)
+    assert found.keys() == hf_llama.expected_shapes(config).keys() and fresh.keys() < found.keys()
     layers = [path for path in found if path.startswith("global_transformer/layers_")]
     assert len(layers) == 27 and "global_transformer/token_embedding_projection/kernel" not in layers
     for path, value in found.items():
         if path in layers:
             np.testing.assert_array_equal(value, base[path])
-        else:
-            np.testing.assert_allclose(value, fresh[path], rtol=1e-5, atol=1e-7, err_msg=path)
-            assert value.ndim == 1 or np.abs(value).max() > 0
+    for path, value in fresh.items():
+        np.testing.assert_allclose(found[path], value, rtol=1e-5, atol=1e-7, err_msg=path)
     assert source.origin["taken"][0].startswith("global_transformer/layers_0..2: all arrays")
     assert "patch_decoder/layers_*/attention/wq/kernel (2 arrays), drawn with seed 5" in source.origin["initialised"]
     assert source.origin["left_out"] == ["model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"]
