@@ -1,0 +1,203 @@
+"""A text model's weights as the beginning of Base, or of LST's global transformer: parameters for `train.init_from`.
+
+    source = warm_source(pathlib.Path("Llama-2-7b-hf"), recipe, recipe.seed)
+
+A directory of Hugging Face with a LlamaForCausalLM and the recipe's own text tokenizer. Base takes all of it; the rows
+of the vocabulary that a text model does not have, markers and units, begin at the mean of those it has, in the
+embedding as in the output matrix. LST takes the layers, and draws the rest as a fresh run with the seed does. What was
+taken, initialised and left out is in the source's `origin`.
+"""
+
+import collections
+import dataclasses
+import functools
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from lst_jax.acoustic.weights import read_json
+from lst_jax.config import Config
+from lst_jax.convert import hf_llama
+from lst_jax.convert.hf_llama import Llama
+from lst_jax.convert.source import Source, Stored
+from lst_jax.data.pipeline import open_tokenizer
+from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
+from lst_jax.errors import DataError
+from lst_jax.model.lst import build
+
+SYSTEMS = ("base", "lst")
+EMBEDDING, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
+KEYS_AND_VALUES = ("self_attn.k_proj.weight", "self_attn.v_proj.weight")
+
+
+def warm_source(path: pathlib.Path, recipe: Config, seed: int) -> Source:
+    """Opens a text model as parameters of the recipe, nothing read or drawn yet.
+
+    Raises: DataError where recipe and model differ, naming the field and both values, and for missing or left-over
+    tensors.
+    """
+    if recipe.model.system not in SYSTEMS:
+        raise DataError(f"model.system={recipe.model.system!r}: only {' and '.join(SYSTEMS)} begin with a text model's "
+                        'weights; use "lst"')
+    llama = hf_llama.read_llama(path)
+    hf_llama.check_fields(recipe, llama, path)
+    check_tokenizer(recipe, path)
+    if llama.vocab_size < recipe.vocab.text_size:
+        raise DataError(f"vocab.text_size={recipe.vocab.text_size}: {path} has vocab_size={llama.vocab_size}; use the "
+                        "tokenizer that it was trained with")
+    tensors = _tensors(path, llama)
+    if recipe.model.system == "base":
+        return _base(path, recipe, llama, tensors)
+    return _global_transformer(path, recipe, llama, tensors, seed)
+
+
+def check_tokenizer(recipe: Config, path: pathlib.Path) -> None:
+    """Holds data.tokenizer against the directory's tokenizer.model, or the pieces in its tokenizer.json.
+
+    Raises: DataError naming both fingerprints and the first piece that differs.
+    """
+    model = open_tokenizer(recipe)
+    ours = [model.id_to_piece(i) for i in range(model.get_piece_size())]
+    file, theirs = _pieces_of(path)
+    differ = [i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]]
+    if not differ and len(ours) == len(theirs):
+        return
+    first = (f"piece {differ[0]} is {ours[differ[0]]!r} here and {theirs[differ[0]]!r} there" if differ else
+             f"it has {len(ours)} pieces, the other one {len(theirs)}")
+    raise DataError(f"data.tokenizer={recipe.data.tokenizer} ({tokenizer_fingerprint(recipe.data.tokenizer)}): is "
+                    f"another tokenizer than {file} ({tokenizer_fingerprint(file)}): {first}; use the text model's own "
+                    "SentencePiece model, and prepare the data with it")
+
+
+def repeated(weight_FD: np.ndarray, kv_heads: int, heads: int) -> np.ndarray:
+    """Rows of key or value heads, each as often as query heads share it. Example: 2 of 4 heads: a b -> a a b b"""
+    f, d = weight_FD.shape
+    if kv_heads == heads:
+        return weight_FD
+    return weight_FD.reshape(kv_heads, f // kv_heads, d).repeat(heads // kv_heads, axis=0).reshape(-1, d)
+
+
+def with_new_rows(weight_VD: np.ndarray, text_size: int, size: int) -> np.ndarray:
+    """The first `text_size` rows, then their mean as often as it takes to have `size` rows."""
+    text_VD = weight_VD[:text_size]
+    whole_VD = np.empty((size, weight_VD.shape[1]), np.float32)
+    whole_VD[:text_size] = text_VD
+    whole_VD[text_size:] = text_VD.mean(0, dtype=np.float64)
+    return whole_VD
+
+
+def drawn(recipe: Config, seed: int, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+    """Fresh parameters by path, only those `wanted`, and of the global layers the first: the others take no part.
+
+    They are those of a run with that seed, as a parameter's value depends on the seed, its path and its shape alone.
+    """
+    one_layer = dataclasses.replace(recipe.model.global_transformer, layers=1)
+    model = build(dataclasses.replace(recipe.model, global_transformer=one_layer), recipe.joint_vocab,
+                  recipe.data.row_units)
+
+    def some(key):
+        flat = traverse_util.flatten_dict(model.init_params(key), sep="/")
+        return {path: value for path, value in flat.items() if wanted(path)}
+
+    return {path: np.asarray(value) for path, value in jax.jit(some)(jax.random.key(seed)).items()}
+
+
+def _base(path: pathlib.Path, recipe: Config, llama: Llama, tensors: Mapping[str, Stored]) -> Source:
+    size, text_size = recipe.joint_vocab.size, recipe.vocab.text_size
+
+    def with_rows(one):
+        return Stored((size, llama.width), lambda: with_new_rows(one.read(), text_size, size))
+
+    theirs = {name: with_rows(one) if name in (EMBEDDING, OUTPUT) else one for name, one in tensors.items()}
+    arrays = _layers_and(hf_llama.OUTER, llama, theirs, hf_llama.expected_shapes(recipe))
+    rows = {"tok_embeddings/embedding": "rows", "output/kernel": "columns"}
+    taken = [_layers_taken(llama), "norm/scale", *(f"{ours}: {what} 0..{text_size - 1}" for ours, what in rows.items())]
+    taken[-1] += f" (of {EMBEDDING}, which is tied)" if llama.tied else ""
+    begun = [f"{ours}: {what} {text_size}..{size - 1}, the mean of those taken" for ours, what in rows.items()]
+    unused = ([f"{EMBEDDING} and {OUTPUT}: rows {text_size}..{llama.vocab_size - 1}"]
+              if llama.vocab_size > text_size else [])
+    return Source(recipe, arrays, _origin(path, taken, begun, unused))
+
+
+def _global_transformer(path: pathlib.Path, recipe: Config, llama: Llama, tensors: Mapping[str, Stored],
+                        seed: int) -> Source:
+    shapes = hf_llama.expected_shapes(recipe)
+    arrays = _layers_and({}, llama, tensors, shapes)
+    rest = [ours for ours in shapes if ours not in arrays]
+    values = functools.cache(lambda: drawn(recipe, seed, set(rest).__contains__))
+    arrays |= {ours: Stored(shapes[ours], lambda ours=ours: values()[ours]) for ours in rest}
+    begun = [f"{line}, drawn with seed {seed}" for line in _collapsed(rest)]
+    unused = [name for name in hf_llama.OUTER.values() if not (llama.tied and name == OUTPUT)]
+    return Source(recipe, arrays, _origin(path, [_layers_taken(llama)], begun, unused))
+
+
+def _layers_and(outer: Mapping[str, str], llama: Llama, tensors: Mapping[str, Stored],
+                shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Stored]:
+    """Our arrays of the layers and of `outer`, in our layout."""
+    names = {ours: theirs for ours, theirs in hf_llama.names(llama.layers).items()
+             if ours in outer or ours not in hf_llama.OUTER}
+    return {ours: hf_llama.to_ours(ours, tensors[theirs], shapes[ours], llama.heads) for ours, theirs in names.items()}
+
+
+def _tensors(path: pathlib.Path, llama: Llama) -> dict[str, Stored]:
+    """All tensors as of a model whose heads share nothing and whose output matrix is its own."""
+    found = hf_llama.open_tensors(path)
+    if llama.tied:
+        found.pop(OUTPUT, None)  # some hold it twice
+    hf_llama.check_names({name: one.shape for name, one in found.items()}, llama_shapes(llama), str(path))
+    if llama.tied:
+        found[OUTPUT] = found[EMBEDDING]
+
+    def expanded(one):
+        return Stored((llama.width, llama.width), lambda: repeated(one.read(), llama.kv_heads, llama.heads))
+
+    return {name: expanded(one) if name.endswith(KEYS_AND_VALUES) else one for name, one in found.items()}
+
+
+def llama_shapes(llama: Llama) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor that the directory must hold."""
+    d, f, shared = llama.width, llama.ffn_width, llama.width // llama.heads * llama.kv_heads
+    inner = {"input_layernorm": (d,), "self_attn.q_proj": (d, d), "self_attn.k_proj": (shared, d),
+             "self_attn.v_proj": (shared, d), "self_attn.o_proj": (d, d), "post_attention_layernorm": (d,),
+             "mlp.gate_proj": (f, d), "mlp.up_proj": (f, d), "mlp.down_proj": (d, f)}
+    shapes = {f"model.layers.{i}.{name}.weight": shape for i in range(llama.layers) for name, shape in inner.items()}
+    shapes |= {EMBEDDING: (llama.vocab_size, d), "model.norm.weight": (d,)}
+    return shapes if llama.tied else shapes | {OUTPUT: (llama.vocab_size, d)}
+
+
+def _pieces_of(path: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
+    """The file that says what the text pieces are, and they."""
+    model, listed = path / "tokenizer.model", path / "tokenizer.json"
+    if model.is_file():
+        found = load_tokenizer(model)
+        return model, [found.id_to_piece(i) for i in range(found.get_piece_size())]
+    if not listed.is_file():
+        raise DataError(f"{model}: no such file, nor {listed.name}, so it is unknown what the rows of its vocabulary "
+                        "are; download it too")
+    try:
+        vocab = read_json(listed)["model"]["vocab"]
+        pairs = vocab.items() if isinstance(vocab, dict) else ((piece, i) for i, (piece, _) in enumerate(vocab))
+        return listed, [piece for piece, _ in sorted(pairs, key=lambda pair: pair[1])]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{listed}: has no vocabulary of pieces; download it again") from error
+
+
+def _layers_taken(llama: Llama) -> str:
+    shared = llama.heads // llama.kv_heads
+    return (f"global_transformer/layers_0..{llama.layers - 1}: all arrays"
+            + (f", each key and value head for the {shared} query heads that share it" if shared > 1 else ""))
+
+
+def _collapsed(paths: Iterable[str]) -> list[str]:
+    """Paths, one line for all layers. Example: "patch_decoder/layers_*/ffn_norm/scale (4 arrays)"."""
+    counts = collections.Counter(re.sub(r"layers_\d+", "layers_*", path) for path in paths)
+    return [f"{path} ({count} arrays)" if count > 1 else path for path, count in counts.items()]
+
+
+def _origin(path: pathlib.Path, taken: list[str], initialised: list[str], left_out: list[str]) -> dict[str, Any]:
+    return {"format": "hf", "path": str(path), "taken": taken, "initialised": initialised, "left_out": left_out}
