@@ -1,0 +1,179 @@
+"""safetensors, one array at a time: sharded files with their index, written from arrays that are not read yet.
+
+A file is an 8-byte length, a JSON header of that length (name -> dtype, shape, place) and the arrays one after the
+other, so that the header can be written from shapes alone. Reading maps the files: an array takes memory while it is
+used.
+
+    write_safetensors(out, tensors)         # OUT/model.safetensors, or shards and model.safetensors.index.json
+    open_safetensors(out)["lm_head.weight"].read()
+"""
+
+import json
+import math
+import os
+import pathlib
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+import tqdm
+
+from lst_jax.acoustic.weights import read_json
+from lst_jax.convert.source import Stored
+from lst_jax.errors import DataError
+
+SHARD_BYTES = 4_000_000_000  # below the 5 GB that transformers has long cut at, and what any file system takes
+LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+AGAIN = "convert or download it again"
+# The narrow ones are exact in float32; bfloat16 is its upper half, which numpy has no name for.
+WIDENED: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "F32": ("<f4", np.asarray), "F16": ("<f2", lambda x: x.astype(np.float32)),
+    "BF16": ("<u2", lambda x: (x.astype(np.uint32) << 16).view(np.float32))}
+
+
+def write_safetensors(out: pathlib.Path, tensors: Mapping[str, Stored], metadata: Mapping[str, str] | None = None,
+                      stem: str = "model", shard_bytes: int = SHARD_BYTES, progress: bool = False) -> None:
+    """Writes the arrays as float32 in their order: OUT/STEM.safetensors, or shards of at most `shard_bytes` (a larger
+    array has one of its own) and OUT/STEM.safetensors.index.json. Holds one array at a time.
+
+    Args: `metadata` goes into every file, beside the format "pt" that transformers asks for.
+    """
+    shards = _shards(tensors, shard_bytes)
+    names = ([f"{stem}.safetensors"] if len(shards) == 1 else
+             [f"{stem}-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)])
+    total = sum(_bytes(one) for one in tensors.values())
+    with tqdm.tqdm(total=total, desc=f"write {out.name}", unit="B", unit_scale=True, disable=not progress) as bar:
+        for name, shard in zip(names, shards, strict=True):
+            _write_file(out / name, shard, {"format": "pt"} | dict(metadata or {}), bar)
+    if len(shards) > 1:
+        places = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
+        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
+        (out / f"{stem}.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def open_safetensors(path: pathlib.Path, stem: str = "model") -> dict[str, Stored]:
+    """Tensors by name, none read yet, of a file, or of a folder with STEM.safetensors or STEM.safetensors.index.json.
+
+    float16 and bfloat16 are widened to float32 when they are read; other types are refused then.
+    Raises: DataError for a file that is missing, cut short or damaged, and where files and index disagree.
+    """
+    if path.is_file():
+        return _open_file(path)
+    whole, index = path / f"{stem}.safetensors", path / f"{stem}.safetensors.index.json"
+    if whole.is_file():
+        return _open_file(whole)
+    if index.is_file():
+        return _open_shards(index)
+    raise DataError(f"{whole}: no such file, nor {index.name}; give a folder with weights in safetensors")
+
+
+def some(names) -> str:
+    """The first four of several names in order, and how many more. Example: "a, b, c, d and 3 more"."""
+    names = sorted(names)
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _bytes(one: Stored) -> int:
+    return 4 * math.prod(one.shape)
+
+
+def _shards(tensors: Mapping[str, Stored], limit: int) -> list[dict[str, Stored]]:
+    """Consecutive arrays that fit together; at least one list."""
+    shards, room = [{}], limit
+    for name, one in tensors.items():
+        if shards[-1] and _bytes(one) > room:
+            shards.append({})
+            room = limit
+        shards[-1][name] = one
+        room -= _bytes(one)
+    return shards
+
+
+def _write_file(path: pathlib.Path, tensors: Mapping[str, Stored], metadata: dict[str, str], bar: tqdm.tqdm) -> None:
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, one in tensors.items():
+        start, end = end, end + _bytes(one)
+        header[name] = {"dtype": "F32", "shape": list(one.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the arrays are aligned
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name, one in tensors.items():
+            bar.update(_append(file, name, one))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _append(file: BinaryIO, name: str, one: Stored) -> int:
+    """Writes an array's bytes and lets go of it. Returns how many."""
+    value = np.ascontiguousarray(one.read(), "<f4")
+    assert value.shape == one.shape, (name, value.shape, one.shape)
+    file.write(value.data)
+    return value.nbytes
+
+
+def _open_shards(index: pathlib.Path) -> dict[str, Stored]:
+    mapping = read_json(index)
+    places = mapping["weight_map"] if "weight_map" in mapping else None
+    if not isinstance(places, dict) or not all(isinstance(p, str) and p == pathlib.Path(p).name
+                                               for p in places.values()):
+        raise DataError(f"{index}: weight_map must give a file of this folder for each tensor; {AGAIN}")
+    found = {}
+    for file in sorted(set(places.values())):
+        path, expected = index.with_name(file), {name for name, place in places.items() if place == file}
+        if not path.is_file():
+            raise DataError(f"{path}: no such file, where {index.name} has {some(expected)}; {AGAIN}")
+        held = _open_file(path)
+        if missing := expected - held.keys():
+            raise DataError(f"{path}: lacks {some(missing)}, which {index.name} puts there; {AGAIN}")
+        if extra := held.keys() - expected:
+            raise DataError(f"{path}: has {some(extra)}, which {index.name} does not put there; {AGAIN}")
+        found |= held
+    return found
+
+
+def _open_file(path: pathlib.Path) -> dict[str, Stored]:
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > min(size - 8, LONGEST_HEADER):
+            raise DataError(f"{path}: is cut short within its header, or no safetensors file; {AGAIN}")
+        text = file.read(length)
+    try:
+        header = json.loads(text)
+        header.pop("__metadata__", None)
+        places = {name: (e["dtype"], tuple(map(int, e["shape"])), *map(int, e["data_offsets"]))
+                  for name, e in header.items()}
+        end = _check_places(places)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: has no header of safetensors ({type(error).__name__}); {AGAIN}") from error
+    if 8 + length + end != size:
+        raise DataError(f"{path}: has {size} bytes where its header says {8 + length + end}: it is "
+                        f"{'cut short' if size < 8 + length + end else 'damaged'}; {AGAIN}")
+    return {name: Stored(shape, _reader(path, name, dtype, shape, 8 + length + begin))
+            for name, (dtype, shape, begin, _) in places.items()}
+
+
+def _check_places(places: Mapping[str, tuple[str, tuple[int, ...], int, int]]) -> int:
+    """Bytes of all arrays. Raises: ValueError where they do not follow each other, or one is not of its size."""
+    end = 0
+    for dtype, shape, begin, after in sorted(places.values(), key=lambda place: place[2:]):
+        size = np.dtype(WIDENED[dtype][0]).itemsize * math.prod(shape) if dtype in WIDENED else after - begin
+        if begin != end or after - begin != size or size < 0 or min(shape, default=1) < 1:
+            raise ValueError("places")
+        end = after
+    return end
+
+
+def _reader(path: pathlib.Path, name: str, dtype: str, shape: tuple[int, ...],
+            offset: int) -> Callable[[], np.ndarray]:
+    def read():
+        if dtype not in WIDENED:
+            raise DataError(f"{path}: {name} is of type {dtype}, only {', '.join(WIDENED)} are read; save it as one")
+        stored, widen = WIDENED[dtype]
+        return widen(np.asarray(np.memmap(path, stored, "r", offset, shape)))
+
+    return read
