@@ -25,6 +25,7 @@ from lst_jax.errors import DataError
 
 SHARD_BYTES = 4_000_000_000  # below the 5 GB that transformers has long cut at, and what any file system takes
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+PICKLES = (".bin", ".pt", ".pth")
 AGAIN = "convert or download it again"
 # The narrow ones are exact in float32; bfloat16 is its upper half, which numpy has no name for.
 WIDENED: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
@@ -65,6 +66,9 @@ def open_safetensors(path: pathlib.Path, stem: str = "model") -> dict[str, Store
         return _open_file(whole)
     if index.is_file():
         return _open_shards(index)
+    if pickles := [file.name for file in sorted(path.glob("*")) if file.suffix in PICKLES]:
+        raise DataError(f"{whole}: no such file, only {pickles[0]}, a pickle, which is a program and is not run here; save "
+                        "the model with transformers' save_pretrained, which writes safetensors")
     raise DataError(f"{whole}: no such file, nor {index.name}; give a folder with weights in safetensors")
 
 

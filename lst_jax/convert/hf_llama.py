@@ -1,0 +1,274 @@
+"""Base as a plain `LlamaForCausalLM` of Hugging Face, both ways; with units joined to pieces (BPE) likewise.
+
+Ours [in, out]                                    Theirs [out, in]
+tok_embeddings/embedding                          model.embed_tokens.weight (not transposed)
+global_transformer/layers_3/attention/wq/kernel   model.layers.3.self_attn.q_proj.weight (rows of each head moved)
+norm/scale, output/kernel                         model.norm.weight, lm_head.weight
+
+Ours rotates the adjacent pairs (2i, 2i+1) of a head, theirs the pairs (i, i + K/2), by the same angles: the rows of
+queries and keys change places, and nothing is computed, so that there and back is the same to the bit.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from lst_jax import files
+from lst_jax.acoustic.weights import read_json
+from lst_jax.config import Config
+from lst_jax.convert.beside import config_beside, write_beside
+from lst_jax.convert.hf_tokenizer import write_tokenizer
+from lst_jax.convert.safetensors_files import open_safetensors, some, write_safetensors
+from lst_jax.convert.source import Source, Stored
+from lst_jax.errors import DataError
+from lst_jax.model.lst import build
+from lst_jax.vocab import BOS_ID, EOS_ID, PAD_ID
+
+ROTATED = ("attention/wq/kernel", "attention/wk/kernel")
+OUTER = {"tok_embeddings/embedding": "model.embed_tokens.weight", "norm/scale": "model.norm.weight",
+         "output/kernel": "lm_head.weight"}
+LAYER = {"attention_norm/scale": "input_layernorm", "attention/wq/kernel": "self_attn.q_proj",
+         "attention/wk/kernel": "self_attn.k_proj", "attention/wv/kernel": "self_attn.v_proj",
+         "attention/wo/kernel": "self_attn.o_proj", "ffn_norm/scale": "post_attention_layernorm",
+         "feed_forward/w1/kernel": "mlp.gate_proj", "feed_forward/w3/kernel": "mlp.up_proj",
+         "feed_forward/w2/kernel": "mlp.down_proj"}
+BUFFER = "rotary_emb.inv_freq"  # old checkpoints hold what rope_theta says
+# The values that transformers gives to what config.json leaves out
+ABSENT = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "tie_word_embeddings": False,
+          "num_key_value_heads": None, "head_dim": None, "rms_norm_eps": 1e-6, "rope_theta": 1e4, "rope_scaling": None,
+          "rope_parameters": None}
+FIXED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+
+
+@dataclasses.dataclass(frozen=True)
+class Llama:
+    """What config.json says of a LlamaForCausalLM that our blocks can be."""
+
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    ffn_width: int
+    rope_theta: float
+    norm_eps: float
+    tied: bool  # the output matrix is the embedding
+
+
+def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
+    """Writes a directory that `transformers` loads, weights, tokenizer and all, one array at a time.
+
+    Raises: DataError where the model is not one that a LlamaForCausalLM can be, or is incomplete.
+    """
+    config = source.config
+    check_base(config)
+    stack, shapes = config.model.global_transformer, expected_shapes(config)
+    _check_names({path: one.shape for path, one in source.arrays.items()}, shapes, str(source.origin))
+    tensors = {name: Stored(_their_shape(path, shapes[path]), _to_theirs(path, source.arrays[path], stack.heads))
+               for path, name in names(stack.layers).items()}
+    files.write_json(out / "config.json", _config_json(config))
+    files.write_json(out / "generation_config.json",
+                     {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": PAD_ID})
+    write_beside(config, out)
+    write_tokenizer(config, out)
+    write_safetensors(out, tensors, progress=progress)
+
+
+def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
+    """Opens a directory as Base, nothing read yet.
+
+    Raises: DataError where configuration, recipe and tensors do not agree, naming both sides.
+    """
+    config, llama = config_beside(path, recipe), read_llama(path)
+    check_base(config)
+    check_fields(config, llama, path)
+    if config.joint_vocab.size != llama.vocab_size:
+        raise DataError(f"vocab.text_size={config.vocab.text_size} and vocab.unit_slots={config.vocab.unit_slots} make "
+                        f"{config.joint_vocab.size} ids, {path} has vocab_size={llama.vocab_size}; use the recipe it "
+                        "was trained with, or --warm-start for a text model")
+    if llama.kv_heads != llama.heads or llama.tied:
+        raise DataError(f"{path}: num_key_value_heads={llama.kv_heads} of {llama.heads} heads, tie_word_embeddings="
+                        f"{llama.tied}: Base has neither; --warm-start takes such a model")
+    tensors = {name: one for name, one in open_safetensors(path).items() if not name.endswith(BUFFER)}
+    shapes, theirs = expected_shapes(config), names(llama.layers)
+    _check_names({name: one.shape for name, one in tensors.items()},
+                 {name: _their_shape(path, shapes[path]) for path, name in theirs.items()}, str(path))
+    arrays = {ours: Stored(shapes[ours], _to_ours(ours, tensors[name], llama.heads)) for ours, name in theirs.items()}
+    return Source(config, arrays, {"format": "hf", "path": str(path)})
+
+
+def logits(path: pathlib.Path, inputs) -> tuple[np.ndarray, str]:
+    """Float32 logits [B, T, V] of `inputs.token_BT` by transformers, and who ran it.
+
+    transformers maps the files, so that memory holds activations and pages that can be dropped. Where it is not
+    installed, the files are read back and run by this program. Raises: DataError where it misses a tensor.
+    """
+    try:
+        import torch
+        import transformers
+    except ImportError:
+        from lst_jax.convert import streamed
+
+        return streamed.logits(open_source(path, None), inputs), "lst_jax (transformers is not installed)"
+    with _quiet(transformers):
+        model, loading = transformers.LlamaForCausalLM.from_pretrained(
+            path, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, use_safetensors=True,
+            output_loading_info=True)
+    wrong = sorted(map(str, [*loading["missing_keys"], *loading["unexpected_keys"], *loading["mismatched_keys"]]))
+    if wrong:
+        raise DataError(f"{path}: transformers does not find its tensors in {some(wrong)}; convert it again")
+    with torch.inference_mode():
+        rows = [model(torch.from_numpy(np.asarray(token_T, np.int64))[None], use_cache=False).logits[0].numpy()
+                for token_T in inputs.token_BT]
+    return np.stack(rows), f"transformers {transformers.__version__}, torch {torch.__version__}"
+
+
+def names(layers: int) -> dict[str, str]:
+    """Our path -> their name of every parameter, in their order."""
+    inner = {f"global_transformer/layers_{i}/{ours}": f"model.layers.{i}.{theirs}.weight"
+             for i in range(layers) for ours, theirs in LAYER.items()}
+    (first, embedding), *rest = OUTER.items()
+    return {first: embedding} | inner | dict(rest)
+
+
+def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Path to shape of every parameter of a configuration, in ours."""
+    model = build(config.model, config.joint_vocab, config.data.row_units)
+    shapes = jax.eval_shape(model.init_params, jax.random.key(0))
+    return {path: tuple(one.shape) for path, one in traverse_util.flatten_dict(shapes, sep="/").items()}
+
+
+def rotated_halves(weight_FD: np.ndarray, heads: int) -> np.ndarray:
+    """Rows of each head from adjacent pairs to halves. Example: one head of 4, rows 0 1 2 3 -> 0 2 1 3"""
+    f, d = weight_FD.shape
+    return weight_FD.reshape(heads, f // heads // 2, 2, d).swapaxes(1, 2).reshape(f, d)
+
+
+def rotated_pairs(weight_FD: np.ndarray, heads: int) -> np.ndarray:
+    """The inverse of `rotated_halves`."""
+    f, d = weight_FD.shape
+    return weight_FD.reshape(heads, 2, f // heads // 2, d).swapaxes(1, 2).reshape(f, d)
+
+
+def read_llama(path: pathlib.Path) -> Llama:
+    """Reads config.json. Raises: DataError where it is of another kind of model, or has what our blocks do not."""
+    file = path / "config.json"
+    mapping = ABSENT | read_json(file)
+    if "model_type" not in mapping or mapping["model_type"] != "llama":
+        raise DataError(f"{file}: model_type must be llama; give a directory of a LlamaForCausalLM")
+    for name, value in FIXED.items():
+        if mapping[name] != value:
+            raise DataError(f"{file}: {name}={mapping[name]!r}: only {value!r} is supported; choose such a model")
+    try:
+        heads, width = int(mapping["num_attention_heads"]), int(mapping["hidden_size"])
+        llama = Llama(int(mapping["vocab_size"]), width, int(mapping["num_hidden_layers"]), heads,
+                      int(mapping["num_key_value_heads"] or heads), int(mapping["intermediate_size"]),
+                      _rope_theta(file, mapping), float(mapping["rms_norm_eps"]), bool(mapping["tie_word_embeddings"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file}: {error} is missing or no number; download the model again") from error
+    if mapping["head_dim"] not in (None, width // heads) or heads % llama.kv_heads:
+        raise DataError(f"{file}: head_dim={mapping['head_dim']}, num_key_value_heads={llama.kv_heads}: {heads} heads "
+                        f"of width {width} must share them evenly; choose such a model")
+    return llama
+
+
+def check_fields(config: Config, llama: Llama, path: pathlib.Path) -> None:
+    """Holds a recipe's global transformer against config.json. Raises: DataError naming the field and both values."""
+    model, stack = config.model, config.model.global_transformer
+    for field, ours, theirs in [
+        ("model.global_transformer.width", stack.width, llama.width),
+        ("model.global_transformer.layers", stack.layers, llama.layers),
+        ("model.global_transformer.heads", stack.heads, llama.heads),
+        (f"model.ffn_multiple={model.ffn_multiple}: a feed-forward width", model.ffn_width(stack.width),
+         llama.ffn_width),
+        ("model.global_transformer.window", stack.window, None),
+        ("model.rope_theta", model.rope_theta, llama.rope_theta), ("model.norm_eps", model.norm_eps, llama.norm_eps),
+    ]:
+        if ours != theirs:
+            raise DataError(f"{field}={ours}: {path} has {theirs}; use that value in the recipe")
+
+
+def check_base(config: Config) -> None:
+    """Raises: DataError where a model is not one that a LlamaForCausalLM can be."""
+    if config.model.system != "base":
+        raise DataError(f'model.system={config.model.system!r}: a LlamaForCausalLM is of "base" only; use another '
+                        "format")
+    if (window := config.model.global_transformer.window) is not None:
+        raise DataError(f"model.global_transformer.window={window}: a LlamaForCausalLM has no window; use the format "
+                        "orbax, or train with None")
+
+
+def _config_json(config: Config) -> dict[str, Any]:
+    model, stack = config.model, config.model.global_transformer
+    return {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": config.joint_vocab.size,
+        "hidden_size": stack.width, "intermediate_size": model.ffn_width(stack.width),
+        "num_hidden_layers": stack.layers, "num_attention_heads": stack.heads, "num_key_value_heads": stack.heads,
+        "head_dim": stack.width // stack.heads, "max_position_embeddings": config.data.row_units,
+        "rms_norm_eps": model.norm_eps, "rope_theta": model.rope_theta,  # transformers 4 reads it here, 5 below
+        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta}, "hidden_act": "silu",
+        "attention_bias": False, "attention_dropout": 0.0, "mlp_bias": False, "tie_word_embeddings": False,
+        "bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "use_cache": True, "dtype": "float32", "torch_dtype": "float32"}
+
+
+def _rope_theta(file: pathlib.Path, mapping: Mapping[str, Any]) -> float:
+    """From transformers 5's `rope_parameters`, or 4's `rope_theta`; any scaling is refused."""
+    rope = {"rope_theta": mapping["rope_theta"]} | (mapping["rope_scaling"] or {}) | (mapping["rope_parameters"] or {})
+    kind = {rope[name] for name in ("rope_type", "type") if name in rope} - {"default"}
+    if kind:
+        raise DataError(f"{file}: rope_type={sorted(kind)[0]!r}: only \"default\" is supported; choose a model without "
+                        "scaled positions")
+    return float(rope["rope_theta"])
+
+
+@contextlib.contextmanager
+def _quiet(transformers):
+    """Neither bars nor advice while a model is loaded; what is wrong is raised."""
+    logging = transformers.utils.logging
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _check_names(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
+    missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
+    if missing or extra:
+        raise DataError(f"{where}: {len(missing)} tensors missing and {len(extra)} left over (missing: "
+                        f"{some(missing) or 'none'}; left over: {some(extra) or 'none'}), use the configuration the "
+                        "weights were made with")
+    wrong = [f"{name} {found[name]} instead of {shape}" for name, shape in expected.items() if found[name] != shape]
+    if wrong:
+        raise DataError(f"{where}: {some(wrong)}; use the configuration the weights were made with")
+
+
+def _their_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[::-1] if path.endswith("/kernel") else shape
+
+
+def _to_theirs(path: str, one: Stored, heads: int):
+    def read():
+        value = one.read()
+        value = value.T if path.endswith("/kernel") else value
+        return rotated_halves(value, heads) if path.endswith(ROTATED) else value
+
+    return read
+
+
+def _to_ours(path: str, one: Stored, heads: int):
+    def read():
+        value = rotated_pairs(one.read(), heads) if path.endswith(ROTATED) else one.read()
+        return value.T if path.endswith("/kernel") else value
+
+    return read

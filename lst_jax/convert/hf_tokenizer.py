@@ -1,0 +1,134 @@
+"""The joint vocabulary as a tokenizer of `transformers`: text pieces, markers and units in one id space.
+
+    BOS <|text|> a word     encode("a word")                                          special tokens added
+    <|speech|> 3 7          encode("<|speech|><|unit3|><|unit7|>", add_special_tokens=False)
+
+What stands between two markers is text of its own and encoded as training encodes a span. A BPE model of SentencePiece
+as `lst prepare tokenizer` and Llama-2 have it becomes a tokenizer.json, which needs no code; of other kinds the
+`tokenizers` library makes something slightly else, so that these get `tokenization_lst.py`, which runs SentencePiece.
+"""
+
+import pathlib
+import shutil
+from typing import Any
+
+from sentencepiece import sentencepiece_model_pb2
+
+from lst_jax import files
+from lst_jax.config import Config
+from lst_jax.data.pipeline import open_tokenizer
+from lst_jax.errors import DataError
+from lst_jax.vocab import BOS_ID, EOS_ID, PAD_ID, UNUSED_SLOTS, Vocab
+
+TEXT_MARKER, SPEECH_MARKER = "<|text|>", "<|speech|>"
+SPACE = "\u2581"  # how SentencePiece writes a blank
+BPE = 2  # TrainerSpec.ModelType
+NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # ModelProto.SentencePiece.Type
+CODE = pathlib.Path(__file__).with_name("tokenization_lst.py")
+ANY_NUMBER = 1 << 20  # of blanks that SentencePiece takes from the front of what it decodes
+
+
+def write_tokenizer(config: Config, out: pathlib.Path) -> None:
+    """Writes tokenizer_config.json and tokenizer.json, or tokenization_lst.py, which reads `out`'s tokenizer.model.
+
+    Raises: DataError where data.tokenizer does not fit the configuration.
+    """
+    open_tokenizer(config)
+    model = sentencepiece_model_pb2.ModelProto.FromString(pathlib.Path(config.data.tokenizer).read_bytes())
+    pieces = [piece.piece for piece in model.pieces]
+    added = added_tokens(config.joint_vocab)
+    if both := set(added) & set(pieces):
+        raise DataError(f"{config.data.tokenizer}: has the piece {sorted(both)[0]}, which is the name of another "
+                        "token; train it on texts without it")
+    settings = {"bos_token": pieces[BOS_ID], "eos_token": pieces[EOS_ID], "unk_token": pieces[PAD_ID],
+                "pad_token": pieces[PAD_ID], "padding_side": "left", "clean_up_tokenization_spaces": False,
+                "model_input_names": ["input_ids", "attention_mask"], "model_max_length": config.data.row_units}
+    if is_exact(model):
+        settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+        files.write_json(out / "tokenizer.json", tokenizer_json(model, added))
+    else:
+        listed = _special(dict(zip(pieces[:EOS_ID + 1], range(EOS_ID + 1), strict=True)) | added)
+        settings |= {"tokenizer_class": "LstTokenizer",
+                     "auto_map": {"AutoTokenizer": [f"{CODE.stem}.LstTokenizer", None]},
+                     "added_tokens_decoder": {str(one.pop("id")): one for one in listed}}
+        shutil.copyfile(CODE, out / CODE.name)
+    files.write_json(out / "tokenizer_config.json", settings)
+
+
+def added_tokens(vocab: Vocab) -> dict[str, int]:
+    """Name to id of every token that is no text piece, in order of ids."""
+    named = {f"<|unused{i}|>": vocab.text_size + i for i in range(UNUSED_SLOTS)}
+    named |= {TEXT_MARKER: vocab.text_marker, SPEECH_MARKER: vocab.speech_marker}
+    return named | {f"<|unit{u}|>": vocab.unit_offset + u for u in range(vocab.unit_slots)}
+
+
+def is_exact(model: sentencepiece_model_pb2.ModelProto) -> bool:
+    """Whether `tokenizer_json` encodes as the SentencePiece model does.
+
+    It needs BPE, text that is not rewritten, and pieces that come from merges alone, each with a score of its own.
+    """
+    trainer, normalizer, scores = model.trainer_spec, model.normalizer_spec, [p.score for p in model.pieces
+                                                                              if p.type == NORMAL]
+    return (trainer.model_type == BPE and not trainer.treat_whitespace_as_suffix and normalizer.escape_whitespaces
+            and not normalizer.precompiled_charsmap and not model.denormalizer_spec.precompiled_charsmap
+            and all(p.type in (NORMAL, UNKNOWN, CONTROL, BYTE) for p in model.pieces)
+            and len(set(scores)) == len(scores))
+
+
+def tokenizer_json(model: sentencepiece_model_pb2.ModelProto, added: dict[str, int]) -> dict[str, Any]:
+    """The file of the `tokenizers` library for a model that `is_exact`."""
+    ids = {piece.piece: i for i, piece in enumerate(model.pieces)}
+    special = {p.piece: ids[p.piece] for p in model.pieces if p.type in (UNKNOWN, CONTROL)}
+    bos = model.pieces[BOS_ID].piece
+    front = [{"SpecialToken": {"id": name, "type_id": 0}} for name in (bos, TEXT_MARKER)]
+    first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+    return {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": _special(special | added),
+        "normalizer": {"type": "Sequence", "normalizers": _normalizers(model.normalizer_spec)}, "pre_tokenizer": None,
+        "post_processor": {
+            "type": "TemplateProcessing", "single": [*front, first], "pair": [*front, first, second],
+            "special_tokens": {name: {"id": name, "ids": [i], "tokens": [name]}
+                               for name, i in ((bos, BOS_ID), (TEXT_MARKER, added[TEXT_MARKER]))}},
+        "decoder": {"type": "Sequence", "decoders": _decoders(model.normalizer_spec)},
+        "model": {"type": "BPE", "dropout": None, "unk_token": model.pieces[PAD_ID].piece,
+                  "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": True,
+                  "byte_fallback": model.trainer_spec.byte_fallback, "ignore_merges": False, "vocab": ids,
+                  "merges": merges(model)}}
+
+
+def merges(model: sentencepiece_model_pb2.ModelProto) -> list[list[str]]:
+    """All pairs of pieces that make a piece, the best-scored piece first.
+
+    SentencePiece joins any two neighbours that make the best-scored piece, the leftmost first; `tokenizers` joins
+    listed pairs. The two can differ only where one piece is made in two ways from overlapping neighbours, which takes
+    a periodic text; no such text has been found.
+    """
+    normal = [piece for piece in model.pieces if piece.type == NORMAL]
+    known = {piece.piece for piece in normal}
+    return [[text[:i], text[i:]] for text in (p.piece for p in sorted(normal, key=lambda p: -p.score))
+            for i in range(1, len(text)) if text[:i] in known and text[i:] in known]
+
+
+def _special(tokens: dict[str, int]) -> list[dict[str, Any]]:
+    return [{"id": i, "content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+             "special": True} for name, i in tokens.items()]
+
+
+def _normalizers(spec) -> list[dict[str, Any]]:
+    """What SentencePiece does to a text before it is split: blanks at the ends and in a row, and the one in front."""
+    steps = []
+    if spec.remove_extra_whitespaces:
+        steps += [{"type": "Replace", "pattern": {"Regex": rf"\A +|[ {SPACE}]+\z"}, "content": ""},
+                  {"type": "Replace", "pattern": {"Regex": " +"}, "content": " "}]
+    if spec.add_dummy_prefix:
+        steps.append({"type": "Prepend", "prepend": SPACE})
+    return [*steps, {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}]
+
+
+def _decoders(spec) -> list[dict[str, Any]]:
+    steps = [{"type": "Replace", "pattern": {"String": SPACE}, "content": " "}, {"type": "ByteFallback"},
+             {"type": "Fuse"}]
+    if spec.remove_extra_whitespaces or spec.add_dummy_prefix:
+        steps.append({"type": "Strip", "content": " ", "start": ANY_NUMBER if spec.remove_extra_whitespaces else 1,
+                      "stop": 0})
+    return steps
