@@ -10,10 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from lst_jax.config import ModelConfig, StackConfig
-from lst_jax.convert.source import Stored, check_shapes, expected_shapes
+from lst_jax.convert.source import Stored, check_shapes, expected_shapes, turned, turned_shape
 from lst_jax.errors import DataError
 from lst_jax.vocab import EOS_ID, UNUSED_SLOTS, Vocab
 
@@ -47,26 +45,15 @@ def from_ancestor(tensors: Mapping[str, Stored], config: ModelConfig, where: str
         raise DataError(f"{where}: {EMBEDDING} is missing; give all tensors of the checkpoint's model")
     expected = _expected(config, tensors[EMBEDDING].shape[0])
     check_shapes({name: one.shape for name, one in tensors.items()},
-                 {ancestor_name(path): _turned(path, shape) for path, shape in expected.items()}, where)
-    return {path: _other_way(path, tensors[ancestor_name(path)]) for path in expected}
+                 {ancestor_name(path): turned_shape(path, shape) for path, shape in expected.items()}, where)
+    return {path: turned(path, tensors[ancestor_name(path)]) for path in expected}
 
 
 def to_ancestor(arrays: Mapping[str, Stored], config: ModelConfig) -> dict[str, Stored]:
     """The ancestor's tensors by name; the exact inverse of `from_ancestor`."""
     expected = _expected(config, arrays["patch_encoder/tok_embeddings/embedding"].shape[0])
     check_shapes({path: one.shape for path, one in arrays.items()}, expected, "the parameters")
-    return {ancestor_name(path): _other_way(path, one) for path, one in arrays.items()}
-
-
-def _turned(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape[::-1] if path.endswith("/kernel") else shape
-
-
-def _other_way(path: str, one: Stored) -> Stored:
-    """A matrix turned between [in, out] and [out, in]; anything else as it is."""
-    if not path.endswith("/kernel"):
-        return one
-    return Stored(one.shape[::-1], lambda: np.ascontiguousarray(one.read().T))
+    return {ancestor_name(path): turned(path, one) for path, one in arrays.items()}
 
 
 def model_config_from_ancestor(config: dict[str, Any]) -> ModelConfig:
@@ -135,7 +122,7 @@ def _check_system(config: ModelConfig) -> None:
                         "format")
 
 
-def _expected(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
+def _expected(config: ModelConfig, vocab_size: int) -> Mapping[str, tuple[int, ...]]:
     """Path to shape of every parameter of the configuration; the split of the vocabulary does not matter here."""
     _check_system(config)
     return expected_shapes(config, Vocab(text_size=vocab_size - UNUSED_SLOTS - 2, unit_slots=0))

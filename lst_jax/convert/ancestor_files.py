@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lst_jax.config import Config, ModelConfig
-from lst_jax.convert import companions, shards, streamed
+from lst_jax.convert import companions, safetensors_files, streamed
 from lst_jax.convert.ancestor import ancestor_config, from_ancestor, model_config_from_ancestor, to_ancestor
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source, Stored
@@ -30,7 +30,7 @@ COMPUTED = ("compute_dtype", "attention_block", "logits_chunk", "scan_layers", "
 
 def recognises(path: pathlib.Path) -> bool:
     """Whether it is a directory with params.json and consolidated weights."""
-    return (path / PARAMS).is_file() and ((path / PICKLED).is_file() or shards.find(path, STEM))
+    return (path / PARAMS).is_file() and ((path / PICKLED).is_file() or safetensors_files.is_there(path, STEM))
 
 
 def open_source(path: pathlib.Path, recipe: Config | None = None) -> Source:
@@ -46,7 +46,7 @@ def open_source(path: pathlib.Path, recipe: Config | None = None) -> Source:
                         f"{config.joint_vocab.size} (vocab.text_size={config.vocab.text_size}, 6 markers and unused "
                         f"ids, vocab.unit_slots={config.vocab.unit_slots}); give the recipe it was trained with")
     pickled = path / PICKLED
-    tensors = _read_pickled(pickled) if pickled.is_file() else shards.open_shards(path, STEM)
+    tensors = _read_pickled(pickled) if pickled.is_file() else safetensors_files.open_safetensors(path, STEM)
     arrays = from_ancestor(tensors, config.model, f"{pickled if pickled.is_file() else path}")
     if arrays["patch_encoder/tok_embeddings/embedding"].shape[0] != config.joint_vocab.size:
         raise DataError(f"{path}: has embeddings of {arrays['patch_encoder/tok_embeddings/embedding'].shape[0]} ids, "
@@ -60,13 +60,13 @@ def write(source: Source, out: pathlib.Path, progress: bool = False, pth: bool =
     args = ancestor_config(config.model, config.joint_vocab.size, config.data.patching.static_size,
                            config.data.row_units, config.data.row_tokens)
     tensors = to_ancestor(source.arrays, config.model)
-    companions.write_companions(source, out)
+    companions.write_companions(config, out)
     write_json(out / PARAMS, args)
     if pth:
         torch = _torch(PICKLED)
         torch.save({MODEL: {name: torch.from_numpy(one.read().copy()) for name, one in tensors.items()}}, out / PICKLED)
     else:
-        shards.write_shards(tensors, out, STEM, progress=progress)
+        safetensors_files.write_safetensors(out, tensors, stem=STEM, progress=progress)
 
 
 def logits(path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from lst_jax.convert.safetensors_files import some
+from lst_jax.convert.source import some
 from lst_jax.errors import DataError
+
+MISSING = "lst_jax (the files, read again: transformers is not installed)"
 
 
 def logits(path: pathlib.Path, class_name: str, token_BT: np.ndarray, **arguments: Any) -> tuple[np.ndarray, str]:

@@ -23,10 +23,10 @@ CONFIG, CONVERSION = "lst_config.json", "conversion.json"
 FILES = {"tokenizer": "tokenizer.model", "unit_tokenizer": "unit_tokenizer.model"}  # field of data -> file
 
 
-def write_companions(source: Source, out: pathlib.Path) -> None:
+def write_companions(config: Config, out: pathlib.Path) -> None:
     """Writes lst_config.json and copies the tokenizers."""
-    copy_tokenizers(source.config, out)
-    write_json(out / CONFIG, to_mapping(source.config))
+    copy_tokenizers(config, out)
+    write_json(out / CONFIG, to_mapping(config))
 
 
 def copy_tokenizers(config: Config, out: pathlib.Path) -> None:
@@ -47,8 +47,10 @@ def read_companions(folder: pathlib.Path, recipe: Config | None) -> Config:
     if recipe is None and not stored.is_file():
         raise DataError(f"{stored}: no such file; give the recipe that the model was trained with, as --config "
                         "configs/NAME.py")
-    config = recipe if recipe is not None else _read(stored)
-    config = with_files_of(config, folder)
+    own = recipe if recipe is not None else _read(stored)
+    config = with_files_of(own, folder)
+    if recipe is not None:
+        _check_same_files(own, config)
     check_vocabulary(config, recorded(folder), folder)
     return config
 
@@ -81,6 +83,15 @@ def check_vocabulary(config: Config, said: dict[str, Any], where: pathlib.Path) 
         if "vocabulary" in said and said["vocabulary"][field] != found[field]:
             raise DataError(f"{getattr(config.data, field)}: has the fingerprint {found[field]}, {where} was made with "
                             f"{said['vocabulary'][field]}; give that {field.replace('_', ' ')}")
+
+
+def _check_same_files(recipe: Config, config: Config) -> None:
+    """Raises DataError where the recipe's tokenizers are others than those in the directory."""
+    ours, theirs = vocabulary_of(recipe), vocabulary_of(config)
+    for field in FILES:
+        if ours[field] != theirs[field]:
+            raise DataError(f"data.{field}={getattr(recipe.data, field)}: has the fingerprint {ours[field]}, "
+                            f"{getattr(config.data, field)} has {theirs[field]}; use the one in the directory")
 
 
 def vocabulary(source: Source) -> dict[str, str | None]:

@@ -10,10 +10,10 @@
 import pathlib
 from types import ModuleType
 
-from lst_jax.convert import ancestor_files, orbax
+from lst_jax.convert import ancestor_files, hf, orbax
 from lst_jax.errors import DataError
 
-FORMATS: dict[str, ModuleType] = {form.NAME: form for form in (orbax, ancestor_files)}
+FORMATS: dict[str, ModuleType] = {form.NAME: form for form in (orbax, ancestor_files, hf)}
 
 
 def recognise(path: pathlib.Path) -> ModuleType:
@@ -24,4 +24,5 @@ def recognise(path: pathlib.Path) -> ModuleType:
         if form.recognises(path):
             return form
     raise DataError(f"{path}: is in none of the formats {', '.join(FORMATS)}; give a run directory, RUN/checkpoints/"
-                    "STEP, or a directory with params.json and consolidated.pth or consolidated.safetensors")
+                    "STEP, a directory with params.json and consolidated.pth or "
+                    "consolidated.safetensors, or one that transformers loads as llama or lst")

@@ -9,27 +9,21 @@ Ours rotates the adjacent pairs (2i, 2i+1) of a head, theirs the pairs (i, i + K
 queries and keys change places, and nothing is computed, so that there and back is the same to the bit.
 """
 
-import contextlib
 import dataclasses
-import functools
 import pathlib
-import types
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
-from flax import traverse_util
 
 from lst_jax import files
 from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config
-from lst_jax.convert.beside import config_beside, write_beside
+from lst_jax.convert import by_transformers, companions, streamed
 from lst_jax.convert.hf_tokenizer import write_tokenizer
-from lst_jax.convert.safetensors_files import open_safetensors, some, write_safetensors
-from lst_jax.convert.source import Source, Stored
+from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
+from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes, turned, turned_shape
 from lst_jax.errors import DataError
-from lst_jax.model.lst import build
 from lst_jax.vocab import BOS_ID, EOS_ID, PAD_ID
 
 ROTATED = ("attention/wq/kernel", "attention/wk/kernel")
@@ -70,13 +64,13 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
     """
     config = source.config
     check_base(config)
-    stack, shapes = config.model.global_transformer, expected_shapes(config)
-    check_names({path: one.shape for path, one in source.arrays.items()}, shapes, str(source.origin))
+    stack, shapes = config.model.global_transformer, expected_shapes(config.model, config.joint_vocab)
+    check_shapes({path: one.shape for path, one in source.arrays.items()}, shapes, str(source.origin))
     tensors = {name: _to_theirs(path, source.arrays[path], stack.heads) for path, name in names(stack.layers).items()}
     files.write_json(out / "config.json", _config_json(config))
     files.write_json(out / "generation_config.json",
                      {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": PAD_ID})
-    write_beside(config, out)
+    companions.write_companions(config, out)
     write_tokenizer(config, out)
     write_safetensors(out, tensors, progress=progress)
 
@@ -86,7 +80,7 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
 
     Raises: DataError where configuration, recipe and tensors do not agree, naming both sides.
     """
-    config, llama = config_beside(path, recipe), read_llama(path)
+    config, llama = companions.read_companions(path, recipe), read_llama(path)
     check_base(config)
     check_fields(config, llama, path)
     if config.joint_vocab.size != llama.vocab_size:
@@ -97,11 +91,11 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
         raise DataError(f"{path}: num_key_value_heads={llama.kv_heads} of {llama.heads} heads, tie_word_embeddings="
                         f"{llama.tied}: Base has neither; --warm-start takes such a model")
     tensors = open_tensors(path)
-    shapes, theirs = expected_shapes(config), names(llama.layers)
-    check_names({name: one.shape for name, one in tensors.items()},
-                 {name: _their_shape(path, shapes[path]) for path, name in theirs.items()}, str(path))
+    shapes, theirs = expected_shapes(config.model, config.joint_vocab), names(llama.layers)
+    check_shapes({name: one.shape for name, one in tensors.items()},
+                 {name: turned_shape(path, shapes[path]) for path, name in theirs.items()}, str(path))
     arrays = {ours: to_ours(ours, tensors[name], shapes[ours], llama.heads) for ours, name in theirs.items()}
-    return Source(config, arrays, {"format": "hf", "path": str(path)})
+    return Source(config, arrays, companions.origin("hf", path, companions.recorded(path)))
 
 
 def logits(path: pathlib.Path, inputs) -> tuple[np.ndarray, str]:
@@ -111,23 +105,9 @@ def logits(path: pathlib.Path, inputs) -> tuple[np.ndarray, str]:
     installed, the files are read back and run by this program. Raises: DataError where it misses a tensor.
     """
     try:
-        import torch
-        import transformers
+        return by_transformers.logits(path, "LlamaForCausalLM", inputs.token_BT)
     except ImportError:
-        from lst_jax.convert import streamed
-
-        return streamed.logits(open_source(path, None), inputs), "lst_jax (transformers is not installed)"
-    with _quiet(transformers):
-        model, loading = transformers.LlamaForCausalLM.from_pretrained(
-            path, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, use_safetensors=True,
-            output_loading_info=True)
-    wrong = sorted(map(str, [*loading["missing_keys"], *loading["unexpected_keys"], *loading["mismatched_keys"]]))
-    if wrong:
-        raise DataError(f"{path}: transformers does not find its tensors in {some(wrong)}; convert it again")
-    with torch.inference_mode():
-        rows = [model(torch.from_numpy(np.asarray(token_T, np.int64))[None], use_cache=False).logits[0].numpy()
-                for token_T in inputs.token_BT]
-    return np.stack(rows), f"transformers {transformers.__version__}, torch {torch.__version__}"
+        return streamed.logits(open_source(path, None), inputs), by_transformers.MISSING
 
 
 def names(layers: int) -> dict[str, str]:
@@ -136,15 +116,6 @@ def names(layers: int) -> dict[str, str]:
              for i in range(layers) for ours, theirs in LAYER.items()}
     (first, embedding), *rest = OUTER.items()
     return {first: embedding} | inner | dict(rest)
-
-
-@functools.lru_cache(8)
-def expected_shapes(config: Config) -> Mapping[str, tuple[int, ...]]:
-    """Path to shape of every parameter of a configuration, in our layout."""
-    model = build(config.model, config.joint_vocab, config.data.row_units)
-    shapes = jax.eval_shape(model.init_params, jax.random.key(0))
-    return types.MappingProxyType({path: tuple(one.shape)
-                                   for path, one in traverse_util.flatten_dict(shapes, sep="/").items()})
 
 
 def open_tensors(path: pathlib.Path) -> dict[str, Stored]:
@@ -211,18 +182,6 @@ def check_fields(config: Config, llama: Llama, path: pathlib.Path) -> None:
             raise DataError(f"{field}={ours}: {path} has {theirs}; use that value in the recipe")
 
 
-def check_names(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
-    """Raises: DataError naming what is missing, left over, or of another shape."""
-    missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
-    if missing or extra:
-        raise DataError(f"{where}: {len(missing)} tensors missing and {len(extra)} left over (missing: "
-                        f"{some(missing) or 'none'}; left over: {some(extra) or 'none'}), use the configuration the "
-                        "weights were made with")
-    wrong = [f"{name} {found[name]} instead of {shape}" for name, shape in expected.items() if found[name] != shape]
-    if wrong:
-        raise DataError(f"{where}: {some(wrong)}; use the configuration the weights were made with")
-
-
 def check_base(config: Config) -> None:
     """Raises: DataError where a model is not one that a LlamaForCausalLM can be."""
     if config.model.system != "base":
@@ -256,29 +215,6 @@ def _rope_theta(file: pathlib.Path, mapping: Mapping[str, Any]) -> float:
     return float(rope["rope_theta"])
 
 
-@contextlib.contextmanager
-def _quiet(transformers):
-    """Neither bars nor advice while a model is loaded; what is wrong is raised."""
-    logging = transformers.utils.logging
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
-
-
-def _their_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape[::-1] if path.endswith("/kernel") else shape
-
-
 def _to_theirs(path: str, one: Stored, heads: int) -> Stored:
-    def read():
-        value = one.read()
-        value = value.T if path.endswith("/kernel") else value
-        return rotated_halves(value, heads) if path.endswith(ROTATED) else value
-
-    return Stored(_their_shape(path, one.shape), read)
+    theirs = turned(path, one)
+    return Stored(theirs.shape, lambda: rotated_halves(theirs.read(), heads)) if path.endswith(ROTATED) else theirs

@@ -16,21 +16,17 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
-from flax import traverse_util
 
 from lst_jax import files
 from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config, ModelConfig, StackConfig
-from lst_jax.convert import by_transformers
-from lst_jax.convert.beside import config_beside, write_beside
+from lst_jax.convert import by_transformers, companions, streamed
 from lst_jax.convert.hf_tokenizer import write_tokenizer
-from lst_jax.convert.safetensors_files import open_safetensors, some, write_safetensors
-from lst_jax.convert.source import Source, Stored
+from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
+from lst_jax.convert.source import Source, check_shapes, expected_shapes, turned
 from lst_jax.data.patching import inference_policy
 from lst_jax.errors import DataError
-from lst_jax.model.lst import build
 from lst_jax.vocab import BOS_ID, EOS_ID
 
 MODEL_TYPE = "lst"
@@ -44,18 +40,18 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
 
     Raises: DataError where the model has no such form, or its parameters are not those of the configuration.
     """
-    config, expected = source.config, shapes(source.config)
+    config, expected = source.config, expected_shapes(source.config.model, source.config.joint_vocab)
     check_lst(config)
-    _check_shapes({path: one.shape for path, one in source.arrays.items()}, expected, str(source.origin))
+    check_shapes({path: one.shape for path, one in source.arrays.items()}, expected, str(source.origin))
     files.write_json(out / "config.json", config_json(config))
     files.write_json(out / "generation_config.json",
                      {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)})
     for name in CODE_FILES:
         shutil.copyfile(CODE / name, out / name)
     files.write_text(out / "README.md", readme(config))
-    write_beside(config, out)
+    companions.write_companions(config, out)
     write_tokenizer(config, out)
-    write_safetensors(out, {hf_name(path): _turned(path, source.arrays[path]) for path in expected}, progress=progress)
+    write_safetensors(out, {hf_name(path): turned(path, source.arrays[path]) for path in expected}, progress=progress)
 
 
 def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
@@ -63,15 +59,15 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
 
     Raises: DataError where configuration, recipe and tensors do not agree, naming both sides.
     """
-    config = config_beside(path, recipe)
+    config = companions.read_companions(path, recipe)
     check_lst(config)
     _check_same(path / "config.json", config_json(config))
-    tensors, expected = open_safetensors(path), shapes(config)
+    tensors, expected = open_safetensors(path), expected_shapes(config.model, config.joint_vocab)
     names = {hf_name(ours): ours for ours in expected}
     arrays = {names[name] if name in names else name: one for name, one in tensors.items()}
-    arrays = {ours: _turned(ours, one) for ours, one in arrays.items()}
-    _check_shapes({ours: one.shape for ours, one in arrays.items()}, expected, str(path))
-    return Source(config, arrays, {"format": "hf", "path": str(path)})
+    arrays = {ours: turned(ours, one) for ours, one in arrays.items()}
+    check_shapes({ours: one.shape for ours, one in arrays.items()}, expected, str(path))
+    return Source(config, arrays, companions.origin("hf", path, companions.recorded(path)))
 
 
 def logits(path: pathlib.Path, inputs) -> tuple[np.ndarray, str]:
@@ -83,9 +79,7 @@ def logits(path: pathlib.Path, inputs) -> tuple[np.ndarray, str]:
     try:
         return by_transformers.logits(path, "AutoModelForCausalLM", inputs.token_BT, trust_remote_code=True)
     except ImportError:
-        from lst_jax.convert import streamed
-
-        return streamed.logits(open_source(path, None), inputs), "lst_jax (transformers is not installed)"
+        return streamed.logits(open_source(path, None), inputs), by_transformers.MISSING
 
 
 def check_lst(config: Config) -> None:
@@ -129,12 +123,6 @@ def hf_name(path: str) -> str:
     return ".".join([*(re.sub(r"layers_(\d+)$", r"layers.\1", part) for part in inner), "weight"])
 
 
-def shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Path to shape of every parameter."""
-    tree = jax.eval_shape(build(config.model, config.joint_vocab, 1).init_params, jax.random.key(0))
-    return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(tree, sep="/").items()}
-
-
 def readme(config: Config) -> str:
     """What to know before using the directory."""
     vocab, template = config.joint_vocab, string.Template((CODE / "README.md").read_text(encoding="utf-8"))
@@ -146,22 +134,6 @@ def readme(config: Config) -> str:
 def _network(model: ModelConfig, stack: StackConfig) -> dict[str, Any]:
     return {"layers": stack.layers, "width": stack.width, "heads": stack.heads, "window": stack.window,
             "ffn_width": model.ffn_width(stack.width)}
-
-
-def _turned(path: str, one: Stored) -> Stored:
-    """A matrix from [in, out] to [out, in] or back; norms and embeddings are the same on both sides."""
-    return Stored(one.shape[::-1], lambda: one.read().T) if path.endswith("/kernel") else one
-
-
-def _check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
-    if found.keys() != expected.keys():
-        missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
-        raise DataError(f"{where}: missing: {some(missing) or 'nothing'}, left over: {some(extra) or 'nothing'}; use "
-                        "the configuration that the model was made with")
-    for path, shape in expected.items():
-        if found[path] != shape:
-            raise DataError(f"{where}: {path} is {found[path]} where the configuration has {shape}; use the "
-                            "configuration that the model was made with")
 
 
 def _check_same(path: pathlib.Path, expected: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import tqdm
 
 from lst_jax.acoustic.weights import read_json
-from lst_jax.convert.source import Stored
+from lst_jax.convert.source import Stored, some
 from lst_jax.errors import DataError
 
 SHARD_BYTES = 4_000_000_000  # below the 5 GB that transformers has long cut at, and what any file system takes
@@ -72,10 +72,9 @@ def open_safetensors(path: pathlib.Path, stem: str = "model") -> dict[str, Store
     raise DataError(f"{whole}: no such file, nor {index.name}; give a folder with weights in safetensors")
 
 
-def some(names) -> str:
-    """The first four of several names in order, and how many more. Example: "a, b, c, d and 3 more"."""
-    names = sorted(names)
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+def is_there(path: pathlib.Path, stem: str = "model") -> bool:
+    """Whether the folder has tensors of that name."""
+    return any((path / f"{stem}.safetensors{more}").is_file() for more in ("", ".index.json"))
 
 
 def _bytes(one: Stored) -> int:

@@ -7,7 +7,9 @@ more than an array or a layer is in memory at a time. The canonical layout is th
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+import types
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -54,20 +56,38 @@ class Source:
         return dataclasses.replace(self, arrays={path: watched(path, one) for path, one in self.arrays.items()})
 
 
-def expected_shapes(config: ModelConfig, vocab: Vocab) -> dict[str, tuple[int, ...]]:
+@functools.lru_cache(8)
+def expected_shapes(config: ModelConfig, vocab: Vocab) -> Mapping[str, tuple[int, ...]]:
     """Canonical path to shape of every parameter of a model; nothing is computed."""
     shapes = jax.eval_shape(build(config, vocab, 1).init_params, jax.random.key(0))
-    return {path: one.shape for path, one in traverse_util.flatten_dict(shapes, sep="/").items()}
+    return types.MappingProxyType({path: tuple(one.shape)
+                                   for path, one in traverse_util.flatten_dict(shapes, sep="/").items()})
 
 
 def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
     """Raises DataError naming tensors that are missing, left over or of another shape; names are of either side."""
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
     if missing or extra:
         raise DataError(f"{where}: {len(missing)} tensors missing and {len(extra)} left over (missing: "
-                        f"{', '.join(missing[:3]) or 'none'}; left over: {', '.join(extra[:3]) or 'none'}); "
-                        "use the configuration that it was made with")
+                        f"{some(missing) or 'none'}; left over: {some(extra) or 'none'}); use the configuration that "
+                        "it was made with")
     for name, shape in expected.items():
         if found[name] != shape:
             raise DataError(f"{where}: {name} has the shape {found[name]}, the configuration gives {shape}; use the "
                             "one that it was made with")
+
+
+def some(names: Iterable[str]) -> str:
+    """The first four of several names in order, and how many more. Example: "a, b, c, d and 3 more"."""
+    names = sorted(names)
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def turned(path: str, one: Stored) -> Stored:
+    """A matrix between ours, [in, out], and torch's, [out, in], either way; anything else as it is."""
+    return Stored(one.shape[::-1], lambda: one.read().T) if path.endswith("/kernel") else one
+
+
+def turned_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an array of that path on the other side."""
+    return shape[::-1] if path.endswith("/kernel") else shape

@@ -24,7 +24,7 @@ from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config
 from lst_jax.convert import hf_llama
 from lst_jax.convert.hf_llama import Llama
-from lst_jax.convert.source import Source, Stored
+from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
 from lst_jax.errors import DataError
@@ -114,7 +114,7 @@ def _base(path: pathlib.Path, recipe: Config, llama: Llama, tensors: Mapping[str
         return Stored((size, llama.width), lambda: with_new_rows(one.read(), text_size, size))
 
     theirs = {name: with_rows(one) if name in (EMBEDDING, OUTPUT) else one for name, one in tensors.items()}
-    arrays = _layers_and(hf_llama.OUTER, llama, theirs, hf_llama.expected_shapes(recipe))
+    arrays = _layers_and(hf_llama.OUTER, llama, theirs, expected_shapes(recipe.model, recipe.joint_vocab))
     rows = {"tok_embeddings/embedding": "rows", "output/kernel": "columns"}
     taken = [_layers_taken(llama), "norm/scale", *(f"{ours}: {what} 0..{text_size - 1}" for ours, what in rows.items())]
     taken[-1] += f" (of {EMBEDDING}, which is tied)" if llama.tied else ""
@@ -126,7 +126,7 @@ def _base(path: pathlib.Path, recipe: Config, llama: Llama, tensors: Mapping[str
 
 def _global_transformer(path: pathlib.Path, recipe: Config, llama: Llama, tensors: Mapping[str, Stored],
                         seed: int) -> Source:
-    shapes = hf_llama.expected_shapes(recipe)
+    shapes = expected_shapes(recipe.model, recipe.joint_vocab)
     arrays = _layers_and({}, llama, tensors, shapes)
     rest = [ours for ours in shapes if ours not in arrays]
     values = functools.cache(lambda: drawn(recipe, seed, set(rest).__contains__))
@@ -149,7 +149,7 @@ def _tensors(path: pathlib.Path, llama: Llama) -> dict[str, Stored]:
     found = hf_llama.open_tensors(path)
     if llama.tied:
         found.pop(OUTPUT, None)  # some hold it twice
-    hf_llama.check_names({name: one.shape for name, one in found.items()}, llama_shapes(llama), str(path))
+    check_shapes({name: one.shape for name, one in found.items()}, llama_shapes(llama), str(path))
     if llama.tied:
         found[OUTPUT] = found[EMBEDDING]
 

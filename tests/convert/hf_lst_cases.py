@@ -11,7 +11,7 @@ import synthetic_data
 from flax import traverse_util
 
 sys.path.append(str(pathlib.Path(__file__).parent.parent / "model"))
-from model_cases import random_params, small_config, windows  # noqa: E402
+from model_cases import random_params, small_config, windows
 
 from lst_jax.config import StackConfig
 from lst_jax.convert.source import Source, Stored

@@ -10,7 +10,7 @@ import pytest
 import sentencepiece
 import synthetic_data
 
-from lst_jax.convert.beside import write_beside
+from lst_jax.convert.companions import write_companions
 from lst_jax.convert.hf_tokenizer import write_tokenizer
 from lst_jax.data.text import load_tokenizer, train_tokenizer
 from lst_jax.errors import DataError
@@ -50,7 +50,7 @@ def config_with(model_path):
 
 def converted(config, out, **options):
     out.mkdir()
-    write_beside(config, out)
+    write_companions(config, out)
     write_tokenizer(config, out)
     return transformers.AutoTokenizer.from_pretrained(out, local_files_only=True, **options)
 

@@ -18,7 +18,7 @@ from lst_jax.convert import hf_llama
 from lst_jax.convert.hf_llama import Llama
 from lst_jax.convert.hf_tokenizer import added_tokens, tokenizer_json
 from lst_jax.convert.safetensors_files import write_safetensors
-from lst_jax.convert.source import Stored
+from lst_jax.convert.source import Stored, expected_shapes
 from lst_jax.convert.warm_start import llama_shapes, repeated, warm_source, with_new_rows
 from lst_jax.data import text
 from lst_jax.errors import DataError
@@ -73,7 +73,8 @@ def test_base_takes_everything(tmp_path):
     tensors, config = write_llama(tmp_path, dataclasses.replace(GROUPED, vocab_size=TEXT + 3)), base_config()
     source = warm_source(tmp_path, config, 0)
     found = read_all(source)
-    assert source.config == config and {p: v.shape for p, v in found.items()} == hf_llama.expected_shapes(config)
+    expected = expected_shapes(config.model, config.joint_vocab)
+    assert source.config == config and {p: v.shape for p, v in found.items()} == expected
     for path, name, axis in (("tok_embeddings/embedding", "model.embed_tokens.weight", 0),
                              ("output/kernel", "lm_head.weight", 1)):
         rows = np.moveaxis(found[path], axis, 0)
@@ -124,7 +125,7 @@ def test_lst_takes_the_layers_and_draws_the_rest_as_a_fresh_run_does(tmp_path):
     source = warm_source(tmp_path, config, 5)
     found, base = read_all(source), read_all(warm_source(tmp_path, base_config(), 5))
     fresh = fresh_arrays(config, 5)
-    assert found.keys() == hf_llama.expected_shapes(config).keys() and fresh.keys() < found.keys()
+    assert found.keys() == expected_shapes(config.model, config.joint_vocab).keys() and fresh.keys() < found.keys()
     layers = [path for path in found if path.startswith("global_transformer/layers_")]
     assert len(layers) == 27 and "global_transformer/token_embedding_projection/kernel" not in layers
     for path, value in found.items():
