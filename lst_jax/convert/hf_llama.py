@@ -30,6 +30,7 @@ from lst_jax.convert.safetensors_files import open_safetensors, some, write_safe
 from lst_jax.convert.source import Source, Stored
 from lst_jax.errors import DataError
 from lst_jax.model.lst import build
+from lst_jax.shapes import Float, ndarray
 from lst_jax.vocab import BOS_ID, EOS_ID, PAD_ID
 
 ROTATED = ("attention/wq/kernel", "attention/wk/kernel")
@@ -104,7 +105,7 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     return Source(config, arrays, {"format": "hf", "path": str(path)})
 
 
-def logits(path: pathlib.Path, inputs) -> tuple[np.ndarray, str]:
+def logits(path: pathlib.Path, inputs) -> tuple[Float[ndarray, "B T V"], str]:
     """Float32 logits [B, T, V] of `inputs.token_BT` by transformers, and who ran it.
 
     transformers maps the files, so that memory holds activations and pages that can be dropped. Where it is not
@@ -161,13 +162,13 @@ def to_ours(path: str, one: Stored, shape: tuple[int, ...], heads: int) -> Store
     return Stored(shape, read)
 
 
-def rotated_halves(weight_FD: np.ndarray, heads: int) -> np.ndarray:
+def rotated_halves(weight_FD: Float[ndarray, "F D"], heads: int) -> Float[ndarray, "F D"]:
     """Rows of each head from adjacent pairs to halves. Example: one head of 4, rows 0 1 2 3 -> 0 2 1 3"""
     f, d = weight_FD.shape
     return weight_FD.reshape(heads, f // heads // 2, 2, d).swapaxes(1, 2).reshape(f, d)
 
 
-def rotated_pairs(weight_FD: np.ndarray, heads: int) -> np.ndarray:
+def rotated_pairs(weight_FD: Float[ndarray, "F D"], heads: int) -> Float[ndarray, "F D"]:
     """The inverse of `rotated_halves`."""
     f, d = weight_FD.shape
     return weight_FD.reshape(heads, 2, f // heads // 2, d).swapaxes(1, 2).reshape(f, d)
