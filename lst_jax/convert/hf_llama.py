@@ -102,7 +102,7 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     check_names({name: one.shape for name, one in tensors.items()},
                  {name: _their_shape(path, shapes[path]) for path, name in theirs.items()}, str(path))
     arrays = {ours: to_ours(ours, tensors[name], shapes[ours], llama.heads) for ours, name in theirs.items()}
-    return Source(config, arrays, {"format": "hf", "path": str(path)})
+    return Source(config, arrays, {"format": "hf", "path": str(path), "step": None})
 
 
 def logits(path: pathlib.Path, inputs) -> tuple[Float[ndarray, "B T V"], str]:

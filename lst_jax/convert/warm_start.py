@@ -201,4 +201,5 @@ def _collapsed(paths: Iterable[str]) -> list[str]:
 
 
 def _origin(path: pathlib.Path, taken: list[str], initialised: list[str], left_out: list[str]) -> dict[str, Any]:
-    return {"format": "hf", "path": str(path), "taken": taken, "initialised": initialised, "left_out": left_out}
+    return {"format": "hf", "path": str(path), "step": None, "taken": taken, "initialised": initialised,
+            "left_out": left_out}

@@ -56,7 +56,7 @@ def test_there_and_back_is_the_same_to_the_bit(tmp_path, make):
     data = dataclasses.replace(config.data, tokenizer=str(tmp_path / "tokenizer.model"),
                                unit_tokenizer=config.data.unit_tokenizer and str(tmp_path / "unit_tokenizer.model"))
     assert back.config == dataclasses.replace(config, data=data)
-    assert back.origin == {"format": "hf", "path": str(tmp_path)}
+    assert back.origin == {"format": "hf", "path": str(tmp_path), "step": None}
 
 
 def test_shards_and_their_index_open_again(converted):
