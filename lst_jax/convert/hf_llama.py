@@ -21,9 +21,11 @@ from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config
 from lst_jax.convert import by_transformers, companions, streamed
 from lst_jax.convert.hf_tokenizer import write_tokenizer
+from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes, turned, turned_shape
 from lst_jax.errors import DataError
+from lst_jax.shapes import Float, ndarray
 from lst_jax.vocab import BOS_ID, EOS_ID, PAD_ID
 
 ROTATED = ("attention/wq/kernel", "attention/wk/kernel")
@@ -98,7 +100,7 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     return Source(config, arrays, companions.origin("hf", path, companions.recorded(path)))
 
 
-def logits(path: pathlib.Path, inputs) -> tuple[np.ndarray, str]:
+def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"], str]:
     """Float32 logits [B, T, V] of `inputs.token_BT` by transformers, and who ran it.
 
     transformers maps the files, so that memory holds activations and pages that can be dropped. Where it is not
@@ -132,13 +134,13 @@ def to_ours(path: str, one: Stored, shape: tuple[int, ...], heads: int) -> Store
     return Stored(shape, read)
 
 
-def rotated_halves(weight_FD: np.ndarray, heads: int) -> np.ndarray:
+def rotated_halves(weight_FD: Float[ndarray, "F D"], heads: int) -> Float[ndarray, "F D"]:
     """Rows of each head from adjacent pairs to halves. Example: one head of 4, rows 0 1 2 3 -> 0 2 1 3"""
     f, d = weight_FD.shape
     return weight_FD.reshape(heads, f // heads // 2, 2, d).swapaxes(1, 2).reshape(f, d)
 
 
-def rotated_pairs(weight_FD: np.ndarray, heads: int) -> np.ndarray:
+def rotated_pairs(weight_FD: Float[ndarray, "F D"], heads: int) -> Float[ndarray, "F D"]:
     """The inverse of `rotated_halves`."""
     f, d = weight_FD.shape
     return weight_FD.reshape(heads, 2, f // heads // 2, d).swapaxes(1, 2).reshape(f, d)

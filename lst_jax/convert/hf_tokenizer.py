@@ -42,7 +42,7 @@ def write_tokenizer(config: Config, out: pathlib.Path) -> None:
                         "token; train it on texts without it")
     settings = {"bos_token": pieces[BOS_ID], "eos_token": pieces[EOS_ID], "unk_token": pieces[PAD_ID],
                 "pad_token": pieces[PAD_ID], "padding_side": "left", "clean_up_tokenization_spaces": False,
-                "model_input_names": ["input_ids", "attention_mask"], "model_max_length": config.data.row_units}
+                "model_input_names": ["input_ids", "attention_mask"], "model_max_length": config.data.row_tokens}
     if is_exact(model):
         settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
         files.write_json(out / "tokenizer.json", tokenizer_json(model, added))

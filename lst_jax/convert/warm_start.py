@@ -29,6 +29,7 @@ from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
 from lst_jax.errors import DataError
 from lst_jax.model.lst import build
+from lst_jax.shapes import Float, ndarray
 
 SYSTEMS = ("base", "lst")
 EMBEDDING, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
@@ -74,20 +75,20 @@ def check_tokenizer(recipe: Config, path: pathlib.Path) -> None:
                     "SentencePiece model, and prepare the data with it")
 
 
-def repeated(weight_FD: np.ndarray, kv_heads: int, heads: int) -> np.ndarray:
+def repeated(weight_GD: Float[ndarray, "G D"], kv_heads: int, heads: int) -> Float[ndarray, "F D"]:
     """Rows of key or value heads, each as often as query heads share it. Example: 2 of 4 heads: a b -> a a b b"""
-    f, d = weight_FD.shape
+    g, d = weight_GD.shape
     if kv_heads == heads:
-        return weight_FD
-    return weight_FD.reshape(kv_heads, f // kv_heads, d).repeat(heads // kv_heads, axis=0).reshape(-1, d)
+        return weight_GD
+    return weight_GD.reshape(kv_heads, g // kv_heads, d).repeat(heads // kv_heads, axis=0).reshape(-1, d)
 
 
-def with_new_rows(weight_VD: np.ndarray, text_size: int, size: int) -> np.ndarray:
+def with_new_rows(weight_ND: Float[ndarray, "N D"], text_size: int, size: int) -> Float[ndarray, "V D"]:
     """The first `text_size` rows, then their mean as often as it takes to have `size` rows."""
-    text_VD = weight_VD[:text_size]
-    whole_VD = np.empty((size, weight_VD.shape[1]), np.float32)
-    whole_VD[:text_size] = text_VD
-    whole_VD[text_size:] = text_VD.mean(0, dtype=np.float64)
+    text_ND = weight_ND[:text_size]
+    whole_VD = np.empty((size, weight_ND.shape[1]), np.float32)
+    whole_VD[:text_size] = text_ND
+    whole_VD[text_size:] = text_ND.mean(0, dtype=np.float64)
     return whole_VD
 
 
@@ -200,4 +201,5 @@ def _collapsed(paths: Iterable[str]) -> list[str]:
 
 
 def _origin(path: pathlib.Path, taken: list[str], initialised: list[str], left_out: list[str]) -> dict[str, Any]:
-    return {"format": "hf", "path": str(path), "taken": taken, "initialised": initialised, "left_out": left_out}
+    return {"format": "hf", "path": str(path), "step": None, "taken": taken, "initialised": initialised,
+            "left_out": left_out}
