@@ -14,8 +14,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from lst_jax import files
 from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config

@@ -23,6 +23,7 @@ from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config, ModelConfig, StackConfig
 from lst_jax.convert import by_transformers, companions, streamed
 from lst_jax.convert.hf_tokenizer import write_tokenizer
+from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, check_shapes, expected_shapes, turned
 from lst_jax.data.patching import inference_policy
@@ -70,7 +71,7 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     return Source(config, arrays, companions.origin("hf", path, companions.recorded(path)))
 
 
-def logits(path: pathlib.Path, inputs) -> tuple[np.ndarray, str]:
+def logits(path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:
     """Float32 logits [B, T, V] of `inputs.token_BT` by the directory's own code under transformers, and who ran it.
 
     The patches are those that it finds itself. Where transformers is not installed, the files are read back and run by

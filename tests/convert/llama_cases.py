@@ -1,7 +1,6 @@
 """Small Base models as sources, and what makes a whole model out of one."""
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -9,19 +8,11 @@ import synthetic_data
 from flax import traverse_util
 
 from lst_jax import config as cfg
+from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source, Stored
 from lst_jax.model.lst import build
 
 STACK = cfg.StackConfig(3, 48, 4, None)  # heads of 12: a head's two halves are no power of two
-
-
-class Inputs(NamedTuple):
-    """As `lst_jax.convert.proof` has them."""
-
-    token_BT: np.ndarray
-    patch_start_BT: np.ndarray
-    patch_end_BT: np.ndarray
-
 
 def base_config(make=synthetic_data.make_config, **changes):
     """A run of Base whose norms and rotations are not Hugging Face's defaults."""

@@ -3,7 +3,6 @@
 import functools
 import shutil
 import sys
-import types
 
 import llama_cases
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import synthetic_data
 from llama_cases import base_config, bpe_config, inputs_for, our_logits, source_of
 
-from lst_jax.convert import hf_llama
+from lst_jax.convert import by_transformers, hf_llama
 from lst_jax.convert.safetensors_files import write_safetensors
 from lst_jax.convert.warm_start import warm_source
 from lst_jax.errors import DataError
@@ -94,14 +93,11 @@ def test_tensors_that_transformers_would_draw_are_an_error(tmp_path):
 
 def test_without_transformers_the_files_are_read_back(tmp_path, monkeypatch):
     source = written(base_config(), tmp_path)
-    streamed = types.SimpleNamespace(logits=lambda back, inputs: our_logits(back, inputs))
-    monkeypatch.setitem(sys.modules, "lst_jax.convert.streamed", streamed)
-    monkeypatch.setattr("lst_jax.convert.streamed", streamed, raising=False)
     monkeypatch.setitem(sys.modules, "transformers", None)
     inputs = inputs_for(source.config)
     found, who = hf_llama.logits(tmp_path, inputs)
-    assert who == "lst_jax (transformers is not installed)"
-    np.testing.assert_array_equal(found, our_logits(source, inputs))
+    assert who == by_transformers.MISSING
+    np.testing.assert_allclose(found, our_logits(source, inputs), rtol=0, atol=1e-5)
 
 
 def text_model(folder, **changes):
