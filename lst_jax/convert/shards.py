@@ -94,9 +94,9 @@ def _write_shard(tensors: Mapping[str, Stored], path: pathlib.Path, metadata: Ma
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, one in tensors.items():
-            array = np.ascontiguousarray(one.read(), "<f4")
+            array = np.asarray(one.read(), "<f4", order="C")
             assert array.shape == one.shape, name
-            file.write(array.data)
+            file.write(array.reshape(-1).data)
             bar.update()
 
 
