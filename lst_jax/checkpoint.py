@@ -83,12 +83,15 @@ class Checkpoints:
         with self._reading(step):
             return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
 
-    def restore(self, step: int, like: TrainState, data_like: np.ndarray) -> Restored:
-        """Reads a step into the shapes and shardings of `like`. Raises CheckpointError naming the folder."""
+    def check_whole(self, step: int) -> None:
+        """Raises CheckpointError where a step holds parameters alone, so that no run can go on from it."""
         folder = self.directory / f"{step:08d}"
         if (folder / "params").is_dir() and not (folder / "train").is_dir():
             raise CheckpointError(f"{folder}: holds parameters alone, as lst convert writes them; begin another run "
                                   "with train.init_from and this path")
+
+    def restore(self, step: int, like: TrainState, data_like: np.ndarray) -> Restored:
+        """Reads a step into the shapes and shardings of `like`. Raises CheckpointError naming the folder."""
         like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         args = ocp.args.Composite(
             params=ocp.args.StandardRestore(like.params),

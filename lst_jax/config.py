@@ -238,6 +238,15 @@ FREE_IF_GIVEN = ("data.unit_tokenizer", "train.init_from")
 # Fields that came when there were runs already, and the value that means what those runs do: a stored configuration
 # without them is complete, and at this value they are no part of an identity, so that hashes stay as they were
 LATER_FIELDS = {"data.documents": "interleaved", "train.init_from": None}
+# Those that came before, with what the first runs did: such a run is opened and converted, but none goes on from it, as
+# these are part of identities
+FIRST_FIELDS = {
+    "model.scan_layers": False, "model.remat": "none", "data.unit_tokenizer": None, "data.mixture_measure": "tokens",
+    "data.row_speech_tokens": None, "data.patching.aligned_to": "word", "data.patching.silence": "separate",
+    "data.patching.boundary_noise_ms": 0.0, "data.patching.final_probability": 0.0, "optim.z_loss": 0.0,
+    "optim.spike_factor": 0.0, "train.checkpoint_minutes": None, "train.checkpoint_keep_every": None,
+    "train.bad_step": "skip", "train.accumulate": 1, "train.offload_moments": False,
+    "mesh": {"replica": None, "data": None, "tensor": 1}}
 
 
 def load_recipe_module(path: str) -> types.ModuleType:
@@ -306,12 +315,15 @@ def from_mapping(mapping: dict[str, Any]) -> Config:
 
 
 def with_later_fields(mapping: dict[str, Any]) -> dict[str, Any]:
-    """A stored run's mapping with those of `LATER_FIELDS` that it is older than."""
+    """A stored run's mapping with those of `LATER_FIELDS` and `FIRST_FIELDS` that it is older than."""
     completed = json.loads(json.dumps(mapping))
-    for path, value in LATER_FIELDS.items():
-        section, name = path.split(".")
-        if isinstance(completed, dict) and isinstance(completed.get(section), dict):
-            completed[section].setdefault(name, value)
+    for path, value in (LATER_FIELDS | FIRST_FIELDS).items():
+        *parents, name = path.split(".")
+        section = completed
+        for parent in parents:
+            section = section.get(parent) if isinstance(section, dict) else None
+        if isinstance(section, dict):
+            section.setdefault(name, value)
     return completed
 
 

@@ -141,7 +141,8 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
 
 
 def check_resumable(config: Config, stream: BatchStream, checkpoints: Checkpoints, newest: int) -> None:
-    """Refuses a checkpoint of another configuration or other data."""
+    """Refuses a checkpoint of another configuration or other data, or of parameters alone."""
+    checkpoints.check_whole(newest)
     meta = checkpoints.meta(newest)
     check_same_identity(config, meta["identity"], f"checkpoint {newest}")
     if meta["data_fingerprint"] != stream.fingerprint():

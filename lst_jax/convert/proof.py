@@ -2,12 +2,12 @@
 
 import importlib.metadata
 import pathlib
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from lst_jax.convert import streamed
-from lst_jax.convert.inputs import Inputs, inputs_for
+from lst_jax.convert.inputs import inputs_for
 from lst_jax.convert.source import Source
 from lst_jax.errors import ConversionError
 
@@ -15,18 +15,10 @@ TOLERANCE = 1e-4  # largest difference of a logit: that of the parity cases (tes
 PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "numpy", "torch", "transformers", "safetensors")
 
 
-class Answers(Protocol):
-    """What is asked of a format: see `lst_jax.convert.formats`."""
-
-    NAME: str
-
-    def logits(self, path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:
-        """Float32 [B, T, V] of what lies in `path`, and who computed them."""
-
-
-def prove(source: Source, form: Answers, out: pathlib.Path, progress: bool = False) -> dict[str, Any]:
+def prove(source: Source, form: Any, out: pathlib.Path, progress: bool = False) -> dict[str, Any]:
     """Holds what was written in `out` against its source, each of whose arrays is read once.
 
+    Args: `form` is one of `lst_jax.convert.formats`.
     Returns what conversion.json says of it. Raises: ConversionError where a logit is off by more than `TOLERANCE`, or
     is no number.
     """

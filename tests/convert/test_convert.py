@@ -1,0 +1,209 @@
+"""`lst convert`: there and back is bit-equal, other commands take what is written, nothing half-made stays."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import types
+
+import jax
+import numpy as np
+import pytest
+import training_run
+from convert_cases import config_of, make_run
+
+from lst_jax import cli
+from lst_jax.convert import command, formats, orbax, proof
+from lst_jax.convert.inputs import inputs_for
+from lst_jax.errors import ConversionError, UserError
+from lst_jax.restored import restore
+from lst_jax.run_dir import RunDirectory
+from lst_jax.train import train
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Of system lst, with checkpoints at steps 3, 5 and 8."""
+    return make_run(tmp_path_factory.mktemp("runs") / "lst", config_of("lst"), (3, 5, 8))
+
+
+def convert(*args):
+    """By the command line; its exit code."""
+    return cli.main(["convert", *map(str, args)])
+
+
+def said(folder):
+    return json.loads((folder / "conversion.json").read_text())
+
+
+def params_of(run, step=None):
+    source = orbax.open_source(pathlib.Path(run), None, step)
+    return {path: one.read() for path, one in source.arrays.items()}
+
+
+def assert_equal(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for path, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[path], strict=True, err_msg=path)
+
+
+def test_orbax_to_ancestor_and_back_is_bit_equal(run, tmp_path, capsys):
+    assert convert(run, tmp_path / "there", "--to", "ancestor") == 0
+    assert "logits differ by 0 at most" in capsys.readouterr().out
+    assert convert(tmp_path / "there", tmp_path / "back", "--to", "orbax") == 0
+    assert_equal(params_of(tmp_path / "back"), params_of(run))
+    there, back = said(tmp_path / "there"), said(tmp_path / "back")
+    assert there["arrays_sha256"] == back["arrays_sha256"]
+    assert there["source"] == {"format": "orbax", "path": str(run), "step": 8}
+    assert back["source"] == {"format": "ancestor", "path": str(tmp_path / "there"), "step": 8}
+    assert there["vocabulary"] == back["vocabulary"] and there["vocabulary"]["codebook"] == "0123456789abcdef"
+    assert back["max_logit_error"] == 0 and back["largest_logit"] > 1 and back["logits"][:2] == [3, 61]
+    assert set(there["files"]) == {"consolidated.safetensors", "params.json", "lst_config.json", "tokenizer.model"}
+    assert there["parameters"] == sum(array.size for array in params_of(run).values())
+
+
+def test_what_is_restored_of_a_converted_run_is_what_was_saved(run, tmp_path):
+    assert convert(run / "checkpoints" / "00000005", tmp_path / "5", "--to", "orbax") == 0
+    ours, theirs = restore(RunDirectory(tmp_path / "5"), one_device=True), params_of(run, 5)
+    assert ours.step == 5
+    assert_equal({jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+                  for path, leaf in jax.tree_util.tree_flatten_with_path(ours.params)[0]}, theirs)
+    assert ours.config.data.tokenizer == str(tmp_path / "5" / "tokenizer.model")
+    assert pathlib.Path(ours.config.data.tokenizer).is_file()
+
+
+def test_the_mean_of_checkpoints_is_rounded_once(run, tmp_path):
+    assert convert(run, tmp_path / "mean", "--to", "ancestor", "--average", "2", "--step", "5") == 0
+    assert said(tmp_path / "mean")["source"]["averaged"] == [3, 5]
+    sources = [orbax.open_source(run, None, step) for step in (3, 5)]
+    mean = formats.recognise(tmp_path / "mean").open_source(tmp_path / "mean").arrays
+    for path, one in mean.items():
+        three, five = (source.arrays[path].read() for source in sources)
+        np.testing.assert_array_equal(one.read(), three / 2 + five / 2, strict=True)
+    path = "patch_encoder/tok_embeddings/embedding"
+    parts = [source.arrays[path].read() for source in (*sources, orbax.open_source(run))]
+    exact = np.sum(parts, 0, dtype=np.float64) / 3
+    ours = orbax.open_source(run, None, None, 3).arrays[path].read()
+    np.testing.assert_array_equal(ours, exact.astype(np.float32), strict=True)
+
+
+@pytest.mark.parametrize(("flags", "words"), [
+    (("--average", "4"), "--average=4: must lie in 1..3"),
+    (("--average", "0"), "--average=0: must lie in 1..3"),
+    (("--step", "4"), "--step=4: "),
+    (("--step", "2"), "holds no checkpoint up to 2 (there: 3, 5, 8)"),
+    (("--config", "x.py"), "x.py: no such recipe"),
+    (("--state", "--average", "2"), "--state: "),
+    (("--pth",), "--pth: belongs to --to ancestor"),
+])
+def test_flags_that_do_not_fit_are_refused_in_one_line(run, tmp_path, capsys, flags, words):
+    assert convert(run, tmp_path / "out", "--to", "orbax", *flags) != 0
+    message = capsys.readouterr().err
+    assert words in message and message.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_directory_that_is_not_empty_is_left_alone(run, tmp_path, capsys):
+    (tmp_path / "mine").write_text("dear")
+    assert convert(run, tmp_path, "--to", "ancestor") == 2
+    assert "not empty" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_an_unknown_source_is_refused(tmp_path, capsys):
+    assert convert(tmp_path, tmp_path / "out", "--to", "orbax") == 3
+    assert "is in none of the formats" in capsys.readouterr().err
+    assert convert(tmp_path / "none", tmp_path / "out", "--to", "orbax") == 3
+    assert "no such directory" in capsys.readouterr().err
+
+
+def test_what_computes_something_else_is_not_kept(run, tmp_path, monkeypatch):
+    right_logits = formats.FORMATS["ancestor"].logits
+
+    def off(error):
+        def logits(path, inputs):
+            right, who = right_logits(path, inputs)
+            changed = right.copy()
+            changed[1, 3, 7] += error
+            return changed, who
+
+        return logits
+
+    wrong = types.SimpleNamespace(**vars(formats.FORMATS["ancestor"]))
+    source = orbax.open_source(run)
+    formats.FORMATS["ancestor"].write(source, tmp_path)
+    wrong.logits = off(5e-5)
+    assert 4e-5 < proof.prove(source, wrong, tmp_path)["max_logit_error"] < 6e-5
+    for error in (2e-4, np.nan):
+        wrong.logits = off(error)
+        with pytest.raises(ConversionError, match="logits differ by up to"):
+            proof.prove(source, wrong, tmp_path)
+    monkeypatch.setitem(formats.FORMATS, "ancestor", wrong)
+    with pytest.raises(ConversionError):
+        command.convert(run, tmp_path / "out", "ancestor")
+    assert not list(tmp_path.glob("*out*")) and not list(tmp_path.glob(".*"))
+
+
+def test_inputs_are_text_speech_and_both(run):
+    config = config_of("lst")
+    token_BT, start_BT, end_BT = inputs_for(config)
+    vocab = config.joint_vocab
+    speech_BT = vocab.is_speech(token_BT)
+    assert not speech_BT[0].any() and speech_BT[1, 2:].all() and 0.3 < speech_BT[2].mean() < 0.6
+    assert start_BT[~speech_BT].all() and end_BT[~speech_BT].all()
+    np.testing.assert_array_equal(np.flatnonzero(start_BT[1, 2:]), range(0, 59, 4))
+    np.testing.assert_array_equal(np.flatnonzero(end_BT[1, 2:]), range(3, 59, 4))
+    assert inputs_for(config_of("base")).patch_start_BT.all()
+    assert token_BT.max() < vocab.size and (token_BT == vocab.text_marker).sum() == 3
+
+
+def test_a_killed_conversion_leaves_nothing_under_its_name(run, tmp_path):
+    program = ("import os, signal, types; from lst_jax import cli; from lst_jax.convert import shards; "
+               "shards.np = types.SimpleNamespace(asarray=lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)); "
+               f"cli.main(['convert', {str(run)!r}, {str(tmp_path / 'out')!r}, '--to', 'ancestor'])")
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ | {"JAX_PLATFORMS": "cpu"},
+                          cwd=pathlib.Path(__file__).parents[2])
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / ".out.partial" / "consolidated.safetensors").exists() and not (tmp_path / "out").exists()
+    assert convert(run, tmp_path / "out", "--to", "ancestor") == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, compiled_once):
+    """A run that was really trained, and its data."""
+    folder = tmp_path_factory.mktemp("trained")
+    training_run.make_data(folder)
+    config = training_run.make_config(folder)
+    assert train(RunDirectory(folder / "run"), config) == 0
+    return folder, config
+
+
+def test_a_run_that_was_converted_is_evaluated_and_begun_from(trained, tmp_path, capsys):
+    folder, config = trained
+    assert convert(folder / "run", tmp_path / "there", "--to", "ancestor") == 0
+    assert convert(tmp_path / "there", tmp_path / "back", "--to", "orbax") == 0
+    capsys.readouterr()
+    numbers = []
+    for path in (folder / "run", tmp_path / "back"):
+        assert cli.main(["evaluate", str(path), "--json"]) == 0
+        numbers.append(json.loads(capsys.readouterr().out))
+    assert numbers[0] == numbers[1]
+    begin = dataclasses.replace(config.train, init_from=str(tmp_path / "back"), steps=1)
+    assert train(RunDirectory(tmp_path / "begun"), dataclasses.replace(config, train=begin)) == 0
+    with pytest.raises(UserError, match="holds parameters alone") as error:
+        train(RunDirectory(tmp_path / "back"), None)
+    assert "train.init_from" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_whole_state_goes_on_as_the_run_itself(trained, tmp_path):
+    folder, _ = trained
+    assert convert(folder / "run", tmp_path / "copy", "--to", "orbax", "--state", "--step", "6") == 0
+    assert said(tmp_path / "copy")["whole_state"]
+    assert train(RunDirectory(tmp_path / "copy"), None) == 0
+    assert_equal(params_of(tmp_path / "copy", 8), params_of(folder / "run", 8))

@@ -1,0 +1,82 @@
+"""A model that is read layer by layer computes what it computes as a whole, and is never in memory as one."""
+
+import weakref
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from convert_cases import config_of, draw, make_run
+from flax import traverse_util
+
+from lst_jax import checkpoint_stream
+from lst_jax.convert import orbax, shards, streamed
+from lst_jax.convert.inputs import inputs_for
+from lst_jax.convert.source import Source, Stored
+from lst_jax.model.lst import build
+
+
+def source_of(config, params):
+    flat = traverse_util.flatten_dict(params, sep="/")
+    return Source(config, {path: Stored(one.shape, lambda one=one: np.asarray(one)) for path, one in flat.items()}, {})
+
+
+@pytest.mark.parametrize("changes", [{}, {"scan_layers": True, "encoder_cross_window": 2}], ids=["plain", "scanned"])
+@pytest.mark.parametrize("system", ["lst", "lst_bypass", "base"])
+def test_logits_are_those_of_the_whole_model(system, changes):
+    config = config_of(system, compute_dtype="bfloat16" if changes else "float32", **changes)
+    params, inputs = draw(config, 0), inputs_for(config, 37)
+    ours = streamed.logits(source_of(config, params), inputs)
+    whole = build(config_of(system, **changes).model, config.joint_vocab, inputs.patch_start_BT.sum(1).max().item())
+    with jax.default_matmul_precision("highest"):
+        theirs = jax.jit(whole)(params, jnp.asarray(inputs.token_BT), np.ones_like(inputs.token_BT),
+                                inputs.patch_start_BT, inputs.patch_end_BT)
+    assert ours.dtype == np.float32 and np.abs(ours).max() > 1
+    np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+def counting(shapes):
+    """Reads arrays of ones, and tells how many of them were alive at one time, at most."""
+    alive, most = weakref.WeakSet(), [0]
+
+    class Counted(np.ndarray):
+        pass
+
+    def read(path):
+        array = np.ones(shapes[path], np.float32).view(Counted)
+        alive.add(array)
+        most[0] = max(most[0], len(alive))
+        return array
+
+    Counted.__hash__ = object.__hash__
+    return read, most
+
+
+SHAPES = {f"layers_{i}/kernel": (64, 32) for i in range(12)}
+
+
+def test_a_checkpoint_is_written_one_array_at_a_time(tmp_path):
+    read, most = counting(SHAPES)
+    checkpoint_stream.write_params(tmp_path, 7, SHAPES, read, {"identity": {}})
+    assert most[0] <= 2
+    folder = checkpoint_stream.StepFolder(tmp_path, 7)
+    assert folder.shapes("params") == SHAPES and folder.items == ["params"]
+    assert all((folder.read("params", path) == 1).all() for path in SHAPES)
+
+
+def test_shards_are_written_one_tensor_at_a_time(tmp_path):
+    read, most = counting(SHAPES)
+    tensors = {path: Stored(shape, lambda path=path: read(path)) for path, shape in SHAPES.items()}
+    shards.write_shards(tensors, tmp_path, "model", shard_bytes=3 * 64 * 32 * 4)
+    assert most[0] <= 2
+    assert len(list(tmp_path.glob("model-*-of-00004.safetensors"))) == 4
+
+
+def test_logits_hold_one_global_layer_at_a_time(tmp_path):
+    config = config_of("lst")
+    source = orbax.open_source(make_run(tmp_path / "run", config))
+    read = []
+    streamed.logits(source.seen(lambda path, array: read.append(path)), inputs_for(config, 37))
+    assert sorted(read) == sorted(source.arrays)  # each once
+    layer = [path.split("/")[1] for path in read if path.startswith("global_transformer/layers_")]
+    assert layer == sorted(layer)
