@@ -32,7 +32,10 @@ class Options(NamedTuple):
     pth: bool = False
 
 
-def convert(src: pathlib.Path, dst: pathlib.Path, to: str, options: Options) -> dict[str, Any]:
+PLAIN = Options()
+
+
+def convert(src: pathlib.Path, dst: pathlib.Path, to: str, options: Options = PLAIN) -> dict[str, Any]:
     """Converts, proves and writes conversion.json; returns what it says. `dst` is there as a whole or not at all.
 
     Where `dst` is what the same conversion has made, nothing is done. Raises: UserError, one line; nothing of `dst` is

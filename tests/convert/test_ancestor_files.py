@@ -139,10 +139,10 @@ def test_what_is_damaged_or_of_another_model_is_named_in_one_line(copy, tmp_path
 def test_a_recipe_is_for_directories_without_a_configuration(copy, tmp_path):
     recipe = write_recipe(tmp_path / "recipe.py", config_of("lst"))
     with pytest.raises(UserError, match="lst_config.json is there already; leave --config out"):
-        command.convert(copy, tmp_path / "out", "orbax", recipe=recipe)
+        command.convert(copy, tmp_path / "out", "orbax", command.Options(recipe=recipe))
     for name in ("lst_config.json", "tokenizer.model", "conversion.json"):
         (copy / name).unlink()
-    assert command.convert(copy, tmp_path / "out", "orbax", recipe=recipe)["source"]["step"] is None
+    assert command.convert(copy, tmp_path / "out", "orbax", command.Options(recipe=recipe))["source"]["step"] is None
     assert orbax.open_source(tmp_path / "out").origin["step"] == 0
 
 
@@ -157,7 +157,7 @@ def test_a_pickled_checkpoint_is_read_and_written(whole, tmp_path):
     torch = pytest.importorskip("torch")
     run = tmp_path / "run"
     there = command.convert(whole, run, "orbax")
-    back = command.convert(run, tmp_path / "pth", "ancestor", pth=True)
+    back = command.convert(run, tmp_path / "pth", "ancestor", command.Options(pth=True))
     assert set(back["files"]) == {"consolidated.pth", "params.json", "lst_config.json", "tokenizer.model"}
     again = command.convert(tmp_path / "pth", tmp_path / "again", "orbax")
     assert there["arrays_sha256"] == back["arrays_sha256"] == again["arrays_sha256"]

@@ -163,8 +163,8 @@ def test_inputs_are_text_speech_and_both(run):
 
 
 def test_a_killed_conversion_leaves_nothing_under_its_name(run, tmp_path):
-    program = ("import os, signal, types; from lst_jax import cli; from lst_jax.convert import shards; "
-               "shards.np = types.SimpleNamespace(asarray=lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)); "
+    program = ("import os, signal, types; from lst_jax import cli; from lst_jax.convert import safetensors_files as f; "
+               "f.np = types.SimpleNamespace(ascontiguousarray=lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)); "
                f"cli.main(['convert', {str(run)!r}, {str(tmp_path / 'out')!r}, '--to', 'ancestor'])")
     done = subprocess.run([sys.executable, "-c", program], env=os.environ | {"JAX_PLATFORMS": "cpu"},
                           cwd=pathlib.Path(__file__).parents[2])

@@ -10,7 +10,7 @@ from convert_cases import config_of, draw, make_run
 from flax import traverse_util
 
 from lst_jax import checkpoint_stream
-from lst_jax.convert import orbax, shards, streamed
+from lst_jax.convert import orbax, streamed
 from lst_jax.convert.inputs import inputs_for
 from lst_jax.convert.source import Source, Stored
 from lst_jax.model.lst import build
@@ -62,14 +62,6 @@ def test_a_checkpoint_is_written_one_array_at_a_time(tmp_path):
     folder = checkpoint_stream.StepFolder(tmp_path, 7)
     assert folder.shapes("params") == SHAPES and folder.items == ["params"]
     assert all((folder.read("params", path) == 1).all() for path in SHAPES)
-
-
-def test_shards_are_written_one_tensor_at_a_time(tmp_path):
-    read, most = counting(SHAPES)
-    tensors = {path: Stored(shape, lambda path=path: read(path)) for path, shape in SHAPES.items()}
-    shards.write_shards(tensors, tmp_path, "model", shard_bytes=3 * 64 * 32 * 4)
-    assert most[0] <= 2
-    assert len(list(tmp_path.glob("model-*-of-00004.safetensors"))) == 4
 
 
 def test_logits_hold_one_global_layer_at_a_time(tmp_path):
