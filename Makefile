@@ -69,9 +69,9 @@ test-slow: .venv/installed
 	$(BIN)/pytest -m slow
 
 # What the main environment skips: parity with transformers and a dense PyTorch model, pickles of scikit-learn, Beam, espeak-ng,
-# Whisper.
+# Whisper; and flite, where its library is installed (apt-get install flite).
 test-extras: .venv-extras/installed
-	.venv-extras/bin/pytest tests/acoustic tests/prepare/test_beam_engine.py tests/prepare/test_espeak.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py tests/evals/test_whisper.py
+	.venv-extras/bin/pytest tests/acoustic tests/prepare/test_beam_engine.py tests/prepare/test_espeak.py tests/prepare/test_flite.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py tests/evals/test_whisper.py
 
 .venv-extras/installed: pyproject.toml requirements.txt requirements-dev.txt requirements-beam.txt requirements-parity.txt requirements-synthesis.txt requirements-whisper.txt
 	$(PYTHON) -m venv .venv-extras
