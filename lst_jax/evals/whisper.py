@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lst_jax.acoustic.weights import read_json
-from lst_jax.errors import DataError
+from lst_jax.errors import DataError, first_line
 from lst_jax.prepare.audio import RATE
 
 VERSION = 1  # of what is done here; raise it when any word heard could change
@@ -48,8 +48,8 @@ class Whisper:
             self._model.eval()
             self._hear(np.zeros(RATE, np.float32), max_new_tokens=1)
         except Exception as error:  # of any kind, as the files decide what fails
-            raise DataError(f"{directory}: cannot be used as a Whisper ({_line(error)}); download it again, with its "
-                            "safetensors, tokenizer and generation_config.json") from error
+            raise DataError(f"{directory}: cannot be used as a Whisper ({first_line(error)}); download it again, with "
+                            "its safetensors, tokenizer and generation_config.json") from error
         version = importlib.metadata.version("transformers")
         self.name = f"whisper/transformers-{version}/{_fingerprint(pathlib.Path(directory))}/{VERSION}"
 
@@ -95,9 +95,3 @@ def _fingerprint(directory: pathlib.Path) -> str:
         with path.open("rb") as file:
             digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
-
-
-def _line(error: Exception) -> str:
-    """The first line of what a library says."""
-    said = str(error).strip() or type(error).__name__
-    return said.splitlines()[0].replace(";", ",")

@@ -82,8 +82,14 @@ def _flite(argument: str) -> Synthesiser:
     return importlib.import_module("lst_jax.prepare.flite").Flite()
 
 
+def _kokoro(argument: str) -> Synthesiser:
+    if not argument:
+        raise DataError("--synthesiser kokoro: needs its model's directory; write kokoro:DIR")
+    return importlib.import_module("lst_jax.prepare.kokoro").Kokoro(argument)
+
+
 # From what stands behind the colon
-SYNTHESISERS: dict[str, Callable[[str], Synthesiser]] = {"espeak": _espeak, "flite": _flite}
+SYNTHESISERS: dict[str, Callable[[str], Synthesiser]] = {"espeak": _espeak, "flite": _flite, "kokoro": _kokoro}
 
 
 def load_synthesiser(spec: str) -> Synthesiser:
