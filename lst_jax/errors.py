@@ -74,3 +74,8 @@ def storage_error(path, error: OSError) -> StorageError:
     cause = "no space left" if error.errno in DISK_FULL_ERRNOS else (error.strerror or str(error))
     return StorageError(f"{path}: cannot write ({cause}); free space or choose another place, then run the same "
                         "command again: what was complete is kept")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what a library says, to be quoted within a line of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].replace(";", ",")

@@ -29,8 +29,10 @@ def add_arguments(subparsers) -> None:
     evaluate.add_argument("--asr", metavar="SOURCE",
                           help="word error rate on utterances: a name in eval.sources, or a directory of records")
     evaluate.add_argument("--tts", metavar="SOURCE",
-                          help="character error rate of generated speech, as pocketsphinx hears it; needs --units")
+                          help="character error rate of generated speech, as --recogniser hears it; needs --units")
     evaluate.add_argument("--units", metavar="FILE", help="for --tts: what made the units and can make them sound")
+    evaluate.add_argument("--recogniser", metavar="SPEC",
+                          help="for --tts: pocketsphinx (the default), or whisper:DIR, a local model")
     evaluate.add_argument("--probe", choices=("patches",),
                           help="look inside: embeddings of words, speech against text by layer, margins of choices")
     evaluate.add_argument("--probe-source", metavar="SOURCE", help="for --probe, if not all of eval.sources")
@@ -42,6 +44,8 @@ def add_arguments(subparsers) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     from lst_jax.run_dir import RunDirectory
 
+    if args.recogniser is not None and not args.tts:
+        raise ConfigError("--recogniser: hears generated speech; give --tts beside it")
     if args.tasks is not None:
         from lst_jax.evals.run_tasks import evaluate_tasks
 

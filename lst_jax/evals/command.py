@@ -10,7 +10,7 @@ from lst_jax.data.pipeline import open_source
 from lst_jax.errors import ConfigError, DataError
 from lst_jax.evals import adaptation, probe, probe_figures
 from lst_jax.evals.answers import Greedy
-from lst_jax.evals.recogniser import PocketSphinx
+from lst_jax.evals.recogniser import EMBEDDED, Recogniser, load_recogniser
 from lst_jax.evals.utterances import source_of, utterances_of
 from lst_jax.files import write_json
 from lst_jax.generate.generator import Generator
@@ -28,12 +28,13 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--tts: what is generated has to be heard; give --units FILE, the file that made the units")
     if args.items is not None and args.items < 1:
         raise ConfigError(f"--items {args.items}: must be at least 1; leave it out for all")
+    recogniser = load_recogniser(args.recogniser or EMBEDDED) if args.tts else None
     opened = restore(RunDirectory(args.run_dir), one_device=True)
     results = []
     if args.asr:
         results.append(_recognise(opened, args))
-    if args.tts:
-        results.append(_synthesise(opened, args))
+    if recogniser is not None:
+        results.append(_synthesise(opened, args, recogniser))
     for values in results:
         print(json.dumps(values) if args.json else adaptation.table(values))
     if args.probe:
@@ -64,7 +65,7 @@ def _recognise(opened: Restored, args: argparse.Namespace) -> dict[str, Any]:
     return _kept(opened, "asr", args.asr, adaptation.recognise(utterances, opened.config, answering))
 
 
-def _synthesise(opened: Restored, args: argparse.Namespace) -> dict[str, Any]:
+def _synthesise(opened: Restored, args: argparse.Namespace, recogniser: Recogniser) -> dict[str, Any]:
     unit_tokenizer = load_unit_tokenizer(args.units)
     if not isinstance(unit_tokenizer, AudibleUnitTokenizer):
         raise ConfigError(f"--units {args.units}: its units do not stand for sounds; give a file of lst prepare "
@@ -79,7 +80,7 @@ def _synthesise(opened: Restored, args: argparse.Namespace) -> dict[str, Any]:
 
     utterances = utterances_of(args.tts, opened.config, args.items)
     answering = Greedy(Generator(opened.config, opened.model, opened.params))
-    values, audio = adaptation.synthesise(utterances, opened.config, answering, vocode, PocketSphinx())
+    values, audio = adaptation.synthesise(utterances, opened.config, answering, vocode, recogniser)
     sounds = opened.run.path / "sounds"
     sounds.mkdir(exist_ok=True)
     for number, (utterance, sound) in enumerate(zip(utterances[:SOUNDS], audio, strict=False)):

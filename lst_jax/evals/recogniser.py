@@ -1,12 +1,16 @@
 """What generated speech is heard by: a recogniser that has nothing to do with the model."""
 
+import importlib
 import importlib.metadata
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pocketsphinx
 
+from lst_jax.errors import DataError
 from lst_jax.prepare.audio import RATE
+
+EMBEDDED = "pocketsphinx"
 
 
 @runtime_checkable
@@ -40,3 +44,13 @@ class PocketSphinx:
         self._decoder.end_utt()
         found = self._decoder.hyp()
         return "" if found is None else found.hypstr
+
+
+def load_recogniser(spec: str) -> Recogniser:
+    """The recogniser of `pocketsphinx` or `whisper:DIR`. Raises: DataError where it is neither, or cannot be used."""
+    if spec == EMBEDDED:
+        return PocketSphinx()
+    name, _, directory = spec.partition(":")
+    if name == "whisper" and directory:
+        return importlib.import_module("lst_jax.evals.whisper").Whisper(directory)
+    raise DataError(f"--recogniser {spec}: must be {EMBEDDED} or whisper:DIR; correct it")

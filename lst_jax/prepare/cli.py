@@ -103,7 +103,8 @@ def _add_synthesise(parts) -> None:
     _manifest_argument(speak)
     speak.add_argument("--out", required=True, metavar="DIR", help="directory to make, or to finish")
     speak.add_argument("--synthesiser", default="espeak", metavar="NAME[:ARGUMENT]",
-                       help=f"one of {', '.join(sorted(synthesis.SYNTHESISERS))} (default: %(default)s)")
+                       help=f"one of {', '.join(sorted(synthesis.SYNTHESISERS))}, the last as kokoro:DIR "
+                            "(default: %(default)s)")
     speak.add_argument("--voice", action="append", metavar="VOICE",
                        help="voice of the synthesiser, such as en-us, en-gb or en-us+f3; of several, each utterance "
                             "has one drawn by its id; may be given several times")
@@ -125,7 +126,8 @@ def _add_spoken_task(parts) -> None:
     task.add_argument("--units", required=True, metavar="PATH", help="unit tokenizer of the run, as of `speech`")
     task.add_argument("--out", required=True, metavar="DIR", help="directory to make, or to finish; has task.jsonl")
     task.add_argument("--synthesiser", metavar="NAME[:ARGUMENT]",
-                      help=f"one of {', '.join(sorted(synthesis.SYNTHESISERS))} (default: espeak)")
+                      help=f"one of {', '.join(sorted(synthesis.SYNTHESISERS))}, the last as kokoro:DIR "
+                           "(default: espeak)")
     task.add_argument("--voice", action="append", metavar="VOICE",
                       help="as of `synthesise`; of several, each item has one drawn by its id")
     task.add_argument("--audio", metavar="DIR", help="someone else's audio instead: a file for each prompt and choice")

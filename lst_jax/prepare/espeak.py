@@ -20,7 +20,7 @@ import numpy as np
 
 from lst_jax.data import rng
 from lst_jax.errors import DataError, RejectedItem
-from lst_jax.prepare.synthesis import Speech
+from lst_jax.prepare.synthesis import Speech, share_out
 
 VERSION = 1  # of what is done here; raise it when any sample or time changes
 SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: espeak_Synth returns when all has been handed over
@@ -219,14 +219,9 @@ def word_intervals(words: Sequence[str], events: Sequence[WordEvent], samples: n
         if word > heads[-1]:
             heads.append(word)
             starts.append(start_sec)
-    intervals = []
-    for head, last, start_sec, limit_sec in zip(heads, [*heads[1:], len(words)], starts, [*starts[1:], length_sec],
-                                                strict=True):
-        end_sec = _end_of_sound(samples, rate, start_sec, limit_sec)
-        shares = np.cumsum([0, *(len(word) for word in words[head:last])])
-        edges = (start_sec + (end_sec - start_sec) * shares / shares[-1]).tolist()
-        intervals.extend(itertools.pairwise(edges))
-    return intervals
+    ends = [_end_of_sound(samples, rate, start_sec, limit_sec)
+            for start_sec, limit_sec in zip(starts, [*starts[1:], length_sec], strict=True)]
+    return share_out(words, heads, list(zip(starts, ends, strict=True)))
 
 
 def _end_of_sound(samples: np.ndarray, rate: int, start_sec: float, limit_sec: float) -> float:

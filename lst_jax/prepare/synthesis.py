@@ -12,6 +12,7 @@ A run that was killed at any time is continued by the same command and ends with
 
 import collections
 import importlib
+import itertools
 import json
 import os
 import pathlib
@@ -75,7 +76,20 @@ def _espeak(argument: str) -> Synthesiser:
     return importlib.import_module("lst_jax.prepare.espeak").Espeak()
 
 
-SYNTHESISERS: dict[str, Callable[[str], Synthesiser]] = {"espeak": _espeak}  # from what stands behind the colon
+def _flite(argument: str) -> Synthesiser:
+    if argument:
+        raise DataError(f"--synthesiser flite:{argument}: flite takes no argument; give voices with --voice")
+    return importlib.import_module("lst_jax.prepare.flite").Flite()
+
+
+def _kokoro(argument: str) -> Synthesiser:
+    if not argument:
+        raise DataError("--synthesiser kokoro: needs its model's directory; write kokoro:DIR")
+    return importlib.import_module("lst_jax.prepare.kokoro").Kokoro(argument)
+
+
+# From what stands behind the colon
+SYNTHESISERS: dict[str, Callable[[str], Synthesiser]] = {"espeak": _espeak, "flite": _flite, "kokoro": _kokoro}
 
 
 def load_synthesiser(spec: str) -> Synthesiser:
@@ -84,6 +98,20 @@ def load_synthesiser(spec: str) -> Synthesiser:
     if name not in SYNTHESISERS:
         raise DataError(f"--synthesiser {spec}: must be {' or '.join(sorted(SYNTHESISERS))}; correct it")
     return SYNTHESISERS[name](argument)
+
+
+def share_out(words: Sequence[str], heads: Sequence[int],
+              times: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Intervals of all words from those of some: words without one share that of the head before, by their letters.
+
+    Example: ["of", "the", "end"], heads 0 and 2, times (0, 0.2) and (0.2, 0.5) -> (0, 0.08), (0.08, 0.2), (0.2, 0.5)
+    """
+    intervals = []
+    for head, last, (start_sec, end_sec) in zip([0, *heads[1:]], [*heads[1:], len(words)], times, strict=True):
+        shares = np.cumsum([0, *(len(word) for word in words[head:last])])
+        edges = (start_sec + (end_sec - start_sec) * shares / shares[-1]).tolist()
+        intervals.extend(itertools.pairwise(edges))
+    return intervals
 
 
 class Made(NamedTuple):

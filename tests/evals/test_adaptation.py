@@ -162,7 +162,7 @@ def trained(tmp_path_factory, compiled_once):
 
 def options(folder, **changes):
     return argparse.Namespace(**{"run_dir": folder / "run", "asr": None, "tts": None, "units": None, "items": 1,
-                                 "json": True, "probe": None, **changes})
+                                 "json": True, "probe": None, "recogniser": None, **changes})
 
 
 def test_the_command_writes_and_prints_what_it_measured(trained, capsys, monkeypatch):
@@ -175,7 +175,24 @@ def test_the_command_writes_and_prints_what_it_measured(trained, capsys, monkeyp
         values = json.loads(line)
         assert values == json.loads((trained / "run" / "evaluations" / f"{name}.json").read_text())
         assert values["task"] == name and values["step"] == 2 and len(values["answers"]) == 1
+    assert values["recogniser"] == PocketSphinx().name
     assert len(list((trained / "run" / "sounds").glob("generated_0_*.wav"))) == 1
+
+
+def test_the_recogniser_asked_for_hears_the_speech(trained, capsys, monkeypatch):
+    class Ear:
+        name = "ear"
+
+        def transcribe(self, audio):
+            return "yes"
+
+    monkeypatch.setattr(adaptation, "LEAST", 2)
+    monkeypatch.setattr(adaptation, "SECONDS_A_TEXT_TOKEN", 0.1)
+    monkeypatch.setattr(command, "load_recogniser", {"whisper:there": Ear()}.__getitem__)
+    assert command.run(options(trained, tts=str(trained / "held"), units=str(trained / "units.safetensors"),
+                               recogniser="whisper:there")) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["recogniser"] == "ear" and [one["answer"] for one in values["answers"]] == ["yes"]
 
 
 def test_what_does_not_fit_is_refused_in_one_line(trained, tmp_path):
@@ -185,6 +202,7 @@ def test_what_does_not_fit_is_refused_in_one_line(trained, tmp_path):
             ({"asr": held, "items": 0}, ConfigError, "--items 0: must be at least 1"),
             ({"asr": str(tmp_path / "no")}, DataError, "no: no such directory"),
             ({"asr": held, "run_dir": tmp_path}, ConfigError, "no such run"),
+            ({"tts": held, "units": "any", "recogniser": "kaldi"}, DataError, "must be pocketsphinx or whisper:DIR"),
             ({"tts": str(trained / "speech"), "units": str(trained / "other.safetensors")}, DataError, "other")):
         with pytest.raises(error) as raised:
             command.run(options(trained, **changes))

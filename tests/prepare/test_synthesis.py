@@ -165,7 +165,7 @@ def test_the_command_reads_texts_and_continues(tmp_path, capsys):
     assert [item.id for item in manifest.read_items(tmp_path / "out" / "manifest.jsonl", {})] == ["d-000", "d-001"]
     for change, message in [
         (["--voice", "middle"], "--voice middle: is no tone; use low or high"),
-        (["--synthesiser", "trombone"], "--synthesiser trombone: must be espeak or tones; correct it"),
+        (["--synthesiser", "trombone"], "must be espeak or flite or kokoro or tones; correct it"),
         (["--where", "split=none"], "no documents with {'split': 'none'}; add some or change the filter"),
         (["--words-max", "10"], "--words-min 8: must be at least 1 and"),
     ]:
