@@ -1,0 +1,48 @@
+"""Models of `transformers` as the other side of a proof: loaded from a directory and run over rows; an extra."""
+
+import contextlib
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from lst_jax.convert.safetensors_files import some
+from lst_jax.errors import DataError
+
+
+def logits(path: pathlib.Path, class_name: str, token_BT: np.ndarray, **arguments: Any) -> tuple[np.ndarray, str]:
+    """Float32 logits [B, T, V] of whole rows without padding, a row at a time, and what ran it.
+
+    The weights are mapped: memory holds activations, and pages that can be dropped.
+    Args: `class_name` in transformers, `arguments` of its `from_pretrained`.
+    Raises: ImportError where transformers or torch is not installed, DataError where the model misses a tensor.
+    """
+    import torch
+    import transformers
+
+    with _quiet(transformers):
+        model, loading = getattr(transformers, class_name).from_pretrained(
+            path, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True,
+            **arguments)
+    wrong = sorted(map(str, [*loading["missing_keys"], *loading["unexpected_keys"], *loading["mismatched_keys"]]))
+    if wrong:
+        raise DataError(f"{path}: transformers does not find its tensors in {some(wrong)}; convert it again")
+    with torch.inference_mode():
+        rows = [model(torch.from_numpy(np.asarray(token_T, np.int64))[None], use_cache=False).logits[0].numpy()
+                for token_T in token_BT]
+    return np.stack(rows), f"transformers {transformers.__version__}, torch {torch.__version__}"
+
+
+@contextlib.contextmanager
+def _quiet(transformers):
+    """Neither bars nor advice while a model is loaded; what is wrong is raised."""
+    logging = transformers.utils.logging
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

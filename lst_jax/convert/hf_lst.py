@@ -1,0 +1,174 @@
+"""An LST as a directory for `AutoModelForCausalLM` with `trust_remote_code=True`, out and in.
+
+The directory holds its own model code in PyTorch (`modeling/`, copied as it is), the weights under our names with dots,
+the joint tokenizer and a README: `transformers` and nothing of this package runs it.
+
+Ours                                            The directory's
+patch_encoder/layers_0/attention/wq/kernel      patch_encoder.layers.0.attention.wq.weight (transposed)
+patch_decoder/norm/scale                        patch_decoder.norm.weight
+patch_encoder/tok_embeddings/embedding          patch_encoder.tok_embeddings.weight
+"""
+
+import pathlib
+import re
+import shutil
+import string
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from lst_jax import files
+from lst_jax.acoustic.weights import read_json
+from lst_jax.config import Config, ModelConfig, StackConfig
+from lst_jax.convert import by_transformers
+from lst_jax.convert.beside import config_beside, write_beside
+from lst_jax.convert.hf_tokenizer import write_tokenizer
+from lst_jax.convert.safetensors_files import open_safetensors, some, write_safetensors
+from lst_jax.convert.source import Source, Stored
+from lst_jax.data.patching import inference_policy
+from lst_jax.errors import DataError
+from lst_jax.model.lst import build
+from lst_jax.vocab import BOS_ID, EOS_ID
+
+MODEL_TYPE = "lst"
+CODE = pathlib.Path(__file__).parent / "modeling"
+CODE_FILES = ("configuration_lst.py", "modeling_lst.py")
+WINDOWS = ("encoder_cross_window", "decoder_cross_window", "encoder_cross_all_layers", "decoder_cross_all_layers")
+
+
+def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
+    """Writes a directory that `transformers` loads, weights, code, tokenizer and all, one array at a time.
+
+    Raises: DataError where the model has no such form, or its parameters are not those of the configuration.
+    """
+    config, expected = source.config, shapes(source.config)
+    check_lst(config)
+    _check_shapes({path: one.shape for path, one in source.arrays.items()}, expected, str(source.origin))
+    files.write_json(out / "config.json", config_json(config))
+    files.write_json(out / "generation_config.json",
+                     {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)})
+    for name in CODE_FILES:
+        shutil.copyfile(CODE / name, out / name)
+    files.write_text(out / "README.md", readme(config))
+    write_beside(config, out)
+    write_tokenizer(config, out)
+    write_safetensors(out, {hf_name(path): _turned(path, source.arrays[path]) for path in expected}, progress=progress)
+
+
+def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
+    """Opens a directory, nothing read yet.
+
+    Raises: DataError where configuration, recipe and tensors do not agree, naming both sides.
+    """
+    config = config_beside(path, recipe)
+    check_lst(config)
+    _check_same(path / "config.json", config_json(config))
+    tensors, expected = open_safetensors(path), shapes(config)
+    names = {hf_name(ours): ours for ours in expected}
+    arrays = {names[name] if name in names else name: one for name, one in tensors.items()}
+    arrays = {ours: _turned(ours, one) for ours, one in arrays.items()}
+    _check_shapes({ours: one.shape for ours, one in arrays.items()}, expected, str(path))
+    return Source(config, arrays, {"format": "hf", "path": str(path)})
+
+
+def logits(path: pathlib.Path, inputs) -> tuple[np.ndarray, str]:
+    """Float32 logits [B, T, V] of `inputs.token_BT` by the directory's own code under transformers, and who ran it.
+
+    The patches are those that it finds itself. Where transformers is not installed, the files are read back and run by
+    this program. Raises: DataError where it misses a tensor.
+    """
+    try:
+        return by_transformers.logits(path, "AutoModelForCausalLM", inputs.token_BT, trust_remote_code=True)
+    except ImportError:
+        from lst_jax.convert import streamed
+
+        return streamed.logits(open_source(path, None), inputs), "lst_jax (transformers is not installed)"
+
+
+def check_lst(config: Config) -> None:
+    """Raises: DataError where the model is no LST whose patches follow from its tokens."""
+    if config.model.system != "lst":
+        raise DataError(f'model.system="{config.model.system}": has no form for transformers beside "lst" and "base"; '
+                          "convert it to orbax or ask it with `lst evaluate` and `lst generate`")
+    if inference_policy(config.data.patching) != "static":
+        raise DataError(f"data.patching.strategy={config.data.patching.strategy}: patches of aligned words cannot be "
+                          "found from tokens, as transformers has to; convert a static, mixed or curriculum run")
+
+
+def config_json(config: Config) -> dict[str, Any]:
+    """What `config.json` holds."""
+    model, vocab = config.model, config.joint_vocab
+    networks = {name: _network(model, getattr(model, name))
+                for name in ("patch_encoder", "global_transformer", "patch_decoder")}
+    return {"architectures": ["LstForCausalLM"], "model_type": MODEL_TYPE,
+            "auto_map": {"AutoConfig": "configuration_lst.LstConfig",
+                         "AutoModelForCausalLM": "modeling_lst.LstForCausalLM"},
+            "dtype": "float32", "vocab_size": vocab.size, "unit_offset": vocab.unit_offset,
+            "static_size": config.data.patching.static_size, **networks,
+            "queries_per_patch": model.queries_per_patch, "cross_heads": model.cross_heads,
+            **{name: getattr(model, name) for name in WINDOWS},
+            "rope_theta": model.rope_theta, "norm_eps": model.norm_eps,
+            "max_position_embeddings": min(config.data.row_tokens, config.data.row_units),
+            "bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)}
+
+
+def pad_id(config: Config) -> int:
+    """The first unused id: `generate` takes every id that pads for padding, so it must be none that a text can have."""
+    return config.vocab.text_size
+
+
+def hf_name(path: str) -> str:
+    """The directory's name of one of our parameters.
+
+    Example: "patch_decoder/cross_attn_layers_2/wq/kernel" -> "patch_decoder.cross_attn_layers.2.wq.weight"
+    """
+    *inner, _ = path.split("/")
+    return ".".join([*(re.sub(r"layers_(\d+)$", r"layers.\1", part) for part in inner), "weight"])
+
+
+def shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Path to shape of every parameter."""
+    tree = jax.eval_shape(build(config.model, config.joint_vocab, 1).init_params, jax.random.key(0))
+    return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(tree, sep="/").items()}
+
+
+def readme(config: Config) -> str:
+    """What to know before using the directory."""
+    vocab, template = config.joint_vocab, string.Template((CODE / "README.md").read_text(encoding="utf-8"))
+    return template.substitute(
+        name=config.name, size=config.data.patching.static_size, rate=f"{config.data.unit_rate:g}",
+        text=vocab.text_marker, speech=vocab.speech_marker, unit=vocab.unit_offset)
+
+
+def _network(model: ModelConfig, stack: StackConfig) -> dict[str, Any]:
+    return {"layers": stack.layers, "width": stack.width, "heads": stack.heads, "window": stack.window,
+            "ffn_width": model.ffn_width(stack.width)}
+
+
+def _turned(path: str, one: Stored) -> Stored:
+    """A matrix from [in, out] to [out, in] or back; norms and embeddings are the same on both sides."""
+    return Stored(one.shape[::-1], lambda: one.read().T) if path.endswith("/kernel") else one
+
+
+def _check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
+    if found.keys() != expected.keys():
+        missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
+        raise DataError(f"{where}: missing: {some(missing) or 'nothing'}, left over: {some(extra) or 'nothing'}; use "
+                        "the configuration that the model was made with")
+    for path, shape in expected.items():
+        if found[path] != shape:
+            raise DataError(f"{where}: {path} is {found[path]} where the configuration has {shape}; use the "
+                            "configuration that the model was made with")
+
+
+def _check_same(path: pathlib.Path, expected: Mapping[str, Any]) -> None:
+    """Holds what decides about the function against the file; lengths and dtype may have been changed since."""
+    found = read_json(path)
+    for name in expected.keys() - {"architectures", "auto_map", "dtype", "max_position_embeddings", "pad_token_id"}:
+        if name not in found or found[name] != expected[name]:
+            value = repr(found[name]) if name in found else "missing"
+            raise DataError(f"{path}: {name} is {value} where the configuration gives {expected[name]!r}; use the "
+                            "configuration that the model was made with")

@@ -1,0 +1,97 @@
+"""LSTs of several shapes, documents of text and speech, and their logits by this package."""
+
+import dataclasses
+import functools
+import pathlib
+import sys
+
+import jax
+import numpy as np
+import synthetic_data
+from flax import traverse_util
+
+sys.path.append(str(pathlib.Path(__file__).parent.parent / "model"))
+from model_cases import random_params, small_config, windows  # noqa: E402
+
+from lst_jax.config import StackConfig
+from lst_jax.convert.source import Source, Stored
+from lst_jax.model.lst import build
+from lst_jax.vocab import BOS_ID, EOS_ID
+
+SIZE, LENGTH = 3, 40
+MODELS = {
+    "two-queries": small_config(),
+    "wider-windows": small_config(
+        **windows(3), queries_per_patch=3, encoder_cross_all_layers=True, decoder_cross_all_layers=False,
+        patch_encoder=StackConfig(2, 16, 2, 4), patch_decoder=StackConfig(3, 16, 2, 5)),
+    "four-queries-of-the-global-width": small_config(
+        queries_per_patch=4, global_transformer=StackConfig(2, 64, 2, 9), encoder_cross_window=2, cross_heads=4),
+    "equal-widths": small_config(global_transformer=StackConfig(2, 16, 2, None), queries_per_patch=1),
+}
+KINDS = ["s", "t", "sts", "tsts", "ssts", "stt"]  # runs of the documents
+
+
+def config_of(model, **changes):
+    """A run of made-up records with this model and static patches of SIZE at inference."""
+    return dataclasses.replace(synthetic_data.make_config(static_size=SIZE, **changes), model=model)
+
+
+VOCAB = config_of(MODELS["two-queries"]).joint_vocab
+
+
+def source_of(config, params):
+    """Nested parameters as a source."""
+    flat = traverse_util.flatten_dict(params, sep="/")
+    return Source(config, {path: Stored(x.shape, functools.partial(np.asarray, x)) for path, x in flat.items()}, {})
+
+
+@functools.cache
+def built(name):
+    """(model, nested parameters) of one of MODELS."""
+    model = build(MODELS[name], VOCAB, LENGTH)
+    return model, random_params(model)
+
+
+def document(rng, kinds, most=9):
+    """Tokens of BOS, runs of these kinds ("t" or "s") behind their markers, EOS."""
+    token = [BOS_ID]
+    for kind in kinds:
+        length = int(rng.integers(1, most))
+        marker, first, size = ((VOCAB.text_marker, 3, VOCAB.text_size - 3) if kind == "t" else
+                               (VOCAB.speech_marker, VOCAB.unit_offset, VOCAB.unit_slots))
+        token += [marker, *(first + rng.integers(0, size, length))]
+    return np.array([*token, EOS_ID], np.int32)
+
+
+@functools.cache
+def documents():
+    """One of each of KINDS."""
+    rng = np.random.default_rng(7)
+    return [document(rng, kinds) for kinds in KINDS]
+
+
+def boundaries(token):
+    """Where patches start and where they are known to end, token by token."""
+    start, end, place = [], [], 0
+    for t in token:
+        unit = t >= VOCAB.unit_offset
+        start.append(not unit or place % SIZE == 0)
+        end.append(not unit or place % SIZE == SIZE - 1)
+        place = place + 1 if unit else 0
+    return np.array(start), np.array(end)
+
+
+def rows_of(tokens):
+    """Arguments of our model: one document a row, padded behind."""
+    rows = [np.zeros((len(tokens), LENGTH), kind) for kind in (np.int32, np.int32, bool, bool)]
+    for i, token in enumerate(tokens):
+        for row, values in zip(rows, (token, np.ones(len(token)), *boundaries(token)), strict=True):
+            row[i, :len(token)] = values
+    return rows
+
+
+@functools.cache
+def expected(name):
+    """Logits [B, T, V] of `documents`, padded behind, by this package."""
+    model, params = built(name)
+    return np.asarray(jax.jit(model)(params, *rows_of(documents())))

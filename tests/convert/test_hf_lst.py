@@ -1,0 +1,316 @@
+"""An LST as a directory for `transformers` computes what ours does, whole and step by step; needs torch.
+
+What the directory needs of this package is nothing: see `test_a_fresh_process_without_this_package_runs_the_directory`.
+"""
+
+import copy
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hf_lst_cases import (
+    KINDS,
+    LENGTH,
+    MODELS,
+    SIZE,
+    VOCAB,
+    boundaries,
+    built,
+    config_of,
+    document,
+    documents,
+    expected,
+    rows_of,
+    small_config,
+    source_of,
+)
+
+from lst_jax.convert import hf_lst
+from lst_jax.errors import DataError
+from lst_jax.generate import generator, loop
+from lst_jax.generate.sampling import Numbers, allowed_ids
+from lst_jax.model.decode import Decoder
+from lst_jax.vocab import EOS_ID
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+TOLERANCE = 2e-5  # logits are of the order of 1
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Gives the directory of one of MODELS; transformers copies their code to a place of its own."""
+    torch.set_num_threads(1)  # for models as small as these, several wait for each other
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path_factory.mktemp("code")))
+
+        @functools.cache
+        def folder(name):
+            out = tmp_path_factory.mktemp("hf") / name
+            out.mkdir()
+            hf_lst.write(source_of(config_of(MODELS[name]), built(name)[1]), out)
+            return out
+
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def load(folders):
+    """Gives one of MODELS as transformers loads it."""
+    @functools.cache
+    def model(name):
+        found = transformers.AutoModelForCausalLM.from_pretrained(folders(name), trust_remote_code=True)
+        return found.requires_grad_(False)
+
+    return model
+
+
+def left_padded(tokens):
+    """(ids, mask) [B, T] with every row's last token in the last column; padding is an ordinary id."""
+    length = max(map(len, tokens))
+    ids, mask = torch.full((len(tokens), length), VOCAB.unit_offset + 1), torch.zeros(len(tokens), length).long()
+    for i, token in enumerate(tokens):
+        ids[i, length - len(token):] = torch.tensor(token)
+        mask[i, length - len(token):] = 1
+    return ids, mask
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_logit_is_ours(name, load):
+    for token, wanted in zip(documents(), expected(name), strict=True):
+        got = load(name)(torch.tensor(token)[None].long()).logits[0].numpy()
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, wanted[:len(token)], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_padding_at_either_side_or_between_changes_nothing(name, load):
+    model, wanted = load(name), expected(name)
+    ids, mask = left_padded(documents())
+    got = model(ids, mask).logits
+    behind = torch.tensor(rows_of(documents())[0]).long()
+    got_behind = model(behind, (behind != 0).long()).logits
+    unmasked = model(behind).logits  # as evaluation harnesses do: what stands behind is read and not looked at
+    for i, token in enumerate(documents()):
+        n = len(token)
+        np.testing.assert_allclose(got[i, -n:], wanted[i, :n], atol=TOLERANCE, rtol=0)
+        np.testing.assert_allclose(got_behind[i, :n], wanted[i, :n], atol=TOLERANCE, rtol=0)
+        np.testing.assert_allclose(unmasked[i, :n], wanted[i, :n], atol=TOLERANCE, rtol=0)
+    token = torch.tensor(documents()[2])
+    holes = torch.repeat_interleave(token, 2).long()[None]
+    got = model(holes, torch.tensor([[1, 0] * len(token)])).logits[0, ::2]
+    np.testing.assert_allclose(got, wanted[2, :len(token)], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_cached_steps_give_the_logits_of_the_whole_forward(name, chunk, load):
+    """Rows at different places of their patches, behind prompts that end anywhere, left-padded in one batch."""
+    model, wanted, rng = load(name), expected(name), np.random.default_rng(1)
+    for prompts in ([1] * len(KINDS), *([int(rng.integers(1, len(d) - 1)) for d in documents()] for _ in range(4))):
+        ids, mask = left_padded([d[:n] for d, n in zip(documents(), prompts, strict=True)])
+        out = model(ids, mask, use_cache=True)
+        got = [out.logits[:, -1]]
+        rest = rows_of([d[n:] for d, n in zip(documents(), prompts, strict=True)])[0]
+        for start in range(0, LENGTH, chunk):
+            new = torch.tensor(rest[:, start:start + chunk]).long()
+            mask = torch.cat([mask, torch.ones_like(new)], 1)
+            out = model(new, mask, past_key_values=out.past_key_values, use_cache=True)
+            got += out.logits.unbind(1)
+        got = torch.stack(got, 1).numpy()
+        for i, (n, token) in enumerate(zip(prompts, documents(), strict=True)):
+            np.testing.assert_allclose(got[i, :len(token) - n + 1], wanted[i, n - 1:len(token)], atol=TOLERANCE, rtol=0)
+
+
+def test_the_global_transformer_steps_once_a_patch(load):
+    model, token = load("two-queries"), torch.tensor(documents()[4])[None].long()
+    seen = []
+    layer = model.global_transformer.layers[0]
+    handle = layer.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
+    cache = None
+    for column in token.unbind(1):
+        cache = model(column[:, None], past_key_values=cache, use_cache=True).past_key_values
+    handle.remove()
+    start, _ = boundaries(documents()[4])
+    # a marker behind a short last patch ends two
+    assert sum(seen) == start.sum() and len(seen) == sum(1 <= n <= 2 for n in seen) < start.sum() < token.shape[1]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_later_token_changes_a_logit(name, load):
+    """Neither its id nor its kind: a marker behind a short last patch, or units that fill it."""
+    model, rng = load(name), np.random.default_rng(3)
+    for _ in range(10):
+        one, other = (document(rng, "sts") for _ in range(2))
+        n = int(rng.integers(1, len(one) - 1))
+        for behind in (other[-4:], [VOCAB.text_marker, 5, 6, 7], [VOCAB.unit_offset + 2] * 4):
+            logits = [model(torch.tensor(np.append(one[:n], end))[None].long()).logits[0, :n]
+                      for end in (one[n:n + 4], behind)]
+            np.testing.assert_allclose(*logits, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_gradient_flows_back_from_an_earlier_logit(name, load):
+    model, token = load(name), torch.tensor(documents()[2])[None].long()
+    entered = []
+    handle = model.get_input_embeddings().register_forward_hook(lambda *call: entered.append(call[-1].requires_grad_()))
+    logits = model(token).logits
+    handle.remove()
+    for t in range(token.shape[1] - 1):
+        (gradient,) = torch.autograd.grad(logits[0, t].square().sum(), entered[0], retain_graph=True)
+        assert gradient[0, t].abs().max() > 0 and not gradient[0, t + 1:].any()
+        assert torch.isfinite(gradient).all()
+
+
+def test_a_loss_is_the_mean_over_the_tokens_behind_the_first_and_not_masked(load):
+    token = torch.tensor(documents()[2])[None].long()
+    labels = token.clone()
+    labels[0, :4] = -100
+    out = load("two-queries")(token, labels=labels)
+    nll = -out.logits[0].log_softmax(-1)[torch.arange(3, token.shape[1] - 1), token[0, 4:]]
+    assert out.loss.item() == pytest.approx(nll.mean().item(), rel=1e-5)
+
+
+class Allowed(transformers.LogitsProcessor):
+    """What `lst generate` lets follow a token."""
+
+    def __init__(self, output):
+        self.may_CV = torch.tensor(allowed_ids(VOCAB, output, VOCAB.unit_slots))
+
+    def __call__(self, input_ids, scores):
+        last_B = input_ids[:, -1]
+        edges = [last_B == 1, last_B < VOCAB.text_size, last_B == VOCAB.text_marker, last_B == VOCAB.speech_marker]
+        state_B = torch.stack([*edges, torch.ones_like(edges[0])], 1).int().argmax(1)
+        return scores.masked_fill(~self.may_CV[state_B], -torch.inf)
+
+
+def our_greedy(name, prompts, output, room):
+    """Tokens that `lst generate` gives behind each prompt."""
+    model, params = built(name)
+    decoder, rows = Decoder.of(model, SIZE), tuple(rows_of(prompts))
+    b = len(prompts)
+    limits = loop.Limits(np.full(b, room, np.int32), np.full(b, np.inf, np.float32), np.zeros(VOCAB.size, np.float32))
+    found, *_ = generator.continue_rows(
+        decoder, VOCAB, generator.Settings(LENGTH, LENGTH + room + 1, room, False), params, rows, limits,
+        np.zeros(b, np.uint32), allowed_ids(VOCAB, output, VOCAB.unit_slots), Numbers(0.0, 0, 1.0))
+    return [np.asarray(found.tokens_BN)[i, :found.number_B[i]].tolist() for i in range(b)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("output", ["free", "speech"])
+def test_generate_is_our_greedy_generation(name, output, load):
+    rng, room = np.random.default_rng(5), 25
+    endings = (1, 2, 5, 6)
+    prompts = [document(rng, kinds)[:-1] for kinds in ("s", "ts", "st", "ssts")] if output == "free" else [
+        document(rng, "ts")[:-n] for n in endings]
+    prompts = [p if output == "free" or p[-1] >= VOCAB.speech_marker else np.append(p, VOCAB.speech_marker)
+               for p in prompts]
+    ids, mask = left_padded(prompts)
+    got = load(name).generate(ids, attention_mask=mask, max_new_tokens=room, do_sample=False,
+                              logits_processor=[Allowed(output)])[:, ids.shape[1]:].tolist()
+    wanted = our_greedy(name, prompts, output, room)
+    for ours, theirs in zip(wanted, got, strict=True):
+        assert theirs[:len(ours)] == ours and (len(ours) == room or ours[-1] == EOS_ID)
+    assert len({tuple(x) for x in wanted}) > 1
+
+
+def test_beams_with_a_cache_are_those_without(load):
+    ids, mask = left_padded([d[:n] for d, n in zip(documents(), (3, 9, 8, 5, 7, 4), strict=True)])
+    both = [load("wider-windows").generate(ids, attention_mask=mask, max_new_tokens=12, num_beams=3, use_cache=cached)
+            for cached in (True, False)]
+    assert torch.equal(*both)
+
+
+def test_one_prompt_s_cache_serves_many_answers(load):
+    model, token = load("two-queries"), torch.tensor(documents()[2]).long()
+    cache = model(token[None, :6], use_cache=True).past_key_values
+    answers = torch.stack([token[6:12], token[6:12].flip(0)])
+    many = copy.deepcopy(cache)
+    many.reorder_cache(torch.tensor([0, 0]))
+    got = model(answers, past_key_values=many).logits
+    for row, answer in zip(got, answers, strict=True):
+        whole = model(torch.cat([token[:6], answer])[None]).logits[0, 6:]
+        np.testing.assert_allclose(row, whole, atol=TOLERANCE, rtol=0)
+    assert cache.get_seq_length() == 6 and many.get_seq_length() == 12
+
+
+def test_what_the_model_cannot_use_is_refused_in_a_line(load):
+    model, token = load("two-queries"), torch.tensor(documents()[0])[None].long()
+    with pytest.raises(ValueError, match="^past_key_values: must be what an earlier call returned, is a DynamicCache;"):
+        model(token, past_key_values=transformers.DynamicCache())
+    with pytest.raises(ValueError, match="^attention_mask: must be .B, T., has 4 axes;"):
+        model(token, torch.ones(1, 1, token.shape[1], token.shape[1]))
+
+
+def test_there_and_back_is_the_same_to_the_bit(folders, load, tmp_path):
+    for name in MODELS:
+        source = source_of(config_of(MODELS[name]), built(name)[1])
+        back = hf_lst.open_source(folders(name), None)
+        assert back.config.model == source.config.model and back.arrays.keys() == source.arrays.keys()
+        for path, one in source.arrays.items():
+            assert back.arrays[path].shape == one.shape
+            np.testing.assert_array_equal(back.arrays[path].read(), one.read(), strict=True, err_msg=path)
+    load(name).save_pretrained(tmp_path)  # transformers' own files open again, and with a recipe
+    again = hf_lst.open_source(tmp_path, source.config)
+    for path, one in source.arrays.items():
+        np.testing.assert_array_equal(again.arrays[path].read(), one.read(), strict=True, err_msg=path)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, trust_remote_code=True).requires_grad_(False)
+    token = torch.tensor(documents()[2])[None].long()
+    assert torch.equal(loaded(token).logits, load(name)(token).logits)
+
+
+FRESH = """
+import sys
+sys.modules |= {"lst_jax": None, "jax": None}  # to import them is an error
+import json, torch, transformers
+folder, token, out = sys.argv[1:]
+config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=True)
+model = transformers.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, dtype=torch.float32)
+ids = torch.tensor([json.loads(token)])
+made = model.generate(ids, max_new_tokens=4, do_sample=False)
+half = transformers.AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, dtype=torch.bfloat16)
+with torch.no_grad():
+    torch.save({"logits": model(ids).logits, "half": half(ids).logits, "made": made, "type": config.model_type,
+                "half_made": half.generate(ids, max_new_tokens=4)}, out)
+"""
+
+
+def test_a_fresh_process_without_this_package_runs_the_directory(folders, load, tmp_path):
+    """In bfloat16 too."""
+    token = documents()[2][:9]
+    env = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-I", "-c", FRESH, str(folders("two-queries")), json.dumps(token.tolist()),
+                    str(tmp_path / "out")], check=True, cwd=tmp_path, env=env, timeout=300)
+    found = torch.load(tmp_path / "out")
+    wanted = expected("two-queries")[2, :len(token)]
+    np.testing.assert_allclose(found["logits"][0], wanted, atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(found["half"][0].float(), wanted, atol=0.25, rtol=0)
+    assert found["half"].dtype == torch.bfloat16 and found["half_made"].shape == (1, len(token) + 4)
+    assert found["type"] == "lst"
+    ids = torch.tensor(token)[None].long()
+    assert torch.equal(found["made"], load("two-queries").generate(ids, max_new_tokens=4, do_sample=False))
+
+
+def test_a_model_of_fresh_parameters_can_be_made_from_the_configuration(folders):
+    config = transformers.AutoConfig.from_pretrained(folders("two-queries"), trust_remote_code=True)
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=True)
+    weight = model.requires_grad_(False).patch_decoder.layers[0].feed_forward["w2"].weight
+    assert weight.std().item() == pytest.approx(weight.shape[1] ** -0.5, rel=0.1)
+    assert weight.abs().max() <= 3 * weight.shape[1] ** -0.5 and (model.patch_decoder.norm.weight == 1).all()
+
+
+@pytest.mark.parametrize(("config", "message"), [
+    (config_of(small_config("lst_bypass")), 'model.system="lst_bypass": has no form for transformers'),
+    (config_of(small_config(), strategy="aligned"), "data.patching.strategy=aligned: patches of aligned words cannot"),
+], ids=["lst_bypass", "aligned"])
+def test_models_that_have_no_such_form_are_refused(config, message, tmp_path):
+    with pytest.raises(DataError, match=message) as error:
+        hf_lst.write(source_of(config, {}), tmp_path)
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
