@@ -70,7 +70,7 @@ test-slow: .venv/installed
 
 # What the main environment skips: parity with transformers and a dense PyTorch model, pickles of scikit-learn, Beam, espeak-ng.
 test-extras: .venv-extras/installed
-	.venv-extras/bin/pytest tests/acoustic tests/prepare/test_beam_engine.py tests/prepare/test_espeak.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py tests/convert/test_hf_llama_torch.py tests/convert/test_hf_tokenizer.py
+	.venv-extras/bin/pytest tests/acoustic tests/prepare/test_beam_engine.py tests/prepare/test_espeak.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py tests/convert/test_hf_llama_torch.py tests/convert/test_hf_tokenizer.py tests/convert/test_hf_lst.py
 
 .venv-extras/installed: pyproject.toml requirements.txt requirements-dev.txt requirements-beam.txt requirements-parity.txt requirements-synthesis.txt
 	$(PYTHON) -m venv .venv-extras

@@ -11,7 +11,7 @@ import synthetic_data
 from flax import traverse_util
 
 sys.path.append(str(pathlib.Path(__file__).parent.parent / "model"))
-from model_cases import random_params, small_config, windows  # noqa: E402
+from model_cases import random_params, small_config, windows
 
 from lst_jax.config import StackConfig
 from lst_jax.convert.source import Source, Stored
@@ -70,13 +70,13 @@ def documents():
     return [document(rng, kinds) for kinds in KINDS]
 
 
-def boundaries(token):
+def boundaries(token, size=SIZE):
     """Where patches start and where they are known to end, token by token."""
     start, end, place = [], [], 0
     for t in token:
         unit = t >= VOCAB.unit_offset
-        start.append(not unit or place % SIZE == 0)
-        end.append(not unit or place % SIZE == SIZE - 1)
+        start.append(not unit or place % size == 0)
+        end.append(not unit or place % size == size - 1)
         place = place + 1 if unit else 0
     return np.array(start), np.array(end)
 
