@@ -16,21 +16,18 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import numpy as np
-from flax import traverse_util
-
 from lst_jax import files
 from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config, ModelConfig, StackConfig
 from lst_jax.convert import by_transformers
 from lst_jax.convert.beside import config_beside, write_beside
+from lst_jax.convert.hf_llama import check_names, expected_shapes
 from lst_jax.convert.hf_tokenizer import write_tokenizer
-from lst_jax.convert.safetensors_files import open_safetensors, some, write_safetensors
+from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, Stored
 from lst_jax.data.patching import inference_policy
 from lst_jax.errors import DataError
-from lst_jax.model.lst import build
+from lst_jax.shapes import Float, ndarray
 from lst_jax.vocab import BOS_ID, EOS_ID
 
 MODEL_TYPE = "lst"
@@ -44,9 +41,10 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
 
     Raises: DataError where the model has no such form, or its parameters are not those of the configuration.
     """
-    config, expected = source.config, shapes(source.config)
+    config = source.config
     check_lst(config)
-    _check_shapes({path: one.shape for path, one in source.arrays.items()}, expected, str(source.origin))
+    expected = expected_shapes(config)
+    check_names({path: one.shape for path, one in source.arrays.items()}, expected, str(source.origin))
     files.write_json(out / "config.json", config_json(config))
     files.write_json(out / "generation_config.json",
                      {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)})
@@ -66,20 +64,24 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     config = config_beside(path, recipe)
     check_lst(config)
     _check_same(path / "config.json", config_json(config))
-    tensors, expected = open_safetensors(path), shapes(config)
+    tensors, expected = open_safetensors(path), expected_shapes(config)
     names = {hf_name(ours): ours for ours in expected}
     arrays = {names[name] if name in names else name: one for name, one in tensors.items()}
     arrays = {ours: _turned(ours, one) for ours, one in arrays.items()}
-    _check_shapes({ours: one.shape for ours, one in arrays.items()}, expected, str(path))
-    return Source(config, arrays, {"format": "hf", "path": str(path)})
+    check_names({ours: one.shape for ours, one in arrays.items()}, expected, str(path))
+    return Source(config, arrays, {"format": "hf", "path": str(path), "step": None})
 
 
-def logits(path: pathlib.Path, inputs) -> tuple[np.ndarray, str]:
+def logits(path: pathlib.Path, inputs) -> tuple[Float[ndarray, "B T V"], str]:
     """Float32 logits [B, T, V] of `inputs.token_BT` by the directory's own code under transformers, and who ran it.
 
     The patches are those that it finds itself. Where transformers is not installed, the files are read back and run by
-    this program. Raises: DataError where it misses a tensor.
+    this program. Raises: DataError where it misses a tensor, or its code is not what `write` puts there.
     """
+    for name in CODE_FILES:
+        if not (path / name).is_file() or (path / name).read_bytes() != (CODE / name).read_bytes():
+            raise DataError(f"{path / name}: is not what this version of lst_jax writes, and other code is not run; "
+                            "convert it again")
     try:
         return by_transformers.logits(path, "AutoModelForCausalLM", inputs.token_BT, trust_remote_code=True)
     except ImportError:
@@ -129,12 +131,6 @@ def hf_name(path: str) -> str:
     return ".".join([*(re.sub(r"layers_(\d+)$", r"layers.\1", part) for part in inner), "weight"])
 
 
-def shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Path to shape of every parameter."""
-    tree = jax.eval_shape(build(config.model, config.joint_vocab, 1).init_params, jax.random.key(0))
-    return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(tree, sep="/").items()}
-
-
 def readme(config: Config) -> str:
     """What to know before using the directory."""
     vocab, template = config.joint_vocab, string.Template((CODE / "README.md").read_text(encoding="utf-8"))
@@ -151,17 +147,6 @@ def _network(model: ModelConfig, stack: StackConfig) -> dict[str, Any]:
 def _turned(path: str, one: Stored) -> Stored:
     """A matrix from [in, out] to [out, in] or back; norms and embeddings are the same on both sides."""
     return Stored(one.shape[::-1], lambda: one.read().T) if path.endswith("/kernel") else one
-
-
-def _check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
-    if found.keys() != expected.keys():
-        missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
-        raise DataError(f"{where}: missing: {some(missing) or 'nothing'}, left over: {some(extra) or 'nothing'}; use "
-                        "the configuration that the model was made with")
-    for path, shape in expected.items():
-        if found[path] != shape:
-            raise DataError(f"{where}: {path} is {found[path]} where the configuration has {shape}; use the "
-                            "configuration that the model was made with")
 
 
 def _check_same(path: pathlib.Path, expected: Mapping[str, Any]) -> None:

@@ -29,12 +29,13 @@ from hf_lst_cases import (
     document,
     documents,
     expected,
+    random_params,
     rows_of,
     small_config,
     source_of,
 )
 
-from lst_jax.convert import hf_lst
+from lst_jax.convert import hf, hf_lst
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.errors import DataError
@@ -44,6 +45,7 @@ from lst_jax.evals.scorer import Speech, Text
 from lst_jax.generate import generator, loop
 from lst_jax.generate.sampling import Numbers, allowed_ids
 from lst_jax.model.decode import Decoder
+from lst_jax.model.lst import build
 from lst_jax.restored import restore
 from lst_jax.vocab import EOS_ID
 
@@ -395,6 +397,27 @@ def test_logits_are_asked_of_transformers(folders):
     assert who == f"transformers {transformers.__version__}, torch {torch.__version__}"
 
 
+def test_code_that_we_did_not_write_is_not_run(folders, tmp_path):
+    folder = shutil.copytree(folders("two-queries"), tmp_path / "changed")
+    with open(folder / "modeling_lst.py", "a") as file:
+        file.write("raise SystemExit")
+    with pytest.raises(DataError, match="modeling_lst.py: is not what this version of lst_jax writes"):
+        hf_lst.logits(folder, types.SimpleNamespace(token_BT=np.ones((1, 3), np.int32)))
+
+
+def test_one_format_has_both_kinds(folders, tmp_path):
+    assert hf.recognises(folders("two-queries")) and hf.NAME == "hf"
+    assert hf.open_source(folders("two-queries"), None).config.model == MODELS["two-queries"]
+    source = source_of(config_of(small_config("base"), strategy="none", units=160), random_params(build(
+        small_config("base"), VOCAB, LENGTH)))
+    hf.write(source, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "llama" and hf.recognises(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": ["lst"]}')
+    assert not hf.recognises(tmp_path) and not hf.recognises(tmp_path / "nothing")
+    with pytest.raises(DataError, match="model_type=.'lst'.: must be one of llama, lst;"):
+        hf.open_source(tmp_path, None)
+
+
 def lacking(folder):
     weights = safetensors.numpy.load_file(folder / "model.safetensors")
     weights["patch_decoder.scale"] = weights.pop("patch_decoder.norm.weight")
@@ -413,8 +436,8 @@ def larger_patches(folder):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lacking, "missing: patch_decoder/norm/scale, left over: patch_decoder.scale;"),
-    (narrower, r"patch_decoder/output/kernel is .16, 907. where the configuration has .16, 908.;"),
+    (lacking, "1 tensors missing and 1 left over .missing: patch_decoder/norm/scale; left over: patch_decoder.scale."),
+    (narrower, r"patch_decoder/output/kernel .16, 907. instead of .16, 908.;"),
     (larger_patches, "config.json: static_size is 4 where the configuration gives 3;"),
 ], ids=lambda x: getattr(x, "__name__", ""))
 def test_a_directory_that_is_not_what_its_configuration_says_is_refused(folders, change, message, tmp_path):
