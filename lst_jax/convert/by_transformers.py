@@ -8,11 +8,13 @@ import numpy as np
 
 from lst_jax.convert.source import some
 from lst_jax.errors import DataError
+from lst_jax.shapes import Float, Int, ndarray
 
 MISSING = "lst_jax (the files, read again: transformers is not installed)"
 
 
-def logits(path: pathlib.Path, class_name: str, token_BT: np.ndarray, **arguments: Any) -> tuple[np.ndarray, str]:
+def logits(path: pathlib.Path, class_name: str, token_BT: Int[ndarray, "B T"],
+           **arguments: Any) -> tuple[Float[ndarray, "B T V"], str]:
     """Float32 logits [B, T, V] of whole rows without padding, a row at a time, and what ran it.
 
     The weights are mapped: memory holds activations, and pages that can be dropped.

@@ -1,9 +1,7 @@
-"""What `transformers` loads as a format: `hf_llama` for system "base", `hf_lst` for system "lst"."""
+"""Directories of `transformers`, out and in: Base as a Llama (`hf_llama`), an LST with code of its own (`hf_lst`)."""
 
 import pathlib
 from types import ModuleType
-
-import numpy as np
 
 from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config
@@ -11,34 +9,41 @@ from lst_jax.convert import hf_llama, hf_lst
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source
 from lst_jax.errors import DataError
+from lst_jax.shapes import Float, ndarray
 
 NAME = "hf"
-BY_MODEL_TYPE: dict[str, ModuleType] = {"llama": hf_llama, hf_lst.MODEL_TYPE: hf_lst}
+KINDS = {"llama": hf_llama, hf_lst.MODEL_TYPE: hf_lst}  # model_type in config.json -> what reads it
 
 
 def recognises(path: pathlib.Path) -> bool:
-    """Whether it is a directory whose config.json names one of the two kinds of models."""
+    """Whether config.json names a kind of model that we have."""
     try:
-        return _model_type(path) in BY_MODEL_TYPE
+        _kind(path)
     except DataError:
         return False
+    return True
 
 
 def open_source(path: pathlib.Path, recipe: Config | None = None) -> Source:
-    """See the two modules."""
-    return BY_MODEL_TYPE[_model_type(path)].open_source(path, recipe)
+    """Opens a directory, nothing read yet. Raises: DataError."""
+    return _kind(path).open_source(path, recipe)
 
 
 def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
-    """See the two modules; "lst" also says what is refused."""
-    (hf_llama if source.config.model.system == "base" else hf_lst).write(source, out, progress)
+    """Writes the model in the form that its system has. Raises: DataError where it has none."""
+    kind = hf_llama if source.config.model.system == "base" else hf_lst
+    kind.write(source, out, progress)
 
 
-def logits(path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:
-    """See the two modules."""
-    return BY_MODEL_TYPE[_model_type(path)].logits(path, inputs)
+def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"], str]:
+    """Float32 logits of the rows, by transformers where it is installed, and what ran it. Raises: DataError."""
+    return _kind(path).logits(path, inputs)
 
 
-def _model_type(path: pathlib.Path) -> str | None:
-    mapping = read_json(path / "config.json")
-    return mapping["model_type"] if "model_type" in mapping else None
+def _kind(path: pathlib.Path) -> ModuleType:
+    file = path / "config.json"
+    mapping = read_json(file)
+    kind = mapping["model_type"] if "model_type" in mapping else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise DataError(f"{file}: model_type={kind!r}: must be one of {', '.join(KINDS)}; give such a model")
+    return KINDS[kind]

@@ -16,8 +16,6 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from lst_jax import files
 from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config, ModelConfig, StackConfig
@@ -28,6 +26,7 @@ from lst_jax.convert.safetensors_files import open_safetensors, write_safetensor
 from lst_jax.convert.source import Source, check_shapes, expected_shapes, turned
 from lst_jax.data.patching import inference_policy
 from lst_jax.errors import DataError
+from lst_jax.shapes import Float, ndarray
 from lst_jax.vocab import BOS_ID, EOS_ID
 
 MODEL_TYPE = "lst"
@@ -71,12 +70,16 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     return Source(config, arrays, companions.origin("hf", path, companions.recorded(path)))
 
 
-def logits(path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:
+def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"], str]:
     """Float32 logits [B, T, V] of `inputs.token_BT` by the directory's own code under transformers, and who ran it.
 
     The patches are those that it finds itself. Where transformers is not installed, the files are read back and run by
-    this program. Raises: DataError where it misses a tensor.
+    this program. Raises: DataError where it misses a tensor, or its code is not what `write` puts there.
     """
+    for name in CODE_FILES:
+        if not (path / name).is_file() or (path / name).read_bytes() != (CODE / name).read_bytes():
+            raise DataError(f"{path / name}: is not what this version of lst_jax writes, and other code is not run; "
+                            "convert it again")
     try:
         return by_transformers.logits(path, "AutoModelForCausalLM", inputs.token_BT, trust_remote_code=True)
     except ImportError:

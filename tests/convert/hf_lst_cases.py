@@ -70,13 +70,13 @@ def documents():
     return [document(rng, kinds) for kinds in KINDS]
 
 
-def boundaries(token):
+def boundaries(token, size=SIZE):
     """Where patches start and where they are known to end, token by token."""
     start, end, place = [], [], 0
     for t in token:
         unit = t >= VOCAB.unit_offset
-        start.append(not unit or place % SIZE == 0)
-        end.append(not unit or place % SIZE == SIZE - 1)
+        start.append(not unit or place % size == 0)
+        end.append(not unit or place % size == size - 1)
         place = place + 1 if unit else 0
     return np.array(start), np.array(end)
 

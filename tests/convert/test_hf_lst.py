@@ -7,11 +7,16 @@ import copy
 import functools
 import json
 import os
+import pathlib
+import shutil
 import subprocess
 import sys
+import types
 
+import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from hf_lst_cases import (
     KINDS,
     LENGTH,
@@ -24,17 +29,28 @@ from hf_lst_cases import (
     document,
     documents,
     expected,
+    random_params,
     rows_of,
     small_config,
     source_of,
 )
 
-from lst_jax.convert import hf_lst
+from lst_jax.convert import hf, hf_lst
+from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.errors import DataError
+from lst_jax.evals import harness, scorer
+from lst_jax.evals.results import GRIDS
+from lst_jax.evals.scorer import Speech, Text
 from lst_jax.generate import generator, loop
 from lst_jax.generate.sampling import Numbers, allowed_ids
 from lst_jax.model.decode import Decoder
+from lst_jax.model.lst import build
+from lst_jax.restored import restore
 from lst_jax.vocab import EOS_ID
+
+sys.path += [str(pathlib.Path(__file__).parent.parent / folder) for folder in (".", "evals")]
+import saved_run
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -314,3 +330,119 @@ def test_models_that_have_no_such_form_are_refused(config, message, tmp_path):
     with pytest.raises(DataError, match=message) as error:
         hf_lst.write(source_of(config, {}), tmp_path)
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def scored(folders, compiled_once, tmp_path_factory):
+    """A run opened for evaluation, and its directory for transformers as model and tokenizer."""
+    opened, out = restore(saved_run.make(tmp_path_factory.mktemp("run"))), tmp_path_factory.mktemp("hf")
+    hf_lst.write(source_of(opened.config, jax.device_get(opened.params)), out)
+    auto, arguments = transformers.AutoModelForCausalLM, {"trust_remote_code": True}
+    return opened, auto.from_pretrained(out, **arguments), transformers.AutoTokenizer.from_pretrained(out, **arguments)
+
+
+def harness_loop(model, pairs):
+    """(nats of each continuation behind its context, whether it is greedy), as lm-evaluation-harness asks a model: a
+    batch padded behind with 0, without a mask."""
+    rows = [torch.tensor([*context, *continuation])[:-1].long() for context, continuation in pairs]
+    with torch.no_grad():
+        logits = model(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)).logits.log_softmax(-1)
+    found = []
+    for (context, continuation), row in zip(pairs, logits, strict=True):
+        row, token = row[len(context) - 1:][:len(continuation)], torch.tensor(continuation).long()
+        found.append((row.gather(1, token[:, None]).sum().item(), bool((row.argmax(-1) == token).all())))
+    return found
+
+
+def test_a_harness_s_loop_over_texts_gives_the_scores_of_ours(scored):
+    opened, model, tokenizer = scored
+    texts = harness.RunTexts(opened)
+    pairs = [("the river of", " little stream"), ("winding", " path waded"), ("the", " followed the river in time")]
+    first = [tokenizer.encode(context) for context, _ in pairs]
+    whole = [tokenizer.encode(context + continuation) for context, continuation in pairs]
+    asked = [(a, b[len(a):]) for a, b in zip(first, whole, strict=True)]
+    with torch.no_grad():
+        best = model(torch.tensor([first[0]])).logits[0, -1].argmax().item()
+    found = harness_loop(model, [*asked, (first[0], [best])])
+    wanted = texts.loglikelihood(pairs)
+    np.testing.assert_allclose([x for x, _ in found[:-1]], [x for x, _ in wanted], rtol=1e-5)
+    assert [greedy for _, greedy in found] == [*(greedy for _, greedy in wanted), True]
+
+
+def test_a_harness_s_loop_over_speech_and_text_gives_the_scores_of_ours(scored):
+    opened, model, _ = scored
+    builder, rng = ExampleBuilder.of(opened.config, open_tokenizer(opened.config)), np.random.default_rng(2)
+
+    def spoken(frames):
+        return Speech(rng.integers(0, 501, frames).astype(np.uint16))
+
+    spans = [Text("the river of"), spoken(7), Text("winding path"), spoken(3)]
+    candidates = [scorer.candidate(builder, prompt, [response], "static", grid)
+                  for prompt in (spans[:1], spans[1:2], spans[:2], spans[:3])
+                  for response in (Text("little stream"), spoken(9), spoken(6)) for grid in GRIDS]
+    # that a response begins its patches anew in the run that its prompt ends in, ids alone do not say
+    kept = [one for one in candidates if np.array_equal(one.example.patch_start, boundaries(one.example.token, 4)[0])]
+    assert len(kept) == len(candidates) - 4
+    nats, _ = scorer.Scorer(opened.config, opened.mesh).nats(opened.params, kept)
+    wanted = [-scorer.amount(builder, one, n, 25.0).nats for one, n in zip(kept, nats, strict=True)]
+    found = harness_loop(model, [(one.example.token[:one.response_start],
+                                  one.example.token[one.response_start:one.response_end]) for one in kept])
+    np.testing.assert_allclose([x for x, _ in found], wanted, rtol=1e-5)
+
+
+def test_logits_are_asked_of_transformers(folders):
+    rows = np.stack([documents()[2][:8], documents()[4][:8]])
+    found, who = hf_lst.logits(folders("two-queries"), types.SimpleNamespace(token_BT=rows))
+    np.testing.assert_allclose(found, expected("two-queries")[[2, 4], :8], atol=TOLERANCE, rtol=0)
+    assert who == f"transformers {transformers.__version__}, torch {torch.__version__}"
+
+
+def test_code_that_we_did_not_write_is_not_run(folders, tmp_path):
+    folder = shutil.copytree(folders("two-queries"), tmp_path / "changed")
+    with open(folder / "modeling_lst.py", "a") as file:
+        file.write("raise SystemExit")
+    with pytest.raises(DataError, match="modeling_lst.py: is not what this version of lst_jax writes"):
+        hf_lst.logits(folder, types.SimpleNamespace(token_BT=np.ones((1, 3), np.int32)))
+
+
+def test_one_format_has_both_kinds(folders, tmp_path):
+    assert hf.recognises(folders("two-queries")) and hf.NAME == "hf"
+    assert hf.open_source(folders("two-queries"), None).config.model == MODELS["two-queries"]
+    source = source_of(config_of(small_config("base"), strategy="none", units=160), random_params(build(
+        small_config("base"), VOCAB, LENGTH)))
+    hf.write(source, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "llama" and hf.recognises(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": ["lst"]}')
+    assert not hf.recognises(tmp_path) and not hf.recognises(tmp_path / "nothing")
+    with pytest.raises(DataError, match="model_type=.'lst'.: must be one of llama, lst;"):
+        hf.open_source(tmp_path, None)
+
+
+def lacking(folder):
+    weights = safetensors.numpy.load_file(folder / "model.safetensors")
+    weights["patch_decoder.scale"] = weights.pop("patch_decoder.norm.weight")
+    safetensors.numpy.save_file(weights, folder / "model.safetensors")
+
+
+def narrower(folder):
+    weights = safetensors.numpy.load_file(folder / "model.safetensors")
+    weights["patch_decoder.output.weight"] = weights["patch_decoder.output.weight"][:-1]
+    safetensors.numpy.save_file(weights, folder / "model.safetensors")
+
+
+def larger_patches(folder):
+    mapping = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(mapping | {"static_size": 4}))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lacking, "1 tensors missing and 1 left over .missing: patch_decoder/norm/scale; left over: patch_decoder.scale."),
+    (narrower, r"patch_decoder/output/kernel .16, 907. instead of .16, 908.;"),
+    (larger_patches, "config.json: static_size is 4 where the configuration gives 3;"),
+], ids=lambda x: getattr(x, "__name__", ""))
+def test_a_directory_that_is_not_what_its_configuration_says_is_refused(folders, change, message, tmp_path):
+    folder = shutil.copytree(folders("two-queries"), tmp_path / "changed")
+    change(folder)
+    with pytest.raises(DataError, match=message) as error:
+        hf_lst.open_source(folder, None)
+    assert "\n" not in str(error.value) and str(folder) in str(error.value)
