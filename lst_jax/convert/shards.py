@@ -53,15 +53,22 @@ def open_shard(path: pathlib.Path) -> dict[str, Stored]:
     """The tensors of one file. Raises: DataError."""
     header, start = _header(path)
     header.pop("__metadata__", None)
-    end = start + max((one["data_offsets"][1] for one in header.values()), default=0)
+    try:
+        entries = {name: (one["dtype"], tuple(map(int, one["shape"])), *map(int, one["data_offsets"]))
+                   for name, one in header.items()}
+        end = start + max((entry[3] for entry in entries.values()), default=0)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(f"{path}: its header is damaged ({error}); copy it again") from error
     if path.stat().st_size != end:
         raise DataError(f"{path}: has {path.stat().st_size} bytes where its header says {end}: it was cut short or is "
                         "damaged; copy it again")
-    for name, one in header.items():
-        if one["dtype"] not in DTYPES:
-            raise DataError(f"{path}: {name} is {one['dtype']}; store weights as one of {', '.join(DTYPES)}")
-    return {name: _stored(path, start + one["data_offsets"][0], tuple(one["shape"]), DTYPES[one["dtype"]])
-            for name, one in header.items()}
+    for name, (dtype, shape, first, last) in entries.items():
+        if dtype not in DTYPES:
+            raise DataError(f"{path}: {name} is {dtype}; store weights as one of {', '.join(DTYPES)}")
+        if first < 0 or last - first != np.dtype(DTYPES[dtype]).itemsize * math.prod(shape):
+            raise DataError(f"{path}: {name} has {last - first} bytes for the shape {shape}; copy the file again")
+    return {name: _stored(path, start + first, shape, DTYPES[dtype])
+            for name, (dtype, shape, first, _) in entries.items()}
 
 
 def write_shards(tensors: Mapping[str, Stored], folder: pathlib.Path, stem: str, shard_bytes: int = SHARD_BYTES,
@@ -107,7 +114,10 @@ def _header(path: pathlib.Path) -> tuple[dict[str, Any], int]:
             size = int.from_bytes(file.read(8), "little")
             if 8 + size > path.stat().st_size:
                 raise ValueError("its header is longer than the file: it was cut short, or is something else")
-            return json.loads(file.read(size)), 8 + size
+            header = json.loads(file.read(size))
+            if not isinstance(header, dict):
+                raise ValueError("its header is no map of tensors")
+            return header, 8 + size
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; copy the directory again") from error
     except (ValueError, OSError) as error:

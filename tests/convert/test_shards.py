@@ -60,6 +60,17 @@ def test_a_file_cut_short_is_named_in_one_line(tmp_path, keep):
     assert "\n" not in str(error.value) and "copy it again" in str(error.value)
 
 
+@pytest.mark.parametrize("header", [
+    b"[1]", b"{", b'{"a": 1}', b'{"a": {"dtype": "F32", "shape": [9], "data_offsets": [0]}}',
+    b'{"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}}'])
+def test_a_damaged_header_is_named_in_one_line(tmp_path, header):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"1234")
+    with pytest.raises(DataError, match="x.safetensors: ") as error:
+        open_shard(path)
+    assert "\n" not in str(error.value) and "again" in str(error.value)
+
+
 def test_a_shard_that_is_missing_or_does_not_hold_what_the_index_says_is_named(tmp_path):
     write_shards(TENSORS, tmp_path, "model", 80)
     index = tmp_path / "model.safetensors.index.json"
