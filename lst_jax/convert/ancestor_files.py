@@ -108,7 +108,7 @@ def _read_pickled(path: pathlib.Path) -> dict[str, Stored]:
     state = state[MODEL] if isinstance(state, Mapping) and isinstance(state.get(MODEL), Mapping) else state
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise DataError(f'{path}: has no tensors by name under "model"; save model.state_dict() there')
-    return {name: Stored(tuple(value.shape), lambda value=value: value.float().numpy())
+    return {name: Stored(tuple(value.shape), lambda value=value: value.detach().float().numpy())
             for name, value in state.items()}
 
 

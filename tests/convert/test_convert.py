@@ -16,6 +16,7 @@ import training_run
 from convert_cases import config_of, make_run
 
 from lst_jax import cli
+from lst_jax.convert import cli as convert_cli
 from lst_jax.convert import command, formats, orbax, proof
 from lst_jax.convert.inputs import inputs_for
 from lst_jax.errors import ConversionError, UserError
@@ -207,3 +208,7 @@ def test_the_whole_state_goes_on_as_the_run_itself(trained, tmp_path):
     assert said(tmp_path / "copy")["whole_state"]
     assert train(RunDirectory(tmp_path / "copy"), None) == 0
     assert_equal(params_of(tmp_path / "copy", 8), params_of(folder / "run", 8))
+
+
+def test_the_command_offers_every_format():
+    assert convert_cli.FORMATS == tuple(formats.FORMATS)
