@@ -22,6 +22,7 @@ demo: demo-data
 	$(LST) inspect $(DATA)/valid/speech --picture vm-invalidpassword --audio $(CORPUS)/manifest.jsonl --units $(DATA)/units.safetensors --out $(RUN)/pictures/an_utterance_in_units_words_and_patches.png --wav $(RUN)/sounds/the_same_utterance_from_its_units.wav
 	$(LST) generate $(RUN) --text "please enter your" --to speech --units-model $(DATA)/units.safetensors --top-p 0.9 --max-seconds 4 --wav $(RUN)/sounds/what_the_model_says_after_please_enter_your.wav
 	$(LST) report $(RUN)
+	$(LST) convert $(RUN) $(RUN)-hf --to hf
 
 demo-data: .venv/installed
 	$(LST) prepare units-fit --manifest $(CORPUS)/manifest.jsonl --where split=train --out $(DATA)/units.safetensors
@@ -92,4 +93,4 @@ lint: .venv/installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv .venv-extras .venv-tpu $(DATA) $(RUN) $(SCALING)
+	rm -rf .venv .venv-extras .venv-tpu $(DATA) $(RUN) $(RUN)-hf $(SCALING)

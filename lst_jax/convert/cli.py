@@ -25,6 +25,8 @@ def add_arguments(subparsers) -> None:
                          help="of a run: the mean of its N newest checkpoints, up to --step")
     convert.add_argument("--config", metavar="FILE.py[:ARG]",
                          help="recipe that the model was trained with, where SRC has no lst_config.json")
+    convert.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE",
+                         help="change a field of the recipe, as model.rope_theta=10000; may be repeated")
     convert.add_argument("--warm-start", action="store_true",
                          help="SRC is a Llama-style text model: begin a model of --config with it, as Base or as LST's "
                               "global transformer; what it does not have is drawn, or the mean of the rows it has")
@@ -39,8 +41,8 @@ def add_arguments(subparsers) -> None:
 def _convert(args: argparse.Namespace) -> int:
     from lst_jax.convert.command import Options, convert
 
-    report = convert(args.src, args.dst, args.to, Options(args.step, args.average, args.config, args.warm_start,
-                                                          args.state, args.pth))
+    report = convert(args.src, args.dst, args.to, Options(
+        args.step, args.average, args.config, tuple(args.set), args.warm_start, args.state, args.pth))
     for kind in ("taken", "initialised", "left_out"):
         for line in report["source"][kind] if kind in report["source"] else ():
             print(f"{kind.replace('_', ' ')}: {line}")

@@ -27,6 +27,7 @@ class Options(NamedTuple):
     step: int | None = None
     average: int = 1
     recipe: str | None = None
+    changes: tuple[str, ...] = ()  # of the recipe
     warm_start: bool = False
     state: bool = False
     pth: bool = False
@@ -84,13 +85,15 @@ def _check_options(form, target, options: Options) -> None:
                           "orbax --to orbax without --average, or leave --state out")
     if options.pth and target is not ancestor_files:
         raise ConfigError("--pth: belongs to --to ancestor; leave it out")
+    if options.changes and options.recipe is None:
+        raise ConfigError("--set: changes a recipe; give --config beside it")
     if options.warm_start and (form is not hf or options.recipe is None):
         raise ConfigError("--warm-start: begins the model of a recipe with a text model of transformers, the source is "
                           f"of format {form.NAME}; give such a directory, and --config FILE.py[:ARG]")
 
 
 def _open(form, src: pathlib.Path, options: Options) -> Source:
-    config = None if options.recipe is None else load_recipe(options.recipe)
+    config = None if options.recipe is None else load_recipe(options.recipe, options.changes)
     if options.warm_start:
         return warm_source(src, config, config.seed)
     if form is orbax:
