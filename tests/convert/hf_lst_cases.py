@@ -13,7 +13,7 @@ from flax import traverse_util
 sys.path.append(str(pathlib.Path(__file__).parent.parent / "model"))
 from model_cases import random_params, small_config, windows
 
-from lst_jax.config import StackConfig
+from lst_jax.config import StackConfig, load_recipe
 from lst_jax.convert.source import Source, Stored
 from lst_jax.model.lst import build
 from lst_jax.vocab import BOS_ID, EOS_ID
@@ -26,6 +26,7 @@ MODELS = {
         patch_encoder=StackConfig(2, 16, 2, 4), patch_decoder=StackConfig(3, 16, 2, 5)),
     "four-queries-of-the-global-width": small_config(
         queries_per_patch=4, global_transformer=StackConfig(2, 64, 2, 9), encoder_cross_window=2, cross_heads=4),
+    "demo": load_recipe(str(pathlib.Path(__file__).parents[2] / "configs" / "demo.py")).model,
     "equal-widths": small_config(global_transformer=StackConfig(2, 16, 2, None), queries_per_patch=1),
 }
 KINDS = ["s", "t", "sts", "tsts", "ssts", "stt"]  # runs of the documents

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 import training_run
-from convert_cases import config_of, make_run
+from convert_cases import config_of, make_run, write_recipe
 
 from lst_jax import cli
 from lst_jax.convert import cli as convert_cli
@@ -66,6 +66,49 @@ def test_orbax_to_ancestor_and_back_is_bit_equal(run, tmp_path, capsys):
     assert back["max_logit_error"] == 0 and back["largest_logit"] > 1 and back["logits"][:2] == [3, 61]
     assert set(there["files"]) == {"consolidated.safetensors", "params.json", "lst_config.json", "tokenizer.model"}
     assert there["parameters"] == sum(array.size for array in params_of(run).values())
+
+
+@pytest.mark.parametrize("system", ["lst", "base"])
+def test_orbax_to_hf_and_back_is_bit_equal(system, tmp_path, capsys):
+    run = make_run(tmp_path / "run", config_of(system), [4])
+    assert convert(run, tmp_path / "there", "--to", "hf") == 0
+    assert "parameters in " in capsys.readouterr().out
+    assert convert(tmp_path / "there", tmp_path / "back", "--to", "orbax") == 0
+    assert_equal(params_of(tmp_path / "back"), params_of(run))
+    there, back = said(tmp_path / "there"), said(tmp_path / "back")
+    assert there["arrays_sha256"] == back["arrays_sha256"] and there["vocabulary"] == back["vocabulary"]
+    assert back["source"] == {"format": "hf", "path": str(tmp_path / "there"), "step": 4}
+    assert there["max_logit_error"] < 1e-4 and json.loads((tmp_path / "there" / "config.json").read_text())[
+        "model_type"] == {"lst": "lst", "base": "llama"}[system]
+
+
+def test_the_same_conversion_does_nothing_the_second_time_and_another_is_refused(run, tmp_path, capsys):
+    assert convert(run, tmp_path / "there", "--to", "ancestor") == 0
+    first, times = capsys.readouterr().out, {p: p.stat().st_mtime_ns for p in (tmp_path / "there").iterdir()}
+    assert convert(run, tmp_path / "there", "--to", "ancestor") == 0
+    assert capsys.readouterr().out == first
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "there").iterdir()} == times
+    assert convert(run, tmp_path / "there", "--to", "ancestor", "--step", "5") == 2
+    assert "was not made by this conversion" in capsys.readouterr().err
+
+
+def test_a_text_model_begins_a_recipe_s_run(tmp_path, capsys):
+    text = make_run(tmp_path / "run", config_of("base"), [4])
+    assert convert(text, tmp_path / "llama", "--to", "hf") == 0
+    recipe = write_recipe(tmp_path / "recipe.py", config_of("lst"))
+    other = ["--set", "model.rope_theta=10000"]
+    assert convert(tmp_path / "llama", tmp_path / "begin", "--to", "orbax", "--warm-start") == 2
+    assert "--config" in capsys.readouterr().err
+    assert convert(tmp_path / "llama", tmp_path / "begin", "--to", "orbax", "--warm-start", "--config", recipe,
+                   *other) != 0
+    assert "model.rope_theta=10000.0: " in capsys.readouterr().err
+    assert convert(tmp_path / "llama", tmp_path / "begin", "--to", "orbax", "--warm-start", "--config", recipe) == 0
+    printed = capsys.readouterr().out
+    assert "taken: global_transformer/layers_0..1: all arrays" in printed and "initialised: patch_encoder/" in printed
+    ours, theirs = params_of(tmp_path / "begin"), params_of(text)
+    layers = [path for path in ours if path.startswith("global_transformer/layers_")]
+    assert len(layers) == 18 and ours.keys() - theirs.keys()
+    assert_equal({path: ours[path] for path in layers}, {path: theirs[path] for path in layers})
 
 
 def test_what_is_restored_of_a_converted_run_is_what_was_saved(run, tmp_path):
