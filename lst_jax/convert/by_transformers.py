@@ -1,6 +1,7 @@
 """Models of `transformers` as the other side of a proof: loaded from a directory and run over rows; an extra."""
 
 import contextlib
+import importlib.util
 import pathlib
 from typing import Any
 
@@ -13,13 +14,18 @@ from lst_jax.shapes import Float, Int, ndarray
 MISSING = "lst_jax (the files, read again: transformers is not installed)"
 
 
+def installed() -> bool:
+    """Whether transformers and torch are there; an error in them is not taken for their absence."""
+    return all(importlib.util.find_spec(name) is not None for name in ("torch", "transformers"))
+
+
 def logits(path: pathlib.Path, class_name: str, token_BT: Int[ndarray, "B T"],
            **arguments: Any) -> tuple[Float[ndarray, "B T V"], str]:
     """Float32 logits [B, T, V] of whole rows without padding, a row at a time, and what ran it.
 
     The weights are mapped: memory holds activations, and pages that can be dropped.
     Args: `class_name` in transformers, `arguments` of its `from_pretrained`.
-    Raises: ImportError where transformers or torch is not installed, DataError where the model misses a tensor.
+    Raises: DataError where the model misses a tensor.
     """
     import torch
     import transformers

@@ -18,13 +18,13 @@ from lst_jax import files
 from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config
 from lst_jax.convert import by_transformers, companions, streamed
-from lst_jax.convert.hf_tokenizer import write_tokenizer
+from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes, turned, turned_shape
 from lst_jax.errors import DataError
 from lst_jax.shapes import Float, ndarray
-from lst_jax.vocab import BOS_ID, EOS_ID, PAD_ID
+from lst_jax.vocab import BOS_ID, EOS_ID
 
 ROTATED = ("attention/wq/kernel", "attention/wk/kernel")
 OUTER = {"tok_embeddings/embedding": "model.embed_tokens.weight", "norm/scale": "model.norm.weight",
@@ -69,7 +69,7 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
     tensors = {name: _to_theirs(path, source.arrays[path], stack.heads) for path, name in names(stack.layers).items()}
     files.write_json(out / "config.json", _config_json(config))
     files.write_json(out / "generation_config.json",
-                     {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": PAD_ID})
+                     {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)})
     companions.write_companions(config, out)
     write_tokenizer(config, out)
     write_safetensors(out, tensors, progress=progress)
@@ -104,10 +104,9 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
     transformers maps the files, so that memory holds activations and pages that can be dropped. Where it is not
     installed, the files are read back and run by this program. Raises: DataError where it misses a tensor.
     """
-    try:
-        return by_transformers.logits(path, "LlamaForCausalLM", inputs.token_BT)
-    except ImportError:
+    if not by_transformers.installed():
         return streamed.logits(open_source(path, None), inputs), by_transformers.MISSING
+    return by_transformers.logits(path, "LlamaForCausalLM", inputs.token_BT, attn_implementation="sdpa")
 
 
 def names(layers: int) -> dict[str, str]:

@@ -20,7 +20,7 @@ from lst_jax import files
 from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config, ModelConfig, StackConfig
 from lst_jax.convert import by_transformers, companions, streamed
-from lst_jax.convert.hf_tokenizer import write_tokenizer
+from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, check_shapes, expected_shapes, turned
@@ -80,10 +80,9 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
         if not (path / name).is_file() or (path / name).read_bytes() != (CODE / name).read_bytes():
             raise DataError(f"{path / name}: is not what this version of lst_jax writes, and other code is not run; "
                             "convert it again")
-    try:
-        return by_transformers.logits(path, "AutoModelForCausalLM", inputs.token_BT, trust_remote_code=True)
-    except ImportError:
+    if not by_transformers.installed():
         return streamed.logits(open_source(path, None), inputs), by_transformers.MISSING
+    return by_transformers.logits(path, "AutoModelForCausalLM", inputs.token_BT, trust_remote_code=True)
 
 
 def check_lst(config: Config) -> None:
@@ -111,11 +110,6 @@ def config_json(config: Config) -> dict[str, Any]:
             "rope_theta": model.rope_theta, "norm_eps": model.norm_eps,
             "max_position_embeddings": min(config.data.row_tokens, config.data.row_units),
             "bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)}
-
-
-def pad_id(config: Config) -> int:
-    """The first unused id: `generate` takes every id that pads for padding, so it must be none that a text can have."""
-    return config.vocab.text_size
 
 
 def hf_name(path: str) -> str:

@@ -41,7 +41,7 @@ def write_tokenizer(config: Config, out: pathlib.Path) -> None:
         raise DataError(f"{config.data.tokenizer}: has the piece {sorted(both)[0]}, which is the name of another "
                         "token; train it on texts without it")
     settings = {"bos_token": pieces[BOS_ID], "eos_token": pieces[EOS_ID], "unk_token": pieces[PAD_ID],
-                "pad_token": pieces[PAD_ID], "padding_side": "left", "clean_up_tokenization_spaces": False,
+                "pad_token": "<|unused0|>", "padding_side": "left", "clean_up_tokenization_spaces": False,
                 "model_input_names": ["input_ids", "attention_mask"], "model_max_length": config.data.row_tokens}
     if is_exact(model):
         settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
@@ -53,6 +53,11 @@ def write_tokenizer(config: Config, out: pathlib.Path) -> None:
                      "added_tokens_decoder": {str(one.pop("id")): one for one in listed}}
         shutil.copyfile(CODE, out / CODE.name)
     files.write_json(out / "tokenizer_config.json", settings)
+
+
+def pad_id(config: Config) -> int:
+    """The first unused id: `generate` takes every id that pads for padding, so it must be none that a text can have."""
+    return config.vocab.text_size
 
 
 def added_tokens(vocab: Vocab) -> dict[str, int]:

@@ -11,7 +11,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import types
 
 import jax
 import numpy as np
@@ -35,7 +34,8 @@ from hf_lst_cases import (
     source_of,
 )
 
-from lst_jax.convert import hf, hf_lst
+from lst_jax.convert import by_transformers, hf, hf_lst
+from lst_jax.convert.inputs import Inputs, inputs_for
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.errors import DataError
@@ -392,9 +392,18 @@ def test_a_harness_s_loop_over_speech_and_text_gives_the_scores_of_ours(scored):
 
 def test_logits_are_asked_of_transformers(folders):
     rows = np.stack([documents()[2][:8], documents()[4][:8]])
-    found, who = hf_lst.logits(folders("two-queries"), types.SimpleNamespace(token_BT=rows))
+    found, who = hf_lst.logits(folders("two-queries"), Inputs(rows, rows > 0, rows > 0))
     np.testing.assert_allclose(found, expected("two-queries")[[2, 4], :8], atol=TOLERANCE, rtol=0)
     assert who == f"transformers {transformers.__version__}, torch {torch.__version__}"
+
+
+def test_without_transformers_the_files_are_read_back(folders, monkeypatch):
+    inputs = inputs_for(config_of(MODELS["two-queries"]))
+    wanted, _ = hf_lst.logits(folders("two-queries"), inputs)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    found, who = hf_lst.logits(folders("two-queries"), inputs)
+    assert who == by_transformers.MISSING
+    np.testing.assert_allclose(found, wanted, atol=TOLERANCE, rtol=0)
 
 
 def test_code_that_we_did_not_write_is_not_run(folders, tmp_path):
@@ -402,7 +411,7 @@ def test_code_that_we_did_not_write_is_not_run(folders, tmp_path):
     with open(folder / "modeling_lst.py", "a") as file:
         file.write("raise SystemExit")
     with pytest.raises(DataError, match="modeling_lst.py: is not what this version of lst_jax writes"):
-        hf_lst.logits(folder, types.SimpleNamespace(token_BT=np.ones((1, 3), np.int32)))
+        hf_lst.logits(folder, Inputs(np.ones((1, 3), np.int32), *[np.ones((1, 3), bool)] * 2))
 
 
 def test_one_format_has_both_kinds(folders, tmp_path):
@@ -437,7 +446,7 @@ def larger_patches(folder):
 
 @pytest.mark.parametrize(("change", "message"), [
     (lacking, "1 tensors missing and 1 left over .missing: patch_decoder/norm/scale; left over: patch_decoder.scale."),
-    (narrower, r"patch_decoder/output/kernel .16, 907. instead of .16, 908.;"),
+    (narrower, r"patch_decoder/output/kernel has the shape .16, 907., the configuration gives .16, 908.;"),
     (larger_patches, "config.json: static_size is 4 where the configuration gives 3;"),
 ], ids=lambda x: getattr(x, "__name__", ""))
 def test_a_directory_that_is_not_what_its_configuration_says_is_refused(folders, change, message, tmp_path):
