@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import os
+import pathlib
 import sys
 
 from lst_jax.errors import DataError
@@ -18,6 +19,7 @@ PRECISION_SECTION = "bfloat16 beside float32"
 COVERAGE_SECTION = "Coverage of the intervals"
 TORCH_SECTION = "Beside PyTorch"
 GENERATE_SECTION = "Generation"
+CONVERT_SECTION = "Conversion"
 
 
 def add_arguments(subparsers) -> None:
@@ -94,6 +96,7 @@ def add_arguments(subparsers) -> None:
     _add_outputs(coverage, _coverage)
     _add_torch(parts)
     _add_generate(parts)
+    _add_convert(parts)
 
 
 def _add_torch(parts) -> None:
@@ -124,6 +127,19 @@ def _add_generate(parts) -> None:
     generate.add_argument("--rows", type=int, nargs="+", default=[1, 8], help="of a batch (default: 1 8)")
     generate.add_argument("--seconds", type=float, default=20.0, help="of speech a row (default: %(default)s)")
     _add_outputs(generate, _generate)
+
+
+def _add_convert(parts) -> None:
+    convert = parts.add_parser(
+        "convert", help="time and memory of lst convert, for a model made from shapes; 7B takes an hour and 28 GB",
+        description="Writes a recipe's model, whose arrays are drawn as they are read, in each format, lets it compute "
+                    "the rows of the proof, and removes it.")
+    convert.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/lst.py:1b",
+                         help="(default: %(default)s)")
+    convert.add_argument("--formats", nargs="+", choices=["orbax", "ancestor", "hf"],
+                         default=["orbax", "ancestor", "hf"], help="(default: all)")
+    convert.add_argument("--folder", metavar="DIR", default=".", help="where there is room (default: here)")
+    _add_outputs(convert, _convert)
 
 
 def _add_outputs(parser: argparse.ArgumentParser, run) -> None:
@@ -243,6 +259,16 @@ def _generate(args: argparse.Namespace) -> int:
     measured["flops"] = generate.count_flops(systems(args.flops_of), args.seconds)
     return _report(args, f"{GENERATE_SECTION}: {args.config}", generate, measured, config=args.config,
                    **{"flops-of": args.flops_of}, rows=args.rows, seconds=args.seconds)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from lst_jax.bench import convert
+    from lst_jax.config import load_recipe
+
+    config = load_recipe(args.config)
+    measured = convert.measure(config, args.formats, pathlib.Path(args.folder), sys.stderr.isatty())
+    return _report(args, f"{CONVERT_SECTION}: {args.config}", convert, measured, config=args.config,
+                   formats=args.formats)
 
 
 def _report(args: argparse.Namespace, section: str, module, measured: dict, **options) -> int:

@@ -97,7 +97,7 @@ def test_it_needs_no_code_and_knows_every_id_by_name(demo):
     assert tokenizer.convert_tokens_to_ids(["<|unused0|>", "<|unused3|>", "<|text|>", "<|speech|>", "<|unit0|>",
                                             "<|unit501|>"]) == [
         vocab.text_size, vocab.text_size + 3, vocab.text_marker, vocab.speech_marker, vocab.unit_offset, vocab.size - 1]
-    assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, 0)
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, vocab.text_size)
 
 
 def test_special_tokens_open_a_text(demo):
@@ -122,7 +122,7 @@ def test_speech_and_text_are_encoded_as_training_encodes_spans(demo):
 def test_batches_are_padded_on_the_left(demo):
     config, model, tokenizer = demo
     found = tokenizer(["press", "press one for"], padding=True)
-    assert found["input_ids"][0][0] == 0 and found["attention_mask"][0][0] == 0
+    assert found["input_ids"][0][0] == config.joint_vocab.text_size and found["attention_mask"][0][0] == 0
     assert found["attention_mask"][1][0] == 1
 
 
