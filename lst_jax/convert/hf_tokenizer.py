@@ -24,7 +24,7 @@ TEXT_MARKER, SPEECH_MARKER = "<|text|>", "<|speech|>"
 SPACE = "\u2581"  # how SentencePiece writes a blank
 BPE = 2  # TrainerSpec.ModelType
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # ModelProto.SentencePiece.Type
-CODE = pathlib.Path(__file__).with_name("tokenization_lst.py")
+CODE = pathlib.Path(__file__).parent / "modeling" / "tokenization_lst.py"
 ANY_NUMBER = 1 << 20  # of blanks that SentencePiece takes from the front of what it decodes
 
 
