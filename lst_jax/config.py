@@ -235,6 +235,9 @@ FREE_FIELDS = ("train.log_every", "train.checkpoint_every", "train.checkpoint_mi
 FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints are checked instead
 # Files that may move likewise, but whether there is one is a difference
 FREE_IF_GIVEN = ("data.unit_tokenizer", "train.init_from")
+# What must be equal for parameters to mean the same function of the same tokens, and what of it only says how it runs
+ALIKE = ("model.", "vocab.", "data.unit_rate")
+COMPUTED = ("model.compute_dtype", "model.attention_block", "model.logits_chunk")
 # Fields that came when there were runs already, and the value that means what those runs do: a stored configuration
 # without them is complete, and at this value they are no part of an identity, so that hashes stay as they were
 LATER_FIELDS = {"data.documents": "interleaved", "train.init_from": None}
@@ -351,6 +354,15 @@ def identity(config: Config) -> dict[str, Any]:
     return {k: v and "FILE" if k in FREE_IF_GIVEN else v for k, v in flat.items()
             if k not in FREE_FIELDS and k.rpartition(".")[2] not in FREE_LEAVES and not k.startswith("eval.sources")
             and not (k in LATER_FIELDS and v == LATER_FIELDS[k])}
+
+
+def other_function(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
+    """The first field of two identities by which equal parameters would mean another function of the same tokens.
+
+    Fields that one of them is older than are passed over: they read as what was done without them.
+    """
+    return next((key for key in sorted(ours.keys() & theirs.keys())
+                 if key.startswith(ALIKE) and key not in COMPUTED and ours[key] != theirs[key]), None)
 
 
 def config_hash(config: Config) -> str:

@@ -10,16 +10,12 @@ from jax.sharding import Mesh
 
 from lst_jax import processes, run_dir, step
 from lst_jax.checkpoint import Checkpoints
-from lst_jax.config import Config, identity
+from lst_jax.config import Config, identity, other_function
 from lst_jax.data.pipeline import BatchStream, vocabulary_of
 from lst_jax.errors import CheckpointError
 from lst_jax.model import lst
 from lst_jax.run_dir import RunDirectory
 
-# What must be equal for parameters to mean the same function of the same tokens
-ALIKE = ("model.", "vocab.", "data.unit_rate")
-# of the model's fields: how the function is computed
-COMPUTED = ("model.compute_dtype", "model.attention_block", "model.logits_chunk")
 VOCABULARY_FORMAT = 3  # checkpoints below it do not know the fingerprints of their vocabulary
 FIELDS = {"tokenizer": "data.tokenizer", "unit_tokenizer": "data.unit_tokenizer", "codebook": "data.sources"}
 
@@ -64,10 +60,9 @@ def check_fits(config: Config, vocabulary: dict[str, str | None], meta: dict, ru
     Args: `vocabulary` of this run, as `BatchStream.vocabulary` tells it; `meta` of the checkpoint.
     """
     folder, ours = run.checkpoint_path(number), identity(config)
-    for key in sorted(ours.keys() | meta["identity"].keys()):
-        if key.startswith(ALIKE) and key not in COMPUTED and ours.get(key) != meta["identity"].get(key):
-            raise CheckpointError(f"{key}={ours.get(key)!r}: {folder} (train.init_from) was trained with "
-                                  f"{meta['identity'].get(key)!r}; use that value, or begin from another run")
+    if key := other_function(ours, meta["identity"]):
+        raise CheckpointError(f"{key}={ours[key]!r}: {folder} (train.init_from) was trained with "
+                              f"{meta['identity'][key]!r}; use that value, or begin from another run")
     if meta["format_version"] >= VOCABULARY_FORMAT:
         theirs = meta["vocabulary"]
     else:

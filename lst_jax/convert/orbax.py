@@ -16,7 +16,7 @@ import tqdm
 from lst_jax import checkpoint_stream, run_dir
 from lst_jax.checkpoint_stream import StepFolder
 from lst_jax.code_version import code_commit
-from lst_jax.config import Config, config_hash, identity
+from lst_jax.config import Config, config_hash, identity, other_function
 from lst_jax.convert import companions, streamed
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes
@@ -46,6 +46,7 @@ def open_source(path: pathlib.Path, recipe: Config | None = None, step: int | No
     folders = [StepFolder(run.checkpoints_path, number) for number in steps]
     expected = expected_shapes(config.model, config.joint_vocab)
     for folder in folders:
+        _check_identity(config, folder)
         check_shapes(folder.shapes("params"), expected, f"{folder.path}")
     newest = folders[-1]
     companions.check_vocabulary(config, newest.meta, newest.path)
@@ -117,6 +118,14 @@ def _choose(run: RunDirectory, up_to: int | None, count: int) -> list[int]:
         raise ConfigError(f"--average={count}: must lie in 1..{len(steps)}, the checkpoints up to step {steps[-1]}; "
                           "give as many, or keep more of them with train.checkpoint_keep")
     return steps[-count:]
+
+
+def _check_identity(config: Config, folder: StepFolder) -> None:
+    """Refuses a config.json that was changed since in what decides the function."""
+    ours, theirs = identity(config), folder.meta["identity"]
+    if key := other_function(ours, theirs):
+        raise CheckpointError(f"{key}={ours[key]!r}: {folder.path} was trained with {theirs[key]!r}; put that value "
+                              "back into the run's config.json")
 
 
 def _mean(folders: Sequence[StepFolder], path: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Logits of a model that fits no memory: the layers of the global transformer are read and applied one by one.
 
 The modules are those of training, with the same arithmetic in float32. What lies before and behind the global
-transformer (embeddings, local networks, output) is in memory as a whole: 0.2B of the 7B model's parameters, or 0.3B.
+transformer (embeddings, local networks, output) is in memory as a whole: 0.3B of the 7B model's parameters.
 """
 
 import dataclasses

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -14,8 +15,11 @@ from convert_cases import config_of, make_run, tokenizer_of, write_recipe
 from test_ancestor import CASES, TOLERANCE, boundaries, read_case
 
 from lst_jax import cli
+from lst_jax.checkpoint_stream import write_params
+from lst_jax.config import identity
 from lst_jax.convert import ancestor_files, command, orbax
 from lst_jax.convert.ancestor import model_config_from_ancestor
+from lst_jax.convert.source import expected_shapes
 from lst_jax.errors import CheckpointError, DataError, UserError
 from lst_jax.model.lst import build
 from lst_jax.restored import restore
@@ -235,23 +239,37 @@ def test_a_damaged_array_of_a_run_is_found_when_it_is_read(tmp_path, damage, cap
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def change_config(run, section, **changes):
+    path = run / "config.json"
+    mapping = json.loads(path.read_text())
+    mapping[section] |= changes
+    path.write_text(json.dumps(mapping))
+
+
 def test_a_run_of_another_model_or_tokenizer_is_named(tmp_path):
     run = make_run(tmp_path / "run", config_of("lst"))
-    whole = (run / "config.json").read_text()
-    changed = json.loads(whole)
-    changed["model"]["global_transformer"]["layers"] = 3
-    (run / "config.json").write_text(json.dumps(changed))
-    with pytest.raises(DataError, match="00000003: 9 tensors missing .* .missing: global_transformer/layers_2"):
-        orbax.open_source(run)
-    (run / "config.json").write_text(whole)
+    for section, name, other, own in (("model", "rope_theta", 1e4, 500000.0), ("vocab", "text_size", 401, 400)):
+        change_config(run, section, **{name: other})
+        with pytest.raises(CheckpointError, match=f"{section}.{name}={other}: .*00000003 was trained with {own}; put"):
+            orbax.open_source(run)
+        change_config(run, section, **{name: own})
     other = tmp_path / "other.model"
     other.write_bytes(other_tokenizer())
-    changed = json.loads(whole)
-    changed["data"]["tokenizer"] = str(other)
-    (run / "config.json").write_text(json.dumps(changed))
+    change_config(run, "data", tokenizer=str(other))
     with pytest.raises(DataError, match="other.model: has the fingerprint .* give that tokenizer"):
         orbax.open_source(run)
-    changed["vocab"]["text_size"] = 401
-    (run / "config.json").write_text(json.dumps(changed))
-    with pytest.raises(DataError, match="kernel has the shape .64, 908., the configuration gives .64, 909."):
+    change_config(run, "data", tokenizer=str(tmp_path / "none.model"))
+    with pytest.raises(DataError, match="none.model: no such file"):
+        orbax.open_source(run)
+
+
+def test_a_checkpoint_that_lacks_an_array_is_named(tmp_path):
+    run = make_run(tmp_path / "run", config_of("lst"))
+    shutil.rmtree(run / "checkpoints")
+    config = config_of("lst")
+    shapes = dict(expected_shapes(config.model, config.joint_vocab))
+    shapes.pop("patch_decoder/norm/scale")
+    write_params(run / "checkpoints", 3, shapes, lambda path: np.ones(shapes[path], np.float32),
+                 {"identity": identity(config)})
+    with pytest.raises(DataError, match="00000003: 1 tensors missing .*missing: patch_decoder/norm/scale"):
         orbax.open_source(run)
