@@ -137,11 +137,13 @@ def patches_from(document, at, vocab):
 
 def which_source(config, records, piece, streams, step):
     """The source whose next tokens the piece holds, behind a repeated marker or not."""
+    markers = config.joint_vocab.text_marker, config.joint_vocab.speech_marker
     for source, (document, at, number) in enumerate(streams):
         document = document if at else expected_document(config, records, source, number, step)
+        marks = [token for token in document.token[:at] if token in markers]
         for skip in (0, 1):
             got = piece[skip:].tolist()
-            if got and got == document.token[at:at + len(got)].tolist():
+            if got and got == document.token[at:at + len(got)].tolist() and (not skip or piece[0] in marks[-1:]):
                 return source
     raise AssertionError("the piece continues no source")
 

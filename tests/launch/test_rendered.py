@@ -67,7 +67,7 @@ def test_a_jobset_restarts_on_42_and_signals_and_fails_on_what_a_person_must_men
     assert second["action"] == "FailJob" and second["onExitCodes"]["operator"] == "In"
     fatal = second["onExitCodes"]["values"]
     mistakes = {error.exit_code for error in [UserError, *UserError.__subclasses__()]} - {RESTART_EXIT_CODE}
-    assert mistakes == {1, 2, 3, 4, 5, 6} and mistakes <= set(fatal) and fatal == sorted(fatal)
+    assert mistakes == {1, 2, 3, 4, 5, 6, 7} and mistakes <= set(fatal) and fatal == sorted(fatal)
     assert not {RESTART_EXIT_CODE, 127, 128 + 9, 128 + 15, 255} & set(fatal) and {41, 43, 126} < set(fatal)
     policy = manifest("v5p_gke")["spec"]["failurePolicy"]
     assert policy["maxRestarts"] == 50
