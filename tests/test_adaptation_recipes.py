@@ -3,8 +3,8 @@
 import pytest
 
 from lst_jax import config as cfg
+from lst_jax.config import ALIKE
 from lst_jax.errors import ConfigError
-from lst_jax.init_from import ALIKE
 
 
 @pytest.mark.parametrize("documents", ["asr", "tts"])

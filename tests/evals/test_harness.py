@@ -1,5 +1,6 @@
 """The adapter for lm-evaluation-harness: its numbers are the scorer's; run by the harness where that is installed."""
 
+import functools
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from lst_jax.restored import restore
 
 PAIRS = [("the river of", " little stream"), ("the river of ", "pleasant time"), ("winding", " path waded"),
          ("", "the followed"), ("he was", "")]
+LENGTH = 32  # of rows of the whole forward
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +45,18 @@ def test_loglikelihoods_are_the_scorer_s_and_greedy_is_what_dense_logits_say(run
     assert [flag for _, flag in continuation] == [True, False]
 
 
+@functools.cache
+def whole_forward(config):
+    return jax.jit(lst.build(config.model, config.joint_vocab, LENGTH))
+
+
 def next_logits(opened, texts, token):
     """Logits [V] of what follows BOS <t> and these tokens, by the model's whole forward."""
-    token_BT = np.concatenate([[1, texts.builder.vocab.text_marker], token])[None].astype(np.int32)
-    ones = np.ones_like(token_BT)
-    model = lst.build(opened.config.model, opened.config.joint_vocab, token_BT.shape[1])
-    return np.array(model(jax.device_get(opened.params), token_BT, ones, ones.astype(bool), ones.astype(bool)))[0, -1]
+    n = len(token) + 2
+    rows = np.zeros((2, 1, LENGTH), np.int32)  # tokens, and 1 where there is one
+    rows[0, 0, :n], rows[1, 0, :n] = [1, texts.builder.vocab.text_marker, *token], 1
+    logits_BTV = whole_forward(opened.config)(jax.device_get(opened.params), *rows, rows[1] > 0, rows[1] > 0)
+    return np.array(logits_BTV)[0, n - 1]
 
 
 def test_greedy_continuations_are_those_of_whole_forwards_and_end_where_they_should(run, texts, monkeypatch):
