@@ -12,10 +12,9 @@ import pathlib
 import shutil
 from typing import Any
 
-from sentencepiece import sentencepiece_model_pb2
-
 from lst_jax import files
 from lst_jax.config import Config
+from lst_jax.convert.sentencepiece_model import Model, read_model
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.errors import DataError
 from lst_jax.vocab import BOS_ID, EOS_ID, PAD_ID, UNUSED_SLOTS, Vocab
@@ -34,7 +33,7 @@ def write_tokenizer(config: Config, out: pathlib.Path) -> None:
     Raises: DataError where data.tokenizer does not fit the configuration.
     """
     open_tokenizer(config)
-    model = sentencepiece_model_pb2.ModelProto.FromString(pathlib.Path(config.data.tokenizer).read_bytes())
+    model = read_model(config.data.tokenizer)
     pieces = [piece.piece for piece in model.pieces]
     added = added_tokens(config.joint_vocab)
     if both := set(added) & set(pieces):
@@ -67,7 +66,7 @@ def added_tokens(vocab: Vocab) -> dict[str, int]:
     return named | {f"<|unit{u}|>": vocab.unit_offset + u for u in range(vocab.unit_slots)}
 
 
-def is_exact(model: sentencepiece_model_pb2.ModelProto) -> bool:
+def is_exact(model: Model) -> bool:
     """Whether `tokenizer_json` encodes as the SentencePiece model does.
 
     It needs BPE, text that is not rewritten, and pieces that come from merges alone, each with a score of its own.
@@ -80,7 +79,7 @@ def is_exact(model: sentencepiece_model_pb2.ModelProto) -> bool:
             and len(set(scores)) == len(scores))
 
 
-def tokenizer_json(model: sentencepiece_model_pb2.ModelProto, added: dict[str, int]) -> dict[str, Any]:
+def tokenizer_json(model: Model, added: dict[str, int]) -> dict[str, Any]:
     """The file of the `tokenizers` library for a model that `is_exact`."""
     ids = {piece.piece: i for i, piece in enumerate(model.pieces)}
     special = {p.piece: ids[p.piece] for p in model.pieces if p.type in (UNKNOWN, CONTROL)}
@@ -101,7 +100,7 @@ def tokenizer_json(model: sentencepiece_model_pb2.ModelProto, added: dict[str, i
                   "merges": merges(model)}}
 
 
-def merges(model: sentencepiece_model_pb2.ModelProto) -> list[list[str]]:
+def merges(model: Model) -> list[list[str]]:
     """All pairs of pieces that make a piece, the best-scored piece first.
 
     SentencePiece joins any two neighbours that make the best-scored piece, the leftmost first; `tokenizers` joins

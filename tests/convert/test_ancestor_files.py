@@ -19,6 +19,7 @@ from lst_jax.checkpoint_stream import write_params
 from lst_jax.config import identity
 from lst_jax.convert import ancestor_files, command, orbax
 from lst_jax.convert.ancestor import model_config_from_ancestor
+from lst_jax.convert.sentencepiece_model import read_model
 from lst_jax.convert.source import expected_shapes
 from lst_jax.errors import CheckpointError, DataError, UserError
 from lst_jax.model.lst import build
@@ -118,9 +119,7 @@ DAMAGES = {
 
 def other_tokenizer():
     """As many pieces, in another order."""
-    import sentencepiece.sentencepiece_model_pb2 as pb
-
-    model = pb.ModelProto.FromString(pathlib.Path(synthetic_data.tokenizer_path()).read_bytes())
+    model = read_model(synthetic_data.tokenizer_path())
     model.pieces[300].score, model.pieces[301].score = model.pieces[301].score, model.pieces[300].score + 1
     return model.SerializeToString()
 

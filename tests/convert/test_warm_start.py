@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 import shutil
 
 import jax
@@ -11,13 +10,13 @@ import pytest
 import synthetic_data
 from flax import traverse_util
 from llama_cases import STACK, base_config, source_of
-from sentencepiece import sentencepiece_model_pb2
 
 from lst_jax import config as cfg
 from lst_jax.convert import hf_llama
 from lst_jax.convert.hf_llama import Llama
 from lst_jax.convert.hf_tokenizer import added_tokens, tokenizer_json
 from lst_jax.convert.safetensors_files import write_safetensors
+from lst_jax.convert.sentencepiece_model import read_model
 from lst_jax.convert.source import Stored, expected_shapes
 from lst_jax.convert.warm_start import llama_shapes, repeated, warm_source, with_new_rows
 from lst_jax.data import text
@@ -212,7 +211,7 @@ def test_a_tokenizer_json_will_do(tmp_path, other_tokenizer):
     with pytest.raises(DataError, match="tokenizer.model: no such file, nor tokenizer.json"):
         warm_source(tmp_path, base_config(), 0)
     for file in (synthetic_data.tokenizer_path(), other_tokenizer):
-        model = sentencepiece_model_pb2.ModelProto.FromString(pathlib.Path(file).read_bytes())
+        model = read_model(file)
         (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer_json(model, added_tokens(Vocab(TEXT, 0)))))
         if file == other_tokenizer:
             with pytest.raises(DataError, match="another tokenizer than .*tokenizer.json .*: piece 259 is"):

@@ -1,0 +1,58 @@
+"""What a SentencePiece model's file says of itself, beyond what its processor tells.
+
+`sentencepiece_model_pb2` of the package refuses to be imported beside an older protobuf, as Apache Beam needs one; the
+fields that matter here, by their numbers in sentencepiece_model.proto, are read by any.
+"""
+
+import pathlib
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+
+from lst_jax.errors import DataError
+
+PACKAGE = "lst_jax.sentencepiece"  # of names of our own, as the package registers its own
+FIELD = descriptor_pb2.FieldDescriptorProto
+# message -> field -> (number, type, value where it is not there)
+MESSAGES: dict[str, dict[str, tuple[int, Any, str | None]]] = {
+    "Piece": {"piece": (1, FIELD.TYPE_STRING, None), "score": (2, FIELD.TYPE_FLOAT, None),
+              "type": (3, FIELD.TYPE_INT32, "1")},
+    "TrainerSpec": {"model_type": (3, FIELD.TYPE_INT32, "1"),
+                    "treat_whitespace_as_suffix": (24, FIELD.TYPE_BOOL, "false"),
+                    "byte_fallback": (35, FIELD.TYPE_BOOL, "false")},
+    "NormalizerSpec": {"precompiled_charsmap": (2, FIELD.TYPE_BYTES, None),
+                       "add_dummy_prefix": (3, FIELD.TYPE_BOOL, "true"),
+                       "remove_extra_whitespaces": (4, FIELD.TYPE_BOOL, "true"),
+                       "escape_whitespaces": (5, FIELD.TYPE_BOOL, "true")},
+    "Model": {"pieces": (1, "Piece", None), "trainer_spec": (2, "TrainerSpec", None),
+              "normalizer_spec": (3, "NormalizerSpec", None), "denormalizer_spec": (5, "NormalizerSpec", None)}}
+
+
+def _message_class() -> type[message.Message]:
+    file = descriptor_pb2.FileDescriptorProto(name="lst_jax_sentencepiece.proto", package=PACKAGE, syntax="proto2")
+    for name, fields in MESSAGES.items():
+        described = file.message_type.add(name=name)
+        for field, (number, kind, absent) in fields.items():
+            label = FIELD.LABEL_REPEATED if field == "pieces" else FIELD.LABEL_OPTIONAL
+            one = described.field.add(name=field, number=number, label=label, default_value=absent)
+            if isinstance(kind, str):
+                one.type, one.type_name = FIELD.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
+            else:
+                one.type = kind
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.Model"))
+
+
+Model = _message_class()
+
+
+def read_model(path: str | pathlib.Path) -> Any:
+    """The model's `pieces` (`piece`, `score`, `type`), `trainer_spec`, `normalizer_spec` and `denormalizer_spec`.
+
+    Raises: DataError where the file is something else.
+    """
+    try:
+        return Model.FromString(pathlib.Path(path).read_bytes())
+    except message.DecodeError as error:
+        raise DataError(f"{path}: is no SentencePiece model; give the tokenizer of the run") from error
