@@ -1,6 +1,7 @@
 """Set-up shared by all tests: eight virtual CPU devices, and every annotated shape checked at every call."""
 
 import os
+import tempfile
 
 # all but the first: the tests compile more than they compute
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
@@ -10,6 +11,9 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # XLA runs two collectives of a program at once, each waiting for all eight devices: with its eight threads, that is a
 # deadlock on a busy machine, and an abort after a minute
 os.environ["PJRT_NPROC"] = "24"
+# transformers copies a model's own code there, once a process and for good: not into the cache of whoever runs the tests
+_modules = tempfile.TemporaryDirectory(prefix="lst_tests_modules_")
+os.environ |= {"HF_MODULES_CACHE": _modules.name, "HF_HUB_OFFLINE": "1"}
 
 import hypothesis
 import jax

@@ -60,20 +60,17 @@ TOLERANCE = 2e-5  # logits are of the order of 1
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Gives the directory of one of MODELS; transformers copies their code to a place of its own."""
+    """Gives the directory of one of MODELS."""
     torch.set_num_threads(1)  # for models as small as these, several wait for each other
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path_factory.mktemp("code")))
 
-        @functools.cache
-        def folder(name):
-            out = tmp_path_factory.mktemp("hf") / name
-            out.mkdir()
-            hf_lst.write(source_of(config_of(MODELS[name]), built(name)[1]), out)
-            return out
+    @functools.cache
+    def folder(name):
+        out = tmp_path_factory.mktemp("hf") / name
+        out.mkdir()
+        hf_lst.write(source_of(config_of(MODELS[name]), built(name)[1]), out)
+        return out
 
-        yield folder
+    return folder
 
 
 @pytest.fixture(scope="module")

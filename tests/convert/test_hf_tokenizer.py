@@ -148,8 +148,7 @@ def test_other_bpe_models_need_no_code_either(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", WRAPPED)
-def test_other_models_run_sentencepiece_itself(tmp_path, name, monkeypatch):
-    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "cache"))
+def test_other_models_run_sentencepiece_itself(tmp_path, name):
     path = train(tmp_path / "text.model", **WRAPPED[name])
     config, model = config_with(path), load_tokenizer(path)
     tokenizer, vocab = converted(config, tmp_path / "out", trust_remote_code=True), config.joint_vocab
