@@ -1,6 +1,7 @@
 """Set-up shared by all tests: eight virtual CPU devices, and every annotated shape checked at every call."""
 
 import os
+import shutil
 import tempfile
 
 # all but the first: the tests compile more than they compute
@@ -11,9 +12,9 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # XLA runs two collectives of a program at once, each waiting for all eight devices: with its eight threads, that is a
 # deadlock on a busy machine, and an abort after a minute
 os.environ["PJRT_NPROC"] = "24"
-# transformers copies a model's own code there, once a process and for good: not into the cache of whoever runs the tests
-_modules = tempfile.TemporaryDirectory(prefix="lst_tests_modules_")
-os.environ |= {"HF_MODULES_CACHE": _modules.name, "HF_HUB_OFFLINE": "1"}
+# where transformers copies a model's own code, once a process: not into the cache of whoever runs the tests
+os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="lst_tests_modules_")
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 import hypothesis
 import jax
@@ -25,6 +26,11 @@ install_import_hook("lst_jax", "beartype.beartype")
 
 hypothesis.settings.register_profile("shared", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("shared")
+
+
+def pytest_unconfigure(config):
+    """Leaves nothing behind."""
+    shutil.rmtree(os.environ["HF_MODULES_CACHE"], ignore_errors=True)
 
 
 CACHE_SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
