@@ -92,6 +92,7 @@ class AncestorIterator(Iterator[Batch]):
         self._examples, self._data = examples, examples.config.data
         self._seeds = np.random.default_rng(random.getrandbits(64))  # the unseeded generator of the process
         self._buffer = [self._draw() for _ in range(SHUFFLE_DOCUMENTS)]
+        examples.source_tokens[:] = 0  # counted is what takes the place of each document that leaves the buffer
         self._left = self._next_document()
 
     def __next__(self) -> Batch:

@@ -116,8 +116,6 @@ def measure_alternative(name: str, config: cfg.Config, batches: int) -> dict[str
     ancestor = name == "ancestor"
     counts = Counts(alternatives.ANCESTOR_PADDING * data.row_units if ancestor else data.row_tokens, config)
     iterator, clock, restoring = iter(dataset), Clock(), Clock()
-    if ancestor:  # what filled its buffer; Grain's threads may have begun with what is to be counted
-        examples.source_tokens[:] = 0
     for _ in range(batches):
         batch: Batch = clock.time(iterator.__next__)
         counts.add(int(np.count_nonzero(batch.doc_id_BT)), int(np.count_nonzero(batch.patch_start_BT)))
