@@ -143,3 +143,16 @@ def _sync(path: pathlib.Path, flags: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """A JSON object of a directory that a model was downloaded to. Raises: DataError where it is missing or another."""
+    try:
+        mapping = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; give a Hugging Face model directory that has it") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); download the model again") from error
+    if not isinstance(mapping, dict):
+        raise DataError(f"{path}: must be a JSON object; download the model again")
+    return mapping

@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lst_jax.acoustic.convert import read_state
-from lst_jax.acoustic.weights import WEIGHT_NORMS, read_json
+from lst_jax.acoustic.weights import WEIGHT_NORMS
 from lst_jax.errors import DataError
+from lst_jax.files import read_json
 
 SLOPE, LAST_SLOPE = 0.1, 0.01  # of the leaky ReLUs; the one before the last convolution has torch's default
 ENDS_KERNEL = 7  # of the first and the last convolution

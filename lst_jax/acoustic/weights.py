@@ -1,6 +1,5 @@
 """Encoders from a local Hugging Face directory: `config.json` and safetensors, whole or sharded."""
 
-import json
 import os
 import pathlib
 import re
@@ -13,6 +12,7 @@ import safetensors
 
 from lst_jax.acoustic.wav2vec2 import ACTIVATIONS, Architecture
 from lst_jax.errors import DataError
+from lst_jax.files import read_json
 
 MODEL_TYPES = ("hubert", "wav2vec2")
 # What pre-training, other heads and torch keep in the same file, and no hidden state depends on.
@@ -23,19 +23,6 @@ LINEARS = {"query": "attention.q_proj", "key": "attention.k_proj", "value": "att
 NORMS = {"attention_norm": "layer_norm", "feed_forward_norm": "final_layer_norm"}
 # Weight norm under the names of torch < 2.1, of later ones, and already multiplied out.
 WEIGHT_NORMS = (("weight_g", "weight_v"), ("parametrizations.weight.original0", "parametrizations.weight.original1"))
-
-
-def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """A JSON object from a file. Raises: DataError where it is missing or something else."""
-    try:
-        mapping = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; give a Hugging Face model directory that has it") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); download the model again") from error
-    if not isinstance(mapping, dict):
-        raise DataError(f"{path}: must be a JSON object; download the model again")
-    return mapping
 
 
 def read_architecture(directory: str | os.PathLike) -> Architecture:

@@ -7,6 +7,7 @@ import os
 import pathlib
 import sys
 
+from lst_jax.convert.cli import FORMATS
 from lst_jax.errors import DataError
 
 DATA_SECTION = "Data stream"
@@ -136,8 +137,7 @@ def _add_convert(parts) -> None:
                     "the rows of the proof, and removes it.")
     convert.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/lst.py:1b",
                          help="(default: %(default)s)")
-    convert.add_argument("--formats", nargs="+", choices=["orbax", "ancestor", "hf"],
-                         default=["orbax", "ancestor", "hf"], help="(default: all)")
+    convert.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="(default: all)")
     convert.add_argument("--folder", metavar="DIR", default=".", help="where there is room (default: here)")
     _add_outputs(convert, _convert)
 

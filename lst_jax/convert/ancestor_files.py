@@ -51,7 +51,7 @@ def open_source(path: pathlib.Path, recipe: Config | None = None) -> Source:
     if arrays["patch_encoder/tok_embeddings/embedding"].shape[0] != config.joint_vocab.size:
         raise DataError(f"{path}: has embeddings of {arrays['patch_encoder/tok_embeddings/embedding'].shape[0]} ids, "
                         f"{PARAMS} says {args['vocab_size']}; copy the directory again")
-    return Source(config, arrays, companions.origin(NAME, path, companions.recorded(path)))
+    return Source(config, arrays, companions.origin(NAME, path))
 
 
 def write(source: Source, out: pathlib.Path, progress: bool = False, pth: bool = False) -> None:

@@ -100,10 +100,10 @@ def vocabulary(source: Source) -> dict[str, str | None]:
     return vocabulary_of(source.config) | {"codebook": known["codebook"]}
 
 
-def origin(name: str, folder: pathlib.Path, said: dict[str, Any]) -> dict[str, Any]:
+def origin(name: str, folder: pathlib.Path) -> dict[str, Any]:
     """`Source.origin` of a foreign directory: what it says itself of the step and the vocabulary it is from."""
     found: dict[str, Any] = {"format": name, "path": str(folder), "step": None}
-    if said:
+    if said := recorded(folder):
         found |= {"step": said["source"]["step"], "vocabulary": said["vocabulary"]}
     return found
 

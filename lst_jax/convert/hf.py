@@ -3,12 +3,12 @@
 import pathlib
 from types import ModuleType
 
-from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config
 from lst_jax.convert import hf_llama, hf_lst
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source
 from lst_jax.errors import DataError
+from lst_jax.files import read_json
 from lst_jax.shapes import Float, ndarray
 
 NAME = "hf"

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from lst_jax import files
-from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config
 from lst_jax.convert import by_transformers, companions, streamed
 from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
@@ -23,6 +22,7 @@ from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes, turned, turned_shape
 from lst_jax.errors import DataError
+from lst_jax.files import read_json
 from lst_jax.shapes import Float, ndarray
 from lst_jax.vocab import BOS_ID, EOS_ID
 
@@ -95,7 +95,7 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     check_shapes({name: one.shape for name, one in tensors.items()},
                  {name: turned_shape(path, shapes[path]) for path, name in theirs.items()}, str(path))
     arrays = {ours: to_ours(ours, tensors[name], shapes[ours], llama.heads) for ours, name in theirs.items()}
-    return Source(config, arrays, companions.origin("hf", path, companions.recorded(path)))
+    return Source(config, arrays, companions.origin("hf", path))
 
 
 def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"], str]:

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from lst_jax import files
-from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config, ModelConfig, StackConfig
 from lst_jax.convert import by_transformers, companions, streamed
 from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
@@ -26,6 +25,7 @@ from lst_jax.convert.safetensors_files import open_safetensors, write_safetensor
 from lst_jax.convert.source import Source, check_shapes, expected_shapes, turned
 from lst_jax.data.patching import inference_policy
 from lst_jax.errors import DataError
+from lst_jax.files import read_json
 from lst_jax.shapes import Float, ndarray
 from lst_jax.vocab import BOS_ID, EOS_ID
 
@@ -67,7 +67,7 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     arrays = {names[name] if name in names else name: one for name, one in tensors.items()}
     arrays = {ours: turned(ours, one) for ours, one in arrays.items()}
     check_shapes({ours: one.shape for ours, one in arrays.items()}, expected, str(path))
-    return Source(config, arrays, companions.origin("hf", path, companions.recorded(path)))
+    return Source(config, arrays, companions.origin("hf", path))
 
 
 def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"], str]:

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import tqdm
 
-from lst_jax.acoustic.weights import read_json
 from lst_jax.convert.source import Stored, some
 from lst_jax.errors import DataError
+from lst_jax.files import read_json
 
 SHARD_BYTES = 4_000_000_000  # below the 5 GB that transformers has long cut at, and what any file system takes
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit

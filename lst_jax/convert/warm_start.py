@@ -20,7 +20,6 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from lst_jax.acoustic.weights import read_json
 from lst_jax.config import Config
 from lst_jax.convert import hf_llama
 from lst_jax.convert.hf_llama import Llama
@@ -28,6 +27,7 @@ from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
 from lst_jax.errors import DataError
+from lst_jax.files import read_json
 from lst_jax.model.lst import build
 from lst_jax.shapes import Float, ndarray
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lst_jax.acoustic.weights import read_json
 from lst_jax.errors import DataError, first_line
+from lst_jax.files import read_json
 from lst_jax.prepare.audio import RATE
 
 VERSION = 1  # of what is done here; raise it when any word heard could change

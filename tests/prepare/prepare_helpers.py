@@ -1,11 +1,17 @@
-"""Made-up sounds, and an aligner without acoustics."""
+"""Made-up sounds, an aligner without acoustics, and what every synthesiser is asked."""
 
+import pickle
 import time
 
 import numpy as np
+import soxr
 
 from lst_jax.errors import DataError, RejectedItem
-from lst_jax.prepare import synthesis
+from lst_jax.prepare import align, synthesis
+
+PLAIN = "you are in a maze of twisty little passages all alike and the magic words derive from this game"
+TO_ALIGN = ["please enter your password followed by the pound key", "that conference is full",
+            "all circuits are busy now"]
 
 
 class EvenAligner:
@@ -64,3 +70,40 @@ class ToneSynthesiser:
             words.append((start / self.rate, (start + len(clock)) / self.rate))
         words = words[:-1] if "forgotten" in text else words
         return synthesis.Speech(np.concatenate([*pieces, pause]), self.rate, words)
+
+
+def assert_is_synthesiser_that_pickles(synthesiser):
+    assert isinstance(synthesiser, synthesis.Synthesiser)
+    assert pickle.loads(pickle.dumps(synthesiser)).name == synthesiser.name
+
+
+def assert_nothing_stays(synthesiser, fresh, voice, others, text):
+    """What was said before, `text` in the other voices, changes no sample."""
+    first = synthesiser.speak(PLAIN, voice)
+    for other in others:
+        synthesiser.speak(text, other)
+    again = fresh.speak(PLAIN, voice)
+    np.testing.assert_array_equal(first.samples, again.samples)
+    assert first.words == again.words
+
+
+def assert_one_interval_a_word_and_sound_in_it(speech, text, first_sec, shortest_sec, number_sec, slack_sec):
+    """Intervals in order from `first_sec` on; the word 1234567 may take `number_sec`."""
+    words = text.split()
+    assert len(speech.words) == len(words)
+    inside, before = np.zeros(len(speech.samples), bool), first_sec
+    for word, (start_sec, end_sec) in zip(words, speech.words, strict=True):
+        assert start_sec >= before
+        assert shortest_sec < end_sec - start_sec < (number_sec if word == "1234567" else 2.2), word
+        inside[round(start_sec * speech.rate):round(end_sec * speech.rate)] = True
+        before = end_sec - slack_sec
+    energy = speech.samples ** 2
+    assert energy[inside].mean() > 100 * energy[~inside].mean()  # pauses are 20 dB below speech at least
+    assert inside.mean() > 0.75
+
+
+def apart_from_alignment(speech, text):
+    """Seconds [words, 2] by which forced alignment of the sound finds other starts and ends."""
+    samples = soxr.resample(speech.samples, speech.rate, 16000)
+    found = align.PocketSphinxAligner(least_score=-20.0).align("u", samples, text.split())
+    return np.abs(np.array(speech.words) - [times for _, *times in found])

@@ -1,17 +1,22 @@
 """espeak-ng: the same bytes for the same words whatever came before, and times that suit the sound."""
 
-import pickle
 
 import numpy as np
 import pytest
-import soxr
+from prepare_helpers import (
+    PLAIN,
+    TO_ALIGN,
+    apart_from_alignment,
+    assert_is_synthesiser_that_pickles,
+    assert_nothing_stays,
+    assert_one_interval_a_word_and_sound_in_it,
+)
 
 pytest.importorskip("espeakng_loader")
 
 from lst_jax.errors import DataError, RejectedItem
-from lst_jax.prepare import align, espeak, synthesis, utterances
+from lst_jax.prepare import espeak, synthesis, utterances
 
-PLAIN = "you are in a maze of twisty little passages all alike and the magic words derive from this game"
 HARD = "In the end, Dr. Smith paid $42.50 at 3:45 p.m. for e.g. café 1234567 naïve things! “Quoted” & 50% don't say."
 VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb-scotland")
 
@@ -22,18 +27,12 @@ def synthesiser():
 
 
 def test_it_is_a_synthesiser_that_pickles(synthesiser):
-    assert isinstance(synthesiser, synthesis.Synthesiser)
-    assert pickle.loads(pickle.dumps(synthesiser)).name == synthesiser.name
+    assert_is_synthesiser_that_pickles(synthesiser)
 
 
 @pytest.mark.parametrize("voice", VOICES)
 def test_the_same_words_are_the_same_samples_whatever_came_before(synthesiser, voice):
-    first = synthesiser.speak(PLAIN, voice)
-    for other in VOICES:
-        synthesiser.speak(HARD, other)
-    again = espeak.Espeak().speak(PLAIN, voice)
-    np.testing.assert_array_equal(first.samples, again.samples)
-    assert first.words == again.words
+    assert_nothing_stays(synthesiser, espeak.Espeak(), voice, VOICES, HARD)
 
 
 def test_voices_differ(synthesiser):
@@ -45,29 +44,15 @@ def test_voices_differ(synthesiser):
 @pytest.mark.parametrize("voice", VOICES)
 def test_one_interval_a_written_word_and_sound_in_it(synthesiser, text, voice):
     speech = synthesiser.speak(text, voice)
-    words = text.split()
-    assert len(speech.words) == len(words)
-    inside, before = np.zeros(len(speech.samples), bool), 0.0
-    for word, (start_sec, end_sec) in zip(words, speech.words, strict=True):
-        assert start_sec >= before
-        assert 0.03 < end_sec - start_sec < (6 if word == "1234567" else 2.2), word
-        inside[round(start_sec * speech.rate):round(end_sec * speech.rate)] = True
-        before = end_sec - 1e-9
+    assert_one_interval_a_word_and_sound_in_it(speech, text, 0.0, 0.03, 6, 1e-9)
     lead = speech.words[0][0]
     assert lead == pytest.approx(espeak.EDGE_SEC, abs=0.001)
     assert not speech.samples[:int(lead * speech.rate) - 1].any()
-    energy = speech.samples ** 2
-    assert energy[inside].mean() > 100 * energy[~inside].mean()  # pauses are 20 dB below speech at least
-    assert inside.mean() > 0.75
 
 
-@pytest.mark.parametrize("text", ["please enter your password followed by the pound key", "that conference is full",
-                                  "all circuits are busy now"])
+@pytest.mark.parametrize("text", TO_ALIGN)
 def test_forced_alignment_of_the_sound_finds_the_same_times(synthesiser, text):
-    speech = synthesiser.speak(text, "en-us+f3")
-    samples = soxr.resample(speech.samples, speech.rate, 16000)
-    found = align.PocketSphinxAligner(least_score=-20.0).align("u", samples, text.split())
-    apart = np.abs(np.array(speech.words) - [times for _, *times in found])
+    apart = apart_from_alignment(synthesiser.speak(text, "en-us+f3"), text)
     assert apart.max() < 0.1 and np.median(apart) < 0.03
 
 

@@ -1,17 +1,22 @@
 """flite: the same bytes for the same words whatever came before, and times that suit the sound."""
 
 import ctypes
-import pickle
 
 import numpy as np
 import pytest
-import soxr
+from prepare_helpers import (
+    PLAIN,
+    TO_ALIGN,
+    apart_from_alignment,
+    assert_is_synthesiser_that_pickles,
+    assert_nothing_stays,
+    assert_one_interval_a_word_and_sound_in_it,
+)
 
 from lst_jax import cli
 from lst_jax.errors import DataError, RejectedItem
 from lst_jax.prepare import align, flite, manifest, synthesis
 
-PLAIN = "you are in a maze of twisty little passages all alike and the magic words derive from this game"
 HARD = "In the end, Dr. Smith paid $42.50 at 3:45 p.m. for e.g. café 1234567 naïve things! “Quoted” & 50% don’t say."
 VOICES = ("slt", "rms", "awb", "kal16", "kal")
 
@@ -53,46 +58,26 @@ def test_it_takes_no_argument():
 
 
 def test_it_is_a_synthesiser_that_pickles(synthesiser):
-    assert isinstance(synthesiser, synthesis.Synthesiser)
-    assert pickle.loads(pickle.dumps(synthesiser)).name == synthesiser.name
+    assert_is_synthesiser_that_pickles(synthesiser)
 
 
 @pytest.mark.parametrize("voice", VOICES)
 def test_the_same_words_are_the_same_samples_whatever_came_before(synthesiser, voice):
-    first = synthesiser.speak(PLAIN, voice)
-    for other in VOICES:
-        synthesiser.speak(HARD, other)
-    again = flite.Flite().speak(PLAIN, voice)
-    np.testing.assert_array_equal(first.samples, again.samples)
-    assert first.words == again.words
+    assert_nothing_stays(synthesiser, flite.Flite(), voice, VOICES, HARD)
 
 
 @pytest.mark.parametrize("text", [PLAIN, HARD], ids=["plain", "hard"])
 @pytest.mark.parametrize("voice", VOICES)
 def test_one_interval_a_written_word_and_sound_in_it(synthesiser, text, voice):
     speech = synthesiser.speak(text, voice)
-    words = text.split()
-    assert len(speech.words) == len(words)
-    inside, before = np.zeros(len(speech.samples), bool), 0.1  # silence comes first
-    for word, (start_sec, end_sec) in zip(words, speech.words, strict=True):
-        assert start_sec >= before
-        assert 0.02 < end_sec - start_sec < (3 if word == "1234567" else 2.2), word
-        inside[round(start_sec * speech.rate):round(end_sec * speech.rate)] = True
-        before = end_sec - 1e-6
-    assert before < len(speech.samples) / speech.rate
-    energy = speech.samples ** 2
-    assert energy[inside].mean() > 100 * energy[~inside].mean()  # pauses are 20 dB below speech at least
-    assert inside.mean() > 0.75
+    assert_one_interval_a_word_and_sound_in_it(speech, text, 0.1, 0.02, 3, 1e-6)  # silence comes first
+    assert speech.words[-1][1] - 1e-6 < len(speech.samples) / speech.rate
 
 
-@pytest.mark.parametrize("text", ["please enter your password followed by the pound key", "that conference is full",
-                                  "all circuits are busy now"])
+@pytest.mark.parametrize("text", TO_ALIGN)
 @pytest.mark.parametrize("voice", ["slt", "rms", "kal16"])
 def test_forced_alignment_of_the_sound_finds_the_same_times(synthesiser, text, voice):
-    speech = synthesiser.speak(text, voice)
-    samples = soxr.resample(speech.samples, speech.rate, 16000)
-    found = align.PocketSphinxAligner(least_score=-20.0).align("u", samples, text.split())
-    apart = np.abs(np.array(speech.words) - [times for _, *times in found]).ravel()[1:-1]
+    apart = apart_from_alignment(synthesiser.speak(text, voice), text).ravel()[1:-1]
     assert apart.max() < 0.05 and np.median(apart) < 0.02  # but for the outer ends, where the aligner adds silence
 
 
