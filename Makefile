@@ -72,7 +72,7 @@ test-slow: .venv/installed
 # What the main environment skips: parity with transformers and a dense PyTorch model, pickles of scikit-learn, Beam, espeak-ng,
 # Whisper, Kokoro (onnx makes a tiny one); and flite, where its library is installed (apt-get install flite).
 test-extras: .venv-extras/installed
-	.venv-extras/bin/pytest tests/acoustic tests/prepare/test_beam_engine.py tests/prepare/test_espeak.py tests/prepare/test_flite.py tests/prepare/test_kokoro.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py tests/evals/test_whisper.py tests/convert
+	.venv-extras/bin/pytest tests/prepare/acoustic tests/prepare/test_beam_engine.py tests/prepare/test_espeak.py tests/prepare/test_flite.py tests/prepare/test_kokoro.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py tests/evals/test_whisper.py tests/convert
 
 .venv-extras/installed: pyproject.toml requirements.txt requirements-dev.txt requirements-beam.txt requirements-parity.txt requirements-synthesis.txt requirements-whisper.txt requirements-kokoro.txt
 	$(PYTHON) -m venv .venv-extras
@@ -81,7 +81,7 @@ test-extras: .venv-extras/installed
 
 # What needs the TPUs' compiler, and no TPU: a recipe is really planned.
 test-tpu: .venv-tpu/installed
-	.venv-tpu/bin/pytest tests/plan tests/scaling -m 'not slow'
+	.venv-tpu/bin/pytest tests/cost -m 'not slow'
 
 .venv-tpu/installed: pyproject.toml requirements.txt requirements-dev.txt requirements-tpu.txt
 	$(PYTHON) -m venv .venv-tpu

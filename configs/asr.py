@@ -40,9 +40,13 @@ def adapted(documents: str, arg: str, steps: int, demo_steps: int) -> ConfigDict
     steps = demo_steps if demo else steps
     tokens = cfg.row_tokens_for(units, data.patching.static_size, 1.0, SPEECH_SHARE)
     base = config.model.system == "base"
-    data.update(documents=documents, rows=4, row_units=tokens if demo and base else units,
-                row_tokens=tokens if demo or not base else units,
-                row_speech_tokens=tokens if config.model.system == "lst_bypass" else None)
+    data.update(
+        documents=documents,
+        rows=4,
+        row_units=tokens if demo and base else units,
+        row_tokens=tokens if demo or not base else units,
+        row_speech_tokens=tokens if config.model.system == "lst_bypass" else None,
+    )
     data.patching.update(tau1=0, tau2=0)
     if not demo:
         data.sources = [dict(name="speech", kind="utterance", path=f"{DATA}/train/speech", share=1.0)]
@@ -51,6 +55,11 @@ def adapted(documents: str, arg: str, steps: int, demo_steps: int) -> ConfigDict
         data.sources, config.eval.sources = data.sources[:1], config.eval.sources[:2]
     config.optim.update(peak_lr=config.optim.peak_lr / 4, warmup_steps=steps // 20)
     config.eval.update(every=steps // 4, completion_items=0)
-    config.train.update(steps=steps, init_from="runs/demo" if demo else f"runs/{name}", checkpoint_every=steps // 4,
-                        checkpoint_keep=4, checkpoint_keep_every=None)
+    config.train.update(
+        steps=steps,
+        init_from="runs/demo" if demo else f"runs/{name}",
+        checkpoint_every=steps // 4,
+        checkpoint_keep=4,
+        checkpoint_keep_every=None,
+    )
     return config

@@ -5,9 +5,9 @@
 
 SIZE is 1b (A.2, Table 7), 7b (BLT's own sizes), or one of the scaling study and above: 420m, 630m, 810m, 1.1b, 1.4b,
 1.8b, 3b, 5b. Of these the paper gives the parameters only; here they keep the proportions of 1b
-(`lst_jax.defaults.shape_for`): depth about width / 82, nine decoder layers to 25 global ones, local width half the
+(`lst_jax.config.defaults.shape_for`): depth about width / 82, nine decoder layers to 25 global ones, local width half the
 global one, heads of 128 and 64, so that all parameters of an LST are within 2% of the name. SYSTEM is one of
-`lst_jax.systems`; width, depth and unit positions a step are the same for all. Data is expected in data/lst, prepared
+`lst_jax.config.systems`; width, depth and unit positions a step are the same for all. Data is expected in data/lst, prepared
 as README says.
 """
 
@@ -15,14 +15,13 @@ import functools
 
 from ml_collections import ConfigDict
 
-from lst_jax import systems
-from lst_jax.config import ModelConfig, row_speech_tokens_for, row_tokens_for
-from lst_jax.defaults import decoder_layers_for, learning_rate_for, shape_for
-from lst_jax.errors import ConfigError
-from lst_jax.scaling.parameters import parameters as count_parameters
-from lst_jax.strict import build
-from lst_jax.sweeps.grid import each, product
-from lst_jax.vocab import Vocab
+from lst_jax.config import ModelConfig, row_speech_tokens_for, row_tokens_for, systems
+from lst_jax.config.defaults import decoder_layers_for, learning_rate_for, shape_for
+from lst_jax.core.errors import ConfigError
+from lst_jax.core.strict import build
+from lst_jax.core.vocab import Vocab
+from lst_jax.cost.parameters import parameters as count_parameters
+from lst_jax.jobs.sweeps.grid import each, product
 
 ROW_UNITS = 4096
 TEXT_SIZE = 32_000
@@ -42,14 +41,20 @@ STUDY = {"420m": 420e6, "630m": 630e6, "810m": 810e6, "1.1b": 1.1e9, "1.4b": 1.4
 @functools.cache
 def study_size(parameters: float) -> dict:
     """An entry like those of `SIZES` for a model in the proportions of 1b, trained compute-optimally."""
+
     def stacks(width: int, layers: int) -> dict:
         local = width // 2
-        return dict(encoder=(1, local, local // 64), main=(layers, width, width // 128),
-                    decoder=(decoder_layers_for(layers), local, local // 64), queries=2)
+        return dict(
+            encoder=(1, local, local // 64),
+            main=(layers, width, width // 128),
+            decoder=(decoder_layers_for(layers), local, local // 64),
+            queries=2,
+        )
 
     def count(width: int, layers: int) -> int:
-        return count_parameters(build(ModelConfig, model(stacks(width, layers), "lst"), "model"),
-                                Vocab(TEXT_SIZE, UNIT_SLOTS))
+        return count_parameters(
+            build(ModelConfig, model(stacks(width, layers), "lst"), "model"), Vocab(TEXT_SIZE, UNIT_SLOTS)
+        )
 
     shape, rows = shape_for(parameters, count), 128
     steps = round(TOKENS_A_PARAMETER * parameters / (rows * row_tokens_for(ROW_UNITS, 4)))
@@ -60,46 +65,82 @@ def get_config(arg: str) -> ConfigDict:
     """`arg`: SIZE[,SYSTEM]. Raises: ConfigError."""
     name, _, rest = arg.partition(",")
     if name not in SIZES | STUDY:
-        raise ConfigError(f"configs/lst.py:{arg}: no such size; use one of {', '.join(SIZES | STUDY)}, then a system: "
-                          "1b,curriculum")
+        raise ConfigError(
+            f"configs/lst.py:{arg}: no such size; use one of {', '.join(SIZES | STUDY)}, then a system: 1b,curriculum"
+        )
     size = SIZES[name] if name in SIZES else study_size(STUDY[name])
     system = systems.parse(rest, UNITS, f"configs/lst.py:{arg}")
     pieces = system.pieces
     row_tokens = row_tokens_for(ROW_UNITS, system.mean_patch)
-    return ConfigDict(dict(
-        name=f"lst-{name}-{system.name}",
-        seed=0,
-        vocab=dict(text_size=TEXT_SIZE, unit_slots=max(UNIT_SLOTS, pieces or 0)),
-        model=model(size, system.kind),
-        data=dict(
-            tokenizer="data/lst/text.model",
-            unit_tokenizer=f"data/lst/units-{pieces}.model" if pieces else None,
-            sources=[
-                dict(name="speech_text", kind="utterance", path="data/lst/train/speech", share=1.0),
-                dict(name="text", kind="text", path="data/lst/train/text", share=2.0),
-            ],
-            mixture_measure="tokens", rows=size["rows"], unit_rate=25.0, row_tokens=row_tokens, row_units=ROW_UNITS,
-            row_speech_tokens=row_speech_tokens_for(row_tokens) if system.kind == "lst_bypass" else None,
-            patching=system.patching(size["steps"]),
-            interleave=dict(text_words_min=5, text_words_max=30, text_fraction_max=0.6, speech_ratio=0.5,
-                            first_speech_words_min=2, first_speech_words_max=15, block_words_min=2,
-                            last_block_words_min=3),
-            documents="interleaved", prefetch=8,
-        ),
-        optim=dict(peak_lr=4e-4, warmup_steps=2000, final_lr_ratio=0.01, beta1=0.9, beta2=0.95, eps=1e-8,
-                   weight_decay=0.1, clip_norm=1.0, z_loss=0.0, spike_factor=0.0),
-        eval=dict(
-            every=5000, batches=16, completion_items=1000,
-            sources=[
-                dict(name="valid", kind="utterance", path="data/lst/valid/speech", share=1.0),
-                dict(name="text", kind="text", path="data/lst/valid/text", share=1.0),
-            ],
-        ),
-        train=dict(steps=size["steps"], init_from=None, log_every=10, checkpoint_every=1000, checkpoint_minutes=30.0,
-                   checkpoint_keep=3, checkpoint_keep_every=10_000, bad_step="skip", accumulate=1,
-                   offload_moments=False),
-        mesh=dict(replica=None, data=None, tensor=1),
-    ))
+    return ConfigDict(
+        dict(
+            name=f"lst-{name}-{system.name}",
+            seed=0,
+            vocab=dict(text_size=TEXT_SIZE, unit_slots=max(UNIT_SLOTS, pieces or 0)),
+            model=model(size, system.kind),
+            data=dict(
+                tokenizer="data/lst/text.model",
+                unit_tokenizer=f"data/lst/units-{pieces}.model" if pieces else None,
+                sources=[
+                    dict(name="speech_text", kind="utterance", path="data/lst/train/speech", share=1.0),
+                    dict(name="text", kind="text", path="data/lst/train/text", share=2.0),
+                ],
+                mixture_measure="tokens",
+                rows=size["rows"],
+                unit_rate=25.0,
+                row_tokens=row_tokens,
+                row_units=ROW_UNITS,
+                row_speech_tokens=row_speech_tokens_for(row_tokens) if system.kind == "lst_bypass" else None,
+                patching=system.patching(size["steps"]),
+                interleave=dict(
+                    text_words_min=5,
+                    text_words_max=30,
+                    text_fraction_max=0.6,
+                    speech_ratio=0.5,
+                    first_speech_words_min=2,
+                    first_speech_words_max=15,
+                    block_words_min=2,
+                    last_block_words_min=3,
+                ),
+                documents="interleaved",
+                prefetch=8,
+            ),
+            optim=dict(
+                peak_lr=4e-4,
+                warmup_steps=2000,
+                final_lr_ratio=0.01,
+                beta1=0.9,
+                beta2=0.95,
+                eps=1e-8,
+                weight_decay=0.1,
+                clip_norm=1.0,
+                z_loss=0.0,
+                spike_factor=0.0,
+            ),
+            eval=dict(
+                every=5000,
+                batches=16,
+                completion_items=1000,
+                sources=[
+                    dict(name="valid", kind="utterance", path="data/lst/valid/speech", share=1.0),
+                    dict(name="text", kind="text", path="data/lst/valid/text", share=1.0),
+                ],
+            ),
+            train=dict(
+                steps=size["steps"],
+                init_from=None,
+                log_every=10,
+                checkpoint_every=1000,
+                checkpoint_minutes=30.0,
+                checkpoint_keep=3,
+                checkpoint_keep_every=10_000,
+                bad_step="skip",
+                accumulate=1,
+                offload_moments=False,
+            ),
+            mesh=dict(replica=None, data=None, tensor=1),
+        )
+    )
 
 
 def model(size: dict, kind: str) -> dict:
@@ -110,11 +151,20 @@ def model(size: dict, kind: str) -> dict:
         patch_encoder=None if base else stack(*size["encoder"], LOCAL_WINDOW),
         global_transformer=stack(*size["main"], None),
         patch_decoder=None if base else stack(*size["decoder"], LOCAL_WINDOW),
-        queries_per_patch=size["queries"], cross_heads=size["encoder"][2], encoder_cross_window=1,
-        decoder_cross_window=1, encoder_cross_all_layers=False, decoder_cross_all_layers=True,
-        rope_theta=500_000.0, norm_eps=1e-5, ffn_multiple=256,
-        compute_dtype="bfloat16", attention_block=512, logits_chunk=1024,
-        scan_layers=True, remat="attention",
+        queries_per_patch=size["queries"],
+        cross_heads=size["encoder"][2],
+        encoder_cross_window=1,
+        decoder_cross_window=1,
+        encoder_cross_all_layers=False,
+        decoder_cross_all_layers=True,
+        rope_theta=500_000.0,
+        norm_eps=1e-5,
+        ffn_multiple=256,
+        compute_dtype="bfloat16",
+        attention_block=512,
+        logits_chunk=1024,
+        scan_layers=True,
+        remat="attention",
     )
 
 
@@ -138,33 +188,66 @@ def runs_of(sizes, names, **overlay) -> list[dict]:
 
 def speech_shares() -> list[dict]:
     """Interleaved to text 1:4 to 1:1 (paper §5), rows as long as the mixture fills."""
-    return [{"recipe": "1b,curriculum", "label": f"1:{text:g}", "data.sources.1.share": text,
-             "data.row_tokens": row_tokens_for(ROW_UNITS, 4, 1 / (1 + text))} for text in (4.0, 3.0, 2.0, 1.0)]
+    return [
+        {
+            "recipe": "1b,curriculum",
+            "label": f"1:{text:g}",
+            "data.sources.1.share": text,
+            "data.row_tokens": row_tokens_for(ROW_UNITS, 4, 1 / (1 + text)),
+        }
+        for text in (4.0, 3.0, 2.0, 1.0)
+    ]
 
 
 def curricula() -> list[dict]:
     """τ1 and τ2 (paper §3.1) at sixths of the training."""
     sixth = SIZES["1b"]["steps"] // 6
-    return [{"recipe": "1b,curriculum", "label": f"tau {first}/6 to {last}/6", "data.patching.tau1": first * sixth,
-             "data.patching.tau2": last * sixth} for first in range(4) for last in range(2, 7) if first < last]
+    return [
+        {
+            "recipe": "1b,curriculum",
+            "label": f"tau {first}/6 to {last}/6",
+            "data.patching.tau1": first * sixth,
+            "data.patching.tau2": last * sixth,
+        }
+        for first in range(4)
+        for last in range(2, 7)
+        if first < last
+    ]
 
 
 def learning_rates() -> list[dict]:
     """Peak learning rate × width: half to twice the default of each size's width, in factors of √2."""
-    return [{"recipe": f"{size},curriculum", "label": size, "budget": "tokens-per-parameter=5",
-             "optim.peak_lr": float(f"{learning_rate_for(study_size(STUDY[size])['main'][1]) * 2**(half / 2):.3g}")}
-            for size in ("420m", "810m", "1.4b") for half in (-2, -1, 0, 1, 2)]
+    return [
+        {
+            "recipe": f"{size},curriculum",
+            "label": size,
+            "budget": "tokens-per-parameter=5",
+            "optim.peak_lr": float(f"{learning_rate_for(study_size(STUDY[size])['main'][1]) * 2 ** (half / 2):.3g}"),
+        }
+        for size in ("420m", "810m", "1.4b")
+        for half in (-2, -1, 0, 1, 2)
+    ]
 
 
-STRATEGIES = ("static", "aligned", "aligned-merged", "mixed", "curriculum", "curriculum-from-aligned-merged",
-              "bpe-aligned", "curriculum-from-bpe-aligned")
+STRATEGIES = (
+    "static",
+    "aligned",
+    "aligned-merged",
+    "mixed",
+    "curriculum",
+    "curriculum-from-aligned-merged",
+    "bpe-aligned",
+    "curriculum-from-bpe-aligned",
+)
 PAPERS_SIZES = tuple(STUDY)[:6]  # 420m to 1.8b
 SWEEPS = {
     # LST and Base, 20 text tokens a parameter and half as many interleaved (paper §8)
     "compute-optimal": lambda: runs_of(PAPERS_SIZES, ["base", "curriculum"], budget="optimal"),
     # all sizes at the FLOPs that 30 tokens a parameter cost 630m, 810m, 1.1b and 1.4b, about 180·N²
-    "iso-flop": lambda: product(runs_of(PAPERS_SIZES, ["base", "curriculum"]),
-                                each("budget", "flops=7e19", "flops=1.2e20", "flops=2.2e20", "flops=3.5e20")),
+    "iso-flop": lambda: product(
+        runs_of(PAPERS_SIZES, ["base", "curriculum"]),
+        each("budget", "flops=7e19", "flops=1.2e20", "flops=2.2e20", "flops=3.5e20"),
+    ),
     "speech-share": speech_shares,
     "static-size": lambda: runs_of(["1b"], ["static3", "static4", "static6", "static9"]),
     "strategies": lambda: runs_of(["1b"], STRATEGIES),  # paper Table 6

@@ -3,8 +3,8 @@
     lst sweep run runs/scaling --config configs/scaling.py:compute-optimal
     lst train runs/w96 --config configs/scaling.py:96,base
 
-The argument is WIDTH[,SYSTEM]: the width of the global transformer, a multiple of 16, and one of `lst_jax.systems`. All
-else is the demo's, or follows from the width by `lst_jax.defaults`: depth, local networks of half the width, learning
+The argument is WIDTH[,SYSTEM]: the width of the global transformer, a multiple of 16, and one of `lst_jax.config.systems`. All
+else is the demo's, or follows from the width by `lst_jax.config.defaults`: depth, local networks of half the width, learning
 rate; and the batch from the FLOPs. Of the paper's 30 tokens a parameter only TOKENS_A_PARAMETER are trained on: a run
 costs as the square of its parameters. The speech is the bundled texts' by a synthesiser (`make scaling-data`): in the
 recorded corpus's 14 minutes models of 3M parameters would see each unit 35 times.
@@ -15,10 +15,10 @@ import pathlib
 from ml_collections import ConfigDict
 
 from lst_jax import config as cfg
-from lst_jax import defaults
-from lst_jax.errors import ConfigError
-from lst_jax.scaling.parameters import parameters
-from lst_jax.sweeps.grid import each, product
+from lst_jax.config import defaults
+from lst_jax.core.errors import ConfigError
+from lst_jax.cost.parameters import parameters
+from lst_jax.jobs.sweeps.grid import each, product
 
 DEMO = cfg.load_recipe_module(str(pathlib.Path(__file__).with_name("demo.py")))
 WIDTH = 96  # what "" means
@@ -86,6 +86,8 @@ def sweep(add, name: str) -> None:
     for system in ("base", "curriculum"):
         for width in WIDTHS:
             seeds = SEEDS if width <= LARGEST_SEEDED else SEEDS[:1]
-            for overlay in product([{"recipe": f"{width},{system}",
-                                     "budget": f"tokens-per-parameter={TOKENS_A_PARAMETER}"}], each("seed", *seeds)):
+            for overlay in product(
+                [{"recipe": f"{width},{system}", "budget": f"tokens-per-parameter={TOKENS_A_PARAMETER}"}],
+                each("seed", *seeds),
+            ):
                 add(overlay)

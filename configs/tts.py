@@ -1,8 +1,8 @@
 """Fine-tuning to speak: text in, units out (paper §8, LibriSpeech, 20k steps). All else is as in configs/asr.py.
 
-    lst train runs/tts --config configs/tts.py:1b,curriculum --set train.init_from=runs/1b
-    lst evaluate runs/tts --tts data/librispeech/test-clean/speech --units units.safetensors
-    lst train runs/demo-tts --config configs/tts.py:demo
+lst train runs/tts --config configs/tts.py:1b,curriculum --set train.init_from=runs/1b
+lst evaluate runs/tts --tts data/librispeech/test-clean/speech --units units.safetensors
+lst train runs/demo-tts --config configs/tts.py:demo
 """
 
 import pathlib

@@ -2,6 +2,6 @@
 
 import sys
 
-from lst_jax.cli import main
+from lst_jax.cli.main import main
 
 sys.exit(main())

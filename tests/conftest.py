@@ -7,7 +7,8 @@ import tempfile
 # all but the first: the tests compile more than they compute
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    " --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false")
+    " --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+)
 os.environ["JAX_PLATFORMS"] = "cpu"
 # XLA runs two collectives of a program at once, each waiting for all eight devices: with its eight threads, that is a
 # deadlock on a busy machine, and an abort after a minute
@@ -49,8 +50,14 @@ def compiled_once(tmp_path_factory):
     compilation_cache.reset_cache()
 
 
-LONGEST_FIRST = ("test_jobs.py", "test_sharding.py", "test_train.py", "test_step.py", "test_recipes.py",
-                 "test_stack.py")
+LONGEST_FIRST = (
+    "test_jobs.py",
+    "test_sharding.py",
+    "test_train.py",
+    "test_step.py",
+    "test_recipes.py",
+    "test_stack.py",
+)
 
 
 def pytest_collection_modifyitems(items):

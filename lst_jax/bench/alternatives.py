@@ -17,13 +17,13 @@ from jaxtyping import Int
 from sentencepiece import SentencePieceProcessor
 
 from lst_jax.config import Config
+from lst_jax.core.vocab import PAD_ID
 from lst_jax.data.documents import Example, ExampleBuilder
 from lst_jax.data.interleave import interleave
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.records import TextDocument, Utterance, check_utterance
 from lst_jax.data.rows import Batch, stack_rows
 from lst_jax.data.sources import RecordSource
-from lst_jax.vocab import PAD_ID
 
 PACKING_BINS = 64  # rows that Grain's first-fit fills side by side
 SHUFFLE_DOCUMENTS = 1000
@@ -79,8 +79,12 @@ def grain_first_fit(examples: Examples) -> grain.IterDataset:
     """
     data = examples.config.data
     parts = FlatMapIterDataset(_grain_documents(examples), _Chop(data.row_tokens, data.row_units))
-    packed = FirstFitPackIterDataset(parts, length_struct={"cells": data.row_tokens, "patches": data.row_units},
-                                     num_packing_bins=PACKING_BINS, meta_features=("patches",))
+    packed = FirstFitPackIterDataset(
+        parts,
+        length_struct={"cells": data.row_tokens, "patches": data.row_units},
+        num_packing_bins=PACKING_BINS,
+        meta_features=("patches",),
+    )
     return packed.map(functools.partial(_grain_row, examples)).batch(data.rows, batch_fn=stack_rows)
 
 
@@ -117,7 +121,7 @@ class AncestorIterator(Iterator[Batch]):
             end = int(starts[units]) if len(starts) > units else len(self._left)
             end = min(end, tokens - at)
             piece += 1
-            cells[at:at + end], doc_id[at:at + end] = self._left[:end], piece
+            cells[at : at + end], doc_id[at : at + end] = self._left[:end], piece
             at, units = at + end, units - min(len(starts), units)
             self._left = self._left[end:] if end < len(self._left) else self._next_document()
         return _finish(cells, doc_id)
@@ -138,20 +142,26 @@ class _Chop(FlatMapTransform):
         while first < len(bound) - 1:
             last = int(np.searchsorted(bound, bound[first] + self._tokens, "right")) - 1
             last = min(last, first + self._units, len(bound) - 1)
-            pieces.append({"cells": cells[bound[first]:bound[last]], "patches": bound[first:last].astype(np.int32)})
+            pieces.append({"cells": cells[bound[first] : bound[last]], "patches": bound[first:last].astype(np.int32)})
             first = last
         return pieces
 
 
 def _grain_documents(examples: Examples) -> grain.IterDataset:
     """Endless `{"cells"}` of all sources, mixed by documents; drawn with Grain's generator of each document."""
+
     def cells(record, rng, source):
         return {"cells": examples.cells(record, rng, source)}
 
-    parts = [grain.MapDataset.source(records).seed(source).shuffle().repeat()
-             .random_map(functools.partial(cells, source=source))
-             .to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
-             for source, records in enumerate(examples.sources)]
+    parts = [
+        grain.MapDataset.source(records)
+        .seed(source)
+        .shuffle()
+        .repeat()
+        .random_map(functools.partial(cells, source=source))
+        .to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
+        for source, records in enumerate(examples.sources)
+    ]
     return grain.IterDataset.mix(parts, examples.weights)
 
 

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from lst_jax.bench import results
 from lst_jax.config import Config
 from lst_jax.convert import formats, streamed
 from lst_jax.convert.inputs import inputs_for
 from lst_jax.convert.source import Source, Stored, expected_shapes
+from lst_jax.core.errors import DataError
 from lst_jax.data import made_up
-from lst_jax.errors import DataError
+from lst_jax.report import results_file
 
 PACKAGES = ("jax", "orbax-checkpoint", "numpy", "safetensors")
 STATUS = pathlib.Path("/proc/self/status")  # of Linux
@@ -44,17 +44,25 @@ def measure(config: Config, names: Sequence[str], folder: pathlib.Path, progress
         size = sum(4 * math.prod(one.shape) for one in source.arrays.values())
         free = shutil.disk_usage(here).free
         if free < 1.1 * size:
-            raise DataError(f"--folder {folder}: has {free / GIB:.0f} GiB left, the model takes {size / GIB:.0f}; give "
-                            "another folder, or a smaller recipe")
+            raise DataError(
+                f"--folder {folder}: has {free / GIB:.0f} GiB left, the model takes {size / GIB:.0f}; give "
+                "another folder, or a smaller recipe"
+            )
         inputs = inputs_for(source.config)
         with watched() as ours:
             wanted = streamed.logits(source, inputs, progress)
         found = {}
         for name in tqdm.tqdm(names, desc="formats", disable=not progress):
             found[name] = _measure(formats.FORMATS[name], source, inputs, wanted, pathlib.Path(here) / name, progress)
-    return {"name": config.name, "system": config.model.system, "parameters": size // 4, "bytes": size,
-            "largest_array_bytes": max(4 * math.prod(one.shape) for one in source.arrays.values()),
-            "source": {"seconds": ours["seconds"], "peak_bytes": ours["peak_bytes"]}, "formats": found}
+    return {
+        "name": config.name,
+        "system": config.model.system,
+        "parameters": size // 4,
+        "bytes": size,
+        "largest_array_bytes": max(4 * math.prod(one.shape) for one in source.arrays.values()),
+        "source": {"seconds": ours["seconds"], "peak_bytes": ours["peak_bytes"]},
+        "formats": found,
+    }
 
 
 def _measure(form, source: Source, inputs, wanted, out: pathlib.Path, progress: bool) -> dict[str, Any]:
@@ -65,12 +73,18 @@ def _measure(form, source: Source, inputs, wanted, out: pathlib.Path, progress: 
         got, who = form.logits(out, inputs)
     written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     shutil.rmtree(out)
-    return {"write": writing, "logits": reading, "computed_by": who, "bytes": written,
-            "max_logit_error": float(np.abs(got - wanted).max())}
+    return {
+        "write": writing,
+        "logits": reading,
+        "computed_by": who,
+        "bytes": written,
+        "max_logit_error": float(np.abs(got - wanted).max()),
+    }
 
 
 def made_up_source(config: Config) -> Source:
     """A model of the configuration whose arrays are drawn when they are read, the same each time."""
+
     def draw(path: str, shape: tuple[int, ...]) -> np.ndarray:
         if len(shape) == 1:
             return np.ones(shape, np.float32)
@@ -78,8 +92,11 @@ def made_up_source(config: Config) -> Source:
         return (rng.random(shape, dtype=np.float32) - np.float32(0.5)) * np.float32((12 / shape[0]) ** 0.5)
 
     shapes = expected_shapes(config.model, config.joint_vocab)
-    return Source(config, {path: Stored(shape, lambda path=path, shape=shape: draw(path, shape))
-                           for path, shape in shapes.items()}, {"format": "made up", "path": "", "step": 0})
+    return Source(
+        config,
+        {path: Stored(shape, lambda path=path, shape=shape: draw(path, shape)) for path, shape in shapes.items()},
+        {"format": "made up", "path": "", "step": 0},
+    )
 
 
 @contextlib.contextmanager
@@ -110,12 +127,34 @@ def anonymous_bytes() -> float:
 
 def markdown(measured: dict[str, Any]) -> str:
     """A row a format."""
-    rows = [[name, f"{one['bytes'] / GIB:.1f}", f"{one['write']['seconds']:.0f}",
-             f"{one['write']['peak_bytes'] / GIB:.2f}", f"{one['logits']['seconds']:.0f}",
-             f"{one['logits']['peak_bytes'] / GIB:.2f}", f"{one['max_logit_error']:.1e}", one["computed_by"]]
-            for name, one in measured["formats"].items()]
-    return (f"{measured['name']}: {measured['parameters']:,} parameters made from shapes, "
-            f"{measured['bytes'] / GIB:.1f} GiB in float32, the largest array "
-            f"{measured['largest_array_bytes'] / GIB:.2f} GiB; GiB of memory are anonymous ones.\n\n" + results.table(
-                ["format", "GiB on disk", "write, s", "most memory, GiB", "logits, s", "most memory, GiB",
-                 "largest difference", "computed by"], rows))
+    rows = [
+        [
+            name,
+            f"{one['bytes'] / GIB:.1f}",
+            f"{one['write']['seconds']:.0f}",
+            f"{one['write']['peak_bytes'] / GIB:.2f}",
+            f"{one['logits']['seconds']:.0f}",
+            f"{one['logits']['peak_bytes'] / GIB:.2f}",
+            f"{one['max_logit_error']:.1e}",
+            one["computed_by"],
+        ]
+        for name, one in measured["formats"].items()
+    ]
+    return (
+        f"{measured['name']}: {measured['parameters']:,} parameters made from shapes, "
+        f"{measured['bytes'] / GIB:.1f} GiB in float32, the largest array "
+        f"{measured['largest_array_bytes'] / GIB:.2f} GiB; GiB of memory are anonymous ones.\n\n"
+        + results_file.table(
+            [
+                "format",
+                "GiB on disk",
+                "write, s",
+                "most memory, GiB",
+                "logits, s",
+                "most memory, GiB",
+                "largest difference",
+                "computed by",
+            ],
+            rows,
+        )
+    )

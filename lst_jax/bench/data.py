@@ -16,18 +16,22 @@ import numpy as np
 from tqdm import tqdm
 
 from lst_jax import config as cfg
-from lst_jax.bench import alternatives, results
+from lst_jax.bench import alternatives
+from lst_jax.core.errors import DataError
 from lst_jax.data import made_up
 from lst_jax.data.pipeline import BatchStream, open_source, open_tokenizer
 from lst_jax.data.rows import OFFSET, ORDINAL, Batch, add_stats
 from lst_jax.data.shards import read_metadata
 from lst_jax.data.text import load_tokenizer
-from lst_jax.errors import DataError
+from lst_jax.report import results_file
 
 PACKAGES = ("numpy", "grain", "array_record", "sentencepiece")
 STRATEGIES = {"static-4": "static", "aligned": "aligned", "curriculum": "curriculum", "mixed": "mixed", "base": "none"}
-ALTERNATIVES = {"grain concat-then-split": alternatives.grain_concat_then_split,
-                "grain first-fit": alternatives.grain_first_fit, "ancestor": alternatives.AncestorIterator}
+ALTERNATIVES = {
+    "grain concat-then-split": alternatives.grain_concat_then_split,
+    "grain first-fit": alternatives.grain_first_fit,
+    "ancestor": alternatives.AncestorIterator,
+}
 SPEECH_SHARE = 1 / 3  # of all tokens, in utterances (paper §5)
 RUN_STEPS = 200_000  # of the paper's runs; the curriculum falls over the middle third
 V5P_HOST_TOKENS_PER_SEC = 0.3e6  # 4 × 459 TFLOP/s at 40% over 6 × 0.4e9 FLOPs a token
@@ -63,8 +67,9 @@ def measure(settings: Settings, progress: bool = False) -> dict[str, Any]:
         with bar:
             for name in STRATEGIES:
                 bar.set_postfix_str(name)
-                strategies[name] = measure_strategy(make_config(settings, directories, tokenizer, name),
-                                                    settings.batches)
+                strategies[name] = measure_strategy(
+                    make_config(settings, directories, tokenizer, name), settings.batches
+                )
                 bar.update()
             config = make_config(settings, directories, tokenizer, "static-4")
             for name in ALTERNATIVES:
@@ -74,13 +79,20 @@ def measure(settings: Settings, progress: bool = False) -> dict[str, Any]:
             restore = measure_restore(config, settings.batches)
             bar.update()
         sources = [_describe(path) for path in directories]
-    worst = {key: min(s[key] for s in strategies.values())
-             for key in ("tokens_per_sec_per_core", "unit_fill", "token_fill")}
+    worst = {
+        key: min(s[key] for s in strategies.values()) for key in ("tokens_per_sec_per_core", "unit_fill", "token_fill")
+    }
     worst["mixture_error_points"] = max(s["mixture_error_points"] for s in strategies.values())
     worst["cores_per_v5p_host"] = V5P_HOST_TOKENS_PER_SEC / worst["tokens_per_sec_per_core"]
-    return {**worst, "strategies": strategies, "alternatives": others, "restore": restore,
-            "records": "given" if settings.records else "made up and just written", "sources": sources,
-            "settings": dataclasses.asdict(settings)}
+    return {
+        **worst,
+        "strategies": strategies,
+        "alternatives": others,
+        "restore": restore,
+        "records": "given" if settings.records else "made up and just written",
+        "sources": sources,
+        "settings": dataclasses.asdict(settings),
+    }
 
 
 def make_config(settings: Settings, directories: list[str], tokenizer: str, name: str) -> cfg.Config:
@@ -90,11 +102,18 @@ def make_config(settings: Settings, directories: list[str], tokenizer: str, name
     first = _config(settings, directories, tokenizer, name, cfg.row_tokens_for(settings.row_units, 4.0))
     stream = _stream_at_curriculum_mid(first)
     stats = add_stats([next(stream).stats for _ in range(max(1, settings.batches // 8))])
-    spoken = sum(int(n) for n, source in zip(stats["source_tokens"], first.data.sources, strict=True)
-                 if source.kind == "utterance")
+    spoken = sum(
+        int(n)
+        for n, source in zip(stats["source_tokens"], first.data.sources, strict=True)
+        if source.kind == "utterance"
+    )
     mean_patch = int(stats["speech_units"]) / max(1, int(stats["speech_patches"])) or 1.0
-    row_tokens = cfg.row_tokens_for(settings.row_units, mean_patch, spoken / int(stats["source_tokens"].sum()),
-                                    int(stats["speech_units"]) / max(1, spoken))
+    row_tokens = cfg.row_tokens_for(
+        settings.row_units,
+        mean_patch,
+        spoken / int(stats["source_tokens"].sum()),
+        int(stats["speech_units"]) / max(1, spoken),
+    )
     return dataclasses.replace(first, data=dataclasses.replace(first.data, row_tokens=row_tokens))
 
 
@@ -187,12 +206,20 @@ class Counts:
         """As JSON; the mixture error is the largest deviation of a source's share of tokens, in points."""
         share = np.array([s.share for s in self._data.sources])
         error = np.abs(self.source_tokens / self.source_tokens.sum() - share / share.sum()).max()
-        return {"tokens_per_sec_per_core": self.tokens / clock.cpu_sec, "tokens_per_sec_wall":
-                self.tokens / clock.wall_sec, "cpu_sec": clock.cpu_sec, "wall_sec": clock.wall_sec,
-                "unit_fill": self.unit_fill, "token_fill": self.token_fill, "mixture_error_points": 100 * float(error),
-                "cores_per_v5p_host": V5P_HOST_TOKENS_PER_SEC * clock.cpu_sec / self.tokens, "tokens": self.tokens,
-                "rows": self.batches * self._data.rows, "row_tokens": self._row_tokens,
-                "row_units": self._data.row_units}
+        return {
+            "tokens_per_sec_per_core": self.tokens / clock.cpu_sec,
+            "tokens_per_sec_wall": self.tokens / clock.wall_sec,
+            "cpu_sec": clock.cpu_sec,
+            "wall_sec": clock.wall_sec,
+            "unit_fill": self.unit_fill,
+            "token_fill": self.token_fill,
+            "mixture_error_points": 100 * float(error),
+            "cores_per_v5p_host": V5P_HOST_TOKENS_PER_SEC * clock.cpu_sec / self.tokens,
+            "tokens": self.tokens,
+            "rows": self.batches * self._data.rows,
+            "row_tokens": self._row_tokens,
+            "row_units": self._data.row_units,
+        }
 
 
 def _stream_at_curriculum_mid(config: cfg.Config) -> BatchStream:
@@ -203,82 +230,158 @@ def _stream_at_curriculum_mid(config: cfg.Config) -> BatchStream:
 
 def _describe(path: str) -> dict[str, Any]:
     found = read_metadata(path)
-    return {"kind": found.kind, "records": found.records, "frames": found.frames,
-            "bytes": sum(s.bytes for s in found.shards)}
+    return {
+        "kind": found.kind,
+        "records": found.records,
+        "frames": found.frames,
+        "bytes": sum(s.bytes for s in found.shards),
+    }
 
 
 def _config(settings: Settings, directories: list[str], tokenizer: str, name: str, row_tokens: int) -> cfg.Config:
     found = [read_metadata(path) for path in directories]
     speech = [m for m in found if m.kind == "utterance"]
-    shares = {"utterance": SPEECH_SHARE / max(1, len(speech)),
-              "text": (1 - SPEECH_SHARE) / max(1, len(found) - len(speech))}
+    shares = {
+        "utterance": SPEECH_SHARE / max(1, len(speech)),
+        "text": (1 - SPEECH_SHARE) / max(1, len(found) - len(speech)),
+    }
     strategy = STRATEGIES[name]
     local = None if strategy == "none" else dict(layers=1, width=1024, heads=16, window=512)
-    config = cfg.from_mapping(dict(
-        name=f"bench-{name}", seed=settings.seed,
-        vocab=dict(text_size=load_tokenizer(tokenizer).get_piece_size(),
-                   unit_slots=max([m.codebook_size for m in speech], default=1)),
-        model=dict(
-            system="base" if local is None else "lst", patch_encoder=local, patch_decoder=local,
-            global_transformer=dict(layers=25, width=2048, heads=16, window=None), queries_per_patch=2, cross_heads=16,
-            encoder_cross_window=1, decoder_cross_window=1, encoder_cross_all_layers=False,
-            decoder_cross_all_layers=True, rope_theta=5e5, norm_eps=1e-5, ffn_multiple=256, compute_dtype="bfloat16",
-            attention_block=512, logits_chunk=512, scan_layers=True, remat="none"),
-        data=dict(
-            tokenizer=tokenizer, unit_tokenizer=None,
-            sources=[dict(name=f"{m.kind}-{i}", kind=m.kind, path=path, share=shares[m.kind])
-                     for i, (m, path) in enumerate(zip(found, directories, strict=True))],
-            mixture_measure="tokens", rows=settings.rows, row_tokens=row_tokens, row_units=settings.row_units,
-            row_speech_tokens=None,
-            unit_rate=speech[0].unit_rate if speech else made_up.UNIT_RATE,
-            patching=dict(strategy=strategy, static_size=4, aligned_to="word", silence="separate",
-                          boundary_noise_ms=0.0, tau1=RUN_STEPS // 3, tau2=RUN_STEPS - RUN_STEPS // 3,
-                          final_probability=0.0),
-            interleave=dict(text_words_min=5, text_words_max=30, text_fraction_max=0.6, speech_ratio=0.5,
-                            first_speech_words_min=2, first_speech_words_max=15, block_words_min=2,
-                            last_block_words_min=3),
-            documents="interleaved", prefetch=0),
-        optim=dict(peak_lr=4e-4, warmup_steps=2000, final_lr_ratio=0.01, beta1=0.9, beta2=0.95, eps=1e-8,
-                   weight_decay=0.1, clip_norm=1.0, z_loss=0.0, spike_factor=0.0),
-        eval=dict(every=1000, batches=1, completion_items=0, sources=[]),
-        train=dict(steps=RUN_STEPS, init_from=None, log_every=1, checkpoint_every=1000, checkpoint_minutes=None,
-                   checkpoint_keep=1, checkpoint_keep_every=None, bad_step="halt", accumulate=1, offload_moments=False),
-        mesh=dict(replica=None, data=None, tensor=1)))
+    config = cfg.from_mapping(
+        dict(
+            name=f"bench-{name}",
+            seed=settings.seed,
+            vocab=dict(
+                text_size=load_tokenizer(tokenizer).get_piece_size(),
+                unit_slots=max([m.codebook_size for m in speech], default=1),
+            ),
+            model=dict(
+                system="base" if local is None else "lst",
+                patch_encoder=local,
+                patch_decoder=local,
+                global_transformer=dict(layers=25, width=2048, heads=16, window=None),
+                queries_per_patch=2,
+                cross_heads=16,
+                encoder_cross_window=1,
+                decoder_cross_window=1,
+                encoder_cross_all_layers=False,
+                decoder_cross_all_layers=True,
+                rope_theta=5e5,
+                norm_eps=1e-5,
+                ffn_multiple=256,
+                compute_dtype="bfloat16",
+                attention_block=512,
+                logits_chunk=512,
+                scan_layers=True,
+                remat="none",
+            ),
+            data=dict(
+                tokenizer=tokenizer,
+                unit_tokenizer=None,
+                sources=[
+                    dict(name=f"{m.kind}-{i}", kind=m.kind, path=path, share=shares[m.kind])
+                    for i, (m, path) in enumerate(zip(found, directories, strict=True))
+                ],
+                mixture_measure="tokens",
+                rows=settings.rows,
+                row_tokens=row_tokens,
+                row_units=settings.row_units,
+                row_speech_tokens=None,
+                unit_rate=speech[0].unit_rate if speech else made_up.UNIT_RATE,
+                patching=dict(
+                    strategy=strategy,
+                    static_size=4,
+                    aligned_to="word",
+                    silence="separate",
+                    boundary_noise_ms=0.0,
+                    tau1=RUN_STEPS // 3,
+                    tau2=RUN_STEPS - RUN_STEPS // 3,
+                    final_probability=0.0,
+                ),
+                interleave=dict(
+                    text_words_min=5,
+                    text_words_max=30,
+                    text_fraction_max=0.6,
+                    speech_ratio=0.5,
+                    first_speech_words_min=2,
+                    first_speech_words_max=15,
+                    block_words_min=2,
+                    last_block_words_min=3,
+                ),
+                documents="interleaved",
+                prefetch=0,
+            ),
+            optim=dict(
+                peak_lr=4e-4,
+                warmup_steps=2000,
+                final_lr_ratio=0.01,
+                beta1=0.9,
+                beta2=0.95,
+                eps=1e-8,
+                weight_decay=0.1,
+                clip_norm=1.0,
+                z_loss=0.0,
+                spike_factor=0.0,
+            ),
+            eval=dict(every=1000, batches=1, completion_items=0, sources=[]),
+            train=dict(
+                steps=RUN_STEPS,
+                init_from=None,
+                log_every=1,
+                checkpoint_every=1000,
+                checkpoint_minutes=None,
+                checkpoint_keep=1,
+                checkpoint_keep_every=None,
+                bad_step="halt",
+                accumulate=1,
+                offload_moments=False,
+            ),
+            mesh=dict(replica=None, data=None, tensor=1),
+        )
+    )
     cfg.validate(config)
     return config
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results.md."""
-    sources = "; ".join(f"{s['records']:,} records of kind {s['kind']}, {s['bytes'] / 2**20:.1f} MiB"
-                        for s in measured["sources"])
+    """The body of the section in docs/results_file.md."""
+    sources = "; ".join(
+        f"{s['records']:,} records of kind {s['kind']}, {s['bytes'] / 2**20:.1f} MiB" for s in measured["sources"]
+    )
     shape = measured["strategies"]["static-4"]
     header = ["", "tokens/s/core", "wall tokens/s", "T", "unit fill", "token fill", "mixture error"]
-    return "\n\n".join([
-        f"Batches of {measured['settings']['rows']} rows with U={shape['row_units']}, {shape['rows']:,} rows a "
-        "strategy, at the paper's mixture (a third of the tokens in utterances), from records that were "
-        f"{measured['records']} ({sources}). Everything is on: SentencePiece at read time, "
-        "checksummed ArrayRecord, interleaving, patching, packing; one process, no prefetching.",
-        "Tokens/s/core is real tokens, not padding, per second of CPU time of the process with all its threads. Fills "
-        "are the least over all batches. The mixture error is the largest deviation of a source's share of tokens, in "
-        f"points. Curriculum and mixed are taken where half of the documents are aligned (step {RUN_STEPS // 2:,}).",
-        results.table(header, [[name, *_cells(figures)] for name, figures in measured["strategies"].items()]),
-        f"A TPU v5p host training 0.4B parameters takes about {V5P_HOST_TOKENS_PER_SEC / 1e6:.1f}M tokens/s: the "
-        f"slowest strategy needs **{measured['cores_per_v5p_host']:.2f} cores** for it.",
-        "### What else could be used",
-        "Static-4 over the same records and as many rows. Grain's packers see one document at a time: "
-        "concat-then-split knows one budget (patches beyond U are lost), first-fit knows both and splits nothing. The "
-        "ancestor's iterator, rewritten from its description, has rows of 3·U tokens, one unseeded generator and a "
-        "shuffle buffer. Restore is the time from a saved state to the next batch.",
-        results.table([*header, "tokens lost", "restore", "state"], _comparison(measured)),
-        "### Restoring", _restoring(measured["restore"])])
+    return "\n\n".join(
+        [
+            f"Batches of {measured['settings']['rows']} rows with U={shape['row_units']}, {shape['rows']:,} rows a "
+            "strategy, at the paper's mixture (a third of the tokens in utterances), from records that were "
+            f"{measured['records']} ({sources}). Everything is on: SentencePiece at read time, "
+            "checksummed ArrayRecord, interleaving, patching, packing; one process, no prefetching.",
+            "Tokens/s/core is real tokens, not padding, per second of CPU time of the process with all its threads. Fills "
+            "are the least over all batches. The mixture error is the largest deviation of a source's share of tokens, in "
+            f"points. Curriculum and mixed are taken where half of the documents are aligned (step {RUN_STEPS // 2:,}).",
+            results_file.table(header, [[name, *_cells(figures)] for name, figures in measured["strategies"].items()]),
+            f"A TPU v5p host training 0.4B parameters takes about {V5P_HOST_TOKENS_PER_SEC / 1e6:.1f}M tokens/s: the "
+            f"slowest strategy needs **{measured['cores_per_v5p_host']:.2f} cores** for it.",
+            "### What else could be used",
+            "Static-4 over the same records and as many rows. Grain's packers see one document at a time: "
+            "concat-then-split knows one budget (patches beyond U are lost), first-fit knows both and splits nothing. The "
+            "ancestor's iterator, rewritten from its description, has rows of 3·U tokens, one unseeded generator and a "
+            "shuffle buffer. Restore is the time from a saved state to the next batch.",
+            results_file.table([*header, "tokens lost", "restore", "state"], _comparison(measured)),
+            "### Restoring",
+            _restoring(measured["restore"]),
+        ]
+    )
 
 
 def _comparison(measured: dict[str, Any]) -> list[list[str]]:
     late = measured["restore"]["late"]
-    ours = {**measured["strategies"]["static-4"], "tokens_lost": 0.0,
-            "restore_sec": late["set_state_sec"] + late["first_batch_sec"],
-            "state_bytes": measured["restore"]["state_bytes"]}
+    ours = {
+        **measured["strategies"]["static-4"],
+        "tokens_lost": 0.0,
+        "restore_sec": late["set_state_sec"] + late["first_batch_sec"],
+        "state_bytes": measured["restore"]["state_bytes"],
+    }
     rows = []
     for name, figures in {"this stream": ours, **measured["alternatives"]}.items():
         lost, seconds = f"{figures['tokens_lost']:.1%}", figures["restore_sec"]
@@ -289,15 +392,22 @@ def _comparison(measured: dict[str, Any]) -> list[list[str]]:
 
 def _restoring(restore: dict[str, Any]) -> str:
     early, late = restore["early"], restore["late"]
-    return (f"`set_state` takes {1e6 * late['set_state_sec']:.0f} µs at step {late['step']:,}, {LATE_DOCUMENTS:,} "
-            f"documents into each row's streams, and {1e6 * early['set_state_sec']:.0f} µs at step {early['step']}; "
-            f"the first batch after it takes {1000 * late['first_batch_sec']:.0f} ms and "
-            f"{1000 * early['first_batch_sec']:.0f} ms, an ordinary one {1000 * restore['ordinary_batch_sec']:.0f} ms. "
-            "The batch after restoring is compared with the unbroken stream's: "
-            f"{'equal' if restore['goes_on_as_unbroken'] else 'DIFFERENT'}.")
+    return (
+        f"`set_state` takes {1e6 * late['set_state_sec']:.0f} µs at step {late['step']:,}, {LATE_DOCUMENTS:,} "
+        f"documents into each row's streams, and {1e6 * early['set_state_sec']:.0f} µs at step {early['step']}; "
+        f"the first batch after it takes {1000 * late['first_batch_sec']:.0f} ms and "
+        f"{1000 * early['first_batch_sec']:.0f} ms, an ordinary one {1000 * restore['ordinary_batch_sec']:.0f} ms. "
+        "The batch after restoring is compared with the unbroken stream's: "
+        f"{'equal' if restore['goes_on_as_unbroken'] else 'DIFFERENT'}."
+    )
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:
-    return [f"{figures['tokens_per_sec_per_core']:,.0f}", f"{figures['tokens_per_sec_wall']:,.0f}",
-            str(figures["row_tokens"]), f"{figures['unit_fill']:.1%}", f"{figures['token_fill']:.1%}",
-            f"{figures['mixture_error_points']:.3f}"]
+    return [
+        f"{figures['tokens_per_sec_per_core']:,.0f}",
+        f"{figures['tokens_per_sec_wall']:,.0f}",
+        str(figures["row_tokens"]),
+        f"{figures['unit_fill']:.1%}",
+        f"{figures['token_fill']:.1%}",
+        f"{figures['mixture_error_points']:.3f}",
+    ]

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 
 from lst_jax.config import ModelConfig, StackConfig
-from lst_jax.shapes import Bool, Float, Int
-from lst_jax.vocab import Vocab
+from lst_jax.core.shapes import Bool, Float, Int
+from lst_jax.core.vocab import Vocab
 
 Tensor = torch.Tensor
 Params = dict[str, Any]  # nested `Tensor`s, as Flax names them; kernels are [in, out]
@@ -82,8 +82,13 @@ def leaves(params: Params, prefix: str = "") -> dict[str, Tensor]:
 def rows_of(batch: Any, units: int, vocab: Vocab, bypass: bool = False, device: str = "cpu") -> Rows:
     """Tensors of a `data.rows.Batch` (numpy) and all that its boundaries say, token by token."""
     inputs = [np.asarray(x) for x in (batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)]
-    rows = Rows(inputs[0], np.asarray(batch.target_BT), np.asarray(batch.weight_BT), _ids(*inputs[1:], units),
-                _local(*inputs, units, vocab) if bypass else None)
+    rows = Rows(
+        inputs[0],
+        np.asarray(batch.target_BT),
+        np.asarray(batch.weight_BT),
+        _ids(*inputs[1:], units),
+        _local(*inputs, units, vocab) if bypass else None,
+    )
     return _to_device(rows, device)
 
 
@@ -98,7 +103,8 @@ def _ids(doc_BT, start_BT, end_BT, units: int) -> Ids:
     patch_BT, visible_BT = np.full(doc_BT.shape, -1), np.full(doc_BT.shape, -1)
     doc_BU = np.zeros((len(doc_BT), units), np.int64)
     for doc_T, start_T, end_T, patch_T, visible_T, doc_U in zip(
-            doc_BT.tolist(), start_BT, end_BT, patch_BT, visible_BT, doc_BU, strict=True):
+        doc_BT.tolist(), start_BT, end_BT, patch_BT, visible_BT, doc_BU, strict=True
+    ):
         patch = -1
         for t, doc in enumerate(doc_T):
             if doc == 0:
@@ -119,8 +125,14 @@ def _local(token_BT, doc_BT, start_BT, end_BT, units: int, vocab: Vocab) -> Loca
     position_BS = np.stack([np.pad(p, (0, size - len(p)), constant_values=length) for p in picked])
     token_BS, doc_BS, start_BS, end_BS, patch_BS = (
         np.take_along_axis(np.pad(x, ((0, 0), (0, 1)), constant_values=empty), position_BS, 1)
-        for x, empty in ((token_BT, vocab.speech_marker), (doc_BT, 0), (start_BT, False), (end_BT, False),
-                         (row.patch_BT, -1)))
+        for x, empty in (
+            (token_BT, vocab.speech_marker),
+            (doc_BT, 0),
+            (start_BT, False),
+            (end_BT, False),
+            (row.patch_BT, -1),
+        )
+    )
     ids = _ids(doc_BS, start_BS, end_BS, size)
     unit_BP, text_BU = np.full((len(doc_BT), size), units), np.full((len(doc_BT), units), -1)
     for b in range(len(doc_BT)):
@@ -236,8 +248,10 @@ class DenseModel:
     def _cross(self, x_BSE, y_BRE, p: Params, mask: Mask):
         """With its own residual, which callers add again."""
         x_norm_BSE, y_norm_BRE = self._norm(x_BSE, p["cross_attn_norm_q"]), self._norm(y_BRE, p["cross_attn_norm_kv"])
-        q_BHSK, k_BHRK, v_BHRK = (_heads(_linear(z, p[name]), self.config.cross_heads) for name, z in
-                                  (("wq", x_norm_BSE), ("wk", y_norm_BRE), ("wv", y_norm_BRE)))
+        q_BHSK, k_BHRK, v_BHRK = (
+            _heads(_linear(z, p[name]), self.config.cross_heads)
+            for name, z in (("wq", x_norm_BSE), ("wk", y_norm_BRE), ("wv", y_norm_BRE))
+        )
         return x_BSE + _linear(_attend(q_BHSK, k_BHRK, v_BHRK, mask), p["wo"])
 
     def _norm(self, x, p: Params):

@@ -16,15 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lst_jax import step
-from lst_jax.bench import results
 from lst_jax.config import Config
+from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.generate import loop
 from lst_jax.generate.generator import Settings, continue_rows
 from lst_jax.generate.sampling import Numbers, allowed_ids
 from lst_jax.model.decode import Decoder, as_used
-from lst_jax.sharding import one_device
-from lst_jax.vocab import BOS_ID, EOS_ID
+from lst_jax.parallel.sharding import one_device
+from lst_jax.report import results_file
+from lst_jax.step import update
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 SYSTEMS = {"lst": "static", "base": "base"}  # what is compared -> the recipe's argument
@@ -33,8 +33,12 @@ REPEATS = 3
 
 def measure(recipes: dict[str, Config], rows: list[int], seconds: float) -> dict[str, Any]:
     """Tokens a second of each of `SYSTEMS` for batches of so many rows, speech of `seconds` each."""
-    measured = {"name": {name: config.name for name, config in recipes.items()}, "seconds": seconds,
-                "device": str(jax.devices()[0].device_kind), "rows": []}
+    measured = {
+        "name": {name: config.name for name, config in recipes.items()},
+        "seconds": seconds,
+        "device": str(jax.devices()[0].device_kind),
+        "rows": [],
+    }
     for count in rows:
         found: dict[str, Any] = {"rows": count}
         for name, config in recipes.items():
@@ -50,17 +54,28 @@ def speed(config: Config, rows: int, seconds: float) -> dict[str, float]:
     vocab, tokens = config.joint_vocab, round(seconds * config.data.unit_rate)
     one_BT = np.ones((rows, 2), np.int32)
     prompt = (one_BT * [[BOS_ID, vocab.speech_marker]], one_BT, one_BT > 0, one_BT > 0)
-    limits = loop.Limits(np.full(rows, tokens, np.int32), np.full(rows, np.inf, np.float32),
-                         np.zeros(vocab.size, np.float32))
+    limits = loop.Limits(
+        np.full(rows, tokens, np.int32), np.full(rows, np.inf, np.float32), np.zeros(vocab.size, np.float32)
+    )
     allowed_CV = allowed_ids(vocab, "speech", vocab.unit_slots)
     allowed_CV[:, EOS_ID] = False
     settings = Settings(2, 2 + -(-tokens // decoder.patch_units), tokens, False)
     taken = []
     for seed in range(REPEATS + 1):
         begin = time.perf_counter()
-        found, _, steps = jax.block_until_ready(continue_rows(
-            decoder, vocab, settings, params, prompt, limits, np.arange(rows, dtype=np.uint32) + np.uint32(seed * rows),
-            allowed_CV, Numbers(1.0, 0, 1.0)))
+        found, _, steps = jax.block_until_ready(
+            continue_rows(
+                decoder,
+                vocab,
+                settings,
+                params,
+                prompt,
+                limits,
+                np.arange(rows, dtype=np.uint32) + np.uint32(seed * rows),
+                allowed_CV,
+                Numbers(1.0, 0, 1.0),
+            )
+        )
         taken.append(time.perf_counter() - begin)
     assert (np.asarray(found.number_B) == tokens).all()
     return {"tokens_per_sec": rows * tokens / statistics.median(taken[1:]), "global_steps": int(steps)}
@@ -72,7 +87,7 @@ def uncached_speed(config: Config, rows: int, seconds: float) -> float:
     tokens = 2 + round(seconds * config.data.unit_rate)
     units = 2 + -(-(tokens - 2) // config.data.patching.static_size)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, row_units=units))
-    model = step.build_model(config, mesh)
+    model = update.build_model(config, mesh)
     params = as_used(model, jax.jit(model.init_params)(jax.random.key(0)))
     token_BT = np.full((rows, tokens), config.joint_vocab.unit_offset, np.int32)
     place_T = np.arange(tokens) - 2
@@ -97,21 +112,27 @@ def count_flops(recipes: dict[str, Config], seconds: float) -> dict[str, Any]:
     for name, config in recipes.items():
         local, main, patch = step_flops(config, seconds)
         rate = config.data.unit_rate
-        costs[name] = {"name": config.name, "local": local * rate, "global": main * rate / patch,
-                       "total": local * rate + main * rate / patch, "global_steps": rate / patch}
+        costs[name] = {
+            "name": config.name,
+            "local": local * rate,
+            "global": main * rate / patch,
+            "total": local * rate + main * rate / patch,
+            "global_steps": rate / patch,
+        }
     return {"seconds": seconds, **costs}
 
 
 def step_flops(config: Config, seconds: float) -> tuple[float, float, int]:
     """XLA's FLOPs of a token's compiled local step and of a global step, and the tokens of a patch; nothing is run."""
-    model = step.build_model(config, one_device())
+    model = update.build_model(config, one_device())
     decoder = _decoder_of(config, model)
     params = jax.eval_shape(lambda: as_used(model, model.init_params(jax.random.key(0))))
     slots = 2 + -(-round(seconds * config.data.unit_rate) // decoder.patch_units)
     one_BT = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     flag_BT, on_B = jax.ShapeDtypeStruct((1, 2), bool), jax.ShapeDtypeStruct((1,), bool)
-    local, main = jax.eval_shape(lambda params, *row: decoder.prefill(params, *row, 2, slots), params, one_BT, one_BT,
-                                 flag_BT, flag_BT)
+    local, main = jax.eval_shape(
+        lambda params, *row: decoder.prefill(params, *row, 2, slots), params, one_BT, one_BT, flag_BT, flag_BT
+    )
 
     def token_step(params, local, main, token_B, on_B):
         logits_BV, local = decoder.read(params, local, main, on_B)
@@ -120,12 +141,15 @@ def step_flops(config: Config, seconds: float) -> tuple[float, float, int]:
     def flops(function, *args):
         return float(jax.jit(function).lower(*args).compile().cost_analysis()["flops"])
 
-    return (flops(token_step, params, local, main, jax.ShapeDtypeStruct((1,), jnp.int32), on_B),
-            flops(decoder.advance, params, local, main, on_B), decoder.patch_units)
+    return (
+        flops(token_step, params, local, main, jax.ShapeDtypeStruct((1,), jnp.int32), on_B),
+        flops(decoder.advance, params, local, main, on_B),
+        decoder.patch_units,
+    )
 
 
 def _decoder(config: Config) -> tuple[Decoder, Any]:
-    model = step.build_model(config, one_device())
+    model = update.build_model(config, one_device())
     params = jax.jit(lambda: as_used(model, model.init_params(jax.random.key(0))))()
     return _decoder_of(config, model), params
 
@@ -135,21 +159,49 @@ def _decoder_of(config: Config, model) -> Decoder:
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results.md."""
-    rows = [[str(m["rows"]), f"{m['lst_tokens_per_sec']:,.0f}", f"{m['base_tokens_per_sec']:,.0f}",
-             f"{m['uncached_tokens_per_sec']:,.1f}", f"{m['lst_tokens_per_sec'] / m['base_tokens_per_sec']:.2f}×",
-             f"{m['lst_tokens_per_sec'] / m['uncached_tokens_per_sec']:.1f}×",
-             f"{m['lst_global_steps'] / m['base_global_steps']:.3f}×"] for m in measured["rows"]]
+    """The body of the section in docs/results_file.md."""
+    rows = [
+        [
+            str(m["rows"]),
+            f"{m['lst_tokens_per_sec']:,.0f}",
+            f"{m['base_tokens_per_sec']:,.0f}",
+            f"{m['uncached_tokens_per_sec']:,.1f}",
+            f"{m['lst_tokens_per_sec'] / m['base_tokens_per_sec']:.2f}×",
+            f"{m['lst_tokens_per_sec'] / m['uncached_tokens_per_sec']:.1f}×",
+            f"{m['lst_global_steps'] / m['base_global_steps']:.3f}×",
+        ]
+        for m in measured["rows"]
+    ]
     flops = measured["flops"]
-    counted = [[flops[name]["name"], *(f"{flops[name][key] / 1e9:,.1f} G" for key in ("local", "global", "total")),
-                f"{flops[name]['global_steps']:g}", f"{flops['base']['total'] / flops[name]['total']:.2f}×"]
-               for name in SYSTEMS]
-    return "\n\n".join([
-        f"`{measured['name']['lst']}` beside `{measured['name']['base']}` on {measured['device']}: speech of "
-        f"{measured['seconds']:g} s a row behind `<s>`, fresh parameters, tokens a second over all rows, medians of "
-        f"{REPEATS}. Without a cache, a token costs the forward over a row of the final length.",
-        results.table(["rows", "LST, cached", "Base, cached", "LST, no cache", "LST over Base", "cache over none",
-                       "global steps of Base's"], rows),
-        f"What one second of speech costs a row, by XLA's FLOPs of the compiled steps, behind {flops['seconds']:g} s:",
-        results.table(["system", "local networks", "global transformer", "all", "global steps", "Base over it"],
-                      counted)])
+    counted = [
+        [
+            flops[name]["name"],
+            *(f"{flops[name][key] / 1e9:,.1f} G" for key in ("local", "global", "total")),
+            f"{flops[name]['global_steps']:g}",
+            f"{flops['base']['total'] / flops[name]['total']:.2f}×",
+        ]
+        for name in SYSTEMS
+    ]
+    return "\n\n".join(
+        [
+            f"`{measured['name']['lst']}` beside `{measured['name']['base']}` on {measured['device']}: speech of "
+            f"{measured['seconds']:g} s a row behind `<s>`, fresh parameters, tokens a second over all rows, medians of "
+            f"{REPEATS}. Without a cache, a token costs the forward over a row of the final length.",
+            results_file.table(
+                [
+                    "rows",
+                    "LST, cached",
+                    "Base, cached",
+                    "LST, no cache",
+                    "LST over Base",
+                    "cache over none",
+                    "global steps of Base's",
+                ],
+                rows,
+            ),
+            f"What one second of speech costs a row, by XLA's FLOPs of the compiled steps, behind {flops['seconds']:g} s:",
+            results_file.table(
+                ["system", "local networks", "global transformer", "all", "global steps", "Base over it"], counted
+            ),
+        ]
+    )

@@ -14,13 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lst_jax import optim, step
-from lst_jax.bench import results
 from lst_jax.bench.step import PACKAGES, part_functions
 from lst_jax.config import Config
 from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import Batch
-from lst_jax.sharding import one_device
+from lst_jax.parallel.sharding import one_device
+from lst_jax.report import results_file
+from lst_jax.step import optim, update
 
 __all__ = ["PACKAGES", "markdown", "measure"]
 
@@ -30,36 +30,52 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
     mesh = one_device()
     lengths = (config, doubled(config))
     batches = [made_up_batches(c, 1)[0][0] for c in lengths]
-    models = [step.build_model(c, mesh, c.data.row_speech_tokens) for c in lengths]
-    state = step.init_state(config, models[0], mesh)
+    models = [update.build_model(c, mesh, c.data.row_speech_tokens) for c in lengths]
+    state = update.init_state(config, models[0], mesh)
     functions: dict[str, list[Callable[[], Any]]] = {}
     for c, model, batch in zip(lengths, models, batches, strict=True):
-        for name, (function, args) in part_functions(c, model, state.params, step.put_batch(batch, mesh)).items():
+        for name, (function, args) in part_functions(c, model, state.params, update.put_batch(batch, mesh)).items():
             functions.setdefault(name, []).append(_both_ways(function, args))
     parts = {name: in_turns(pair, steps) for name, pair in functions.items()}
-    train_step, hyper = step.make_train_step(config, models[0], mesh), optim.hyper_of(config.optim, config.train.steps)
+    train_step, hyper = (
+        update.make_train_step(config, models[0], mesh),
+        optim.hyper_of(config.optim, config.train.steps),
+    )
 
     def one_step(batch: Batch) -> Callable[[], Any]:
-        placed = step.put_batch(batch, mesh)
+        placed = update.put_batch(batch, mesh)
 
         def run():
             nonlocal state
             state, metrics, _ = train_step(state, placed, hyper)
             return metrics
+
         return run
 
     masked, whole = in_turns([one_step(batches[0]), one_step(one_document(batches[0]))], steps)
-    return {"name": config.name, "steps": steps, "rows": config.data.rows,
-            "row_tokens": [c.data.row_tokens for c in lengths], "device": jax.devices()[0].device_kind, "parts": parts,
-            "documents": int(batches[0].doc_id_BT.max(1).sum()), "masked_sec": masked, "one_document_sec": whole}
+    return {
+        "name": config.name,
+        "steps": steps,
+        "rows": config.data.rows,
+        "row_tokens": [c.data.row_tokens for c in lengths],
+        "device": jax.devices()[0].device_kind,
+        "parts": parts,
+        "documents": int(batches[0].doc_id_BT.max(1).sum()),
+        "masked_sec": masked,
+        "one_document_sec": whole,
+    }
 
 
 def doubled(config: Config) -> Config:
     """The configuration with rows of twice the length."""
     data = config.data
     speech = data.row_speech_tokens and 2 * data.row_speech_tokens
-    return dataclasses.replace(config, data=dataclasses.replace(
-        data, row_tokens=2 * data.row_tokens, row_units=2 * data.row_units, row_speech_tokens=speech))
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(
+            data, row_tokens=2 * data.row_tokens, row_units=2 * data.row_units, row_speech_tokens=speech
+        ),
+    )
 
 
 def one_document(batch: Batch) -> Batch:
@@ -88,14 +104,19 @@ def _both_ways(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results.md."""
+    """The body of the section in docs/results_file.md."""
     short, long = measured["row_tokens"]
-    rows = [[name, *(f"{1000 * s:.1f} ms" for s in pair), f"{pair[1] / pair[0]:.2f}"]
-            for name, pair in measured["parts"].items()]
+    rows = [
+        [name, *(f"{1000 * s:.1f} ms" for s in pair), f"{pair[1] / pair[0]:.2f}"]
+        for name, pair in measured["parts"].items()
+    ]
     ratio = measured["masked_sec"] / measured["one_document_sec"]
-    return "\n\n".join([
-        f"`{measured['name']}`, {measured['rows']} rows on {measured['device']}; medians of {measured['steps']} "
-        "rounds, forward and backward.",
-        results.table(["part", f"T={short:,}", f"T={long:,}", "ratio"], rows),
-        f"A training step over rows of T={short:,} that hold {measured['documents']} documents takes {ratio:.3f} of "
-        "the time of a step over the same rows as one document each."])
+    return "\n\n".join(
+        [
+            f"`{measured['name']}`, {measured['rows']} rows on {measured['device']}; medians of {measured['steps']} "
+            "rounds, forward and backward.",
+            results_file.table(["part", f"T={short:,}", f"T={long:,}", "ratio"], rows),
+            f"A training step over rows of T={short:,} that hold {measured['documents']} documents takes {ratio:.3f} of "
+            "the time of a step over the same rows as one document each.",
+        ]
+    )

@@ -18,18 +18,22 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from lst_jax import optim, step
-from lst_jax.bench import results
 from lst_jax.config import Config, PatchingConfig, row_speech_tokens_for, row_tokens_for
+from lst_jax.core.errors import DataError
+from lst_jax.cost.flops import model_flops
+from lst_jax.cost.topology import QUICKLY, devices
 from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import BATCH_TYPES, Batch
-from lst_jax.errors import DataError
-from lst_jax.scaling.flops import model_flops
-from lst_jax.scaling.topology import QUICKLY, devices
-from lst_jax.sharding import one_device
+from lst_jax.parallel.sharding import one_device
+from lst_jax.report import results_file
+from lst_jax.step import optim, update
 
-SYSTEMS = {"base": "base", "static": "LST, static patches of 4", "static1": "Base with LST's local modules",
-           "bypass-static": "LST, text past the local modules"}
+SYSTEMS = {
+    "base": "base",
+    "static": "LST, static patches of 4",
+    "static1": "Base with LST's local modules",
+    "bypass-static": "LST, text past the local modules",
+}
 PACKAGES = ("jax", "jaxlib", "libtpu", "flax")
 ROW_UNITS, PATCH = 4096, 4  # of LST's interleaved rows (paper §6)
 PAIRS = ("encoder_pairs", "global_pairs", "decoder_pairs")
@@ -57,8 +61,12 @@ def measure(recipes: dict[str, Config], topology: str, batches: int) -> dict[str
                 config = recipes[name] if content == "mixture" else interleaved_only(recipes[name])
                 costs[name] = cost(config, mesh, batches, check=content == "mixture" and name == "static")
                 progress.update()
-    return {"topology": topology, "batches": batches, "row_tokens": recipes["base"].data.row_tokens,
-            **{content: {name: c._asdict() for name, c in costs.items()} for content, costs in found.items()}}
+    return {
+        "topology": topology,
+        "batches": batches,
+        "row_tokens": recipes["base"].data.row_tokens,
+        **{content: {name: c._asdict() for name, c in costs.items()} for content, costs in found.items()},
+    }
 
 
 def interleaved_only(config: Config) -> Config:
@@ -69,16 +77,21 @@ def interleaved_only(config: Config) -> Config:
         raise DataError(f"data.sources: {config.name} has no utterances; add a source of them")
     tokens = row_tokens_for(ROW_UNITS, PATCH, interleaved_share=1.0)
     speech = row_speech_tokens_for(tokens, interleaved_share=1.0) if config.model.system == "lst_bypass" else None
-    return with_tokens(dataclasses.replace(config, data=dataclasses.replace(
-        data, sources=sources, row_speech_tokens=speech, row_units=ROW_UNITS)), tokens)
+    return with_tokens(
+        dataclasses.replace(
+            config, data=dataclasses.replace(data, sources=sources, row_speech_tokens=speech, row_units=ROW_UNITS)
+        ),
+        tokens,
+    )
 
 
 def with_tokens(config: Config, tokens: int) -> Config:
     """Rows of so many tokens; and of as many unit positions where every token is one."""
     data = config.data
     single = config.model.system == "base" or data.patching.static_size == 1
-    return dataclasses.replace(config, data=dataclasses.replace(
-        data, row_tokens=tokens, row_units=tokens if single else data.row_units))
+    return dataclasses.replace(
+        config, data=dataclasses.replace(data, row_tokens=tokens, row_units=tokens if single else data.row_units)
+    )
 
 
 def cost(config: Config, mesh: Mesh, batches: int, check: bool) -> Cost:
@@ -98,13 +111,18 @@ def cost(config: Config, mesh: Mesh, batches: int, check: bool) -> Cost:
         deeper = program_flops(config, mesh, 4, 3)
         checked = deeper / (first + 3 * global_layer + 2 * decoder_layer)
         if abs(checked - 1) > CHECK_RTOL:
-            raise DataError(f"{config.name}: 4 and 3 layers have {checked:.3f} of the FLOPs that single ones predict; "
-                            "XLA no longer compiles layers alike, count the whole program")
+            raise DataError(
+                f"{config.name}: 4 and 3 layers have {checked:.3f} of the FLOPs that single ones predict; "
+                "XLA no longer compiles layers alike, count the whole program"
+            )
     pairs = {key: mean[key] if key in PAIRS else 0 for key in mean}
     attention = model_flops(config.model, config.joint_vocab, pairs)
-    return Cost((products + sum(attention.values())) / mean["tokens"],
-                (depth[0] * global_layer + attention["global_transformer"]) / mean["tokens"],
-                mean["units"] / mean["tokens"], checked)
+    return Cost(
+        (products + sum(attention.values())) / mean["tokens"],
+        (depth[0] * global_layer + attention["global_transformer"]) / mean["tokens"],
+        mean["units"] / mean["tokens"],
+        checked,
+    )
 
 
 def program_flops(config: Config, mesh: Mesh, global_layers: int, decoder_layers: int) -> float:
@@ -112,39 +130,64 @@ def program_flops(config: Config, mesh: Mesh, global_layers: int, decoder_layers
     m, data = config.model, config.data
     decoder = m.patch_decoder and dataclasses.replace(m.patch_decoder, layers=decoder_layers)
     model_config = dataclasses.replace(
-        m, global_transformer=dataclasses.replace(m.global_transformer, layers=global_layers), patch_decoder=decoder,
-        scan_layers=False, remat="none", logits_chunk=data.row_tokens)
-    return _compiled_flops(dataclasses.replace(config, model=model_config, data=dataclasses.replace(
-        data, sources=(), patching=SHAPES_ONLY)), mesh)
+        m,
+        global_transformer=dataclasses.replace(m.global_transformer, layers=global_layers),
+        patch_decoder=decoder,
+        scan_layers=False,
+        remat="none",
+        logits_chunk=data.row_tokens,
+    )
+    return _compiled_flops(
+        dataclasses.replace(
+            config, model=model_config, data=dataclasses.replace(data, sources=(), patching=SHAPES_ONLY)
+        ),
+        mesh,
+    )
 
 
 @functools.cache
 def _compiled_flops(config: Config, mesh: Mesh) -> float:
     """One compilation for all contents and patchings of the same shapes."""
-    model = step.build_model(config, mesh, config.data.row_speech_tokens)
-    state = step.state_shape(config, model, mesh)
+    model = update.build_model(config, mesh, config.data.row_speech_tokens)
+    state = update.state_shape(config, model, mesh)
     shape = (config.data.rows, config.data.row_tokens)
     batch = Batch(*(jax.ShapeDtypeStruct(shape, kind) for kind in BATCH_TYPES))
     hyper = optim.hyper_of(config.optim, config.train.steps)
-    lowered = step.make_train_step(config, model, mesh).lower(state, batch, hyper)
+    lowered = update.make_train_step(config, model, mesh).lower(state, batch, hyper)
     return float(lowered.compile(compiler_options=QUICKLY).cost_analysis()["flops"])
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results.md."""
-    rows = [[SYSTEMS[name], *(f"{measured[c][name]['units_a_token']:.3f}" for c in ("mixture", "interleaved")),
-             *(f"{measured[c][name]['whole'] / 1e9:.3f} G" for c in ("mixture", "interleaved")),
-             *(f"{_ratio(measured, c, name, 'whole'):.3f}" for c in ("mixture", "interleaved")),
-             *(f"{_ratio(measured, c, name, 'global_layers'):.3f}" for c in ("mixture", "interleaved"))]
-            for name in measured["mixture"]]
-    header = ["system", "unit positions a token", "interleaved", "FLOPs a real token", "interleaved",
-              "of Base, whole model", "interleaved", "of Base, global layers alone", "interleaved"]
+    """The body of the section in docs/results_file.md."""
+    rows = [
+        [
+            SYSTEMS[name],
+            *(f"{measured[c][name]['units_a_token']:.3f}" for c in ("mixture", "interleaved")),
+            *(f"{measured[c][name]['whole'] / 1e9:.3f} G" for c in ("mixture", "interleaved")),
+            *(f"{_ratio(measured, c, name, 'whole'):.3f}" for c in ("mixture", "interleaved")),
+            *(f"{_ratio(measured, c, name, 'global_layers'):.3f}" for c in ("mixture", "interleaved")),
+        ]
+        for name in measured["mixture"]
+    ]
+    header = [
+        "system",
+        "unit positions a token",
+        "interleaved",
+        "FLOPs a real token",
+        "interleaved",
+        "of Base, whole model",
+        "interleaved",
+        "of Base, global layers alone",
+        "interleaved",
+    ]
     against = _whole(measured, "static") / _whole(measured, "static1")
-    note = (f"Training steps over rows of T={measured['row_tokens']:,} tokens compiled for one {measured['topology']} "
-            f"chip; real tokens from {measured['batches']} rows of made-up records. LST costs {against:.3f} of a Base "
-            "that carries the same local modules. A program with 4 global and 3 decoder layers has "
-            f"{measured['mixture']['static']['checked']:.4f} of the FLOPs that the shallow ones predict.")
-    return "\n\n".join([note, results.table(header, rows)])
+    note = (
+        f"Training steps over rows of T={measured['row_tokens']:,} tokens compiled for one {measured['topology']} "
+        f"chip; real tokens from {measured['batches']} rows of made-up records. LST costs {against:.3f} of a Base "
+        "that carries the same local modules. A program with 4 global and 3 decoder layers has "
+        f"{measured['mixture']['static']['checked']:.4f} of the FLOPs that the shallow ones predict."
+    )
+    return "\n\n".join([note, results_file.table(header, rows)])
 
 
 def _whole(measured: dict[str, Any], name: str) -> float:

@@ -17,55 +17,76 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from lst_jax import objective, optim, step
-from lst_jax.bench import results
 from lst_jax.config import Config
+from lst_jax.cost.flops import model_flops
+from lst_jax.cost.peak import peak_flops
 from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import Batch
 from lst_jax.model import lst
 from lst_jax.model.patches import derive_patches
-from lst_jax.scaling.flops import model_flops
-from lst_jax.scaling.peak import peak_flops
-from lst_jax.sharding import check, make_mesh, one_device
+from lst_jax.parallel.sharding import check, make_mesh, one_device
+from lst_jax.report import results_file
+from lst_jax.step import objective, optim, update
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
-PARTS = {"lst": {"patch encoder": ("patch_encoder",), "global transformer": ("global_transformer",),
-                 "patch decoder": ("patch_decoder",), "loss": ("patch_decoder",)},
-         "base": {"global transformer": ("tok_embeddings", "global_transformer", "norm"), "loss": ("output",)}}
+PARTS = {
+    "lst": {
+        "patch encoder": ("patch_encoder",),
+        "global transformer": ("global_transformer",),
+        "patch decoder": ("patch_decoder",),
+        "loss": ("patch_decoder",),
+    },
+    "base": {"global transformer": ("tok_embeddings", "global_transformer", "norm"), "loss": ("output",)},
+}
 
 
 def measure(config: Config, steps: int) -> dict[str, Any]:
     """All figures of the configuration's step as one JSON mapping; medians over `steps` timed steps."""
-    mesh, one = make_mesh(config.mesh, jax.devices()[:math.gcd(config.data.rows, jax.device_count())]), one_device()
+    mesh, one = make_mesh(config.mesh, jax.devices()[: math.gcd(config.data.rows, jax.device_count())]), one_device()
     check(config, mesh)
     made = made_up_batches(config, steps)
-    batches = [step.put_batch(batch, mesh) for batch, _ in made]
-    model = step.build_model(config, one, config.data.row_speech_tokens)
-    params = step.init_state(config, model, one).params
+    batches = [update.put_batch(batch, mesh) for batch, _ in made]
+    model = update.build_model(config, one, config.data.row_speech_tokens)
+    params = update.init_state(config, model, one).params
     share = config.data.rows * config.mesh.tensor // mesh.size
-    first = step.put_batch(jax.tree.map(lambda x: x[:share], made[0][0]), one)
-    parts = {name: _time_part(function, args, steps)
-             for name, (function, args) in part_functions(config, model, params, first).items()}
-    model = step.build_model(config, mesh, config.data.row_speech_tokens)
+    first = update.put_batch(jax.tree.map(lambda x: x[:share], made[0][0]), one)
+    parts = {
+        name: _time_part(function, args, steps)
+        for name, (function, args) in part_functions(config, model, params, first).items()
+    }
+    model = update.build_model(config, mesh, config.data.row_speech_tokens)
     whole = _measure_step(config, model, mesh, batches)
     mean = {key: statistics.mean(int(stats[key]) for _, stats in made) for key in ("tokens", "units")}
     flops = [sum(model_flops(config.model, config.joint_vocab, stats).values()) for _, stats in made]
     peak, origin = peak_flops()
     rate = statistics.mean(flops) / whole["seconds"]
-    return {"name": config.name, "devices": [d.device_kind for d in mesh.devices.flat], "steps": steps,
-            "rows": config.data.rows, "row_tokens": config.data.row_tokens, "row_units": config.data.row_units,
-            "scan_layers": config.model.scan_layers, "remat": config.model.remat,
-            "parameters": sum(x.size for x in jax.tree.leaves(params)), **whole, **mean,
-            "tokens_per_sec": mean["tokens"] / whole["seconds"], "units_per_sec": mean["units"] / whole["seconds"],
-            "analytic_flops": statistics.mean(flops), "unrolled_flops": unrolled_flops(config, one, made[0][0]),
-            "mfu": rate / (peak * mesh.size / jax.device_count()) if peak else None, "peak_flops": peak,
-            "peak_source": origin, "parts": parts}
+    return {
+        "name": config.name,
+        "devices": [d.device_kind for d in mesh.devices.flat],
+        "steps": steps,
+        "rows": config.data.rows,
+        "row_tokens": config.data.row_tokens,
+        "row_units": config.data.row_units,
+        "scan_layers": config.model.scan_layers,
+        "remat": config.model.remat,
+        "parameters": sum(x.size for x in jax.tree.leaves(params)),
+        **whole,
+        **mean,
+        "tokens_per_sec": mean["tokens"] / whole["seconds"],
+        "units_per_sec": mean["units"] / whole["seconds"],
+        "analytic_flops": statistics.mean(flops),
+        "unrolled_flops": unrolled_flops(config, one, made[0][0]),
+        "mfu": rate / (peak * mesh.size / jax.device_count()) if peak else None,
+        "peak_flops": peak,
+        "peak_source": origin,
+        "parts": parts,
+    }
 
 
 def _measure_step(config: Config, model: lst.Model, mesh: Mesh, batches: Sequence[Batch]) -> dict[str, float]:
     """Median seconds of the compiled step, the seconds that compiling took, and the bytes it needs on a device."""
-    state, hyper = step.init_state(config, model, mesh), optim.hyper_of(config.optim, config.train.steps)
-    lowered = step.make_train_step(config, model, mesh).lower(state, batches[0], hyper)
+    state, hyper = update.init_state(config, model, mesh), optim.hyper_of(config.optim, config.train.steps)
+    lowered = update.make_train_step(config, model, mesh).lower(state, batches[0], hyper)
     start = time.perf_counter()
     compiled = lowered.compile()
     compile_sec = time.perf_counter() - start
@@ -74,24 +95,32 @@ def _measure_step(config: Config, model: lst.Model, mesh: Mesh, batches: Sequenc
         start = time.perf_counter()
         state, *_ = jax.block_until_ready(compiled(state, batch, hyper))
         seconds.append(time.perf_counter() - start)
-    return {"seconds": statistics.median(seconds[1:]), "compile_sec": compile_sec,
-            "peak_bytes": memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-            + memory.temp_size_in_bytes, "temporary_bytes": memory.temp_size_in_bytes}
+    return {
+        "seconds": statistics.median(seconds[1:]),
+        "compile_sec": compile_sec,
+        "peak_bytes": memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes,
+        "temporary_bytes": memory.temp_size_in_bytes,
+    }
 
 
 def unrolled_flops(config: Config, mesh: Mesh, batch: Batch) -> float:
     """XLA's count for the step with layers one by one, and attention and logits in one block; nothing is compiled."""
     tokens = config.data.row_tokens * config.model.queries_per_patch
-    config = dataclasses.replace(config, model=dataclasses.replace(
-        config.model, scan_layers=False, attention_block=tokens, logits_chunk=tokens))
-    model = step.build_model(config, mesh, config.data.row_speech_tokens)
-    state = step.state_shape(config, model, mesh)
+    config = dataclasses.replace(
+        config, model=dataclasses.replace(config.model, scan_layers=False, attention_block=tokens, logits_chunk=tokens)
+    )
+    model = update.build_model(config, mesh, config.data.row_speech_tokens)
+    state = update.state_shape(config, model, mesh)
     hyper = optim.hyper_of(config.optim, config.train.steps)
-    return float(step.make_train_step(config, model, mesh).lower(state, batch, hyper).cost_analysis()["flops"])
+    return float(update.make_train_step(config, model, mesh).lower(state, batch, hyper).cost_analysis()["flops"])
 
 
-def part_functions(config: Config, model: lst.Model, params: Any,
-                   batch: Batch) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+def part_functions(
+    config: Config, model: lst.Model, params: Any, batch: Batch
+) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
     """Of each part its function and arguments, its own parameters first; arguments come from the parts before it."""
     ids = (batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)
 
@@ -99,8 +128,9 @@ def part_functions(config: Config, model: lst.Model, params: Any,
         return model.module.apply({"params": own}, *args, method=method)
 
     def loss(own, hidden_BTE):
-        return objective.token_nll(lambda h: apply(own, "logits", h), hidden_BTE, batch.target_BT,
-                                   config.model.logits_chunk)[0]
+        return objective.token_nll(
+            lambda h: apply(own, "logits", h), hidden_BTE, batch.target_BT, config.model.logits_chunk
+        )[0]
 
     own = {name: {key: params[key] for key in keys} for name, keys in PARTS[config.model.system].items()}
     hidden_BTE = jax.jit(lambda p: model.hidden(p, *ids))(params)
@@ -120,19 +150,25 @@ def part_functions(config: Config, model: lst.Model, params: Any,
 
     h_BTE, x_BUW = jax.jit(encode)(own["patch encoder"])
     global_BUD = jax.jit(transform)(own["global transformer"], x_BUW)
-    return {"patch encoder": (encode, (own["patch encoder"],)),
-            "global transformer": (transform, (own["global transformer"], x_BUW)),
-            "patch decoder": (decode, (own["patch decoder"], h_BTE, global_BUD)), **last}
+    return {
+        "patch encoder": (encode, (own["patch encoder"],)),
+        "global transformer": (transform, (own["global transformer"], x_BUW)),
+        "patch decoder": (decode, (own["patch decoder"], h_BTE, global_BUD)),
+        **last,
+    }
 
 
 def _time_part(function: Callable[..., Any], args: tuple[Any, ...], repeats: int) -> dict[str, float]:
     """Median seconds of a part forward ("in"), and forward and backward ("in and out")."""
+
     def both(*args):
         out, backward = jax.vjp(function, *args)
         return backward(jax.tree.map(jnp.ones_like, out))
 
-    return {"forward_sec": _median_time(jax.jit(function), args, repeats),
-            "forward_backward_sec": _median_time(jax.jit(both), args, repeats)}
+    return {
+        "forward_sec": _median_time(jax.jit(function), args, repeats),
+        "forward_backward_sec": _median_time(jax.jit(both), args, repeats),
+    }
 
 
 def _median_time(function: Callable[..., Any], args: tuple[Any, ...], repeats: int) -> float:
@@ -145,22 +181,29 @@ def _median_time(function: Callable[..., Any], args: tuple[Any, ...], repeats: i
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results.md."""
+    """The body of the section in docs/results_file.md."""
     m, ms = measured, lambda seconds: f"{1000 * seconds:.1f} ms"
     mfu = "unknown" if m["mfu"] is None else f"{m['mfu']:.1%} of {m['peak_flops'] / 1e9:,.0f} GFLOP/s"
-    rows = [["step", ms(m["seconds"])], ["real tokens/s", f"{m['tokens_per_sec']:,.0f}"],
-            ["unit positions/s", f"{m['units_per_sec']:,.0f}"], ["MFU", mfu],
-            ["FLOPs a step, analytic", f"{m['analytic_flops'] / 1e9:,.2f} G"],
-            ["FLOPs a step, XLA's count, unrolled", f"{m['unrolled_flops'] / 1e9:,.2f} G"],
-            ["memory a device, compiled", f"{m['peak_bytes'] / 2**20:,.1f} MiB"],
-            ["of it temporary", f"{m['temporary_bytes'] / 2**20:,.1f} MiB"],
-            ["compilation", f"{m['compile_sec']:.1f} s"]]
+    rows = [
+        ["step", ms(m["seconds"])],
+        ["real tokens/s", f"{m['tokens_per_sec']:,.0f}"],
+        ["unit positions/s", f"{m['units_per_sec']:,.0f}"],
+        ["MFU", mfu],
+        ["FLOPs a step, analytic", f"{m['analytic_flops'] / 1e9:,.2f} G"],
+        ["FLOPs a step, XLA's count, unrolled", f"{m['unrolled_flops'] / 1e9:,.2f} G"],
+        ["memory a device, compiled", f"{m['peak_bytes'] / 2**20:,.1f} MiB"],
+        ["of it temporary", f"{m['temporary_bytes'] / 2**20:,.1f} MiB"],
+        ["compilation", f"{m['compile_sec']:.1f} s"],
+    ]
     parts = [[name, ms(p["forward_sec"]), ms(p["forward_backward_sec"])] for name, p in m["parts"].items()]
-    return "\n\n".join([
-        f"`{m['name']}`: {m['parameters']:,} parameters, {m['rows']} rows of T={m['row_tokens']}, U={m['row_units']} "
-        f"with {m['tokens']:,.0f} real tokens and {m['units']:,.0f} unit positions a step; scan_layers="
-        f"{m['scan_layers']}, remat={m['remat']}; {len(m['devices'])} × {m['devices'][0]}. Medians of {m['steps']} "
-        f"steps on made-up batches; the peak is {m['peak_source']}.",
-        results.table(["", "measured"], rows),
-        "Each part alone, compiled by itself, over one device's rows:",
-        results.table(["part", "forward", "forward and backward"], parts)])
+    return "\n\n".join(
+        [
+            f"`{m['name']}`: {m['parameters']:,} parameters, {m['rows']} rows of T={m['row_tokens']}, U={m['row_units']} "
+            f"with {m['tokens']:,.0f} real tokens and {m['units']:,.0f} unit positions a step; scan_layers="
+            f"{m['scan_layers']}, remat={m['remat']}; {len(m['devices'])} × {m['devices'][0]}. Medians of {m['steps']} "
+            f"steps on made-up batches; the peak is {m['peak_source']}.",
+            results_file.table(["", "measured"], rows),
+            "Each part alone, compiled by itself, over one device's rows:",
+            results_file.table(["part", "forward", "forward and backward"], parts),
+        ]
+    )

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from lst_jax import budget, train
-from lst_jax.bench import results
 from lst_jax.config import Config, load_recipe
+from lst_jax.core.errors import ConfigError
+from lst_jax.cost import budget
 from lst_jax.data.packing import eval_label
-from lst_jax.errors import ConfigError
-from lst_jax.run_dir import RunDirectory
+from lst_jax.report import results_file
+from lst_jax.runs.directory import RunDirectory
+from lst_jax.train import loop
 
 PACKAGES = ("jax", "flax", "optax", "numpy")
 LAST = 20  # training losses that are averaged
@@ -68,10 +69,13 @@ def at_length(config: Config, steps: int) -> Config:
     Raises: ConfigError where the warm-up does not fit.
     """
     if steps <= config.optim.warmup_steps:
-        raise ConfigError(f"steps={steps}: must be more than optim.warmup_steps={config.optim.warmup_steps}; "
-                          f"use {10 * config.optim.warmup_steps}")
-    return dataclasses.replace(budget.with_steps(config, steps),
-                               eval=dataclasses.replace(config.eval, every=steps, completion_items=0))
+        raise ConfigError(
+            f"steps={steps}: must be more than optim.warmup_steps={config.optim.warmup_steps}; "
+            f"use {10 * config.optim.warmup_steps}"
+        )
+    return dataclasses.replace(
+        budget.with_steps(config, steps), eval=dataclasses.replace(config.eval, every=steps, completion_items=0)
+    )
 
 
 def with_flops(config: Config, flops: float) -> Config:
@@ -81,7 +85,7 @@ def with_flops(config: Config, flops: float) -> Config:
 
 def trained(run: RunDirectory, config: Config) -> dict[str, Any]:
     """Trains the run, or finds that it is, and takes its numbers from its records."""
-    if train.train(run, config):
+    if loop.train(run, config):
         raise KeyboardInterrupt
     records = run.read_metrics()
     steps = [r for r in records if r["kind"] == "train"]
@@ -89,23 +93,48 @@ def trained(run: RunDirectory, config: Config) -> dict[str, Any]:
     spoken = [s.name for s in config.eval.sources if s.kind == "utterance"][:1]
     written = [s.name for s in config.eval.sources if s.kind == "text"][:1]
     labels = [eval_label(name, "speech") for name in spoken] + written
-    return {"steps": len(steps), "flops": budget.run_flops(config), "tokens": steps[-1]["tokens_so_far"],
-            "units_a_token": sum(r["units"] for r in steps) / sum(r["tokens"] for r in steps),
-            "loss": statistics.mean(r["loss"] for r in steps[-LAST:]),
-            "seconds_per_step": statistics.median(r["seconds_per_step"] for r in steps),
-            **{key: evaluation.get(f"heldout/{label}/{key}") for label, key in zip(labels, HELD_OUT, strict=False)}}
+    return {
+        "steps": len(steps),
+        "flops": budget.run_flops(config),
+        "tokens": steps[-1]["tokens_so_far"],
+        "units_a_token": sum(r["units"] for r in steps) / sum(r["tokens"] for r in steps),
+        "loss": statistics.mean(r["loss"] for r in steps[-LAST:]),
+        "seconds_per_step": statistics.median(r["seconds_per_step"] for r in steps),
+        **{key: evaluation.get(f"heldout/{label}/{key}") for label, key in zip(labels, HELD_OUT, strict=False)},
+    }
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of a section in docs/results.md."""
-    header = ["", "steps", "FLOPs", "tokens", "unit positions a token", f"loss, last {LAST} steps",
-              "held-out bits/s of speech", "held-out bits a text token"]
-    rows = [[f"`{r['system']}`", f"{r['steps']}", f"{r['flops'] / 1e12:.2f} T", f"{r['tokens']:,}",
-             f"{r['units_a_token']:.3f}", f"{r['loss']:.3f}",
-             *("–" if r.get(key) is None else f"{r[key]:.2f}" for key in HELD_OUT)] for r in measured["systems"]]
-    notes = [f"`{measured['recipe']}`; loss in nats a token of the system's own sequence. Held-out speech "
-             "is split into static patches where the system has a choice."]
+    """The body of a section in docs/results_file.md."""
+    header = [
+        "",
+        "steps",
+        "FLOPs",
+        "tokens",
+        "unit positions a token",
+        f"loss, last {LAST} steps",
+        "held-out bits/s of speech",
+        "held-out bits a text token",
+    ]
+    rows = [
+        [
+            f"`{r['system']}`",
+            f"{r['steps']}",
+            f"{r['flops'] / 1e12:.2f} T",
+            f"{r['tokens']:,}",
+            f"{r['units_a_token']:.3f}",
+            f"{r['loss']:.3f}",
+            *("–" if r.get(key) is None else f"{r[key]:.2f}" for key in HELD_OUT),
+        ]
+        for r in measured["systems"]
+    ]
+    notes = [
+        f"`{measured['recipe']}`; loss in nats a token of the system's own sequence. Held-out speech "
+        "is split into static patches where the system has a choice."
+    ]
     if "step" in measured:
-        notes.append(f"Largest difference between the two curves of training loss: {measured['step']:.2%} at a step, "
-                     f"{measured['mean']:.2%} between means over {LAST} steps.")
-    return "\n\n".join([*notes, results.table(header, rows)])
+        notes.append(
+            f"Largest difference between the two curves of training loss: {measured['step']:.2%} at a step, "
+            f"{measured['mean']:.2%} between means over {LAST} steps."
+        )
+    return "\n\n".join([*notes, results_file.table(header, rows)])

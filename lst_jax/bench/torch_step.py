@@ -29,14 +29,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lst_jax import step
-from lst_jax.bench import results
 from lst_jax.bench.alternatives import ANCESTOR_PADDING
 from lst_jax.config import Config
+from lst_jax.core.errors import DataError
 from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import Batch
-from lst_jax.errors import DataError
-from lst_jax.sharding import one_device
+from lst_jax.parallel.sharding import one_device
+from lst_jax.report import results_file
+from lst_jax.step import update
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "numpy")
 LONG_ROWS = 1  # of `--units`; dense masks of more would not fit into a laptop's memory
@@ -61,8 +61,10 @@ def require_torch() -> None:
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise DataError(f"torch: cannot be imported ({error}); pip install --editable '.[parity]', "
-                        "or run make test-extras once and use .venv-extras/bin/lst") from error
+        raise DataError(
+            f"torch: cannot be imported ({error}); pip install --editable '.[parity]', "
+            "or run make test-extras once and use .venv-extras/bin/lst"
+        ) from error
 
 
 def measure(config: Config, settings: Settings) -> dict[str, Any]:
@@ -71,11 +73,21 @@ def measure(config: Config, settings: Settings) -> dict[str, Any]:
     _check_device(settings.device)
     cases = [_measure_case("the recipe's rows", config, settings, padded=False)]
     if settings.units:
-        cases.append(_measure_case("long rows", with_long_rows(config, settings.units), settings,
-                                   padded=config.model.system != "base"))
-    return {"name": config.name, "repeats": settings.repeats, "device": jax.devices()[0].device_kind,
-            "threads": _threads(), "compiled": settings.compiled, "dtype": config.model.compute_dtype, "cases": cases,
-            "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+        cases.append(
+            _measure_case(
+                "long rows", with_long_rows(config, settings.units), settings, padded=config.model.system != "base"
+            )
+        )
+    return {
+        "name": config.name,
+        "repeats": settings.repeats,
+        "device": jax.devices()[0].device_kind,
+        "threads": _threads(),
+        "compiled": settings.compiled,
+        "dtype": config.model.compute_dtype,
+        "cases": cases,
+        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
 
 
 def _check_device(device: str) -> None:
@@ -83,8 +95,10 @@ def _check_device(device: str) -> None:
 
     ours = {"cpu": "cpu", "gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
     if ours != device or (device == "cuda" and not torch.cuda.is_available()):
-        raise DataError(f"--device {device}: JAX computes on {ours}, torch has CUDA: {torch.cuda.is_available()}; "
-                        "install both for the same device, or set JAX_PLATFORMS=cpu and use --device cpu")
+        raise DataError(
+            f"--device {device}: JAX computes on {ours}, torch has CUDA: {torch.cuda.is_available()}; "
+            "install both for the same device, or set JAX_PLATFORMS=cpu and use --device cpu"
+        )
 
 
 def with_long_rows(config: Config, units: int) -> Config:
@@ -104,7 +118,7 @@ def pad_like_the_ancestor(batch: Batch, units: int) -> Batch:
 
 
 def _measure_case(name: str, config: Config, settings: Settings, padded: bool) -> dict[str, Any]:
-    model = step.build_model(config, one_device(), config.data.row_speech_tokens)
+    model = update.build_model(config, one_device(), config.data.row_speech_tokens)
     params = jax.jit(model.init_params)(jax.random.key(config.seed))
     batches = [batch for batch, _ in made_up_batches(config, settings.repeats)]
     sides = {JAX: jax_step(config, model, params, batches), TORCH: torch_step(config, params, batches, settings)}
@@ -113,17 +127,25 @@ def _measure_case(name: str, config: Config, settings: Settings, padded: bool) -
         sides[PADDED] = torch_step(config, params, [pad_like_the_ancestor(b, units) for b in batches], settings)
     seconds = _alternate(name, sides, settings.repeats, SAME_LOSS[config.model.compute_dtype])
     tokens = statistics.mean(int(np.count_nonzero(batch.doc_id_BT)) for batch in batches)
-    return {"name": name, "rows": config.data.rows, "row_units": config.data.row_units, "tokens": tokens,
-            "row_tokens": config.data.row_tokens, "attention_block": config.model.attention_block,
-            "parameters": sum(x.size for x in jax.tree.leaves(params)),
-            "sides": {side: {"seconds": s, "tokens_per_sec": tokens / s, "ratio": s / seconds[JAX]}
-                      for side, s in seconds.items()}}
+    return {
+        "name": name,
+        "rows": config.data.rows,
+        "row_units": config.data.row_units,
+        "tokens": tokens,
+        "row_tokens": config.data.row_tokens,
+        "attention_block": config.model.attention_block,
+        "parameters": sum(x.size for x in jax.tree.leaves(params)),
+        "sides": {
+            side: {"seconds": s, "tokens_per_sec": tokens / s, "ratio": s / seconds[JAX]} for side, s in seconds.items()
+        },
+    }
 
 
 def jax_step(config: Config, model, params, batches: Sequence[Batch]) -> Step:
     """Compiled loss and gradients of the training step's own likelihoods."""
+
     def loss_fn(params, batch):
-        nll_BT, _ = step.per_token_nll(config, model, params, batch)
+        nll_BT, _ = update.per_token_nll(config, model, params, batch)
         return jnp.sum(nll_BT * batch.weight_BT) / jnp.maximum(jnp.sum(batch.weight_BT), 1.0)
 
     both, device = jax.jit(jax.value_and_grad(loss_fn)), jax.devices()[0]
@@ -141,8 +163,12 @@ def torch_step(config: Config, params, batches: Sequence[Batch], settings: Setti
     model = dense_torch.DenseModel(config.model, config.joint_vocab)
     ours = dense_torch.to_torch(jax.device_get(params), getattr(torch, config.model.compute_dtype), settings.device)
     leaves = list(dense_torch.leaves(ours).values())
-    rows = [dense_torch.rows_of(batch, config.data.row_units, config.joint_vocab, config.model.system == "lst_bypass",
-                                settings.device) for batch in batches]
+    rows = [
+        dense_torch.rows_of(
+            batch, config.data.row_units, config.joint_vocab, config.model.system == "lst_bypass", settings.device
+        )
+        for batch in batches
+    ]
     loss_fn = torch.compile(model.loss, dynamic=False) if settings.compiled else model.loss
 
     def run(number: int) -> float:
@@ -162,8 +188,10 @@ def _alternate(name: str, sides: dict[str, Step], repeats: int, tolerance: float
     losses = {side: run(0) for side, run in sides.items()}
     for side, loss in losses.items():
         if not math.isclose(loss, losses[JAX], rel_tol=tolerance):
-            raise DataError(f"{name}: the loss of {side} is {loss}, that of {JAX} is {losses[JAX]}; they must compute "
-                            "the same: run tests/model/test_gradients_torch.py")
+            raise DataError(
+                f"{name}: the loss of {side} is {loss}, that of {JAX} is {losses[JAX]}; they must compute "
+                "the same: run tests/model/test_gradients_torch.py"
+            )
     seconds = {side: [] for side in sides}
     for number in range(repeats):
         for side, run in sides.items():
@@ -179,22 +207,32 @@ def _threads() -> int:
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results.md."""
+    """The body of the section in docs/results_file.md."""
     m, rows = measured, []
     for case in m["cases"]:
         for side, s in case["sides"].items():
             length = ANCESTOR_PADDING * case["row_units"] if side == PADDED else case["row_tokens"]
-            rows.append([f"{case['rows']} × U={case['row_units']}, {side}", f"{length:,}",
-                         f"{case['tokens'] / case['rows'] / length:.0%}", f"{1000 * s['seconds']:,.0f} ms",
-                         f"{s['tokens_per_sec']:,.0f}", "" if side == JAX else f"{s['ratio']:.2f} ×"])
+            rows.append(
+                [
+                    f"{case['rows']} × U={case['row_units']}, {side}",
+                    f"{length:,}",
+                    f"{case['tokens'] / case['rows'] / length:.0%}",
+                    f"{1000 * s['seconds']:,.0f} ms",
+                    f"{s['tokens_per_sec']:,.0f}",
+                    "" if side == JAX else f"{s['ratio']:.2f} ×",
+                ]
+            )
     blocks = ", ".join(f"{case['attention_block']} at U={case['row_units']}" for case in m["cases"])
     size, compiled = m["cases"][0]["parameters"], " and torch.compile" if m["compiled"] else ""
-    return "\n\n".join([
-        f"`{m['name']}` ({size:,} parameters): forward and backward of the loss in {m['dtype']}, in JAX and in a "
-        f"PyTorch model of the same parameters and the same loss, with dense masks{compiled} "
-        f"(`lst_jax/bench/dense_torch.py`); {m['device']}, {m['threads']} threads each. "
-        f"Medians of {m['repeats']} steps on made-up batches, taken in turns; "
-        'both get the same rows, and "padded" is the same row in an array of 3·U tokens, as the ancestor lays '
-        f"rows out. Attention blocks of the JAX model: {blocks}. Peak memory of the process "
-        f"{m['peak_memory_gib']:.1f} GiB.",
-        results.table(["", "T", "filled", "step", "useful tokens/s", "JAX is faster by"], rows)])
+    return "\n\n".join(
+        [
+            f"`{m['name']}` ({size:,} parameters): forward and backward of the loss in {m['dtype']}, in JAX and in a "
+            f"PyTorch model of the same parameters and the same loss, with dense masks{compiled} "
+            f"(`lst_jax/bench/dense_torch.py`); {m['device']}, {m['threads']} threads each. "
+            f"Medians of {m['repeats']} steps on made-up batches, taken in turns; "
+            'both get the same rows, and "padded" is the same row in an array of 3·U tokens, as the ancestor lays '
+            f"rows out. Attention blocks of the JAX model: {blocks}. Peak memory of the process "
+            f"{m['peak_memory_gib']:.1f} GiB.",
+            results_file.table(["", "T", "filled", "step", "useful tokens/s", "JAX is faster by"], rows),
+        ]
+    )

@@ -18,8 +18,8 @@ from lst_jax.convert import companions, safetensors_files, streamed
 from lst_jax.convert.ancestor import ancestor_config, from_ancestor, model_config_from_ancestor, to_ancestor
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source, Stored
-from lst_jax.errors import DataError
-from lst_jax.files import write_json
+from lst_jax.core.errors import DataError
+from lst_jax.core.files import write_json
 
 NAME = "ancestor"
 PARAMS, STEM, PICKLED = "params.json", "consolidated", "consolidated.pth"
@@ -42,23 +42,32 @@ def open_source(path: pathlib.Path, recipe: Config | None = None) -> Source:
     args = _read_params(path / PARAMS)
     _check_model(model_config_from_ancestor(args), config.model, path / PARAMS)
     if args["vocab_size"] != config.joint_vocab.size:
-        raise DataError(f"{path / PARAMS}: vocab_size={args['vocab_size']}, the configuration has "
-                        f"{config.joint_vocab.size} (vocab.text_size={config.vocab.text_size}, 6 markers and unused "
-                        f"ids, vocab.unit_slots={config.vocab.unit_slots}); give the recipe it was trained with")
+        raise DataError(
+            f"{path / PARAMS}: vocab_size={args['vocab_size']}, the configuration has "
+            f"{config.joint_vocab.size} (vocab.text_size={config.vocab.text_size}, 6 markers and unused "
+            f"ids, vocab.unit_slots={config.vocab.unit_slots}); give the recipe it was trained with"
+        )
     pickled = path / PICKLED
     tensors = _read_pickled(pickled) if pickled.is_file() else safetensors_files.open_safetensors(path, STEM)
     arrays = from_ancestor(tensors, config.model, f"{pickled if pickled.is_file() else path}")
     if arrays["patch_encoder/tok_embeddings/embedding"].shape[0] != config.joint_vocab.size:
-        raise DataError(f"{path}: has embeddings of {arrays['patch_encoder/tok_embeddings/embedding'].shape[0]} ids, "
-                        f"{PARAMS} says {args['vocab_size']}; copy the directory again")
+        raise DataError(
+            f"{path}: has embeddings of {arrays['patch_encoder/tok_embeddings/embedding'].shape[0]} ids, "
+            f"{PARAMS} says {args['vocab_size']}; copy the directory again"
+        )
     return Source(config, arrays, companions.origin(NAME, path))
 
 
 def write(source: Source, out: pathlib.Path, progress: bool = False, pth: bool = False) -> None:
     """Writes safetensors one tensor at a time; or consolidated.pth, for which all are in memory at once."""
     config = source.config
-    args = ancestor_config(config.model, config.joint_vocab.size, config.data.patching.static_size,
-                           config.data.row_units, config.data.row_tokens)
+    args = ancestor_config(
+        config.model,
+        config.joint_vocab.size,
+        config.data.patching.static_size,
+        config.data.row_units,
+        config.data.row_tokens,
+    )
     tensors = to_ancestor(source.arrays, config.model)
     companions.write_companions(config, out)
     write_json(out / PARAMS, args)
@@ -90,8 +99,10 @@ def _check_model(found: ModelConfig, ours: ModelConfig, path: pathlib.Path) -> N
     for field in dataclasses.fields(ModelConfig):
         mine, theirs = getattr(ours, field.name), getattr(found, field.name)
         if field.name not in COMPUTED and mine != theirs:
-            raise DataError(f"{path}: gives model.{field.name}={theirs!r}, the configuration has {mine!r}; give the "
-                            "recipe it was trained with")
+            raise DataError(
+                f"{path}: gives model.{field.name}={theirs!r}, the configuration has {mine!r}; give the "
+                "recipe it was trained with"
+            )
 
 
 def _read_pickled(path: pathlib.Path) -> dict[str, Stored]:
@@ -103,13 +114,17 @@ def _read_pickled(path: pathlib.Path) -> dict[str, Stored]:
         except RuntimeError:  # an old file, not a zip archive, cannot be mapped; a damaged one fails again
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: holds more than tensors, was cut short or is damaged; no code in it was run: save "
-                        'torch.save({"model": model.state_dict()}) anew, or copy it again') from error
+        raise DataError(
+            f"{path}: holds more than tensors, was cut short or is damaged; no code in it was run: save "
+            'torch.save({"model": model.state_dict()}) anew, or copy it again'
+        ) from error
     state = state[MODEL] if isinstance(state, Mapping) and isinstance(state.get(MODEL), Mapping) else state
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise DataError(f'{path}: has no tensors by name under "model"; save model.state_dict() there')
-    return {name: Stored(tuple(value.shape), lambda value=value: value.detach().float().numpy())
-            for name, value in state.items()}
+    return {
+        name: Stored(tuple(value.shape), lambda value=value: value.detach().float().numpy())
+        for name, value in state.items()
+    }
 
 
 def _torch(path: pathlib.Path | str):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from lst_jax.convert.source import some
-from lst_jax.errors import DataError
-from lst_jax.shapes import Float, Int, ndarray
+from lst_jax.core.errors import DataError
+from lst_jax.core.shapes import Float, Int, ndarray
 
 MISSING = "lst_jax (the files, read again: transformers is not installed)"
 
@@ -19,8 +19,9 @@ def installed() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("torch", "transformers"))
 
 
-def logits(path: pathlib.Path, class_name: str, token_BT: Int[ndarray, "B T"],
-           **arguments: Any) -> tuple[Float[ndarray, "B T V"], str]:
+def logits(
+    path: pathlib.Path, class_name: str, token_BT: Int[ndarray, "B T"], **arguments: Any
+) -> tuple[Float[ndarray, "B T V"], str]:
     """Float32 logits [B, T, V] of whole rows without padding, a row at a time, and what ran it.
 
     The weights are mapped: memory holds activations, and pages that can be dropped.
@@ -32,14 +33,21 @@ def logits(path: pathlib.Path, class_name: str, token_BT: Int[ndarray, "B T"],
 
     with _quiet(transformers):
         model, loading = getattr(transformers, class_name).from_pretrained(
-            path, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True,
-            **arguments)
+            path,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            **arguments,
+        )
     wrong = sorted(map(str, [*loading["missing_keys"], *loading["unexpected_keys"], *loading["mismatched_keys"]]))
     if wrong:
         raise DataError(f"{path}: transformers does not find its tensors in {some(wrong)}; convert it again")
     with torch.inference_mode():
-        rows = [model(torch.from_numpy(np.asarray(token_T, np.int64))[None], use_cache=False).logits[0].numpy()
-                for token_T in token_BT]
+        rows = [
+            model(torch.from_numpy(np.asarray(token_T, np.int64))[None], use_cache=False).logits[0].numpy()
+            for token_T in token_BT
+        ]
     return np.stack(rows), f"transformers {transformers.__version__}, torch {torch.__version__}"
 
 

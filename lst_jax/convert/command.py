@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lst_jax.code_version import code_commit
 from lst_jax.config import config_hash, load_recipe
 from lst_jax.convert import ancestor_files, companions, formats, hf, orbax, proof
 from lst_jax.convert.source import Source
 from lst_jax.convert.warm_start import warm_source
-from lst_jax.errors import ConfigError
-from lst_jax.files import whole_directory, write_json
+from lst_jax.core.code_version import code_commit
+from lst_jax.core.errors import ConfigError
+from lst_jax.core.files import whole_directory, write_json
 
 FORMAT_VERSION = 1
 BLOCK = 1 << 24  # bytes of a file hashed at a time
 
 
 class Options(NamedTuple):
-    """What `lst convert` may be told; the help of each is in `lst_jax.convert.cli`."""
+    """What `lst convert` may be told; the help of each is in `lst_jax.cli.convert`."""
 
     step: int | None = None
     average: int = 1
@@ -47,8 +47,13 @@ def convert(src: pathlib.Path, dst: pathlib.Path, to: str, options: Options = PL
     _check_options(form, target, options)
     source = _open(form, src, options)
     origin = {key: value for key, value in source.origin.items() if key != "vocabulary"}
-    asked = {"source": origin, "to": to, "whole_state": options.state, "pickled": options.pth,
-             "config_hash": config_hash(source.config)}
+    asked = {
+        "source": origin,
+        "to": to,
+        "whole_state": options.state,
+        "pickled": options.pth,
+        "config_hash": config_hash(source.config),
+    }
     if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
         return _made_before(dst, asked)
     progress = sys.stderr.isatty()
@@ -62,8 +67,13 @@ def convert(src: pathlib.Path, dst: pathlib.Path, to: str, options: Options = PL
         proved = proof.prove(hashed, target, out, progress)
         if target is orbax:
             orbax.settle(out, dst)
-        report = {"format_version": FORMAT_VERSION, **asked, **_report(source, hashes, out), **proved,
-                  "seconds": time.monotonic() - began}
+        report = {
+            "format_version": FORMAT_VERSION,
+            **asked,
+            **_report(source, hashes, out),
+            **proved,
+            "seconds": time.monotonic() - began,
+        }
         write_json(out / companions.CONVERSION, report)
     return report
 
@@ -71,25 +81,33 @@ def convert(src: pathlib.Path, dst: pathlib.Path, to: str, options: Options = PL
 def _made_before(dst: pathlib.Path, asked: dict[str, Any]) -> dict[str, Any]:
     said = companions.recorded(dst) if dst.is_dir() else {}
     if {key: value for key, value in said.items() if key in asked} != json.loads(json.dumps(asked)):
-        raise ConfigError(f"{dst}: is there and not empty, and was not made by this conversion; give a directory that "
-                          "is not, or remove this one")
+        raise ConfigError(
+            f"{dst}: is there and not empty, and was not made by this conversion; give a directory that "
+            "is not, or remove this one"
+        )
     return said
 
 
 def _check_options(form, target, options: Options) -> None:
     if form is not orbax and (options.step is not None or options.average != 1):
-        raise ConfigError(f"--{'average' if options.step is None else 'step'}: belongs to a run and its checkpoints, "
-                          f"the source is of format {form.NAME}; leave it out")
+        raise ConfigError(
+            f"--{'average' if options.step is None else 'step'}: belongs to a run and its checkpoints, "
+            f"the source is of format {form.NAME}; leave it out"
+        )
     if options.state and (form is not orbax or target is not orbax or options.average != 1):
-        raise ConfigError("--state: the whole training state exists in orbax alone, and of one step; convert from "
-                          "orbax --to orbax without --average, or leave --state out")
+        raise ConfigError(
+            "--state: the whole training state exists in orbax alone, and of one step; convert from "
+            "orbax --to orbax without --average, or leave --state out"
+        )
     if options.pth and target is not ancestor_files:
         raise ConfigError("--pth: belongs to --to ancestor; leave it out")
     if options.changes and options.recipe is None:
         raise ConfigError("--set: changes a recipe; give --config beside it")
     if options.warm_start and (form is not hf or options.recipe is None):
-        raise ConfigError("--warm-start: begins the model of a recipe with a text model of transformers, the source is "
-                          f"of format {form.NAME}; give such a directory, and --config FILE.py[:ARG]")
+        raise ConfigError(
+            "--warm-start: begins the model of a recipe with a text model of transformers, the source is "
+            f"of format {form.NAME}; give such a directory, and --config FILE.py[:ARG]"
+        )
 
 
 def _open(form, src: pathlib.Path, options: Options) -> Source:
@@ -105,11 +123,15 @@ def _report(source: Source, hashes: dict[str, str], out: pathlib.Path) -> dict[s
     shapes = {path: one.shape for path, one in source.arrays.items()}
     canonical = "".join(f"{path} {'x'.join(map(str, shapes[path]))} {hashes[path]}\n" for path in sorted(shapes))
     return {
-        "system": source.config.model.system, "vocabulary": companions.vocabulary(source), "arrays": len(shapes),
+        "system": source.config.model.system,
+        "vocabulary": companions.vocabulary(source),
+        "arrays": len(shapes),
         "parameters": sum(int(np.prod(shape)) for shape in shapes.values()),
         "arrays_sha256": hashlib.sha256(canonical.encode()).hexdigest(),
         "files": {str(path.relative_to(out)): _file_sha256(path) for path in sorted(out.rglob("*")) if path.is_file()},
-        "lst_jax": code_commit(), "packages": proof.versions()}
+        "lst_jax": code_commit(),
+        "packages": proof.versions(),
+    }
 
 
 def _sha256(array: np.ndarray) -> str:

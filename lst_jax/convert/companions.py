@@ -1,9 +1,9 @@
 """What lies beside the weights in a directory of any format: the configuration, the tokenizers, what was proved.
 
-    lst_config.json         the whole configuration of the run; in run directories it is config.json
-    tokenizer.model         SentencePiece of data.tokenizer
-    unit_tokenizer.model    of data.unit_tokenizer, where there is one
-    conversion.json         see `lst_jax.convert.command`
+lst_config.json         the whole configuration of the run; in run directories it is config.json
+tokenizer.model         SentencePiece of data.tokenizer
+unit_tokenizer.model    of data.unit_tokenizer, where there is one
+conversion.json         see `lst_jax.convert.command`
 """
 
 import dataclasses
@@ -14,10 +14,10 @@ from typing import Any
 
 from lst_jax.config import Config, from_mapping, to_mapping, validate, with_later_fields
 from lst_jax.convert.source import Source
+from lst_jax.core.errors import ConfigError, DataError
+from lst_jax.core.files import write_json
 from lst_jax.data.pipeline import open_tokenizer, vocabulary_of
 from lst_jax.data.unit_pieces import open_unit_pieces
-from lst_jax.errors import ConfigError, DataError
-from lst_jax.files import write_json
 
 CONFIG, CONVERSION = "lst_config.json", "conversion.json"
 FILES = {"tokenizer": "tokenizer.model", "unit_tokenizer": "unit_tokenizer.model"}  # field of data -> file
@@ -45,8 +45,9 @@ def read_companions(folder: pathlib.Path, recipe: Config | None) -> Config:
     if recipe is not None and stored.is_file():
         raise ConfigError(f"--config: {stored} is there already; leave --config out, or move that file away")
     if recipe is None and not stored.is_file():
-        raise DataError(f"{stored}: no such file; give the recipe that the model was trained with, as --config "
-                        "configs/NAME.py")
+        raise DataError(
+            f"{stored}: no such file; give the recipe that the model was trained with, as --config configs/NAME.py"
+        )
     own = recipe if recipe is not None else _read(stored)
     config = with_files_of(own, folder)
     if recipe is not None:
@@ -57,8 +58,11 @@ def read_companions(folder: pathlib.Path, recipe: Config | None) -> Config:
 
 def with_files_of(config: Config, folder: pathlib.Path) -> Config:
     """The configuration with those tokenizers that lie in the folder."""
-    there = {field: str(folder / name) for field, name in FILES.items()
-             if getattr(config.data, field) is not None and (folder / name).is_file()}
+    there = {
+        field: str(folder / name)
+        for field, name in FILES.items()
+        if getattr(config.data, field) is not None and (folder / name).is_file()
+    }
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **there))
 
 
@@ -81,8 +85,10 @@ def check_vocabulary(config: Config, said: dict[str, Any], where: pathlib.Path) 
     found = vocabulary_of(config)
     for field in FILES:
         if "vocabulary" in said and said["vocabulary"][field] != found[field]:
-            raise DataError(f"{getattr(config.data, field)}: has the fingerprint {found[field]}, {where} was made with "
-                            f"{said['vocabulary'][field]}; give that {field.replace('_', ' ')}")
+            raise DataError(
+                f"{getattr(config.data, field)}: has the fingerprint {found[field]}, {where} was made with "
+                f"{said['vocabulary'][field]}; give that {field.replace('_', ' ')}"
+            )
 
 
 def _check_same_files(recipe: Config, config: Config) -> None:
@@ -90,8 +96,10 @@ def _check_same_files(recipe: Config, config: Config) -> None:
     ours, theirs = vocabulary_of(recipe), vocabulary_of(config)
     for field in FILES:
         if ours[field] != theirs[field]:
-            raise DataError(f"data.{field}={getattr(recipe.data, field)}: has the fingerprint {ours[field]}, "
-                            f"{getattr(config.data, field)} has {theirs[field]}; use the one in the directory")
+            raise DataError(
+                f"data.{field}={getattr(recipe.data, field)}: has the fingerprint {ours[field]}, "
+                f"{getattr(config.data, field)} has {theirs[field]}; use the one in the directory"
+            )
 
 
 def vocabulary(source: Source) -> dict[str, str | None]:

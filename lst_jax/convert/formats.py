@@ -1,17 +1,17 @@
 """The formats by name. Each is a module with
 
-    NAME                                    its name
-    recognises(path) -> bool                cheap, never raises
-    open_source(path, recipe) -> Source     raises DataError, ConfigError, CheckpointError; recipe: None if not given
-    write(source, out, progress)            into the empty directory `out`, at most a shard or a layer in memory
-    logits(path, inputs) -> (array, who)    float32 of what lies in `path`, by the format's own program if there is
+NAME                                    its name
+recognises(path) -> bool                cheap, never raises
+open_source(path, recipe) -> Source     raises DataError, ConfigError, CheckpointError; recipe: None if not given
+write(source, out, progress)            into the empty directory `out`, at most a shard or a layer in memory
+logits(path, inputs) -> (array, who)    float32 of what lies in `path`, by the format's own program if there is
 """
 
 import pathlib
 from types import ModuleType
 
 from lst_jax.convert import ancestor_files, hf, orbax
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 
 FORMATS: dict[str, ModuleType] = {form.NAME: form for form in (orbax, ancestor_files, hf)}
 
@@ -23,6 +23,8 @@ def recognise(path: pathlib.Path) -> ModuleType:
     for form in FORMATS.values():
         if form.recognises(path):
             return form
-    raise DataError(f"{path}: is in none of the formats {', '.join(FORMATS)}; give a run directory, RUN/checkpoints/"
-                    "STEP, a directory with params.json and consolidated.pth or "
-                    "consolidated.safetensors, or one that transformers loads as llama or lst")
+    raise DataError(
+        f"{path}: is in none of the formats {', '.join(FORMATS)}; give a run directory, RUN/checkpoints/"
+        "STEP, a directory with params.json and consolidated.pth or "
+        "consolidated.safetensors, or one that transformers loads as llama or lst"
+    )

@@ -7,9 +7,9 @@ from lst_jax.config import Config
 from lst_jax.convert import hf_llama, hf_lst
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source
-from lst_jax.errors import DataError
-from lst_jax.files import read_json
-from lst_jax.shapes import Float, ndarray
+from lst_jax.core.errors import DataError
+from lst_jax.core.files import read_json
+from lst_jax.core.shapes import Float, ndarray
 
 NAME = "hf"
 KINDS = {"llama": hf_llama, hf_lst.MODEL_TYPE: hf_lst}  # model_type in config.json -> what reads it

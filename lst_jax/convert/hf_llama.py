@@ -14,31 +14,49 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from lst_jax import files
 from lst_jax.config import Config
 from lst_jax.convert import by_transformers, companions, streamed
 from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes, turned, turned_shape
-from lst_jax.errors import DataError
-from lst_jax.files import read_json
-from lst_jax.shapes import Float, ndarray
-from lst_jax.vocab import BOS_ID, EOS_ID
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
+from lst_jax.core.files import read_json
+from lst_jax.core.shapes import Float, ndarray
+from lst_jax.core.vocab import BOS_ID, EOS_ID
 
 ROTATED = ("attention/wq/kernel", "attention/wk/kernel")
-OUTER = {"tok_embeddings/embedding": "model.embed_tokens.weight", "norm/scale": "model.norm.weight",
-         "output/kernel": "lm_head.weight"}
-LAYER = {"attention_norm/scale": "input_layernorm", "attention/wq/kernel": "self_attn.q_proj",
-         "attention/wk/kernel": "self_attn.k_proj", "attention/wv/kernel": "self_attn.v_proj",
-         "attention/wo/kernel": "self_attn.o_proj", "ffn_norm/scale": "post_attention_layernorm",
-         "feed_forward/w1/kernel": "mlp.gate_proj", "feed_forward/w3/kernel": "mlp.up_proj",
-         "feed_forward/w2/kernel": "mlp.down_proj"}
+OUTER = {
+    "tok_embeddings/embedding": "model.embed_tokens.weight",
+    "norm/scale": "model.norm.weight",
+    "output/kernel": "lm_head.weight",
+}
+LAYER = {
+    "attention_norm/scale": "input_layernorm",
+    "attention/wq/kernel": "self_attn.q_proj",
+    "attention/wk/kernel": "self_attn.k_proj",
+    "attention/wv/kernel": "self_attn.v_proj",
+    "attention/wo/kernel": "self_attn.o_proj",
+    "ffn_norm/scale": "post_attention_layernorm",
+    "feed_forward/w1/kernel": "mlp.gate_proj",
+    "feed_forward/w3/kernel": "mlp.up_proj",
+    "feed_forward/w2/kernel": "mlp.down_proj",
+}
 BUFFER = "rotary_emb.inv_freq"  # old checkpoints hold what rope_theta says
 # The values that transformers gives to what config.json leaves out
-ABSENT = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "tie_word_embeddings": False,
-          "num_key_value_heads": None, "head_dim": None, "rms_norm_eps": 1e-6, "rope_theta": 1e4, "rope_scaling": None,
-          "rope_parameters": None}
+ABSENT = {
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "tie_word_embeddings": False,
+    "num_key_value_heads": None,
+    "head_dim": None,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1e4,
+    "rope_scaling": None,
+    "rope_parameters": None,
+}
 FIXED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
 
 
@@ -68,8 +86,9 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
     check_shapes({path: one.shape for path, one in source.arrays.items()}, shapes, str(source.origin))
     tensors = {name: _to_theirs(path, source.arrays[path], stack.heads) for path, name in names(stack.layers).items()}
     files.write_json(out / "config.json", _config_json(config))
-    files.write_json(out / "generation_config.json",
-                     {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)})
+    files.write_json(
+        out / "generation_config.json", {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)}
+    )
     companions.write_companions(config, out)
     write_tokenizer(config, out)
     write_safetensors(out, tensors, progress=progress)
@@ -84,16 +103,23 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     check_base(config)
     check_fields(config, llama, path)
     if config.joint_vocab.size != llama.vocab_size:
-        raise DataError(f"vocab.text_size={config.vocab.text_size} and vocab.unit_slots={config.vocab.unit_slots} make "
-                        f"{config.joint_vocab.size} ids, {path} has vocab_size={llama.vocab_size}; use the recipe it "
-                        "was trained with, or --warm-start for a text model")
+        raise DataError(
+            f"vocab.text_size={config.vocab.text_size} and vocab.unit_slots={config.vocab.unit_slots} make "
+            f"{config.joint_vocab.size} ids, {path} has vocab_size={llama.vocab_size}; use the recipe it "
+            "was trained with, or --warm-start for a text model"
+        )
     if llama.kv_heads != llama.heads or llama.tied:
-        raise DataError(f"{path}: num_key_value_heads={llama.kv_heads} of {llama.heads} heads, tie_word_embeddings="
-                        f"{llama.tied}: Base has neither; --warm-start takes such a model")
+        raise DataError(
+            f"{path}: num_key_value_heads={llama.kv_heads} of {llama.heads} heads, tie_word_embeddings="
+            f"{llama.tied}: Base has neither; --warm-start takes such a model"
+        )
     tensors = open_tensors(path)
     shapes, theirs = expected_shapes(config.model, config.joint_vocab), names(llama.layers)
-    check_shapes({name: one.shape for name, one in tensors.items()},
-                 {name: turned_shape(path, shapes[path]) for path, name in theirs.items()}, str(path))
+    check_shapes(
+        {name: one.shape for name, one in tensors.items()},
+        {name: turned_shape(path, shapes[path]) for path, name in theirs.items()},
+        str(path),
+    )
     arrays = {ours: to_ours(ours, tensors[name], shapes[ours], llama.heads) for ours, name in theirs.items()}
     return Source(config, arrays, companions.origin("hf", path))
 
@@ -111,8 +137,11 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
 
 def names(layers: int) -> dict[str, str]:
     """Our path -> their name of every parameter, in their order."""
-    inner = {f"global_transformer/layers_{i}/{ours}": f"model.layers.{i}.{theirs}.weight"
-             for i in range(layers) for ours, theirs in LAYER.items()}
+    inner = {
+        f"global_transformer/layers_{i}/{ours}": f"model.layers.{i}.{theirs}.weight"
+        for i in range(layers)
+        for ours, theirs in LAYER.items()
+    }
     (first, embedding), *rest = OUTER.items()
     return {first: embedding} | inner | dict(rest)
 
@@ -124,6 +153,7 @@ def open_tensors(path: pathlib.Path) -> dict[str, Stored]:
 
 def to_ours(path: str, one: Stored, shape: tuple[int, ...], heads: int) -> Stored:
     """Their tensor as our array of that path and shape."""
+
     def read():
         value = rotated_pairs(one.read(), heads) if path.endswith(ROTATED) else one.read()
         return value.T if path.endswith("/kernel") else value
@@ -154,14 +184,24 @@ def read_llama(path: pathlib.Path) -> Llama:
             raise DataError(f"{file}: {name}={mapping[name]!r}: only {value!r} is supported; choose such a model")
     try:
         heads, width = int(mapping["num_attention_heads"]), int(mapping["hidden_size"])
-        llama = Llama(int(mapping["vocab_size"]), width, int(mapping["num_hidden_layers"]), heads,
-                      int(mapping["num_key_value_heads"] or heads), int(mapping["intermediate_size"]),
-                      _rope_theta(file, mapping), float(mapping["rms_norm_eps"]), bool(mapping["tie_word_embeddings"]))
+        llama = Llama(
+            int(mapping["vocab_size"]),
+            width,
+            int(mapping["num_hidden_layers"]),
+            heads,
+            int(mapping["num_key_value_heads"] or heads),
+            int(mapping["intermediate_size"]),
+            _rope_theta(file, mapping),
+            float(mapping["rms_norm_eps"]),
+            bool(mapping["tie_word_embeddings"]),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{file}: {error} is missing or no number; download the model again") from error
     if mapping["head_dim"] not in (None, width // heads) or heads % llama.kv_heads:
-        raise DataError(f"{file}: head_dim={mapping['head_dim']}, num_key_value_heads={llama.kv_heads}: {heads} heads "
-                        f"of width {width} must share them evenly; choose such a model")
+        raise DataError(
+            f"{file}: head_dim={mapping['head_dim']}, num_key_value_heads={llama.kv_heads}: {heads} heads "
+            f"of width {width} must share them evenly; choose such a model"
+        )
     return llama
 
 
@@ -172,10 +212,14 @@ def check_fields(config: Config, llama: Llama, path: pathlib.Path) -> None:
         ("model.global_transformer.width", stack.width, llama.width),
         ("model.global_transformer.layers", stack.layers, llama.layers),
         ("model.global_transformer.heads", stack.heads, llama.heads),
-        (f"model.ffn_multiple={model.ffn_multiple}: a feed-forward width", model.ffn_width(stack.width),
-         llama.ffn_width),
+        (
+            f"model.ffn_multiple={model.ffn_multiple}: a feed-forward width",
+            model.ffn_width(stack.width),
+            llama.ffn_width,
+        ),
         ("model.global_transformer.window", stack.window, None),
-        ("model.rope_theta", model.rope_theta, llama.rope_theta), ("model.norm_eps", model.norm_eps, llama.norm_eps),
+        ("model.rope_theta", model.rope_theta, llama.rope_theta),
+        ("model.norm_eps", model.norm_eps, llama.norm_eps),
     ]:
         if ours != theirs:
             raise DataError(f"{field}={ours}: {path} has {theirs}; use that value in the recipe")
@@ -184,24 +228,43 @@ def check_fields(config: Config, llama: Llama, path: pathlib.Path) -> None:
 def check_base(config: Config) -> None:
     """Raises: DataError where a model is not one that a LlamaForCausalLM can be."""
     if config.model.system != "base":
-        raise DataError(f'model.system={config.model.system!r}: a LlamaForCausalLM is of "base" only; use another '
-                        "format")
+        raise DataError(
+            f'model.system={config.model.system!r}: a LlamaForCausalLM is of "base" only; use another format'
+        )
     if (window := config.model.global_transformer.window) is not None:
-        raise DataError(f"model.global_transformer.window={window}: a LlamaForCausalLM has no window; use the format "
-                        "orbax, or train with None")
+        raise DataError(
+            f"model.global_transformer.window={window}: a LlamaForCausalLM has no window; use the format "
+            "orbax, or train with None"
+        )
 
 
 def _config_json(config: Config) -> dict[str, Any]:
     model, stack = config.model, config.model.global_transformer
     return {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": config.joint_vocab.size,
-        "hidden_size": stack.width, "intermediate_size": model.ffn_width(stack.width),
-        "num_hidden_layers": stack.layers, "num_attention_heads": stack.heads, "num_key_value_heads": stack.heads,
-        "head_dim": stack.width // stack.heads, "max_position_embeddings": config.data.row_units,
-        "rms_norm_eps": model.norm_eps, "rope_theta": model.rope_theta,  # transformers 4 reads it here, 5 below
-        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta}, "hidden_act": "silu",
-        "attention_bias": False, "attention_dropout": 0.0, "mlp_bias": False, "tie_word_embeddings": False,
-        "bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "use_cache": True, "dtype": "float32", "torch_dtype": "float32"}
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": config.joint_vocab.size,
+        "hidden_size": stack.width,
+        "intermediate_size": model.ffn_width(stack.width),
+        "num_hidden_layers": stack.layers,
+        "num_attention_heads": stack.heads,
+        "num_key_value_heads": stack.heads,
+        "head_dim": stack.width // stack.heads,
+        "max_position_embeddings": config.data.row_units,
+        "rms_norm_eps": model.norm_eps,
+        "rope_theta": model.rope_theta,  # transformers 4 reads it here, 5 below
+        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "mlp_bias": False,
+        "tie_word_embeddings": False,
+        "bos_token_id": BOS_ID,
+        "eos_token_id": EOS_ID,
+        "use_cache": True,
+        "dtype": "float32",
+        "torch_dtype": "float32",
+    }
 
 
 def _rope_theta(file: pathlib.Path, mapping: Mapping[str, Any]) -> float:
@@ -209,8 +272,10 @@ def _rope_theta(file: pathlib.Path, mapping: Mapping[str, Any]) -> float:
     rope = {"rope_theta": mapping["rope_theta"]} | (mapping["rope_scaling"] or {}) | (mapping["rope_parameters"] or {})
     kind = {rope[name] for name in ("rope_type", "type") if name in rope} - {"default"}
     if kind:
-        raise DataError(f"{file}: rope_type={sorted(kind)[0]!r}: only \"default\" is supported; choose a model without "
-                        "scaled positions")
+        raise DataError(
+            f'{file}: rope_type={sorted(kind)[0]!r}: only "default" is supported; choose a model without '
+            "scaled positions"
+        )
     return float(rope["rope_theta"])
 
 

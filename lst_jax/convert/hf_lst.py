@@ -16,18 +16,18 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-from lst_jax import files
 from lst_jax.config import Config, ModelConfig, StackConfig
 from lst_jax.convert import by_transformers, companions, streamed
 from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, check_shapes, expected_shapes, turned
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
+from lst_jax.core.files import read_json
+from lst_jax.core.shapes import Float, ndarray
+from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.data.patching import inference_policy
-from lst_jax.errors import DataError
-from lst_jax.files import read_json
-from lst_jax.shapes import Float, ndarray
-from lst_jax.vocab import BOS_ID, EOS_ID
 
 MODEL_TYPE = "lst"
 CODE = pathlib.Path(__file__).parent / "modeling"
@@ -44,8 +44,9 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
     check_lst(config)
     check_shapes({path: one.shape for path, one in source.arrays.items()}, expected, str(source.origin))
     files.write_json(out / "config.json", config_json(config))
-    files.write_json(out / "generation_config.json",
-                     {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)})
+    files.write_json(
+        out / "generation_config.json", {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)}
+    )
     for name in CODE_FILES:
         shutil.copyfile(CODE / name, out / name)
     files.write_text(out / "README.md", readme(config))
@@ -78,8 +79,10 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
     """
     for name in CODE_FILES:
         if not (path / name).is_file() or (path / name).read_bytes() != (CODE / name).read_bytes():
-            raise DataError(f"{path / name}: is not what this version of lst_jax writes, and other code is not run; "
-                            "convert it again")
+            raise DataError(
+                f"{path / name}: is not what this version of lst_jax writes, and other code is not run; "
+                "convert it again"
+            )
     if not by_transformers.installed():
         return streamed.logits(open_source(path, None), inputs), by_transformers.MISSING
     return by_transformers.logits(path, "AutoModelForCausalLM", inputs.token_BT, trust_remote_code=True)
@@ -88,28 +91,45 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
 def check_lst(config: Config) -> None:
     """Raises: DataError where the model is no LST whose patches follow from its tokens."""
     if config.model.system != "lst":
-        raise DataError(f'model.system="{config.model.system}": has no form for transformers beside "lst" and "base"; '
-                          "convert it to orbax or ask it with `lst evaluate` and `lst generate`")
+        raise DataError(
+            f'model.system="{config.model.system}": has no form for transformers beside "lst" and "base"; '
+            "convert it to orbax or ask it with `lst evaluate` and `lst generate`"
+        )
     if inference_policy(config.data.patching) != "static":
-        raise DataError(f"data.patching.strategy={config.data.patching.strategy}: patches of aligned words cannot be "
-                          "found from tokens, as transformers has to; convert a static, mixed or curriculum run")
+        raise DataError(
+            f"data.patching.strategy={config.data.patching.strategy}: patches of aligned words cannot be "
+            "found from tokens, as transformers has to; convert a static, mixed or curriculum run"
+        )
 
 
 def config_json(config: Config) -> dict[str, Any]:
     """What `config.json` holds."""
     model, vocab = config.model, config.joint_vocab
-    networks = {name: _network(model, getattr(model, name))
-                for name in ("patch_encoder", "global_transformer", "patch_decoder")}
-    return {"architectures": ["LstForCausalLM"], "model_type": MODEL_TYPE,
-            "auto_map": {"AutoConfig": "configuration_lst.LstConfig",
-                         "AutoModelForCausalLM": "modeling_lst.LstForCausalLM"},
-            "dtype": "float32", "vocab_size": vocab.size, "unit_offset": vocab.unit_offset,
-            "static_size": config.data.patching.static_size, **networks,
-            "queries_per_patch": model.queries_per_patch, "cross_heads": model.cross_heads,
-            **{name: getattr(model, name) for name in WINDOWS},
-            "rope_theta": model.rope_theta, "norm_eps": model.norm_eps,
-            "max_position_embeddings": min(config.data.row_tokens, config.data.row_units),
-            "bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)}
+    networks = {
+        name: _network(model, getattr(model, name)) for name in ("patch_encoder", "global_transformer", "patch_decoder")
+    }
+    return {
+        "architectures": ["LstForCausalLM"],
+        "model_type": MODEL_TYPE,
+        "auto_map": {
+            "AutoConfig": "configuration_lst.LstConfig",
+            "AutoModelForCausalLM": "modeling_lst.LstForCausalLM",
+        },
+        "dtype": "float32",
+        "vocab_size": vocab.size,
+        "unit_offset": vocab.unit_offset,
+        "static_size": config.data.patching.static_size,
+        **networks,
+        "queries_per_patch": model.queries_per_patch,
+        "cross_heads": model.cross_heads,
+        **{name: getattr(model, name) for name in WINDOWS},
+        "rope_theta": model.rope_theta,
+        "norm_eps": model.norm_eps,
+        "max_position_embeddings": min(config.data.row_tokens, config.data.row_units),
+        "bos_token_id": BOS_ID,
+        "eos_token_id": EOS_ID,
+        "pad_token_id": pad_id(config),
+    }
 
 
 def hf_name(path: str) -> str:
@@ -125,13 +145,23 @@ def readme(config: Config) -> str:
     """What to know before using the directory."""
     vocab, template = config.joint_vocab, string.Template((CODE / "README.md").read_text(encoding="utf-8"))
     return template.substitute(
-        name=config.name, size=config.data.patching.static_size, rate=f"{config.data.unit_rate:g}",
-        text=vocab.text_marker, speech=vocab.speech_marker, unit=vocab.unit_offset)
+        name=config.name,
+        size=config.data.patching.static_size,
+        rate=f"{config.data.unit_rate:g}",
+        text=vocab.text_marker,
+        speech=vocab.speech_marker,
+        unit=vocab.unit_offset,
+    )
 
 
 def _network(model: ModelConfig, stack: StackConfig) -> dict[str, Any]:
-    return {"layers": stack.layers, "width": stack.width, "heads": stack.heads, "window": stack.window,
-            "ffn_width": model.ffn_width(stack.width)}
+    return {
+        "layers": stack.layers,
+        "width": stack.width,
+        "heads": stack.heads,
+        "window": stack.window,
+        "ffn_width": model.ffn_width(stack.width),
+    }
 
 
 def _check_same(path: pathlib.Path, expected: Mapping[str, Any]) -> None:
@@ -140,5 +170,7 @@ def _check_same(path: pathlib.Path, expected: Mapping[str, Any]) -> None:
     for name in expected.keys() - {"architectures", "auto_map", "dtype", "max_position_embeddings", "pad_token_id"}:
         if name not in found or found[name] != expected[name]:
             value = repr(found[name]) if name in found else "missing"
-            raise DataError(f"{path}: {name} is {value} where the configuration gives {expected[name]!r}; use the "
-                            "configuration that the model was made with")
+            raise DataError(
+                f"{path}: {name} is {value} where the configuration gives {expected[name]!r}; use the "
+                "configuration that the model was made with"
+            )

@@ -12,12 +12,12 @@ import pathlib
 import shutil
 from typing import Any
 
-from lst_jax import files
 from lst_jax.config import Config
 from lst_jax.convert.sentencepiece_model import Model, read_model
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
+from lst_jax.core.vocab import BOS_ID, EOS_ID, PAD_ID, UNUSED_SLOTS, Vocab
 from lst_jax.data.pipeline import open_tokenizer
-from lst_jax.errors import DataError
-from lst_jax.vocab import BOS_ID, EOS_ID, PAD_ID, UNUSED_SLOTS, Vocab
 
 TEXT_MARKER, SPEECH_MARKER = "<|text|>", "<|speech|>"
 SPACE = "\u2581"  # how SentencePiece writes a blank
@@ -37,19 +37,30 @@ def write_tokenizer(config: Config, out: pathlib.Path) -> None:
     pieces = [piece.piece for piece in model.pieces]
     added = added_tokens(config.joint_vocab)
     if both := set(added) & set(pieces):
-        raise DataError(f"{config.data.tokenizer}: has the piece {sorted(both)[0]}, which is the name of another "
-                        "token; train it on texts without it")
-    settings = {"bos_token": pieces[BOS_ID], "eos_token": pieces[EOS_ID], "unk_token": pieces[PAD_ID],
-                "pad_token": "<|unused0|>", "padding_side": "left", "clean_up_tokenization_spaces": False,
-                "model_input_names": ["input_ids", "attention_mask"], "model_max_length": config.data.row_tokens}
+        raise DataError(
+            f"{config.data.tokenizer}: has the piece {sorted(both)[0]}, which is the name of another "
+            "token; train it on texts without it"
+        )
+    settings = {
+        "bos_token": pieces[BOS_ID],
+        "eos_token": pieces[EOS_ID],
+        "unk_token": pieces[PAD_ID],
+        "pad_token": "<|unused0|>",
+        "padding_side": "left",
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "model_max_length": config.data.row_tokens,
+    }
     if is_exact(model):
         settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
         files.write_json(out / "tokenizer.json", tokenizer_json(model, added))
     else:
-        listed = _special(dict(zip(pieces[:EOS_ID + 1], range(EOS_ID + 1), strict=True)) | added)
-        settings |= {"tokenizer_class": "LstTokenizer",
-                     "auto_map": {"AutoTokenizer": [f"{CODE.stem}.LstTokenizer", None]},
-                     "added_tokens_decoder": {str(one.pop("id")): one for one in listed}}
+        listed = _special(dict(zip(pieces[: EOS_ID + 1], range(EOS_ID + 1), strict=True)) | added)
+        settings |= {
+            "tokenizer_class": "LstTokenizer",
+            "auto_map": {"AutoTokenizer": [f"{CODE.stem}.LstTokenizer", None]},
+            "added_tokens_decoder": {str(one.pop("id")): one for one in listed},
+        }
         shutil.copyfile(CODE, out / CODE.name)
     files.write_json(out / "tokenizer_config.json", settings)
 
@@ -71,12 +82,20 @@ def is_exact(model: Model) -> bool:
 
     It needs BPE, text that is not rewritten, and pieces that come from merges alone, each with a score of its own.
     """
-    trainer, normalizer, scores = model.trainer_spec, model.normalizer_spec, [p.score for p in model.pieces
-                                                                              if p.type == NORMAL]
-    return (trainer.model_type == BPE and not trainer.treat_whitespace_as_suffix and normalizer.escape_whitespaces
-            and not normalizer.precompiled_charsmap and not model.denormalizer_spec.precompiled_charsmap
-            and all(p.type in (NORMAL, UNKNOWN, CONTROL, BYTE) for p in model.pieces)
-            and len(set(scores)) == len(scores))
+    trainer, normalizer, scores = (
+        model.trainer_spec,
+        model.normalizer_spec,
+        [p.score for p in model.pieces if p.type == NORMAL],
+    )
+    return (
+        trainer.model_type == BPE
+        and not trainer.treat_whitespace_as_suffix
+        and normalizer.escape_whitespaces
+        and not normalizer.precompiled_charsmap
+        and not model.denormalizer_spec.precompiled_charsmap
+        and all(p.type in (NORMAL, UNKNOWN, CONTROL, BYTE) for p in model.pieces)
+        and len(set(scores)) == len(scores)
+    )
 
 
 def tokenizer_json(model: Model, added: dict[str, int]) -> dict[str, Any]:
@@ -87,17 +106,35 @@ def tokenizer_json(model: Model, added: dict[str, int]) -> dict[str, Any]:
     front = [{"SpecialToken": {"id": name, "type_id": 0}} for name in (bos, TEXT_MARKER)]
     first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
     return {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": _special(special | added),
-        "normalizer": {"type": "Sequence", "normalizers": _normalizers(model.normalizer_spec)}, "pre_tokenizer": None,
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": _special(special | added),
+        "normalizer": {"type": "Sequence", "normalizers": _normalizers(model.normalizer_spec)},
+        "pre_tokenizer": None,
         "post_processor": {
-            "type": "TemplateProcessing", "single": [*front, first], "pair": [*front, first, second],
-            "special_tokens": {name: {"id": name, "ids": [i], "tokens": [name]}
-                               for name, i in ((bos, BOS_ID), (TEXT_MARKER, added[TEXT_MARKER]))}},
+            "type": "TemplateProcessing",
+            "single": [*front, first],
+            "pair": [*front, first, second],
+            "special_tokens": {
+                name: {"id": name, "ids": [i], "tokens": [name]}
+                for name, i in ((bos, BOS_ID), (TEXT_MARKER, added[TEXT_MARKER]))
+            },
+        },
         "decoder": {"type": "Sequence", "decoders": _decoders(model.normalizer_spec)},
-        "model": {"type": "BPE", "dropout": None, "unk_token": model.pieces[PAD_ID].piece,
-                  "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": True,
-                  "byte_fallback": model.trainer_spec.byte_fallback, "ignore_merges": False, "vocab": ids,
-                  "merges": merges(model)}}
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": model.pieces[PAD_ID].piece,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": True,
+            "byte_fallback": model.trainer_spec.byte_fallback,
+            "ignore_merges": False,
+            "vocab": ids,
+            "merges": merges(model),
+        },
+    }
 
 
 def merges(model: Model) -> list[list[str]]:
@@ -109,30 +146,50 @@ def merges(model: Model) -> list[list[str]]:
     """
     normal = [piece for piece in model.pieces if piece.type == NORMAL]
     known = {piece.piece for piece in normal}
-    return [[text[:i], text[i:]] for text in (p.piece for p in sorted(normal, key=lambda p: -p.score))
-            for i in range(1, len(text)) if text[:i] in known and text[i:] in known]
+    return [
+        [text[:i], text[i:]]
+        for text in (p.piece for p in sorted(normal, key=lambda p: -p.score))
+        for i in range(1, len(text))
+        if text[:i] in known and text[i:] in known
+    ]
 
 
 def _special(tokens: dict[str, int]) -> list[dict[str, Any]]:
-    return [{"id": i, "content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
-             "special": True} for name, i in tokens.items()]
+    return [
+        {
+            "id": i,
+            "content": name,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for name, i in tokens.items()
+    ]
 
 
 def _normalizers(spec) -> list[dict[str, Any]]:
     """What SentencePiece does to a text before it is split: blanks at the ends and in a row, and the one in front."""
     steps = []
     if spec.remove_extra_whitespaces:
-        steps += [{"type": "Replace", "pattern": {"Regex": rf"\A +|[ {SPACE}]+\z"}, "content": ""},
-                  {"type": "Replace", "pattern": {"Regex": " +"}, "content": " "}]
+        steps += [
+            {"type": "Replace", "pattern": {"Regex": rf"\A +|[ {SPACE}]+\z"}, "content": ""},
+            {"type": "Replace", "pattern": {"Regex": " +"}, "content": " "},
+        ]
     if spec.add_dummy_prefix:
         steps.append({"type": "Prepend", "prepend": SPACE})
     return [*steps, {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}]
 
 
 def _decoders(spec) -> list[dict[str, Any]]:
-    steps = [{"type": "Replace", "pattern": {"String": SPACE}, "content": " "}, {"type": "ByteFallback"},
-             {"type": "Fuse"}]
+    steps = [
+        {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
     if spec.remove_extra_whitespaces or spec.add_dummy_prefix:
-        steps.append({"type": "Strip", "content": " ", "start": ANY_NUMBER if spec.remove_extra_whitespaces else 1,
-                      "stop": 0})
+        steps.append(
+            {"type": "Strip", "content": " ", "start": ANY_NUMBER if spec.remove_extra_whitespaces else 1, "stop": 0}
+        )
     return steps

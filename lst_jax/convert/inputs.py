@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lst_jax.config import Config
+from lst_jax.core.shapes import Bool, Int, ndarray
+from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 from lst_jax.data.patching import POLICIES, SpeechRun
-from lst_jax.shapes import Bool, Int, ndarray
-from lst_jax.vocab import BOS_ID, EOS_ID, Vocab
 
 TOKENS = 61  # of a row; no multiple of a patch or of a block
 SPANS = 4  # of the row in which both alternate
@@ -31,8 +31,10 @@ def inputs_for(config: Config, tokens: int = TOKENS) -> Inputs:
     policy = "none" if config.model.system == "base" else "static"
     size = (tokens - 1) // SPANS
     both = [(size, i % 2 == 1) for i in range(SPANS - 1)] + [(tokens - 1 - size * (SPANS - 1), True)]
-    rows = [_row(spans, vocab, policy, config.data.patching.static_size, rng)
-            for spans in ([(tokens - 1, False)], [(tokens - 1, True)], both)]
+    rows = [
+        _row(spans, vocab, policy, config.data.patching.static_size, rng)
+        for spans in ([(tokens - 1, False)], [(tokens - 1, True)], both)
+    ]
     return Inputs(*(np.stack(parts) for parts in zip(*rows, strict=True)))
 
 

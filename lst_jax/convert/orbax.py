@@ -13,22 +13,23 @@ from collections.abc import Sequence
 import numpy as np
 import tqdm
 
-from lst_jax import checkpoint_stream, run_dir
-from lst_jax.checkpoint_stream import StepFolder
-from lst_jax.code_version import code_commit
+from lst_jax.checkpoints import stream
+from lst_jax.checkpoints.stream import StepFolder
 from lst_jax.config import Config, config_hash, identity, other_function
 from lst_jax.convert import companions, streamed
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes
-from lst_jax.errors import CheckpointError, ConfigError
-from lst_jax.run_dir import RunDirectory
+from lst_jax.core.code_version import code_commit
+from lst_jax.core.errors import CheckpointError, ConfigError
+from lst_jax.runs import directory
+from lst_jax.runs.directory import RunDirectory
 
 NAME = "orbax"
 
 
 def recognises(path: pathlib.Path) -> bool:
     """Whether it is a run directory with checkpoints, or one of them."""
-    return run_dir.find(path) is not None
+    return directory.find(path) is not None
 
 
 def open_source(path: pathlib.Path, recipe: Config | None = None, step: int | None = None, average: int = 1) -> Source:
@@ -38,7 +39,7 @@ def open_source(path: pathlib.Path, recipe: Config | None = None, step: int | No
     """
     if recipe is not None:
         raise ConfigError(f"--config: {path} has its own configuration; leave --config out")
-    run, named = run_dir.find(path)
+    run, named = directory.find(path)
     if named is not None and step is not None:
         raise ConfigError(f"--step={step}: {path} names a checkpoint already; give the run, or leave --step out")
     steps = _choose(run, named if step is None else step, average)
@@ -53,8 +54,11 @@ def open_source(path: pathlib.Path, recipe: Config | None = None, step: int | No
     origin = {"format": NAME, "path": str(run.path), "step": newest.step}
     origin |= {"averaged": steps} if len(steps) > 1 else {}
     origin |= {"vocabulary": newest.meta["vocabulary"]} if "vocabulary" in newest.meta else {}
-    return Source(config, {path: Stored(shape, functools.partial(_mean, folders, path))
-                           for path, shape in expected.items()}, origin)
+    return Source(
+        config,
+        {path: Stored(shape, functools.partial(_mean, folders, path)) for path, shape in expected.items()},
+        origin,
+    )
 
 
 def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
@@ -62,13 +66,22 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
     companions.copy_tokenizers(source.config, out)
     config = companions.with_files_of(source.config, out)
     RunDirectory(out).write_config(config)
-    meta = {"identity": identity(config), "config_hash": config_hash(config), "data_fingerprint": None,
-            "commit": code_commit(), "vocabulary": companions.vocabulary(source)}
+    meta = {
+        "identity": identity(config),
+        "config_hash": config_hash(config),
+        "data_fingerprint": None,
+        "commit": code_commit(),
+        "vocabulary": companions.vocabulary(source),
+    }
     with tqdm.tqdm(total=2 * len(source.arrays), desc="write", unit="read", disable=not progress) as bar:
         watched = source.seen(lambda path, array: bar.update())
-        checkpoint_stream.write_params(
-            RunDirectory(out).checkpoints_path, source.origin["step"] or 0,
-            {path: one.shape for path, one in watched.arrays.items()}, lambda path: watched.arrays[path].read(), meta)
+        stream.write_params(
+            RunDirectory(out).checkpoints_path,
+            source.origin["step"] or 0,
+            {path: one.shape for path, one in watched.arrays.items()},
+            lambda path: watched.arrays[path].read(),
+            meta,
+        )
 
 
 def write_state(path: pathlib.Path, step: int | None, out: pathlib.Path) -> Source:
@@ -76,7 +89,7 @@ def write_state(path: pathlib.Path, step: int | None, out: pathlib.Path) -> Sour
 
     Raises: CheckpointError where it is damaged, or holds parameters alone.
     """
-    run, named = run_dir.find(path)
+    run, named = directory.find(path)
     source = open_source(path, None, step)
     folder = StepFolder(run.checkpoints_path, source.origin["step"])
     if "train" not in folder.items:
@@ -94,8 +107,9 @@ def settle(out: pathlib.Path, final: pathlib.Path) -> None:
     """Lets config.json name the tokenizers where they will be when `out` has become `final`."""
     run = RunDirectory(out)
     config = run.load_config()
-    there = {field: str(final / name) for field, name in companions.FILES.items()
-             if getattr(config.data, field) is not None}
+    there = {
+        field: str(final / name) for field, name in companions.FILES.items() if getattr(config.data, field) is not None
+    }
     run.write_config(dataclasses.replace(config, data=dataclasses.replace(config.data, **there)))
 
 
@@ -106,17 +120,21 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:
 
 def _choose(run: RunDirectory, up_to: int | None, count: int) -> list[int]:
     """The `count` newest steps, ascending; `up_to` itself must be there."""
-    there = checkpoint_stream.steps(run.checkpoints_path)
+    there = stream.steps(run.checkpoints_path)
     steps = [s for s in there if up_to is None or s <= up_to]
     listed = ", ".join(map(str, there)) or "none"
     if not steps:
-        raise CheckpointError(f"{run.checkpoints_path}: holds no checkpoint{f' up to {up_to}' if up_to else ''} "
-                              f"(there: {listed}); train first with lst train {run.path}, or give another --step")
+        raise CheckpointError(
+            f"{run.checkpoints_path}: holds no checkpoint{f' up to {up_to}' if up_to else ''} "
+            f"(there: {listed}); train first with lst train {run.path}, or give another --step"
+        )
     if up_to is not None and steps[-1] != up_to:
         raise CheckpointError(f"--step={up_to}: {run.checkpoints_path} holds {listed}; give one of these")
     if not 1 <= count <= len(steps):
-        raise ConfigError(f"--average={count}: must lie in 1..{len(steps)}, the checkpoints up to step {steps[-1]}; "
-                          "give as many, or keep more of them with train.checkpoint_keep")
+        raise ConfigError(
+            f"--average={count}: must lie in 1..{len(steps)}, the checkpoints up to step {steps[-1]}; "
+            "give as many, or keep more of them with train.checkpoint_keep"
+        )
     return steps[-count:]
 
 
@@ -124,8 +142,10 @@ def _check_identity(config: Config, folder: StepFolder) -> None:
     """Refuses a config.json that was changed since in what decides the function."""
     ours, theirs = identity(config), folder.meta["identity"]
     if key := other_function(ours, theirs):
-        raise CheckpointError(f"{key}={ours[key]!r}: {folder.path} was trained with {theirs[key]!r}; put that value "
-                              "back into the run's config.json")
+        raise CheckpointError(
+            f"{key}={ours[key]!r}: {folder.path} was trained with {theirs[key]!r}; put that value "
+            "back into the run's config.json"
+        )
 
 
 def _mean(folders: Sequence[StepFolder], path: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from lst_jax.convert import streamed
 from lst_jax.convert.inputs import inputs_for
 from lst_jax.convert.source import Source
-from lst_jax.errors import ConversionError
+from lst_jax.core.errors import ConversionError
 
 TOLERANCE = 1e-4  # largest difference of a logit: that of the parity cases (tests/parity)
 PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "numpy", "torch", "transformers", "safetensors")
@@ -26,15 +26,25 @@ def prove(source: Source, form: Any, out: pathlib.Path, progress: bool = False) 
     ours = streamed.logits(source, inputs, progress)
     theirs, computed_by = form.logits(out, inputs)
     if theirs.shape != ours.shape:
-        raise ConversionError(f"{form.NAME}: logits have the shape {theirs.shape}, the source's {ours.shape}; nothing "
-                              "was kept: please report this with the configuration")
+        raise ConversionError(
+            f"{form.NAME}: logits have the shape {theirs.shape}, the source's {ours.shape}; nothing "
+            "was kept: please report this with the configuration"
+        )
     error = np.abs(theirs.astype(np.float64) - ours)
     if not error.max() <= TOLERANCE:  # NaN is no agreement either
-        raise ConversionError(f"{form.NAME}: logits differ by up to {error.max():.3g} ({error.mean():.3g} on average), "
-                              f"more than {TOLERANCE:g}, as computed by {computed_by}; nothing was kept: please report "
-                              "this with the configuration")
-    return {"max_logit_error": float(error.max()), "mean_logit_error": float(error.mean()), "tolerance": TOLERANCE,
-            "logits": list(ours.shape), "largest_logit": float(np.abs(ours).max()), "computed_by": computed_by}
+        raise ConversionError(
+            f"{form.NAME}: logits differ by up to {error.max():.3g} ({error.mean():.3g} on average), "
+            f"more than {TOLERANCE:g}, as computed by {computed_by}; nothing was kept: please report "
+            "this with the configuration"
+        )
+    return {
+        "max_logit_error": float(error.max()),
+        "mean_logit_error": float(error.mean()),
+        "tolerance": TOLERANCE,
+        "logits": list(ours.shape),
+        "largest_logit": float(np.abs(ours).max()),
+        "computed_by": computed_by,
+    }
 
 
 def versions() -> dict[str, str | None]:

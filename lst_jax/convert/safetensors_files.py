@@ -20,8 +20,8 @@ import numpy as np
 import tqdm
 
 from lst_jax.convert.source import Stored, some
-from lst_jax.errors import DataError
-from lst_jax.files import read_json
+from lst_jax.core.errors import DataError
+from lst_jax.core.files import read_json
 
 SHARD_BYTES = 4_000_000_000  # below the 5 GB that transformers has long cut at, and what any file system takes
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
@@ -29,20 +29,31 @@ PICKLES = (".bin", ".pt", ".pth")
 AGAIN = "convert or download it again"
 # The narrow ones are exact in float32; bfloat16 is its upper half, which numpy has no name for.
 WIDENED: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
-    "F32": ("<f4", np.asarray), "F16": ("<f2", lambda x: x.astype(np.float32)),
-    "BF16": ("<u2", lambda x: (x.astype(np.uint32) << 16).view(np.float32))}
+    "F32": ("<f4", np.asarray),
+    "F16": ("<f2", lambda x: x.astype(np.float32)),
+    "BF16": ("<u2", lambda x: (x.astype(np.uint32) << 16).view(np.float32)),
+}
 
 
-def write_safetensors(out: pathlib.Path, tensors: Mapping[str, Stored], metadata: Mapping[str, str] | None = None,
-                      stem: str = "model", shard_bytes: int = SHARD_BYTES, progress: bool = False) -> None:
+def write_safetensors(
+    out: pathlib.Path,
+    tensors: Mapping[str, Stored],
+    metadata: Mapping[str, str] | None = None,
+    stem: str = "model",
+    shard_bytes: int = SHARD_BYTES,
+    progress: bool = False,
+) -> None:
     """Writes the arrays as float32 in their order: OUT/STEM.safetensors, or shards of at most `shard_bytes` (a larger
     array has one of its own) and OUT/STEM.safetensors.index.json. Holds one array at a time.
 
     Args: `metadata` goes into every file, beside the format "pt" that transformers asks for.
     """
     shards = _shards(tensors, shard_bytes)
-    names = ([f"{stem}.safetensors"] if len(shards) == 1 else
-             [f"{stem}-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)])
+    names = (
+        [f"{stem}.safetensors"]
+        if len(shards) == 1
+        else [f"{stem}-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
+    )
     total = sum(_bytes(one) for one in tensors.values())
     with tqdm.tqdm(total=total, desc=f"write {out.name}", unit="B", unit_scale=True, disable=not progress) as bar:
         for name, shard in zip(names, shards, strict=True):
@@ -67,8 +78,10 @@ def open_safetensors(path: pathlib.Path, stem: str = "model") -> dict[str, Store
     if index.is_file():
         return _open_shards(index)
     if pickles := [file.name for file in sorted(path.glob("*")) if file.suffix in PICKLES]:
-        raise DataError(f"{whole}: no such file, only {pickles[0]}, a pickle, which is a program and is not run here; "
-                        "save the model with transformers' save_pretrained, which writes safetensors")
+        raise DataError(
+            f"{whole}: no such file, only {pickles[0]}, a pickle, which is a program and is not run here; "
+            "save the model with transformers' save_pretrained, which writes safetensors"
+        )
     raise DataError(f"{whole}: no such file, nor {index.name}; give a folder with weights in safetensors")
 
 
@@ -120,8 +133,9 @@ def _append(file: BinaryIO, name: str, one: Stored) -> int:
 def _open_shards(index: pathlib.Path) -> dict[str, Stored]:
     mapping = read_json(index)
     places = mapping["weight_map"] if "weight_map" in mapping else None
-    if not isinstance(places, dict) or not all(isinstance(p, str) and p == pathlib.Path(p).name
-                                               for p in places.values()):
+    if not isinstance(places, dict) or not all(
+        isinstance(p, str) and p == pathlib.Path(p).name for p in places.values()
+    ):
         raise DataError(f"{index}: weight_map must give a file of this folder for each tensor; {AGAIN}")
     found = {}
     for file in sorted(set(places.values())):
@@ -148,16 +162,21 @@ def _open_file(path: pathlib.Path) -> dict[str, Stored]:
     try:
         header = json.loads(text)
         header.pop("__metadata__", None)
-        places = {name: (e["dtype"], tuple(map(int, e["shape"])), *map(int, e["data_offsets"]))
-                  for name, e in header.items()}
+        places = {
+            name: (e["dtype"], tuple(map(int, e["shape"])), *map(int, e["data_offsets"])) for name, e in header.items()
+        }
         end = _check_places(places)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: has no header of safetensors ({type(error).__name__}); {AGAIN}") from error
     if 8 + length + end != size:
-        raise DataError(f"{path}: has {size} bytes where its header says {8 + length + end}: it is "
-                        f"{'cut short' if size < 8 + length + end else 'damaged'}; {AGAIN}")
-    return {name: Stored(shape, _reader(path, name, dtype, shape, 8 + length + begin))
-            for name, (dtype, shape, begin, _) in places.items()}
+        raise DataError(
+            f"{path}: has {size} bytes where its header says {8 + length + end}: it is "
+            f"{'cut short' if size < 8 + length + end else 'damaged'}; {AGAIN}"
+        )
+    return {
+        name: Stored(shape, _reader(path, name, dtype, shape, 8 + length + begin))
+        for name, (dtype, shape, begin, _) in places.items()
+    }
 
 
 def _check_places(places: Mapping[str, tuple[str, tuple[int, ...], int, int]]) -> int:
@@ -171,8 +190,7 @@ def _check_places(places: Mapping[str, tuple[str, tuple[int, ...], int, int]]) -
     return end
 
 
-def _reader(path: pathlib.Path, name: str, dtype: str, shape: tuple[int, ...],
-            offset: int) -> Callable[[], np.ndarray]:
+def _reader(path: pathlib.Path, name: str, dtype: str, shape: tuple[int, ...], offset: int) -> Callable[[], np.ndarray]:
     def read():
         if dtype not in WIDENED:
             raise DataError(f"{path}: {name} is of type {dtype}, only {', '.join(WIDENED)} are read; save it as one")

@@ -9,23 +9,35 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 
 PACKAGE = "lst_jax.sentencepiece"  # of names of our own, as the package registers its own
 FIELD = descriptor_pb2.FieldDescriptorProto
 # message -> field -> (number, type, value where it is not there)
 MESSAGES: dict[str, dict[str, tuple[int, Any, str | None]]] = {
-    "Piece": {"piece": (1, FIELD.TYPE_STRING, None), "score": (2, FIELD.TYPE_FLOAT, None),
-              "type": (3, FIELD.TYPE_INT32, "1")},
-    "TrainerSpec": {"model_type": (3, FIELD.TYPE_INT32, "1"),
-                    "treat_whitespace_as_suffix": (24, FIELD.TYPE_BOOL, "false"),
-                    "byte_fallback": (35, FIELD.TYPE_BOOL, "false")},
-    "NormalizerSpec": {"precompiled_charsmap": (2, FIELD.TYPE_BYTES, None),
-                       "add_dummy_prefix": (3, FIELD.TYPE_BOOL, "true"),
-                       "remove_extra_whitespaces": (4, FIELD.TYPE_BOOL, "true"),
-                       "escape_whitespaces": (5, FIELD.TYPE_BOOL, "true")},
-    "Model": {"pieces": (1, "Piece", None), "trainer_spec": (2, "TrainerSpec", None),
-              "normalizer_spec": (3, "NormalizerSpec", None), "denormalizer_spec": (5, "NormalizerSpec", None)}}
+    "Piece": {
+        "piece": (1, FIELD.TYPE_STRING, None),
+        "score": (2, FIELD.TYPE_FLOAT, None),
+        "type": (3, FIELD.TYPE_INT32, "1"),
+    },
+    "TrainerSpec": {
+        "model_type": (3, FIELD.TYPE_INT32, "1"),
+        "treat_whitespace_as_suffix": (24, FIELD.TYPE_BOOL, "false"),
+        "byte_fallback": (35, FIELD.TYPE_BOOL, "false"),
+    },
+    "NormalizerSpec": {
+        "precompiled_charsmap": (2, FIELD.TYPE_BYTES, None),
+        "add_dummy_prefix": (3, FIELD.TYPE_BOOL, "true"),
+        "remove_extra_whitespaces": (4, FIELD.TYPE_BOOL, "true"),
+        "escape_whitespaces": (5, FIELD.TYPE_BOOL, "true"),
+    },
+    "Model": {
+        "pieces": (1, "Piece", None),
+        "trainer_spec": (2, "TrainerSpec", None),
+        "normalizer_spec": (3, "NormalizerSpec", None),
+        "denormalizer_spec": (5, "NormalizerSpec", None),
+    },
+}
 
 
 def _message_class() -> type[message.Message]:

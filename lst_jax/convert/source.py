@@ -17,9 +17,9 @@ import numpy as np
 from flax import traverse_util
 
 from lst_jax.config import Config, ModelConfig
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
+from lst_jax.core.vocab import Vocab
 from lst_jax.model.lst import build
-from lst_jax.vocab import Vocab
 
 
 class Stored(NamedTuple):
@@ -39,12 +39,16 @@ class Source:
 
     def tree(self, prefix: str = "") -> Any:
         """The nested parameters below a path, all read: "" is the whole model, "patch_decoder/layers_3" a layer."""
-        found = {path.removeprefix(prefix).strip("/"): one.read() for path, one in self.arrays.items()
-                 if not prefix or path.startswith(f"{prefix}/")}
+        found = {
+            path.removeprefix(prefix).strip("/"): one.read()
+            for path, one in self.arrays.items()
+            if not prefix or path.startswith(f"{prefix}/")
+        }
         return traverse_util.unflatten_dict(found, sep="/")
 
     def seen(self, see: Callable[[str, np.ndarray], None]) -> "Source":
         """The same; `see(path, array)` is called whenever an array is read."""
+
         def watched(path: str, one: Stored) -> Stored:
             def read() -> np.ndarray:
                 array = one.read()
@@ -60,21 +64,26 @@ class Source:
 def expected_shapes(config: ModelConfig, vocab: Vocab) -> Mapping[str, tuple[int, ...]]:
     """Canonical path to shape of every parameter of a model; nothing is computed."""
     shapes = jax.eval_shape(build(config, vocab, 1).init_params, jax.random.key(0))
-    return types.MappingProxyType({path: tuple(one.shape)
-                                   for path, one in traverse_util.flatten_dict(shapes, sep="/").items()})
+    return types.MappingProxyType(
+        {path: tuple(one.shape) for path, one in traverse_util.flatten_dict(shapes, sep="/").items()}
+    )
 
 
 def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
     """Raises DataError naming tensors that are missing, left over or of another shape; names are of either side."""
     missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
     if missing or extra:
-        raise DataError(f"{where}: {len(missing)} tensors missing and {len(extra)} left over (missing: "
-                        f"{some(missing) or 'none'}; left over: {some(extra) or 'none'}); use the configuration that "
-                        "it was made with")
+        raise DataError(
+            f"{where}: {len(missing)} tensors missing and {len(extra)} left over (missing: "
+            f"{some(missing) or 'none'}; left over: {some(extra) or 'none'}); use the configuration that "
+            "it was made with"
+        )
     for name, shape in expected.items():
         if found[name] != shape:
-            raise DataError(f"{where}: {name} has the shape {found[name]}, the configuration gives {shape}; use the "
-                            "one that it was made with")
+            raise DataError(
+                f"{where}: {name} has the shape {found[name]}, the configuration gives {shape}; use the "
+                "one that it was made with"
+            )
 
 
 def some(names: Iterable[str]) -> str:

@@ -16,11 +16,11 @@ import tqdm
 from lst_jax.config import ModelConfig
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source
+from lst_jax.core.shapes import Float, ndarray
+from lst_jax.core.vocab import Vocab
 from lst_jax.model.layers import Block
 from lst_jax.model.lst import BeforeGlobal, System, build
 from lst_jax.model.placement import ONE_DEVICE
-from lst_jax.shapes import Float, ndarray
-from lst_jax.vocab import Vocab
 
 
 class Programs(NamedTuple):
@@ -38,8 +38,9 @@ def logits(source: Source, inputs: Inputs, progress: bool = False) -> Float[ndar
     names = [f"global_transformer/layers_{i}" for i in range(config.global_transformer.layers)]
     around = _around(source, names)
     with jax.default_matmul_precision("highest"):
-        before = programs.ahead(around, inputs.token_BT, np.ones_like(inputs.token_BT), inputs.patch_start_BT,
-                                inputs.patch_end_BT)
+        before = programs.ahead(
+            around, inputs.token_BT, np.ones_like(inputs.token_BT), inputs.patch_start_BT, inputs.patch_end_BT
+        )
         x_BUD = before.x_BUW
         for name in tqdm.tqdm(names, desc="logits", unit="layer", disable=not progress):
             # waiting for the layer lets go of its parameters before the next one is read
@@ -55,7 +56,8 @@ def compiled(config: ModelConfig, vocab: Vocab, units: int) -> Programs:
     return Programs(
         jax.jit(lambda params, *rows: module.apply({"params": params}, *rows, method=_ahead)),
         jax.jit(lambda params, x_BUD, doc_id_BU: block.apply({"params": params}, x_BUD, doc_id_BU)),
-        jax.jit(lambda params, x_BUD, kept: module.apply({"params": params}, x_BUD, kept, method=_behind)))
+        jax.jit(lambda params, x_BUD, kept: module.apply({"params": params}, x_BUD, kept, method=_behind)),
+    )
 
 
 def _ahead(module: System, *rows) -> BeforeGlobal:

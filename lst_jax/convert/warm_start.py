@@ -24,12 +24,12 @@ from lst_jax.config import Config
 from lst_jax.convert import hf_llama
 from lst_jax.convert.hf_llama import Llama
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes
+from lst_jax.core.errors import DataError
+from lst_jax.core.files import read_json
+from lst_jax.core.shapes import Float, ndarray
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
-from lst_jax.errors import DataError
-from lst_jax.files import read_json
 from lst_jax.model.lst import build
-from lst_jax.shapes import Float, ndarray
 
 SYSTEMS = ("base", "lst")
 EMBEDDING, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
@@ -43,14 +43,18 @@ def warm_source(path: pathlib.Path, recipe: Config, seed: int) -> Source:
     tensors.
     """
     if recipe.model.system not in SYSTEMS:
-        raise DataError(f"model.system={recipe.model.system!r}: only {' and '.join(SYSTEMS)} begin with a text model's "
-                        'weights; use "lst"')
+        raise DataError(
+            f"model.system={recipe.model.system!r}: only {' and '.join(SYSTEMS)} begin with a text model's "
+            'weights; use "lst"'
+        )
     llama = hf_llama.read_llama(path)
     hf_llama.check_fields(recipe, llama, path)
     check_tokenizer(recipe, path)
     if llama.vocab_size < recipe.vocab.text_size:
-        raise DataError(f"vocab.text_size={recipe.vocab.text_size}: {path} has vocab_size={llama.vocab_size}; use the "
-                        "tokenizer that it was trained with")
+        raise DataError(
+            f"vocab.text_size={recipe.vocab.text_size}: {path} has vocab_size={llama.vocab_size}; use the "
+            "tokenizer that it was trained with"
+        )
     tensors = _tensors(path, llama)
     if recipe.model.system == "base":
         return _base(path, recipe, llama, tensors)
@@ -68,11 +72,16 @@ def check_tokenizer(recipe: Config, path: pathlib.Path) -> None:
     differ = [i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]]
     if not differ and len(ours) == len(theirs):
         return
-    first = (f"piece {differ[0]} is {ours[differ[0]]!r} here and {theirs[differ[0]]!r} there" if differ else
-             f"it has {len(ours)} pieces, the other one {len(theirs)}")
-    raise DataError(f"data.tokenizer={recipe.data.tokenizer} ({tokenizer_fingerprint(recipe.data.tokenizer)}): is "
-                    f"another tokenizer than {file} ({tokenizer_fingerprint(file)}): {first}; use the text model's own "
-                    "SentencePiece model, and prepare the data with it")
+    first = (
+        f"piece {differ[0]} is {ours[differ[0]]!r} here and {theirs[differ[0]]!r} there"
+        if differ
+        else f"it has {len(ours)} pieces, the other one {len(theirs)}"
+    )
+    raise DataError(
+        f"data.tokenizer={recipe.data.tokenizer} ({tokenizer_fingerprint(recipe.data.tokenizer)}): is "
+        f"another tokenizer than {file} ({tokenizer_fingerprint(file)}): {first}; use the text model's own "
+        "SentencePiece model, and prepare the data with it"
+    )
 
 
 def repeated(weight_GD: Float[ndarray, "G D"], kv_heads: int, heads: int) -> Float[ndarray, "F D"]:
@@ -98,8 +107,9 @@ def drawn(recipe: Config, seed: int, wanted: Callable[[str], bool]) -> dict[str,
     They are those of a run with that seed, as a parameter's value depends on the seed, its path and its shape alone.
     """
     one_layer = dataclasses.replace(recipe.model.global_transformer, layers=1)
-    model = build(dataclasses.replace(recipe.model, global_transformer=one_layer), recipe.joint_vocab,
-                  recipe.data.row_units)
+    model = build(
+        dataclasses.replace(recipe.model, global_transformer=one_layer), recipe.joint_vocab, recipe.data.row_units
+    )
 
     def some(key):
         flat = traverse_util.flatten_dict(model.init_params(key), sep="/")
@@ -120,13 +130,15 @@ def _base(path: pathlib.Path, recipe: Config, llama: Llama, tensors: Mapping[str
     taken = [_layers_taken(llama), "norm/scale", *(f"{ours}: {what} 0..{text_size - 1}" for ours, what in rows.items())]
     taken[-1] += f" (of {EMBEDDING}, which is tied)" if llama.tied else ""
     begun = [f"{ours}: {what} {text_size}..{size - 1}, the mean of those taken" for ours, what in rows.items()]
-    unused = ([f"{EMBEDDING} and {OUTPUT}: rows {text_size}..{llama.vocab_size - 1}"]
-              if llama.vocab_size > text_size else [])
+    unused = (
+        [f"{EMBEDDING} and {OUTPUT}: rows {text_size}..{llama.vocab_size - 1}"] if llama.vocab_size > text_size else []
+    )
     return Source(recipe, arrays, _origin(path, taken, begun, unused))
 
 
-def _global_transformer(path: pathlib.Path, recipe: Config, llama: Llama, tensors: Mapping[str, Stored],
-                        seed: int) -> Source:
+def _global_transformer(
+    path: pathlib.Path, recipe: Config, llama: Llama, tensors: Mapping[str, Stored], seed: int
+) -> Source:
     shapes = expected_shapes(recipe.model, recipe.joint_vocab)
     arrays = _layers_and({}, llama, tensors, shapes)
     rest = [ours for ours in shapes if ours not in arrays]
@@ -137,11 +149,15 @@ def _global_transformer(path: pathlib.Path, recipe: Config, llama: Llama, tensor
     return Source(recipe, arrays, _origin(path, [_layers_taken(llama)], begun, unused))
 
 
-def _layers_and(outer: Mapping[str, str], llama: Llama, tensors: Mapping[str, Stored],
-                shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Stored]:
+def _layers_and(
+    outer: Mapping[str, str], llama: Llama, tensors: Mapping[str, Stored], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Stored]:
     """Our arrays of the layers and of `outer`, in our layout."""
-    names = {ours: theirs for ours, theirs in hf_llama.names(llama.layers).items()
-             if ours in outer or ours not in hf_llama.OUTER}
+    names = {
+        ours: theirs
+        for ours, theirs in hf_llama.names(llama.layers).items()
+        if ours in outer or ours not in hf_llama.OUTER
+    }
     return {ours: hf_llama.to_ours(ours, tensors[theirs], shapes[ours], llama.heads) for ours, theirs in names.items()}
 
 
@@ -163,9 +179,17 @@ def _tensors(path: pathlib.Path, llama: Llama) -> dict[str, Stored]:
 def llama_shapes(llama: Llama) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that the directory must hold."""
     d, f, shared = llama.width, llama.ffn_width, llama.width // llama.heads * llama.kv_heads
-    inner = {"input_layernorm": (d,), "self_attn.q_proj": (d, d), "self_attn.k_proj": (shared, d),
-             "self_attn.v_proj": (shared, d), "self_attn.o_proj": (d, d), "post_attention_layernorm": (d,),
-             "mlp.gate_proj": (f, d), "mlp.up_proj": (f, d), "mlp.down_proj": (d, f)}
+    inner = {
+        "input_layernorm": (d,),
+        "self_attn.q_proj": (d, d),
+        "self_attn.k_proj": (shared, d),
+        "self_attn.v_proj": (shared, d),
+        "self_attn.o_proj": (d, d),
+        "post_attention_layernorm": (d,),
+        "mlp.gate_proj": (f, d),
+        "mlp.up_proj": (f, d),
+        "mlp.down_proj": (d, f),
+    }
     shapes = {f"model.layers.{i}.{name}.weight": shape for i in range(llama.layers) for name, shape in inner.items()}
     shapes |= {EMBEDDING: (llama.vocab_size, d), "model.norm.weight": (d,)}
     return shapes if llama.tied else shapes | {OUTPUT: (llama.vocab_size, d)}
@@ -178,8 +202,10 @@ def _pieces_of(path: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
         found = load_tokenizer(model)
         return model, [found.id_to_piece(i) for i in range(found.get_piece_size())]
     if not listed.is_file():
-        raise DataError(f"{model}: no such file, nor {listed.name}, so it is unknown what the rows of its vocabulary "
-                        "are; download it too")
+        raise DataError(
+            f"{model}: no such file, nor {listed.name}, so it is unknown what the rows of its vocabulary "
+            "are; download it too"
+        )
     try:
         vocab = read_json(listed)["model"]["vocab"]
         pairs = vocab.items() if isinstance(vocab, dict) else ((piece, i) for i, (piece, _) in enumerate(vocab))
@@ -190,8 +216,9 @@ def _pieces_of(path: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
 
 def _layers_taken(llama: Llama) -> str:
     shared = llama.heads // llama.kv_heads
-    return (f"global_transformer/layers_0..{llama.layers - 1}: all arrays"
-            + (f", each key and value head for the {shared} query heads that share it" if shared > 1 else ""))
+    return f"global_transformer/layers_0..{llama.layers - 1}: all arrays" + (
+        f", each key and value head for the {shared} query heads that share it" if shared > 1 else ""
+    )
 
 
 def _collapsed(paths: Iterable[str]) -> list[str]:
@@ -201,5 +228,11 @@ def _collapsed(paths: Iterable[str]) -> list[str]:
 
 
 def _origin(path: pathlib.Path, taken: list[str], initialised: list[str], left_out: list[str]) -> dict[str, Any]:
-    return {"format": "hf", "path": str(path), "step": None, "taken": taken, "initialised": initialised,
-            "left_out": left_out}
+    return {
+        "format": "hf",
+        "path": str(path),
+        "step": None,
+        "taken": taken,
+        "initialised": initialised,
+        "left_out": left_out,
+    }

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from lst_jax.core.errors import RejectedItem
 from lst_jax.data.records import Word
-from lst_jax.errors import RejectedItem
 
 Placed = tuple[str, float, float]  # (text, start_sec, end_sec)
 
@@ -22,8 +22,10 @@ def to_frames(placed: Sequence[Placed], rate: float, n_frames: int) -> tuple[Wor
     Raises: RejectedItem where there are more words than frames.
     """
     if len(placed) > n_frames:
-        raise RejectedItem("more words than frames", f"{len(placed)} words do not fit {n_frames} frames; does the text "
-                           "match the audio?")
+        raise RejectedItem(
+            "more words than frames",
+            f"{len(placed)} words do not fit {n_frames} frames; does the text match the audio?",
+        )
     starts, ends, before = [], [], 0
     for _, start_sec, end_sec in placed:
         starts.append(max(_round(start_sec * rate), before))
@@ -43,8 +45,11 @@ def fit_frames(placed: Sequence[Placed], rate: float, n_frames: int) -> tuple[Wo
     """
     last = max((end_sec for *_, end_sec in placed), default=0.0)
     if last * rate > n_frames + 1 + SLACK_SEC * rate:
-        raise RejectedItem("words beyond the end", f"the words end at {last:g} s, {n_frames} frames at {rate:g} a "
-                           f"second last {n_frames / rate:g} s; check the unit rate, and that both are of one audio")
+        raise RejectedItem(
+            "words beyond the end",
+            f"the words end at {last:g} s, {n_frames} frames at {rate:g} a "
+            f"second last {n_frames / rate:g} s; check the unit rate, and that both are of one audio",
+        )
     return to_frames(placed, rate, n_frames)
 
 

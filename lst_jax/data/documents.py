@@ -16,11 +16,11 @@ from jaxtyping import Bool, Int
 from sentencepiece import SentencePieceProcessor
 
 from lst_jax.config import Config
+from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 from lst_jax.data.interleave import Span
 from lst_jax.data.patching import BY_PIECES, POLICIES, Boundaries, SpeechRun, aligned, static
 from lst_jax.data.records import TextDocument, Utterance
 from lst_jax.data.unit_pieces import UnitPieces, open_unit_pieces, piece_cuts
-from lst_jax.vocab import BOS_ID, EOS_ID, Vocab
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Example:
         if number >= 0 and start < (end := self.static_runs[number][1]):
             run = SpeechRun(end - start, *NO_WORDS)
             for ours, anew in zip((begins, ends), static(run, self.static_size), strict=True):
-                ours[:end - start] = anew[:len(ours)]
+                ours[: end - start] = anew[: len(ours)]
         return Example(self.token[here], begins, ends, cut, loss_from=max(0, self.loss_from - start))
 
 
@@ -85,8 +85,9 @@ NO_WORDS = np.zeros(0, np.int64), np.zeros(0, np.int64)
 class ExampleBuilder:
     """Builds examples for one vocabulary, tokenizer and static patch size; with `pieces`, speech is written in them."""
 
-    def __init__(self, vocab: Vocab, tokenizer: SentencePieceProcessor, static_size: int,
-                 pieces: UnitPieces | None = None):
+    def __init__(
+        self, vocab: Vocab, tokenizer: SentencePieceProcessor, static_size: int, pieces: UnitPieces | None = None
+    ):
         """Keeps the four."""
         self.vocab, self.tokenizer, self.static_size, self.pieces = vocab, tokenizer, static_size, pieces
         self._piece_chars = functools.lru_cache(1 << 16)(functools.partial(piece_chars, tokenizer))
@@ -118,8 +119,9 @@ class ExampleBuilder:
         """BOS <s> all units EOS, in patches by `policy` (a name in `patching.POLICIES`)."""
         return self.interleaved(utterance, [Span("speech", 0, len(utterance.words), 0, len(utterance.units))], policy)
 
-    def interleaved(self, utterance: Utterance, spans: list[Span], policy: str, adjust: Adjust | None = None,
-                    prompted: bool = False) -> Example:
+    def interleaved(
+        self, utterance: Utterance, spans: list[Span], policy: str, adjust: Adjust | None = None, prompted: bool = False
+    ) -> Example:
         """BOS, each span after its marker, EOS; text is the span's words joined by spaces.
 
         `prompted`: the last span and EOS are an answer, and only they are learned.
@@ -132,14 +134,16 @@ class ExampleBuilder:
 
     def run(self, utterance: Utterance, span: Span, policy: str, adjust: Adjust | None = None) -> Run:
         """One span as tokens behind its marker; `adjust` may move the boundaries of speech, see `patching.jitter`."""
-        words = utterance.words[span.first_word:span.end_word]
+        words = utterance.words[span.first_word : span.end_word]
         if span.modality == "text":
             return self._text_run(" ".join([w.text for w in words]))
-        run = SpeechRun(span.end_frame - span.start_frame,
-                        np.array([w.start_frame for w in words], np.int64) - span.start_frame,
-                        np.array([w.end_frame for w in words], np.int64) - span.start_frame,
-                        [self._piece_chars(w.text) for w in words] if policy in BY_PIECES else ())
-        unit = utterance.units[span.start_frame:span.end_frame].astype(np.int32)
+        run = SpeechRun(
+            span.end_frame - span.start_frame,
+            np.array([w.start_frame for w in words], np.int64) - span.start_frame,
+            np.array([w.end_frame for w in words], np.int64) - span.start_frame,
+            [self._piece_chars(w.text) for w in words] if policy in BY_PIECES else (),
+        )
+        unit = utterance.units[span.start_frame : span.end_frame].astype(np.int32)
         cut, _ = aligned(run, 1)  # the edges of words
         if self.pieces is not None:
             unit = self.pieces.encode(unit)
@@ -155,7 +159,7 @@ class ExampleBuilder:
 
     def join(self, runs: Sequence[Run], words: int = 0) -> Example:
         """The runs one after the other between BOS and EOS; `words` are counted in `Example.words`."""
-        parts = [part for run in runs for part in ([run.marker], run.token)[run.marker is None:]]
+        parts = [part for run in runs for part in ([run.marker], run.token)[run.marker is None :]]
         token = np.concatenate([[BOS_ID], *parts, [EOS_ID]], dtype=np.int32)
         start, end, cut = np.ones((3, len(token)), bool)
         static_runs, pos = [], 1

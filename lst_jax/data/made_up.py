@@ -47,8 +47,9 @@ def write_records(directory: str | os.PathLike, utterances: int, texts: int, see
     _write_directory(directory / "speech", "utterance", _utterances(utterances, lexicon, generator(seed, "speech")))
     _write_directory(directory / "text", "text", _texts(texts, lexicon, generator(seed, "text")))
     sample = _draw(lexicon, 100_000, generator(seed, "tokenizer"))
-    text.train_tokenizer((" ".join(sample[i:i + 40]) for i in range(0, len(sample), 40)), directory / "text.model",
-                         PIECES)
+    text.train_tokenizer(
+        (" ".join(sample[i : i + 40]) for i in range(0, len(sample), 40)), directory / "text.model", PIECES
+    )
     return [str(directory / "speech"), str(directory / "text")], str(directory / "text.model")
 
 
@@ -59,12 +60,18 @@ def over(config: Config, directory: str | os.PathLike) -> Config:
     """
     (speech, written), tokenizer = write_records(directory, UTTERANCES, TEXTS, config.seed)
     share = {kind: sum(s.share for s in config.data.sources if s.kind == kind) for kind in ("utterance", "text")}
-    sources = tuple(SourceConfig(kind, kind, path, share[kind])
-                    for kind, path in (("utterance", speech), ("text", written)) if share[kind])
+    sources = tuple(
+        SourceConfig(kind, kind, path, share[kind])
+        for kind, path in (("utterance", speech), ("text", written))
+        if share[kind]
+    )
     return dataclasses.replace(
-        config, data=dataclasses.replace(config.data, tokenizer=tokenizer, unit_tokenizer=None, sources=sources,
-                                         unit_rate=UNIT_RATE),
-        vocab=dataclasses.replace(config.vocab, text_size=PIECES, unit_slots=CODEBOOK))
+        config,
+        data=dataclasses.replace(
+            config.data, tokenizer=tokenizer, unit_tokenizer=None, sources=sources, unit_rate=UNIT_RATE
+        ),
+        vocab=dataclasses.replace(config.vocab, text_size=PIECES, unit_slots=CODEBOOK),
+    )
 
 
 def made_up_batches(config: Config, count: int) -> list[tuple[Batch, Stats]]:
@@ -76,8 +83,15 @@ def made_up_batches(config: Config, count: int) -> list[tuple[Batch, Stats]]:
         stream = BatchStream(over(config, folder), prefetch=0)
         items = [next(stream) for _ in range(count)]
     last = config.joint_vocab.size - 1
-    return [(item.batch._replace(token_BT=np.minimum(item.batch.token_BT, last),
-                                 target_BT=np.minimum(item.batch.target_BT, last)), item.stats) for item in items]
+    return [
+        (
+            item.batch._replace(
+                token_BT=np.minimum(item.batch.token_BT, last), target_BT=np.minimum(item.batch.target_BT, last)
+            ),
+            item.stats,
+        )
+        for item in items
+    ]
 
 
 def _lexicon(rng: np.random.Generator) -> list[str]:
@@ -111,17 +125,32 @@ def _texts(count: int, lexicon: Sequence[str], rng: np.random.Generator) -> list
     tokens = np.exp(rng.uniform(*np.log(TEXT_TOKENS), size=count))
     end = np.cumsum(np.rint(tokens / TOKENS_PER_WORD).astype(np.int64)).tolist()
     words = _draw(lexicon, end[-1], rng)
-    return [TextDocument(f"t{number}", " ".join(words[first:last]))
-            for number, (first, last) in enumerate(zip([0, *end[:-1]], end, strict=True))]
+    return [
+        TextDocument(f"t{number}", " ".join(words[first:last]))
+        for number, (first, last) in enumerate(zip([0, *end[:-1]], end, strict=True))
+    ]
 
 
 def _write_directory(path: pathlib.Path, kind: str, records: Sequence[Utterance | TextDocument]) -> None:
-    infos = tuple(shards.write_shard(path / f"part-{i}.array_record", [encode(r) for r in records[i::SHARDS]])
-                  for i in range(SHARDS))
+    infos = tuple(
+        shards.write_shard(path / f"part-{i}.array_record", [encode(r) for r in records[i::SHARDS]])
+        for i in range(SHARDS)
+    )
     speech = kind == "utterance"
-    shards.write_metadata(path, shards.Metadata(
-        kind=kind, format_version=shards.FORMAT_VERSION, records=len(records),
-        frames=sum(len(r.units) for r in records) if speech else 0,
-        words=sum(len(r.words) for r in records) if speech else 0, unit_rate=UNIT_RATE if speech else None,
-        codebook_size=CODEBOOK if speech else None, codebook_fingerprint=None, tokenizer_fingerprint=None, aligner=None,
-        code_version=__version__, shards=infos))
+    shards.write_metadata(
+        path,
+        shards.Metadata(
+            kind=kind,
+            format_version=shards.FORMAT_VERSION,
+            records=len(records),
+            frames=sum(len(r.units) for r in records) if speech else 0,
+            words=sum(len(r.words) for r in records) if speech else 0,
+            unit_rate=UNIT_RATE if speech else None,
+            codebook_size=CODEBOOK if speech else None,
+            codebook_fingerprint=None,
+            tokenizer_fingerprint=None,
+            aligner=None,
+            code_version=__version__,
+            shards=infos,
+        ),
+    )

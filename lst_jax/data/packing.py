@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from lst_jax.config import Config, SourceConfig
+from lst_jax.core.errors import DataError
 from lst_jax.data.documents import Example, ExampleBuilder
 from lst_jax.data.interleave import PROMPTED, spans_of
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.records import check_utterance
 from lst_jax.data.rng import generator
 from lst_jax.data.rows import Batch, Limit, RowBuilder, Stats, add_stats, stack_rows, windows_of
-from lst_jax.errors import DataError
 
 EvalMode = Literal["interleaved", "asr", "tts", "speech", "text"]
 
@@ -43,8 +43,10 @@ def pack_examples(examples: Iterable[Example], config: Config) -> Iterator[tuple
     numbered = enumerate(examples)
     waiting = next(numbered, None)
     while waiting is not None:
-        builders = [RowBuilder(config.data.row_tokens, config.data.row_units, 1, config.joint_vocab,
-                               windows_of(config)) for _ in range(config.data.rows)]
+        builders = [
+            RowBuilder(config.data.row_tokens, config.data.row_units, 1, config.joint_vocab, windows_of(config))
+            for _ in range(config.data.rows)
+        ]
         places = []
         while waiting is not None and (place := _place(*waiting, builders)):
             places.append(place)
@@ -65,8 +67,9 @@ def _place(number: int, example: Example, builders: list[RowBuilder]) -> Place |
     return None
 
 
-def eval_batches(source: SourceConfig, config: Config, policy: str, count: int,
-                 mode: EvalMode) -> Iterator[tuple[Batch, Stats]]:
+def eval_batches(
+    source: SourceConfig, config: Config, policy: str, count: int, mode: EvalMode
+) -> Iterator[tuple[Batch, Stats]]:
     """Batches of whole documents in the source's order, always the same ones; at most `count`, fewer if records end.
 
     Args:
@@ -76,8 +79,9 @@ def eval_batches(source: SourceConfig, config: Config, policy: str, count: int,
     """
     if source.kind == "text" and mode != "text":
         raise DataError(f"{source.path}: holds texts, which have no {mode!r} form; evaluate it as text")
-    for _, (batch, stats, _) in zip(range(count), pack_examples(_eval_examples(source, config, policy, mode), config),
-                                    strict=False):
+    for _, (batch, stats, _) in zip(
+        range(count), pack_examples(_eval_examples(source, config, policy, mode), config), strict=False
+    ):
         yield batch, stats
 
 

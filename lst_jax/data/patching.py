@@ -40,7 +40,7 @@ def static(run: SpeechRun, size: int) -> Boundaries:
     """Runs of `size` units from the span's first unit; that a short last one ends is not known from within it."""
     start, end = np.zeros(run.units, bool), np.zeros(run.units, bool)
     start[::size] = True
-    end[size - 1::size] = True
+    end[size - 1 :: size] = True
     return start, end
 
 
@@ -70,10 +70,19 @@ def none(run: SpeechRun, size: int) -> Boundaries:
 
 
 POLICIES: dict[str, Callable[[SpeechRun, int], Boundaries]] = {
-    "static": static, "aligned": aligned, "aligned_merged": aligned_merged, "bpe_aligned": bpe_aligned,
-    "bpe_aligned_merged": bpe_aligned_merged, "none": none}
-ALIGNED = {("word", "separate"): "aligned", ("word", "merged"): "aligned_merged",  # (aligned_to, silence) -> policy
-           ("bpe", "separate"): "bpe_aligned", ("bpe", "merged"): "bpe_aligned_merged"}
+    "static": static,
+    "aligned": aligned,
+    "aligned_merged": aligned_merged,
+    "bpe_aligned": bpe_aligned,
+    "bpe_aligned_merged": bpe_aligned_merged,
+    "none": none,
+}
+ALIGNED = {
+    ("word", "separate"): "aligned",
+    ("word", "merged"): "aligned_merged",  # (aligned_to, silence) -> policy
+    ("bpe", "separate"): "bpe_aligned",
+    ("bpe", "merged"): "bpe_aligned_merged",
+}
 BY_PIECES = ("bpe_aligned", "bpe_aligned_merged")  # the policies that read `SpeechRun.piece_chars`
 
 
@@ -89,8 +98,9 @@ def piece_offsets(chars: tuple[int, ...], frames: int) -> tuple[int, ...]:
     return tuple(_apart(wanted, frames).tolist())
 
 
-def jitter(start: np.ndarray, cut: np.ndarray, frames: float,
-           rng: np.random.Generator) -> tuple[Boundaries, np.ndarray]:
+def jitter(
+    start: np.ndarray, cut: np.ndarray, frames: float, rng: np.random.Generator
+) -> tuple[Boundaries, np.ndarray]:
     """Moves every inner boundary of aligned patches by U[-frames, frames], and marks on boundaries along with them.
 
     A move is rounded up or down at random, so that it is right on average: the alignment itself is rounded to frames.
@@ -147,8 +157,14 @@ def _known(units: int, *starts: np.ndarray) -> Boundaries:
 
 def _piece_starts(run: SpeechRun) -> np.ndarray:
     first, length = run.word_start.tolist(), (run.word_end - run.word_start).tolist()
-    return np.array([f + offset for f, frames, chars in zip(first, length, run.piece_chars, strict=True)
-                     for offset in piece_offsets(chars, frames)], np.int64)
+    return np.array(
+        [
+            f + offset
+            for f, frames, chars in zip(first, length, run.piece_chars, strict=True)
+            for offset in piece_offsets(chars, frames)
+        ],
+        np.int64,
+    )
 
 
 def _apart(wanted: np.ndarray, size: int) -> np.ndarray:

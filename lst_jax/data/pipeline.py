@@ -10,12 +10,12 @@ import numpy as np
 from grain.experimental import ThreadPrefetchIterDataset
 
 from lst_jax.config import Config, SourceConfig
+from lst_jax.core.errors import DataError
 from lst_jax.data.rows import STATE_FIELDS, Batch, RowStreams, Stats, add_stats, initial_state, stack_rows
 from lst_jax.data.shards import METADATA_NAME
 from lst_jax.data.sources import RecordSource, open_records
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
 from lst_jax.data.unit_pieces import check_codebook, open_unit_pieces, unit_tokenizer_fingerprint
-from lst_jax.errors import DataError
 
 
 class Step(NamedTuple):
@@ -35,18 +35,24 @@ def open_source(source: SourceConfig, config: Config) -> RecordSource:
         raise DataError(f"{where}: records=0; a source needs at least one record: prepare it again")
     if source.kind == "utterance":
         if found.unit_rate != config.data.unit_rate:
-            raise DataError(f"{where}: unit_rate={found.unit_rate}, the run has data.unit_rate="
-                            f"{config.data.unit_rate}; use units of that rate, or change data.unit_rate")
+            raise DataError(
+                f"{where}: unit_rate={found.unit_rate}, the run has data.unit_rate="
+                f"{config.data.unit_rate}; use units of that rate, or change data.unit_rate"
+            )
         if found.codebook_size is None or found.codebook_size > config.vocab.unit_slots:
-            raise DataError(f"{where}: codebook_size={found.codebook_size}, the run has vocab.unit_slots="
-                            f"{config.vocab.unit_slots}; use units of a smaller codebook, or more slots")
+            raise DataError(
+                f"{where}: codebook_size={found.codebook_size}, the run has vocab.unit_slots="
+                f"{config.vocab.unit_slots}; use units of a smaller codebook, or more slots"
+            )
         pieces = open_unit_pieces(config)
         if pieces is not None:
             check_codebook(pieces, found, where)
     ours = tokenizer_fingerprint(config.data.tokenizer)
     if found.tokenizer_fingerprint not in (None, ours):
-        raise DataError(f"{where}: tokenizer_fingerprint={found.tokenizer_fingerprint}, data.tokenizer="
-                        f"{config.data.tokenizer} has {ours}; use the tokenizer that prepared the source")
+        raise DataError(
+            f"{where}: tokenizer_fingerprint={found.tokenizer_fingerprint}, data.tokenizer="
+            f"{config.data.tokenizer} has {ours}; use the tokenizer that prepared the source"
+        )
     return directory
 
 
@@ -54,16 +60,21 @@ def open_tokenizer(config: Config):
     """Loads `data.tokenizer`. Raises: DataError where its size is not `vocab.text_size`."""
     tokenizer = load_tokenizer(config.data.tokenizer)
     if tokenizer.get_piece_size() != config.vocab.text_size:
-        raise DataError(f"{config.data.tokenizer}: has {tokenizer.get_piece_size()} pieces, the run has "
-                        f"vocab.text_size={config.vocab.text_size}; make the two equal")
+        raise DataError(
+            f"{config.data.tokenizer}: has {tokenizer.get_piece_size()} pieces, the run has "
+            f"vocab.text_size={config.vocab.text_size}; make the two equal"
+        )
     return tokenizer
 
 
 def vocabulary_of(config: Config) -> dict[str, str | None]:
     """What the files of a configuration alone say of `BatchStream.vocabulary`. Raises: DataError without a file."""
     pieces = config.data.unit_tokenizer
-    return {"tokenizer": tokenizer_fingerprint(config.data.tokenizer),
-            "unit_tokenizer": None if pieces is None else unit_tokenizer_fingerprint(pieces), "codebook": None}
+    return {
+        "tokenizer": tokenizer_fingerprint(config.data.tokenizer),
+        "unit_tokenizer": None if pieces is None else unit_tokenizer_fingerprint(pieces),
+        "codebook": None,
+    }
 
 
 class BatchStream(Iterator[Step]):
@@ -101,8 +112,10 @@ class BatchStream(Iterator[Step]):
             rows = rows[np.asarray(self._rows)]
         expected = (len(self._rows), len(self._sources), STATE_FIELDS)
         if rows.shape != expected:
-            raise DataError(f"data state: has the shape {rows.shape}, this run needs {expected}; resume with the same "
-                            "data.rows and data.sources")
+            raise DataError(
+                f"data state: has the shape {rows.shape}, this run needs {expected}; resume with the same "
+                "data.rows and data.sources"
+            )
         self._iterator.set_state({"step": int(state["step"]), "rows": rows})
 
     def fingerprint(self) -> str:
@@ -148,8 +161,9 @@ class _StepIterator(grain.DatasetIterator):
 
     def __next__(self) -> Step:
         step = self._step
-        made = [self._streams.next_row(state, row, step)
-                for state, row in zip(self._state, self._row_numbers, strict=True)]
+        made = [
+            self._streams.next_row(state, row, step) for state, row in zip(self._state, self._row_numbers, strict=True)
+        ]
         batches, stats, states = zip(*made, strict=True)
         self._step, self._state = step + 1, np.stack(states)
         return Step(step, stack_rows(batches), add_stats(stats), self._state.copy())

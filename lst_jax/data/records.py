@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgpack
 import numpy as np
 
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 
 KINDS = ("utterance", "text")
 
@@ -40,7 +40,11 @@ class Utterance:
         if not isinstance(other, Utterance):
             return NotImplemented
         return (self.id, self.words, self.speaker, self.source) == (
-            other.id, other.words, other.speaker, other.source) and np.array_equal(self.units, other.units)
+            other.id,
+            other.words,
+            other.speaker,
+            other.source,
+        ) and np.array_equal(self.units, other.units)
 
     __hash__ = None
 
@@ -62,17 +66,21 @@ def encode(record: Utterance | TextDocument) -> bytes:
         return msgpack.packb({"id": record.id, "text": record.text})
     units = np.asarray(record.units)
     if units.size and (units.min() < 0 or units.max() > np.iinfo(np.uint16).max):
-        raise DataError(f"{record.id}: unit ids must lie in 0..65535, not {int(units.min())}..{int(units.max())}; "
-                        "check the unit file")
-    return msgpack.packb({
-        "id": record.id,
-        "units": units.astype("<u2").tobytes(),
-        "words": [w.text for w in record.words],
-        "starts": np.array([w.start_frame for w in record.words], "<i4").tobytes(),
-        "ends": np.array([w.end_frame for w in record.words], "<i4").tobytes(),
-        "speaker": record.speaker,
-        "source": record.source,
-    })
+        raise DataError(
+            f"{record.id}: unit ids must lie in 0..65535, not {int(units.min())}..{int(units.max())}; "
+            "check the unit file"
+        )
+    return msgpack.packb(
+        {
+            "id": record.id,
+            "units": units.astype("<u2").tobytes(),
+            "words": [w.text for w in record.words],
+            "starts": np.array([w.start_frame for w in record.words], "<i4").tobytes(),
+            "ends": np.array([w.end_frame for w in record.words], "<i4").tobytes(),
+            "speaker": record.speaker,
+            "source": record.source,
+        }
+    )
 
 
 def decode(kind: str, payload: bytes) -> Utterance | TextDocument:
@@ -87,8 +95,10 @@ def decode(kind: str, payload: bytes) -> Utterance | TextDocument:
         raise DataError(f"record: is not a msgpack map ({error}); write the shard again") from error
     if not isinstance(fields, dict) or set(fields) != set(_FIELDS[kind]):
         found = sorted(map(str, fields)) if isinstance(fields, dict) else type(fields).__name__
-        raise DataError(f"record: must have the fields {', '.join(_FIELDS[kind])}, not {found}; write the shard again "
-                        f"as kind {kind!r}")
+        raise DataError(
+            f"record: must have the fields {', '.join(_FIELDS[kind])}, not {found}; write the shard again "
+            f"as kind {kind!r}"
+        )
     for name, value in fields.items():
         if not isinstance(value, _FIELDS[kind][name]):
             raise DataError(f"record: field {name} has the wrong type {type(value).__name__}; write the shard again")
@@ -105,8 +115,10 @@ def check_utterance(utterance: Utterance, codebook_size: int) -> None:
         raise DataError(f"{utterance.id}: has no units; leave it out")
     top = int(utterance.units.max())
     if top >= codebook_size:
-        raise DataError(f"{utterance.id}: unit {top} is outside the codebook of {codebook_size}; give the codebook "
-                        "that made these units")
+        raise DataError(
+            f"{utterance.id}: unit {top} is outside the codebook of {codebook_size}; give the codebook "
+            "that made these units"
+        )
     before = 0
     for number, word in enumerate(utterance.words):
         if before <= word.start_frame < word.end_frame <= frames and word.text.strip():
@@ -120,8 +132,10 @@ def check_utterance(utterance: Utterance, codebook_size: int) -> None:
         if word.start_frame >= word.end_frame:
             raise DataError(f"{where} has no frames; give it at least one")
         if word.start_frame < before:
-            raise DataError(f"{where} starts before the word in front of it ends at frame {before}; sort the words and "
-                            "cut the overlap")
+            raise DataError(
+                f"{where} starts before the word in front of it ends at frame {before}; sort the words and "
+                "cut the overlap"
+            )
         raise DataError(f"{where} ends after the last of the {frames} units; check the unit rate of the alignment")
 
 
@@ -129,8 +143,10 @@ def _decode_utterance(fields: dict) -> Utterance:
     sizes = {name: len(fields[name]) for name in ("units", "starts", "ends")}
     count = len(fields["words"])
     if sizes["units"] % 2 or sizes["starts"] != 4 * count or sizes["ends"] != 4 * count:
-        raise DataError(f"record {fields['id']!r}: {sizes['units']}, {sizes['starts']} and {sizes['ends']} bytes of "
-                        f"units, starts and ends do not fit {count} words; write the shard again")
+        raise DataError(
+            f"record {fields['id']!r}: {sizes['units']}, {sizes['starts']} and {sizes['ends']} bytes of "
+            f"units, starts and ends do not fit {count} words; write the shard again"
+        )
     if not all(isinstance(text, str) for text in fields["words"]):
         raise DataError(f"record {fields['id']!r}: words must be strings; write the shard again")
     starts = np.frombuffer(fields["starts"], "<i4").tolist()
@@ -144,9 +160,18 @@ def _decode_text(fields: dict) -> TextDocument:
 
 
 _DECODERS: dict[str, Callable[[dict], Utterance | TextDocument]] = {
-    "utterance": _decode_utterance, "text": _decode_text}
+    "utterance": _decode_utterance,
+    "text": _decode_text,
+}
 _FIELDS = {
-    "utterance": {"id": str, "units": bytes, "words": list, "starts": bytes, "ends": bytes,
-                  "speaker": str | None, "source": str | None},
+    "utterance": {
+        "id": str,
+        "units": bytes,
+        "words": list,
+        "starts": bytes,
+        "ends": bytes,
+        "speaker": str | None,
+        "source": str | None,
+    },
     "text": {"id": str, "text": str},
 }

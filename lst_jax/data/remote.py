@@ -13,9 +13,9 @@ from typing import Any
 
 import fsspec
 
-from lst_jax import files
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
 from lst_jax.data import shards
-from lst_jax.errors import DataError
 
 CACHE_VARIABLE = "LST_CACHE"  # environment variable: where copies are kept
 DEFAULT_CACHE = "~/.cache/lst_jax"
@@ -69,19 +69,22 @@ def _file_system(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise DataError(f"{url}: needs a package that is not here ({_line(error)}); install it, for gs:// gcsfs, for "
-                        "s3:// s3fs") from error
+        raise DataError(
+            f"{url}: needs a package that is not here ({_line(error)}); install it, for gs:// gcsfs, for s3:// s3fs"
+        ) from error
     except ValueError as error:
-        raise DataError(f"{url}: is no address that can be read ({_line(error)}); give a folder or another "
-                        "address") from error
+        raise DataError(
+            f"{url}: is no address that can be read ({_line(error)}); give a folder or another address"
+        ) from error
 
 
 def _read(system: Any, path: str, url: str) -> bytes:
     try:
         return system.cat_file(path)
     except Exception as error:  # each file system has exceptions of its own
-        raise DataError(f"{url}: cannot be read ({type(error).__name__}: {_line(error)}); check the address and the "
-                        "access") from error
+        raise DataError(
+            f"{url}: cannot be read ({type(error).__name__}: {_line(error)}); check the address and the access"
+        ) from error
 
 
 def _fetch(system: Any, path: str, url: str, target: pathlib.Path, shard: shards.ShardInfo) -> None:
@@ -92,24 +95,30 @@ def _fetch(system: Any, path: str, url: str, target: pathlib.Path, shard: shards
         try:
             source = system.open(path, "rb")
         except Exception as error:  # as in `_read`
-            raise DataError(f"{url}: cannot be read ({type(error).__name__}: {_line(error)}); {shards.METADATA_NAME} "
-                            "lists it: copy the directory again") from error
+            raise DataError(
+                f"{url}: cannot be read ({type(error).__name__}: {_line(error)}); {shards.METADATA_NAME} "
+                "lists it: copy the directory again"
+            ) from error
         with source:
             while block := _read_block(source, url):
                 digest.update(block)
                 size += len(block)
                 out.write(block)
         if size != shard.bytes or digest.hexdigest() != shard.sha256:
-            raise DataError(f"{url}: {size} bytes arrived that are not the {shard.bytes} {shards.METADATA_NAME} has "
-                            "the checksum of; copy the directory there again")
+            raise DataError(
+                f"{url}: {size} bytes arrived that are not the {shard.bytes} {shards.METADATA_NAME} has "
+                "the checksum of; copy the directory there again"
+            )
 
 
 def _read_block(source: Any, url: str) -> bytes:
     try:
         return source.read(BLOCK)
     except Exception as error:  # as in `_read`
-        raise DataError(f"{url}: broke off ({type(error).__name__}: {_line(error)}); run the same command again: "
-                        "complete files are kept") from error
+        raise DataError(
+            f"{url}: broke off ({type(error).__name__}: {_line(error)}); run the same command again: "
+            "complete files are kept"
+        ) from error
 
 
 def _line(error: Exception) -> str:

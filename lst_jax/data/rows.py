@@ -20,13 +20,13 @@ from jaxtyping import Bool, Float32, Int32, Int64
 from sentencepiece import SentencePieceProcessor
 
 from lst_jax.config import Config
+from lst_jax.core.errors import DataError
+from lst_jax.core.vocab import PAD_ID, Vocab
 from lst_jax.data import patching
 from lst_jax.data.documents import Example, ExampleBuilder
 from lst_jax.data.interleave import PROMPTED, spans_of
 from lst_jax.data.records import check_utterance
 from lst_jax.data.rng import generator, permuted
-from lst_jax.errors import DataError
-from lst_jax.vocab import PAD_ID, Vocab
 
 ORDINAL, OFFSET, OPENED_STEP, CONSUMED, MEASURED = range(5)
 STATE_FIELDS = 5
@@ -73,9 +73,14 @@ class Windows(NamedTuple):
 def windows_of(config: Config) -> Windows:
     """The windows of the model; a missing local network has None."""
     m = config.model
-    return Windows(m.patch_encoder and m.patch_encoder.window, m.global_transformer.window,
-                   m.patch_decoder and m.patch_decoder.window, m.encoder_cross_window, m.decoder_cross_window,
-                   config.joint_vocab.speech_marker if m.system == "lst_bypass" else 0)
+    return Windows(
+        m.patch_encoder and m.patch_encoder.window,
+        m.global_transformer.window,
+        m.patch_decoder and m.patch_decoder.window,
+        m.encoder_cross_window,
+        m.decoder_cross_window,
+        config.joint_vocab.speech_marker if m.system == "lst_bypass" else 0,
+    )
 
 
 def initial_state(rows: int, sources: int) -> Int64[np.ndarray, "B S 5"]:
@@ -100,8 +105,9 @@ class Limit(NamedTuple):
 class RowBuilder:
     """One row while it is filled with pieces of documents, and its counts."""
 
-    def __init__(self, tokens: int, units: int, sources: int, vocab: Vocab, windows: Windows,
-                 local_tokens: int | None = None):
+    def __init__(
+        self, tokens: int, units: int, sources: int, vocab: Vocab, windows: Windows, local_tokens: int | None = None
+    ):
         """An empty row with room for `tokens` and `units`, of which `local_tokens` may pass the local networks."""
         self.token = np.full(tokens, PAD_ID, np.int32)
         self.doc_id = np.zeros(tokens, np.int32)
@@ -114,9 +120,24 @@ class RowBuilder:
         self._room = tokens, units, self.local_left
         self._longest = min(tokens - 2, self.local_left - 1)  # units that fit behind BOS and a marker
         self._vocab, self._windows = vocab, windows
-        self._counts = dict.fromkeys(("pieces", "pieces_cut", "speech_cut", "words_cut", "patches_split",
-                                      "markers_repeated", "encoder_pairs", "global_pairs", "decoder_pairs",
-                                      "encoder_cross_pairs", "decoder_cross_pairs", "local_tokens", "local_units"), 0)
+        self._counts = dict.fromkeys(
+            (
+                "pieces",
+                "pieces_cut",
+                "speech_cut",
+                "words_cut",
+                "patches_split",
+                "markers_repeated",
+                "encoder_pairs",
+                "global_pairs",
+                "decoder_pairs",
+                "encoder_cross_pairs",
+                "decoder_cross_pairs",
+                "local_tokens",
+                "local_units",
+            ),
+            0,
+        )
         self._source_tokens = np.zeros(sources, np.int64)
 
     @property
@@ -138,8 +159,14 @@ class RowBuilder:
         piece = example.tail(start, 2 * len(self.token))  # as far as matters
         tokens = min(tokens, self._local_room(piece.token, self._marker(example, start) if repeated else -1))
         pos, before = piece.cut_pos, piece.units_before
-        last = min(np.searchsorted(pos, tokens, "right"), np.searchsorted(before, units, "right"),
-                   np.searchsorted(pos - before, limit.excess, "right")) - 1
+        last = (
+            min(
+                np.searchsorted(pos, tokens, "right"),
+                np.searchsorted(before, units, "right"),
+                np.searchsorted(pos - before, limit.excess, "right"),
+            )
+            - 1
+        )
         end = int(pos[last])
         if start + end == len(example.token):
             return len(example.token)
@@ -155,8 +182,11 @@ class RowBuilder:
 
     def holds(self, example: Example, if_empty: bool = False) -> bool:
         """Whether all of it fits into what is left of the row, or into a whole one."""
-        needed = (len(example.token), int(example.units_before[-1]),
-                  int(np.count_nonzero(example.token >= self._windows.local_from)))
+        needed = (
+            len(example.token),
+            int(example.units_before[-1]),
+            int(np.count_nonzero(example.token >= self._windows.local_from)),
+        )
         room = self._room if if_empty else (self.tokens_left, self.units_left, self.local_left)
         return all(n <= r for n, r in zip(needed, room, strict=True))
 
@@ -172,11 +202,14 @@ class RowBuilder:
             self.token[at] = self._marker(example, start)
             self.patch_start[at] = self.patch_end[at] = True
         piece = example.tail(start, end - start + 1)  # one more tells whether the end cuts a patch
-        for row, some in ((self.token, piece.token), (self.patch_start, piece.patch_start),
-                          (self.patch_end, piece.patch_end)):
-            row[at + repeated:stop] = some[:end - start]
+        for row, some in (
+            (self.token, piece.token),
+            (self.patch_start, piece.patch_start),
+            (self.patch_end, piece.patch_end),
+        ):
+            row[at + repeated : stop] = some[: end - start]
         self.doc_id[at:stop] = self._counts["pieces"] + 1
-        self._is_learned[at + repeated:stop] = np.arange(start, end) >= example.loss_from
+        self._is_learned[at + repeated : stop] = np.arange(start, end) >= example.loss_from
         units = int(np.count_nonzero(self.patch_start[at:stop]))
         self.tokens_left -= stop - at
         self.units_left -= units
@@ -197,9 +230,13 @@ class RowBuilder:
         weight[:-1] = same[:-1] & self._is_learned[1:]
         speech = self._vocab.is_speech(token)
         units = np.count_nonzero(self.patch_start)
-        stats = {"tokens": len(token) - self.tokens_left, "units": units, **self._counts,
-                 "speech_units": np.count_nonzero(speech),
-                 "speech_patches": np.count_nonzero(speech & self.patch_start)}
+        stats = {
+            "tokens": len(token) - self.tokens_left,
+            "units": units,
+            **self._counts,
+            "speech_units": np.count_nonzero(speech),
+            "speech_patches": np.count_nonzero(speech & self.patch_start),
+        }
         batch = Batch(token, target, weight, doc, self.patch_start, self.patch_end)
         return batch, {**{k: np.int64(v) for k, v in stats.items()}, "source_tokens": self._source_tokens}
 
@@ -227,8 +264,9 @@ class RowBuilder:
         """The last patch boundary that fits; or any place, in a patch longer than a row; or `end`, if that is later."""
         starts = np.append(np.flatnonzero(piece.patch_start), len(piece.token))
         number = np.arange(len(starts))
-        last = min(np.searchsorted(starts, tokens, "right") - 1, units,
-                   np.searchsorted(starts - number, excess, "right") - 1)
+        last = min(
+            np.searchsorted(starts, tokens, "right") - 1, units, np.searchsorted(starts - number, excess, "right") - 1
+        )
         if last < min(units, len(starts) - 1) and starts[last + 1] - starts[last] > self._longest:
             return max(end, min(tokens, int(last) + 1 + excess))
         return max(end, int(starts[min(last, len(starts) - 2)]))
@@ -247,7 +285,7 @@ class RowBuilder:
         counts["pieces"] += 1
         if end < len(example.token):
             counts["pieces_cut"] += 1
-            counts["speech_cut"] += bool(self._vocab.is_speech(example.token[end - 1:end + 1]).all())
+            counts["speech_cut"] += bool(self._vocab.is_speech(example.token[end - 1 : end + 1]).all())
             counts["words_cut"] += not example.cut[end]
             counts["patches_split"] += not example.cut[end] and not example.patch_start[end]
         counts["markers_repeated"] += repeated
@@ -281,8 +319,9 @@ class Filling:
     def __init__(self, builder: RowBuilder, state: Int64[np.ndarray, "S 5"], row: int, step: int):
         """Starts with an empty row; `state` is changed in place."""
         self.builder, self.state, self.row, self.step = builder, state, row, step
-        self.opened = dict.fromkeys(("documents_opened", "utterances_opened", "utterances_aligned",
-                                     "utterances_skipped"), 0)
+        self.opened = dict.fromkeys(
+            ("documents_opened", "utterances_opened", "utterances_aligned", "utterances_skipped"), 0
+        )
 
 
 class RowStreams:
@@ -311,8 +350,19 @@ class RowStreams:
         Returns: the row (`Batch` of [T] arrays), its `Stats`, and the state after it; `state_SF` is not changed.
         """
         data = self._data
-        filling = Filling(RowBuilder(data.row_tokens, data.row_units, len(self._sources), self._config.joint_vocab,
-                                     windows_of(self._config), data.row_speech_tokens), state_SF.copy(), row, step)
+        filling = Filling(
+            RowBuilder(
+                data.row_tokens,
+                data.row_units,
+                len(self._sources),
+                self._config.joint_vocab,
+                windows_of(self._config),
+                data.row_speech_tokens,
+            ),
+            state_SF.copy(),
+            row,
+            step,
+        )
         most = int(data.row_tokens - UNIT_FILL * data.row_units) if self._text else UNLIMITED
         least = int(np.ceil(TOKEN_FILL * data.row_tokens - data.row_units))
         expected = self._expected_measure(state_SF)
@@ -375,7 +425,8 @@ class RowStreams:
             tokens, units = builder.add(example, start, end, source)
             own[CONSUMED] += tokens
             own[MEASURED] += {"tokens": tokens, "units": units, "words": words_between(example, start, end)}[
-                self._data.mixture_measure]
+                self._data.mixture_measure
+            ]
             own[OFFSET] = end
             if end == len(example.token):
                 own[ORDINAL] += 1
@@ -385,9 +436,11 @@ class RowStreams:
         if times < MOST_SKIPPED:
             return times + 1
         data = self._data
-        raise DataError(f"{data.sources[source].path}: {times} utterances one after the other have no words, or do not "
-                        f"fit data.row_tokens={data.row_tokens} and data.row_units={data.row_units}, and "
-                        f"data.documents={data.documents!r} cuts none; use longer rows")
+        raise DataError(
+            f"{data.sources[source].path}: {times} utterances one after the other have no words, or do not "
+            f"fit data.row_tokens={data.row_tokens} and data.row_units={data.row_units}, and "
+            f"data.documents={data.documents!r} cuts none; use longer rows"
+        )
 
     def _limit(self, example: Example, start: int, amount: int) -> Limit:
         """A piece from `start` on may hold `amount` of what the mixture counts."""
@@ -429,6 +482,7 @@ class RowStreams:
         policy = patching.draw_policy(opened_step, self._data.patching, lambda: generator(*key, "patching"))
         noise, adjust = self._data.patching.boundary_noise_ms, None
         if noise and policy in patching.ALIGNED.values():
-            adjust = functools.partial(patching.jitter, frames=noise / 1000 * self._data.unit_rate,
-                                       rng=generator(*key, "noise"))
+            adjust = functools.partial(
+                patching.jitter, frames=noise / 1000 * self._data.unit_rate, rng=generator(*key, "noise")
+            )
         return self._builder.interleaved(record, spans, policy, adjust, documents in PROMPTED), policy

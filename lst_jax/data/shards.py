@@ -15,9 +15,9 @@ from typing import Any, SupportsIndex
 from array_record.python import array_record_module
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from lst_jax import files
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
 from lst_jax.data import records
-from lst_jax.errors import DataError
 
 FORMAT_VERSION = 1
 METADATA_NAME = "metadata.json"
@@ -86,15 +86,19 @@ def parse_metadata(mapping: Any, path: str | os.PathLike) -> Metadata:
     """The metadata in a JSON value read from `path`. Raises: DataError where it is of another version, or is none."""
     version = mapping.get("format_version") if isinstance(mapping, dict) else None
     if version != FORMAT_VERSION:
-        raise DataError(f"{path}: has format_version {version!r}, this program reads {FORMAT_VERSION}; prepare the "
-                        "data again with this program")
+        raise DataError(
+            f"{path}: has format_version {version!r}, this program reads {FORMAT_VERSION}; prepare the "
+            "data again with this program"
+        )
     metadata = _typed(Metadata, mapping, path)
     if metadata.kind not in records.KINDS:
-        raise DataError(f"{path}: kind {metadata.kind!r} must be one of {', '.join(records.KINDS)}; run `lst prepare` "
-                        "again")
+        raise DataError(
+            f"{path}: kind {metadata.kind!r} must be one of {', '.join(records.KINDS)}; run `lst prepare` again"
+        )
     if metadata.records != sum(s.records for s in metadata.shards):
-        raise DataError(f"{path}: records={metadata.records} is not the sum of its shards' records; run `lst prepare` "
-                        "again")
+        raise DataError(
+            f"{path}: records={metadata.records} is not the sum of its shards' records; run `lst prepare` again"
+        )
     return metadata
 
 
@@ -110,8 +114,10 @@ class RecordDirectory(Sequence):
         self.kind = kind
         self.metadata = read_metadata(path)
         if self.metadata.kind != kind:
-            raise DataError(f"{path}: holds records of kind {self.metadata.kind!r}, the run wants {kind!r}; "
-                            "change the source's kind or path")
+            raise DataError(
+                f"{path}: holds records of kind {self.metadata.kind!r}, the run wants {kind!r}; "
+                "change the source's kind or path"
+            )
         for shard in self.metadata.shards:
             self._check_size(shard)
         self._ends = list(itertools.accumulate(s.records for s in self.metadata.shards))
@@ -131,8 +137,9 @@ class RecordDirectory(Sequence):
             return records.decode(self.kind, self._source[index])
         except RuntimeError as error:
             cause = str(error).split(";")[0]
-            raise DataError(f"{self._where(index)}: cannot be read ({cause}); copy or prepare the shard "
-                            "again") from error
+            raise DataError(
+                f"{self._where(index)}: cannot be read ({cause}); copy or prepare the shard again"
+            ) from error
         except DataError as error:
             raise DataError(f"{self._where(index)}: {str(error).removeprefix('record: ')}") from error
 
@@ -150,8 +157,9 @@ class RecordDirectory(Sequence):
         for shard in self.metadata.shards:
             file = self.path / shard.name
             if _sha256(file) != shard.sha256:
-                raise DataError(f"{file}: its checksum is not the one in {METADATA_NAME}; copy or prepare the shard "
-                                "again")
+                raise DataError(
+                    f"{file}: its checksum is not the one in {METADATA_NAME}; copy or prepare the shard again"
+                )
 
     def _check_size(self, shard: ShardInfo) -> None:
         file = self.path / shard.name
@@ -159,8 +167,9 @@ class RecordDirectory(Sequence):
             raise DataError(f"{file}: missing, {METADATA_NAME} lists it; copy or prepare the shard again")
         size = file.stat().st_size
         if size != shard.bytes:
-            raise DataError(f"{file}: has {size} bytes, {METADATA_NAME} says {shard.bytes}; copy or prepare the shard "
-                            "again")
+            raise DataError(
+                f"{file}: has {size} bytes, {METADATA_NAME} says {shard.bytes}; copy or prepare the shard again"
+            )
 
     def _where(self, index: int) -> str:
         shard = bisect.bisect_right(self._ends, index)

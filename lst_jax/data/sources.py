@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Protocol, SupportsIndex, runtime_checkable
 
+from lst_jax.core.errors import DataError
 from lst_jax.data import remote, shards
 from lst_jax.data.records import TextDocument, Utterance
-from lst_jax.errors import DataError
 
 TFDS_PREFIX = "tfds:"
 
@@ -47,6 +47,6 @@ def open_records(path: str, kind: str) -> RecordSource:
     folder, split = match.groups()
     if remote.is_remote(folder):
         raise DataError(f"{path}: TFDS datasets are read from local disks only; copy the folder to one")
-    from lst_jax.data.tfds_source import TfdsDirectory  # most runs read no TFDS, and importing it takes a second
+    from lst_jax.data.tfds_source import TfdsDirectory
 
     return TfdsDirectory(folder, kind, split)

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 import sentencepiece
 
-from lst_jax import files
-from lst_jax.errors import DataError
-from lst_jax.vocab import BOS_ID, EOS_ID, PAD_ID
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
+from lst_jax.core.vocab import BOS_ID, EOS_ID, PAD_ID
 
 
 def load_tokenizer(path: str | os.PathLike) -> sentencepiece.SentencePieceProcessor:
@@ -24,8 +24,9 @@ def load_tokenizer(path: str | os.PathLike) -> sentencepiece.SentencePieceProces
         raise DataError(f"{path}: is not a SentencePiece model; give a .model file") from error
     found = (tokenizer.unk_id(), tokenizer.bos_id(), tokenizer.eos_id())
     if found != (PAD_ID, BOS_ID, EOS_ID):
-        raise DataError(f"{path}: has unk, BOS, EOS ids {found}, they must be {(PAD_ID, BOS_ID, EOS_ID)}; train it "
-                        "with these ids")
+        raise DataError(
+            f"{path}: has unk, BOS, EOS ids {found}, they must be {(PAD_ID, BOS_ID, EOS_ID)}; train it with these ids"
+        )
     return tokenizer
 
 
@@ -48,12 +49,26 @@ def train_tokenizer(texts: Iterable[str], path: str | os.PathLike, size: int) ->
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts), model_writer=model, vocab_size=size, model_type="bpe", byte_fallback=True,
-            unk_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID, pad_id=-1, split_digits=True, num_threads=1,
-            normalization_rule_name="identity", character_coverage=0.99995, minloglevel=2)
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            vocab_size=size,
+            model_type="bpe",
+            byte_fallback=True,
+            unk_id=PAD_ID,
+            bos_id=BOS_ID,
+            eos_id=EOS_ID,
+            pad_id=-1,
+            split_digits=True,
+            num_threads=1,
+            normalization_rule_name="identity",
+            character_coverage=0.99995,
+            minloglevel=2,
+        )
     except RuntimeError as error:
         cause = str(error).splitlines()[-1].replace(";", ",").strip()
-        raise DataError(f"{path}: no tokenizer of {size} pieces can be trained on these texts ({cause}); give more "
-                        "text, or another size above 259") from error
+        raise DataError(
+            f"{path}: no tokenizer of {size} pieces can be trained on these texts ({cause}); give more "
+            "text, or another size above 259"
+        ) from error
     with files.replacing(path) as temporary:
         temporary.write_bytes(model.getvalue())

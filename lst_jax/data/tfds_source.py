@@ -13,8 +13,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 import tensorflow_datasets as tfds
 
+from lst_jax.core.errors import DataError
 from lst_jax.data import records, shards
-from lst_jax.errors import DataError
 
 METADATA_KEY = "lst_jax"  # in the dataset's own metadata.json: our metadata by split
 RANDOM_ACCESS = ("array_record", "parquet")
@@ -22,15 +22,17 @@ RANDOM_ACCESS = ("array_record", "parquet")
 
 def utterance_features() -> tfds.features.FeaturesDict:
     """Features of utterance records; a speaker or source that is not known is the empty text."""
-    return tfds.features.FeaturesDict({
-        "id": tfds.features.Text(),
-        "units": tfds.features.Tensor(shape=(None,), dtype=np.uint16),
-        "words": tfds.features.Sequence(tfds.features.Text()),
-        "starts": tfds.features.Tensor(shape=(None,), dtype=np.int32),
-        "ends": tfds.features.Tensor(shape=(None,), dtype=np.int32),
-        "speaker": tfds.features.Text(),
-        "source": tfds.features.Text(),
-    })
+    return tfds.features.FeaturesDict(
+        {
+            "id": tfds.features.Text(),
+            "units": tfds.features.Tensor(shape=(None,), dtype=np.uint16),
+            "words": tfds.features.Sequence(tfds.features.Text()),
+            "starts": tfds.features.Tensor(shape=(None,), dtype=np.int32),
+            "ends": tfds.features.Tensor(shape=(None,), dtype=np.int32),
+            "speaker": tfds.features.Text(),
+            "source": tfds.features.Text(),
+        }
+    )
 
 
 def text_features() -> tfds.features.FeaturesDict:
@@ -43,10 +45,13 @@ def to_example(record: records.Utterance | records.TextDocument) -> dict[str, An
     if isinstance(record, records.TextDocument):
         return {"id": record.id, "text": record.text}
     return {
-        "id": record.id, "units": np.asarray(record.units, np.uint16), "words": [w.text for w in record.words],
+        "id": record.id,
+        "units": np.asarray(record.units, np.uint16),
+        "words": [w.text for w in record.words],
         "starts": np.array([w.start_frame for w in record.words], np.int32),
         "ends": np.array([w.end_frame for w in record.words], np.int32),
-        "speaker": record.speaker or "", "source": record.source or "",
+        "speaker": record.speaker or "",
+        "source": record.source or "",
     }
 
 
@@ -100,8 +105,9 @@ class TfdsDirectory(Sequence):
         except DataError as error:
             raise DataError(f"{self._where(index)}: {error}") from error
         except Exception as error:  # of array_record, protobuf or TFDS: all mean a file that is not what it was
-            raise DataError(f"{self._where(index)}: cannot be read ({_line(error)}); copy or prepare the dataset "
-                            "again") from error
+            raise DataError(
+                f"{self._where(index)}: cannot be read ({_line(error)}); copy or prepare the dataset again"
+            ) from error
 
     def __iter__(self) -> Iterator[records.Utterance | records.TextDocument]:
         """All records in order."""
@@ -119,8 +125,10 @@ class TfdsDirectory(Sequence):
         shards.check_records(self, self._where)
         for shard in self.metadata.shards:
             if shard.sha256 and file_sha256(self.path / shard.name) != shard.sha256:
-                raise DataError(f"{self.path / shard.name}: its checksum is not the one in {shards.METADATA_NAME}; "
-                                "copy or export the dataset again")
+                raise DataError(
+                    f"{self.path / shard.name}: its checksum is not the one in {shards.METADATA_NAME}; "
+                    "copy or export the dataset again"
+                )
 
     def _open(self) -> tfds.core.DatasetInfo:
         file = self.path / "dataset_info.json"
@@ -137,8 +145,10 @@ class TfdsDirectory(Sequence):
             raise DataError(f"{file}: has no split {name!r}; it has {', '.join(splits)}")
         if info.file_format is None or info.file_format.value not in RANDOM_ACCESS:
             found = info.file_format.value if info.file_format else "no format"
-            raise DataError(f"{file}: is stored as {found}, which has no random access; convert it: "
-                            "tfds convert_format --to_file_format=array_record")
+            raise DataError(
+                f"{file}: is stored as {found}, which has no random access; convert it: "
+                "tfds convert_format --to_file_format=array_record"
+            )
         return info
 
     def _check_features(self, info: tfds.core.DatasetInfo) -> None:
@@ -146,15 +156,19 @@ class TfdsDirectory(Sequence):
         found = set(info.features) if isinstance(info.features, tfds.features.FeaturesDict) else set()
         missing = sorted(wanted - found)
         if missing:
-            raise DataError(f"{self.path / 'features.json'}: records of kind {self.kind!r} need the features "
-                            f"{', '.join(missing)}, which it lacks; give a dataset of that kind")
+            raise DataError(
+                f"{self.path / 'features.json'}: records of kind {self.kind!r} need the features "
+                f"{', '.join(missing)}, which it lacks; give a dataset of that kind"
+            )
 
     def _data_source(self) -> Sequence:
         try:
             return self._builder.as_data_source(self.split)
         except Exception as error:  # a bad slice, a missing file
-            raise DataError(f"{self.path}: split {self.split!r} cannot be opened ({_line(error)}); correct the split, "
-                            "or copy the dataset again") from error
+            raise DataError(
+                f"{self.path}: split {self.split!r} cannot be opened ({_line(error)}); correct the split, "
+                "or copy the dataset again"
+            ) from error
 
     def _metadata(self, info: tfds.core.DatasetInfo) -> shards.Metadata:
         file, split = self.path / shards.METADATA_NAME, info.splits[self.split]
@@ -162,19 +176,35 @@ class TfdsDirectory(Sequence):
         if ours is not None and self.split in ours:
             metadata = shards.parse_metadata(ours[self.split], file)
             if metadata.kind != self.kind or metadata.records != len(self._source):
-                raise DataError(f"{file}: says {metadata.records} records of kind {metadata.kind!r}, there are "
-                                f"{len(self._source)} of {self.kind!r}; export the dataset again")
+                raise DataError(
+                    f"{file}: says {metadata.records} records of kind {metadata.kind!r}, there are "
+                    f"{len(self._source)} of {self.kind!r}; export the dataset again"
+                )
             return metadata
         if self.kind != "text":
-            raise DataError(f"{file}: has no {METADATA_KEY}.{self.split}, which says unit rate and codebook; make the "
-                            "dataset with `lst export tfds`, and name a whole split")
+            raise DataError(
+                f"{file}: has no {METADATA_KEY}.{self.split}, which says unit rate and codebook; make the "
+                "dataset with `lst export tfds`, and name a whole split"
+            )
         parts = [(pathlib.Path(part.filename), part.examples_in_shard) for part in split.file_instructions]
         missing = next((path for path, _ in parts if not path.is_file()), None)
         if missing is not None:
             raise DataError(f"{missing}: missing; copy or prepare the dataset again")
         infos = tuple(shards.ShardInfo(path.name, count, path.stat().st_size, "") for path, count in parts)
-        return shards.Metadata("text", shards.FORMAT_VERSION, len(self._source), 0, 0, None, None, None, None, None,
-                               f"{info.name} {info.version}", infos)
+        return shards.Metadata(
+            "text",
+            shards.FORMAT_VERSION,
+            len(self._source),
+            0,
+            0,
+            None,
+            None,
+            None,
+            None,
+            None,
+            f"{info.name} {info.version}",
+            infos,
+        )
 
     def _check_file(self, shard: shards.ShardInfo) -> None:
         file = self.path / shard.name

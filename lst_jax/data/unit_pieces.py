@@ -24,10 +24,10 @@ import numpy as np
 import sentencepiece
 from jaxtyping import Bool, Float32, Int32, Integer, UInt16
 
-from lst_jax import files
 from lst_jax.config import Config
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
 from lst_jax.data.shards import Metadata
-from lst_jax.errors import DataError
 
 FIRST_CHARACTER = 0xF0000  # of unit 0: Supplementary Private Use Area-A
 MOST_UNITS = 0xFFFE  # characters of that area
@@ -63,17 +63,21 @@ class UnitPieces:
             self.codebook = Codebook(settings["codebook_size"], settings["codebook_fingerprint"])
             found = settings["kind"], settings["version"]
         except (RuntimeError, OSError, IndexError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.path}: is not a SentencePiece model over units; make one with `lst prepare "
-                            "unit-tokenizer`") from error
+            raise DataError(
+                f"{self.path}: is not a SentencePiece model over units; make one with `lst prepare unit-tokenizer`"
+            ) from error
         if found != (KIND, VERSION):
-            raise DataError(f"{self.path}: is {found[0]} of version {found[1]}, this program reads {KIND} of version "
-                            f"{VERSION}; make it again with `lst prepare unit-tokenizer`")
-        self._units = [_units_of(self._model.id_to_piece(i))
-                       for i in range(FIRST_PIECE, self._model.get_piece_size())]
+            raise DataError(
+                f"{self.path}: is {found[0]} of version {found[1]}, this program reads {KIND} of version "
+                f"{VERSION}; make it again with `lst prepare unit-tokenizer`"
+            )
+        self._units = [_units_of(self._model.id_to_piece(i)) for i in range(FIRST_PIECE, self._model.get_piece_size())]
         self.frames = np.array([len(units) for units in self._units], np.int32)
         if {int(units[0]) for units in self._units if len(units) == 1} != set(range(self.codebook.size)):
-            raise DataError(f"{self.path}: does not have each of the {self.codebook.size} units as a piece; make it "
-                            "again with `lst prepare unit-tokenizer`")
+            raise DataError(
+                f"{self.path}: does not have each of the {self.codebook.size} units as a piece; make it "
+                "again with `lst prepare unit-tokenizer`"
+            )
 
     def __len__(self) -> int:
         """n, the number of pieces."""
@@ -82,8 +86,10 @@ class UnitPieces:
     def encode(self, units: Integer[np.ndarray, "frames"]) -> Int32[np.ndarray, "pieces"]:
         """The pieces that the units are made of. Raises: DataError where a unit is not in the codebook."""
         if units.size and not 0 <= units.min() <= units.max() < self.codebook.size:
-            raise DataError(f"{self.path}: units {units.min()}..{units.max()} are outside its codebook of "
-                            f"{self.codebook.size}; use the units that it was trained on")
+            raise DataError(
+                f"{self.path}: units {units.min()}..{units.max()} are outside its codebook of "
+                f"{self.codebook.size}; use the units that it was trained on"
+            )
         return np.array(self._model.encode(_text_of(units)), np.int32) - FIRST_PIECE
 
     def decode(self, pieces: Integer[np.ndarray, "pieces"]) -> UInt16[np.ndarray, "frames"]:
@@ -105,8 +111,10 @@ def open_unit_pieces(config: Config) -> UnitPieces | None:
         return None
     pieces = UnitPieces(config.data.unit_tokenizer)
     if len(pieces) > config.vocab.unit_slots:
-        raise DataError(f"{pieces.path}: has {len(pieces)} pieces, the run has vocab.unit_slots="
-                        f"{config.vocab.unit_slots}; use at least as many slots")
+        raise DataError(
+            f"{pieces.path}: has {len(pieces)} pieces, the run has vocab.unit_slots="
+            f"{config.vocab.unit_slots}; use at least as many slots"
+        )
     return pieces
 
 
@@ -114,8 +122,10 @@ def check_codebook(pieces: UnitPieces, found: Metadata, where: str) -> None:
     """Holds a directory of records against the unit tokenizer. Raises: DataError naming both sides."""
     theirs = codebook_of(found, where)
     if not pieces.codebook.fits(theirs):
-        raise DataError(f"{where}: has a codebook of {theirs}, the unit tokenizer {pieces.path} was trained on "
-                        f"{pieces.codebook}; train one on these units with `lst prepare unit-tokenizer`")
+        raise DataError(
+            f"{where}: has a codebook of {theirs}, the unit tokenizer {pieces.path} was trained on "
+            f"{pieces.codebook}; train one on these units with `lst prepare unit-tokenizer`"
+        )
 
 
 def codebook_of(found: Metadata, where: str) -> Codebook:
@@ -136,12 +146,13 @@ def token_frames(config: Config) -> Float32[np.ndarray, "V"] | None:
     if pieces is None:
         return None
     frames_V = np.zeros(config.joint_vocab.size, np.float32)
-    frames_V[config.joint_vocab.unit_offset:][:len(pieces)] = pieces.frames
+    frames_V[config.joint_vocab.unit_offset :][: len(pieces)] = pieces.frames
     return frames_V
 
 
-def train_unit_pieces(sequences: Iterable[Integer[np.ndarray, "_"]], path: str | os.PathLike, size: int,
-                      codebook: Codebook) -> None:
+def train_unit_pieces(
+    sequences: Iterable[Integer[np.ndarray, "_"]], path: str | os.PathLike, size: int, codebook: Codebook
+) -> None:
     """Trains a BPE model of `size` pieces: every unit of the codebook, and what the sequences show to go together.
 
     The same sequences in the same order give the same file. A piece has at most 16 units (SentencePiece's default).
@@ -149,29 +160,54 @@ def train_unit_pieces(sequences: Iterable[Integer[np.ndarray, "_"]], path: str |
     Raises: DataError where `size` does not suit codebook or sequences; StorageError where the file cannot be written.
     """
     if codebook.size > MOST_UNITS:
-        raise DataError(f"{path}: a codebook of {codebook.size} units is too large for a unit tokenizer; use at most "
-                        f"{MOST_UNITS}")
+        raise DataError(
+            f"{path}: a codebook of {codebook.size} units is too large for a unit tokenizer; use at most {MOST_UNITS}"
+        )
     if size < codebook.size:
-        raise DataError(f"{path}: size={size} is less than the codebook's {codebook.size} units, each of which is a "
-                        f"piece; use at least {codebook.size}")
-    settings = {"kind": KIND, "version": VERSION, "codebook_size": codebook.size,
-                "codebook_fingerprint": codebook.fingerprint}
+        raise DataError(
+            f"{path}: size={size} is less than the codebook's {codebook.size} units, each of which is a "
+            f"piece; use at least {codebook.size}"
+        )
+    settings = {
+        "kind": KIND,
+        "version": VERSION,
+        "codebook_size": codebook.size,
+        "codebook_fingerprint": codebook.fingerprint,
+    }
     # Each unit once as a sequence of its own, which joins nothing: SentencePiece keeps only characters that it has seen
     lines = [*map(chr, range(FIRST_CHARACTER, FIRST_CHARACTER + codebook.size)), *map(_text_of, sequences)]
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines), model_writer=model, vocab_size=FIRST_PIECE + size, model_type="bpe",
-            unk_id=0, bos_id=-1, eos_id=-1, pad_id=-1, control_symbols=[json.dumps(settings)], byte_fallback=False,
-            normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False,
-            split_by_whitespace=False, split_by_unicode_script=False, split_by_number=False, character_coverage=1.0,
-            max_sentence_length=LONGEST_LINE, num_threads=1, minloglevel=2)
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            vocab_size=FIRST_PIECE + size,
+            model_type="bpe",
+            unk_id=0,
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            control_symbols=[json.dumps(settings)],
+            byte_fallback=False,
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            split_by_whitespace=False,
+            split_by_unicode_script=False,
+            split_by_number=False,
+            character_coverage=1.0,
+            max_sentence_length=LONGEST_LINE,
+            num_threads=1,
+            minloglevel=2,
+        )
     except RuntimeError as error:
         cause, fix = str(error).splitlines()[-1].replace(";", ",").strip(), "another size"
         if most := re.search(r"value <= (\d+)", cause):
             cause = fix = f"at most {int(most[1]) - FIRST_PIECE}"
-        raise DataError(f"{path}: no unit tokenizer of {size} pieces can be trained on these sequences ({cause}); use "
-                        f"{fix}, or give more speech") from error
+        raise DataError(
+            f"{path}: no unit tokenizer of {size} pieces can be trained on these sequences ({cause}); use "
+            f"{fix}, or give more speech"
+        ) from error
     with files.replacing(path) as temporary:
         temporary.write_bytes(model.getvalue())
 

@@ -40,8 +40,9 @@ class Question(NamedTuple):
     most: int
 
 
-def questions(task: str, utterances: Sequence[Utterance], config: Config,
-              tokenizer: SentencePieceProcessor) -> list[Question]:
+def questions(
+    task: str, utterances: Sequence[Utterance], config: Config, tokenizer: SentencePieceProcessor
+) -> list[Question]:
     """Prompts of `task`, "asr" or "tts", each ending with the marker of its answer."""
     builder, policy = ExampleBuilder.of(config, tokenizer), inference_policy(config.data.patching)
     made = []
@@ -68,16 +69,22 @@ def recognise(utterances: Sequence[Utterance], config: Config, answering: Answer
     return _described("asr", config, answering) | {
         "wer": _as_json(error_rate.word_error_rate(references, texts)),
         "cer": _as_json(error_rate.character_error_rate(references, texts)),
-        "context": _against_base(sum(int(q.prompt.patch_start.sum()) for q in asked),
-                                 sum(len(q.prompt.token) for q in asked),
-                                 sum(int(q.prompt.patch_start[s].sum()) for q, s in zip(asked, speech, strict=True)),
-                                 sum(int(s.sum()) for s in speech)),
-        "answers": [{"id": q.utterance.id, "reference": q.reference, "answer": text}
-                    for q, text in zip(asked, texts, strict=True)]}
+        "context": _against_base(
+            sum(int(q.prompt.patch_start.sum()) for q in asked),
+            sum(len(q.prompt.token) for q in asked),
+            sum(int(q.prompt.patch_start[s].sum()) for q, s in zip(asked, speech, strict=True)),
+            sum(int(s.sum()) for s in speech),
+        ),
+        "answers": [
+            {"id": q.utterance.id, "reference": q.reference, "answer": text}
+            for q, text in zip(asked, texts, strict=True)
+        ],
+    }
 
 
-def synthesise(utterances: Sequence[Utterance], config: Config, answering: Answering, vocode: Vocode,
-               recogniser: Recogniser) -> tuple[dict[str, Any], list[np.ndarray]]:
+def synthesise(
+    utterances: Sequence[Utterance], config: Config, answering: Answering, vocode: Vocode, recogniser: Recogniser
+) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Error rates of what is heard in the run's speech, beside what is in the recordings' own units; and the audio."""
     asked = questions("tts", utterances, config, open_tokenizer(config))
     builder = ExampleBuilder.of(config, open_tokenizer(config))
@@ -98,17 +105,26 @@ def synthesise(utterances: Sequence[Utterance], config: Config, answering: Answe
         "generation": _against_base(patches, tokens, patches, tokens),
         "seconds": sum(map(len, units)) / config.data.unit_rate,
         "seconds_of_the_recordings": sum(len(q.utterance.units) for q in asked) / config.data.unit_rate,
-        "answers": [{"id": q.utterance.id, "reference": q.reference, "answer": text, "units": len(some)}
-                    for q, text, some in zip(asked, heard, units, strict=True)]}, audio
+        "answers": [
+            {"id": q.utterance.id, "reference": q.reference, "answer": text, "units": len(some)}
+            for q, text, some in zip(asked, heard, units, strict=True)
+        ],
+    }, audio
 
 
 def table(values: dict[str, Any]) -> str:
     """The numbers for people; answers are in the file."""
-    rates = "\n".join(f"{key:<28}{value['rate']:.1%}  95% interval {value['low']:.1%} to {value['high']:.1%}"
-                      for key, value in values.items() if isinstance(value, dict) and "rate" in value)
-    cost = "\n".join(f"{key:<28}{value['unit_positions']} unit positions, Base {value['base']}: {value['ratio']:.3f}; "
-                     f"of speech {value['speech_ratio']:.3f}" for key, value in values.items()
-                     if isinstance(value, dict) and "unit_positions" in value)
+    rates = "\n".join(
+        f"{key:<28}{value['rate']:.1%}  95% interval {value['low']:.1%} to {value['high']:.1%}"
+        for key, value in values.items()
+        if isinstance(value, dict) and "rate" in value
+    )
+    cost = "\n".join(
+        f"{key:<28}{value['unit_positions']} unit positions, Base {value['base']}: {value['ratio']:.3f}; "
+        f"of speech {value['speech_ratio']:.3f}"
+        for key, value in values.items()
+        if isinstance(value, dict) and "unit_positions" in value
+    )
     rest = {k: v for k, v in values.items() if not isinstance(v, (dict, list))}
     return "\n".join([*(f"{key:<28}{value}" for key, value in rest.items()), rates, cost])
 
@@ -119,8 +135,13 @@ def _units(builder: ExampleBuilder, answer: np.ndarray) -> np.ndarray:
 
 
 def _described(task: str, config: Config, answering: Answering) -> dict[str, Any]:
-    return {"task": task, "documents": config.data.documents, "answering": answering.name,
-            "patches": inference_policy(config.data.patching), "normaliser": error_rate.NORMALISER}
+    return {
+        "task": task,
+        "documents": config.data.documents,
+        "answering": answering.name,
+        "patches": inference_policy(config.data.patching),
+        "normaliser": error_rate.NORMALISER,
+    }
 
 
 def _as_json(rate: error_rate.ErrorRate) -> dict[str, Any]:
@@ -129,5 +150,9 @@ def _as_json(rate: error_rate.ErrorRate) -> dict[str, Any]:
 
 
 def _against_base(positions: int, base: int, speech: int, speech_base: int) -> dict[str, Any]:
-    return {"unit_positions": positions, "base": base, "ratio": positions / max(base, 1),
-            "speech_ratio": speech / max(speech_base, 1)}
+    return {
+        "unit_positions": positions,
+        "base": base,
+        "ratio": positions / max(base, 1),
+        "speech_ratio": speech / max(speech_base, 1),
+    }

@@ -6,11 +6,11 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from tqdm import tqdm
 
+from lst_jax.core.shapes import Int
+from lst_jax.core.vocab import EOS_ID
 from lst_jax.data.documents import Example
 from lst_jax.generate.generator import Generator
 from lst_jax.generate.sampling import Sampling
-from lst_jax.shapes import Int
-from lst_jax.vocab import EOS_ID
 
 Modality = Literal["text", "speech"]
 ROWS = 8  # prompts of a batch
@@ -22,8 +22,9 @@ class Answering(Protocol):
 
     name: str  # what is recorded beside the numbers
 
-    def __call__(self, prompts: Sequence[Example], modality: Modality,
-                 most: Sequence[int]) -> list[Int[np.ndarray, "n"]]:
+    def __call__(
+        self, prompts: Sequence[Example], modality: Modality, most: Sequence[int]
+    ) -> list[Int[np.ndarray, "n"]]:
         """The tokens that follow each prompt, in its order: without EOS, which ends them, and at most so many of each.
 
         Args: every prompt ends with the marker of `modality`; `most` tokens of each answer.
@@ -39,16 +40,22 @@ class Greedy:
         """Of a run that can generate."""
         self._generator = generator
 
-    def __call__(self, prompts: Sequence[Example], modality: Modality,
-                 most: Sequence[int]) -> list[Int[np.ndarray, "n"]]:
+    def __call__(
+        self, prompts: Sequence[Example], modality: Modality, most: Sequence[int]
+    ) -> list[Int[np.ndarray, "n"]]:
         """See `Answering`."""
         order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].token), most[i]))
         answers: dict[int, Int[np.ndarray, "n"]] = {}
         for first in tqdm(range(0, len(order), ROWS), desc="answers", unit=f"{ROWS} prompts", leave=False):
-            chosen = order[first:first + ROWS]
+            chosen = order[first : first + ROWS]
             rows = [*chosen, *chosen[:1] * (ROWS - len(chosen))]  # one number of rows for all batches
-            found = self._generator.generate([prompts[i] for i in rows], modality, Sampling(temperature=0.0),
-                                             [0] * ROWS, max_tokens=max(most[i] for i in chosen))
+            found = self._generator.generate(
+                [prompts[i] for i in rows],
+                modality,
+                Sampling(temperature=0.0),
+                [0] * ROWS,
+                max_tokens=max(most[i] for i in chosen),
+            )
             for i, answer in zip(chosen, found, strict=False):
-                answers[i] = answer.token[answer.token != EOS_ID][:most[i]]
+                answers[i] = answer.token[answer.token != EOS_ID][: most[i]]
         return [answers[i] for i in range(len(prompts))]

@@ -6,18 +6,18 @@ from typing import Any
 
 import soundfile
 
+from lst_jax.checkpoints.restored import Restored, restore
+from lst_jax.core.errors import ConfigError, DataError
+from lst_jax.core.files import write_json
 from lst_jax.data.pipeline import open_source
-from lst_jax.errors import ConfigError, DataError
 from lst_jax.evals import adaptation, probe, probe_figures
 from lst_jax.evals.answers import Greedy
 from lst_jax.evals.recogniser import EMBEDDED, Recogniser, load_recogniser
 from lst_jax.evals.utterances import source_of, utterances_of
-from lst_jax.files import write_json
 from lst_jax.generate.generator import Generator
 from lst_jax.prepare.audio import RATE
 from lst_jax.prepare.units import AudibleUnitTokenizer, load_unit_tokenizer
-from lst_jax.restored import Restored, restore
-from lst_jax.run_dir import RunDirectory
+from lst_jax.runs.directory import RunDirectory
 
 SOUNDS = 3  # of generated speech that are kept for the report
 
@@ -43,8 +43,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _probe(opened: Restored, args: argparse.Namespace) -> None:
-    sources = [args.probe_source] if args.probe_source else [s.name for s in opened.config.eval.sources
-                                                             if s.kind == "utterance"]
+    sources = (
+        [args.probe_source]
+        if args.probe_source
+        else [s.name for s in opened.config.eval.sources if s.kind == "utterance"]
+    )
     utterances = [u for source in sources for u in utterances_of(source, opened.config, args.items)]
     values, spoken, words = probe.probe(opened, utterances)
     values = _kept(opened, "probe", ", ".join(sources), values)
@@ -52,11 +55,20 @@ def _probe(opened: Restored, args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(values))
         return
-    print("\n".join([f"{key:<28}{value:.3f}" for key, value in values["embeddings"].items()]
-                    + [f"text-speech, layer {i:<9}{layer['same_word']:.3f} the same word, "
-                       f"{layer['other_word']:.3f} others" for i, layer in enumerate(values["text_speech"])]
-                    + [f"margin {d:<21}{m['mean_of_means']:+.3f} nats a token, {m['items']} items"
-                       for d, m in values["margins"].items()] + [f"wrote {path}" for path in pictures]))
+    print(
+        "\n".join(
+            [f"{key:<28}{value:.3f}" for key, value in values["embeddings"].items()]
+            + [
+                f"text-speech, layer {i:<9}{layer['same_word']:.3f} the same word, {layer['other_word']:.3f} others"
+                for i, layer in enumerate(values["text_speech"])
+            ]
+            + [
+                f"margin {d:<21}{m['mean_of_means']:+.3f} nats a token, {m['items']} items"
+                for d, m in values["margins"].items()
+            ]
+            + [f"wrote {path}" for path in pictures]
+        )
+    )
 
 
 def _recognise(opened: Restored, args: argparse.Namespace) -> dict[str, Any]:
@@ -68,12 +80,15 @@ def _recognise(opened: Restored, args: argparse.Namespace) -> dict[str, Any]:
 def _synthesise(opened: Restored, args: argparse.Namespace, recogniser: Recogniser) -> dict[str, Any]:
     unit_tokenizer = load_unit_tokenizer(args.units)
     if not isinstance(unit_tokenizer, AudibleUnitTokenizer):
-        raise ConfigError(f"--units {args.units}: its units do not stand for sounds; give a file of lst prepare "
-                          "units-fit")
+        raise ConfigError(
+            f"--units {args.units}: its units do not stand for sounds; give a file of lst prepare units-fit"
+        )
     made_by = open_source(source_of(args.tts, opened.config), opened.config).metadata.codebook_fingerprint
     if made_by not in (None, unit_tokenizer.fingerprint):
-        raise DataError(f"--units {args.units}: has the fingerprint {unit_tokenizer.fingerprint}, the units of "
-                        f"{args.tts} were made by {made_by}; give the file that made them")
+        raise DataError(
+            f"--units {args.units}: has the fingerprint {unit_tokenizer.fingerprint}, the units of "
+            f"{args.tts} were made by {made_by}; give the file that made them"
+        )
 
     def vocode(units):
         return unit_tokenizer.resynthesise(units[units < unit_tokenizer.codebook_size])  # no others were ever trained

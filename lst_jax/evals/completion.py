@@ -24,20 +24,28 @@ def make_items(utterances: Sequence[Utterance], limit: int) -> list[Item]:
     usable = [u for u in utterances if len(u.words) >= MIN_WORDS]
     seconds = [halves(u)[1] for u in usable]
     frames = np.array([s.end_frame - s.start_frame for s in seconds])
-    texts = [" ".join(w.text for w in u.words[s.first_word:]) for u, s in zip(usable, seconds, strict=True)]
+    texts = [" ".join(w.text for w in u.words[s.first_word :]) for u, s in zip(usable, seconds, strict=True)]
     items = []
     for i, utterance in enumerate(usable[:limit]):
         others = [j for j in range(len(usable)) if texts[j] != texts[i]]
         if not others:
             continue
         other = min(others, key=lambda j: (abs(int(frames[j] - frames[i])), j))
-        items.append(Item(f"{i}:{utterance.id}", _part(utterance, halves(utterance)[0]),
-                          (_part(utterance, seconds[i]), _part(usable[other], seconds[other])), 0))
+        items.append(
+            Item(
+                f"{i}:{utterance.id}",
+                _part(utterance, halves(utterance)[0]),
+                (_part(utterance, seconds[i]), _part(usable[other], seconds[other])),
+                0,
+            )
+        )
     return items
 
 
 def _part(utterance: Utterance, span: Span) -> Part:
     """A half in both modalities, its words counted from its first unit."""
-    words = tuple(Word(w.text, w.start_frame - span.start_frame, w.end_frame - span.start_frame)
-                  for w in utterance.words[span.first_word:span.end_word])
-    return Part(" ".join(w.text for w in words), utterance.units[span.start_frame:span.end_frame], words)
+    words = tuple(
+        Word(w.text, w.start_frame - span.start_frame, w.end_frame - span.start_frame)
+        for w in utterance.words[span.first_word : span.end_word]
+    )
+    return Part(" ".join(w.text for w in words), utterance.units[span.start_frame : span.end_frame], words)

@@ -50,8 +50,9 @@ def english(text: str) -> str:
     return " ".join(re.findall(r"[^\W_]+(?:'[^\W_]+)*", text))
 
 
-def word_error_rate(references: Sequence[str], hypotheses: Sequence[str],
-                    normalise: Callable[[str], str] = english, seed: int = 0) -> ErrorRate:
+def word_error_rate(
+    references: Sequence[str], hypotheses: Sequence[str], normalise: Callable[[str], str] = english, seed: int = 0
+) -> ErrorRate:
     """(Substitutions + deletions + insertions) over the references' words, of all utterances together.
 
     Args: one hypothesis a reference, in its order; an empty one is all deletions.
@@ -60,8 +61,9 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str],
     return _rate(references, hypotheses, normalise, jiwer.process_words, seed)
 
 
-def character_error_rate(references: Sequence[str], hypotheses: Sequence[str],
-                         normalise: Callable[[str], str] = english, seed: int = 0) -> ErrorRate:
+def character_error_rate(
+    references: Sequence[str], hypotheses: Sequence[str], normalise: Callable[[str], str] = english, seed: int = 0
+) -> ErrorRate:
     """The same over characters, blanks between words among them."""
     return _rate(references, hypotheses, normalise, jiwer.process_characters, seed)
 
@@ -69,14 +71,19 @@ def character_error_rate(references: Sequence[str], hypotheses: Sequence[str],
 def _rate(references, hypotheses, normalise, process, seed) -> ErrorRate:
     if len(references) != len(hypotheses):
         raise ValueError(f"{len(references)} references and {len(hypotheses)} hypotheses: must be as many")
-    found = [process([normalise(reference)], [normalise(hypothesis)])
-             for reference, hypothesis in zip(references, hypotheses, strict=True)]
+    found = [
+        process([normalise(reference)], [normalise(hypothesis)])
+        for reference, hypothesis in zip(references, hypotheses, strict=True)
+    ]
     counts_N4 = np.array([(o.hits, o.substitutions, o.deletions, o.insertions) for o in found]).reshape(-1, 4)
     errors_N, length_N = counts_N4[:, 1:].sum(1), counts_N4[:, :3].sum(1)
     if not length_N.sum():
         raise ValueError("references: hold no word to be right or wrong about")
-    return ErrorRate(float(errors_N.sum() / length_N.sum()), _interval(errors_N, length_N, seed),
-                     Counts(len(found), *counts_N4.sum(0).tolist()))
+    return ErrorRate(
+        float(errors_N.sum() / length_N.sum()),
+        _interval(errors_N, length_N, seed),
+        Counts(len(found), *counts_N4.sum(0).tolist()),
+    )
 
 
 def _interval(errors_N: np.ndarray, length_N: np.ndarray, seed: int) -> tuple[float, float]:

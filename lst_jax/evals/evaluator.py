@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from lst_jax import objective, step
+from lst_jax.checkpoints.restored import restore
 from lst_jax.config import Config
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
@@ -18,14 +18,18 @@ from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.rows import Batch
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.evals import completion, scorer, tasks
-from lst_jax.restored import restore
-from lst_jax.run_dir import RunDirectory
+from lst_jax.runs.directory import RunDirectory
+from lst_jax.step import objective, update
 
 MODES = {"utterance": ("speech", "interleaved"), "text": ("text",)}
 # EOS counts as text and markers are their own kind: in a document of one modality only that one's figure says anything
-KEPT = {"speech": ("loss", "bits_per_second_speech"), "text": ("loss", "bits_per_text_token"),
-        "asr": ("loss", "bits_per_text_token"), "tts": ("loss", "bits_per_second_speech"),
-        "interleaved": ("loss", "bits_per_second_speech", "bits_per_text_token", "bits_per_marker")}
+KEPT = {
+    "speech": ("loss", "bits_per_second_speech"),
+    "text": ("loss", "bits_per_text_token"),
+    "asr": ("loss", "bits_per_text_token"),
+    "tts": ("loss", "bits_per_second_speech"),
+    "interleaved": ("loss", "bits_per_second_speech", "bits_per_text_token", "bits_per_marker"),
+}
 
 
 def modes_of(kind: str, documents: str) -> tuple[str, ...]:
@@ -39,7 +43,7 @@ class Evaluator:
     def __init__(self, config: Config, model, mesh: Mesh):
         """Raises: DataError where a held-out source is missing or does not fit the run."""
         self._config, self._mesh = config, mesh
-        self._eval_step = step.make_eval_step(config, model, mesh, token_frames(config))
+        self._eval_step = update.make_eval_step(config, model, mesh, token_frames(config))
         self._policy = inference_policy(config.data.patching)
         self._sources = {s.name: (s, open_source(s, config)) for s in config.eval.sources}
         self._builder = ExampleBuilder.of(config, open_tokenizer(config))
@@ -49,8 +53,10 @@ class Evaluator:
         values = {}
         for name, (source, _) in self._sources.items():
             for mode in modes_of(source.kind, self._config.data.documents):
-                batches = (batch for batch, _ in eval_batches(source, self._config, self._policy,
-                                                              self._config.eval.batches, mode))
+                batches = (
+                    batch
+                    for batch, _ in eval_batches(source, self._config, self._policy, self._config.eval.batches, mode)
+                )
                 found, label = self._likelihood(params, batches), eval_label(name, mode)
                 values |= {f"heldout/{label}/{key}": found[key] for key in KEPT[mode] if key in found}
         if self._config.eval.completion_items:
@@ -60,7 +66,7 @@ class Evaluator:
     def _likelihood(self, params, batches: Iterable[Batch]) -> dict[str, float]:
         totals: dict[str, float] = {}
         for batch in batches:
-            _, sums = self._eval_step(params, step.put_whole_batch(batch, self._mesh))
+            _, sums = self._eval_step(params, update.put_whole_batch(batch, self._mesh))
             for key, value in sums.items():
                 totals[key] = totals.get(key, 0.0) + float(value)
         return objective.summarize(totals, self._config.data.unit_rate)
@@ -78,50 +84,67 @@ class Evaluator:
             nats, tokens, characters = 0.0, 0, 0
             packed = pack_examples((self._builder.text(record) for record in records), self._config)
             for _, (batch, _, places) in zip(range(self._config.eval.batches), packed, strict=False):
-                nll_BT = np.asarray(self._eval_step(params, step.put_whole_batch(batch, self._mesh))[0])
+                nll_BT = np.asarray(self._eval_step(params, update.put_whole_batch(batch, self._mesh))[0])
                 for place in places:
                     text = records[place.example].text
                     length = len(self._builder.text(records[place.example]).token)
                     here = slice(place.position, place.position + length)
-                    if length <= len(batch.token_BT[0]) and (batch.doc_id_BT[place.row, here] ==
-                                                             batch.doc_id_BT[place.row, place.position]).all():
+                    if (
+                        length <= len(batch.token_BT[0])
+                        and (batch.doc_id_BT[place.row, here] == batch.doc_id_BT[place.row, place.position]).all()
+                    ):
                         nats += float(nll_BT[place.row, here][1:-1].sum())  # behind BOS and <t>
                         tokens, characters = tokens + length - 2, characters + len(text)
             if characters:
-                values |= {f"heldout/{name}/perplexity_per_text_token": math.exp(nats / tokens),
-                           f"heldout/{name}/bits_per_character": nats / objective.LN2 / characters}
+                values |= {
+                    f"heldout/{name}/perplexity_per_text_token": math.exp(nats / tokens),
+                    f"heldout/{name}/bits_per_character": nats / objective.LN2 / characters,
+                }
         return values
 
     def _completion(self, params) -> dict[str, Any]:
         """Accuracies of completion choice by sum and by mean per token; of a response as much as a row holds."""
-        utterances = [record for source, records in self._sources.values() if source.kind == "utterance"
-                      for record in records]
+        utterances = [
+            record for source, records in self._sources.values() if source.kind == "utterance" for record in records
+        ]
         values: dict[str, Any] = {}
         for direction in tasks.DIRECTIONS:
-            asked = [(item, [scorer.shortened(self._config, one) for one in
-                             tasks.candidates(item, direction, self._builder, self._policy, "restart")])
-                     for item in completion.make_items(utterances, self._config.eval.completion_items)]
+            asked = [
+                (
+                    item,
+                    [
+                        scorer.shortened(self._config, one)
+                        for one in tasks.candidates(item, direction, self._builder, self._policy, "restart")
+                    ],
+                )
+                for item in completion.make_items(utterances, self._config.eval.completion_items)
+            ]
             asked = [(item, own) for item, own in asked if all(own)]
             if not asked:
                 continue
             items, candidates = [item for item, _ in asked], [c for _, own in asked for c in own]
             (nats,), _ = scorer.packed_values(self._eval_step, params, candidates, self._config, self._mesh)
-            found = tasks.judge(items, tasks.amounts(items, candidates, nats, self._builder,
-                                                     self._config.data.unit_rate, "response"))
+            found = tasks.judge(
+                items, tasks.amounts(items, candidates, nats, self._builder, self._config.data.unit_rate, "response")
+            )
             values[f"completion/{direction}/items"] = len(items)
             for name, rule in (("sum", "sum"), ("mean", "per_token")):
                 share = found["rules"][rule]
-                values |= {f"completion/{direction}/{name}": share["accuracy"],
-                           f"completion/{direction}/{name}_low": share["low"],
-                           f"completion/{direction}/{name}_high": share["high"]}
+                values |= {
+                    f"completion/{direction}/{name}": share["accuracy"],
+                    f"completion/{direction}/{name}_low": share["low"],
+                    f"completion/{direction}/{name}_high": share["high"],
+                }
         return values
 
 
 def table(values: dict[str, Any]) -> str:
     """The metrics, one a line."""
     width = max(map(len, values))
-    return "\n".join(f"{key:<{width}}  {value:.4f}" if isinstance(value, float) else f"{key:<{width}}  {value}"
-                     for key, value in values.items())
+    return "\n".join(
+        f"{key:<{width}}  {value:.4f}" if isinstance(value, float) else f"{key:<{width}}  {value}"
+        for key, value in values.items()
+    )
 
 
 def evaluate_run(run: RunDirectory, as_json: bool) -> int:

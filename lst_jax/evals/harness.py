@@ -17,17 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from lst_jax import objective, sharding, step
+from lst_jax.checkpoints.restored import Restored, restore
 from lst_jax.config import Config
+from lst_jax.core.errors import DataError, UserError
 from lst_jax.data.documents import Example, ExampleBuilder, Run
 from lst_jax.data.pipeline import open_tokenizer
-from lst_jax.errors import DataError, UserError
 from lst_jax.evals import scorer
 from lst_jax.evals.answers import Greedy
 from lst_jax.evals.scorer import Text
 from lst_jax.generate.generator import Generator
-from lst_jax.restored import Restored, restore
-from lst_jax.run_dir import RunDirectory
+from lst_jax.parallel import sharding
+from lst_jax.runs.directory import RunDirectory
+from lst_jax.step import objective, update
 
 FRAME = 3  # tokens of a sequence beside its text: BOS, <t>, EOS
 MAX_NEW_TOKENS = 256  # the harness's own default
@@ -40,6 +41,7 @@ def make_top_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None
     `top_BT` is the likeliest token of the vocabulary at each target's place. `nll_BT` is that of `step.make_eval_step`;
     the output projection is made twice.
     """
+
     def on_device(params, batch):
         hidden_BTE = model.hidden(params, batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)
         whole, chunk = model.whole_output(params), config.model.logits_chunk
@@ -53,9 +55,12 @@ def make_top_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None
         specs, rows = sharding.parameter_specs(params), sharding.batch_sharding(mesh).spec
         return sharding.each_device(on_device, mesh, (specs, rows), (rows, rows))(params, batch)
 
-    params = step.state_shape(config, model, mesh).params
-    return jax.jit(top_step, in_shardings=(jax.tree.map(lambda x: x.sharding, params), sharding.batch_sharding(mesh)),
-                   out_shardings=sharding.replicated(mesh))
+    params = update.state_shape(config, model, mesh).params
+    return jax.jit(
+        top_step,
+        in_shardings=(jax.tree.map(lambda x: x.sharding, params), sharding.batch_sharding(mesh)),
+        out_shardings=sharding.replicated(mesh),
+    )
 
 
 class RunTexts:
@@ -80,7 +85,7 @@ class RunTexts:
         for number, text in enumerate(texts):
             token = self._encode(text)
             for start in range(0, len(token), self.limit - 1):
-                windows.append((token[max(0, start - 1):start], token[start:start + self.limit - 1]))
+                windows.append((token[max(0, start - 1) : start], token[start : start + self.limit - 1]))
                 owner.append(number)
         totals = [0.0] * len(texts)
         for number, (value, _) in zip(owner, self._of_tokens(windows), strict=True):
@@ -93,7 +98,7 @@ class RunTexts:
         By cached generation, `ROUND` tokens at a time, after which those that have met an end are left out.
         """
         lefts = [min(most, self.limit - 1) for _, _, most in asked]
-        tokens = [self._encode(context)[left - self.limit:] for (context, *_), left in zip(asked, lefts, strict=True)]
+        tokens = [self._encode(context)[left - self.limit :] for (context, *_), left in zip(asked, lefts, strict=True)]
         starts, open_ones = [len(token) for token in tokens], [i for i, left in enumerate(lefts) if left > 0]
         while open_ones:
             mosts = [min(lefts[i], ROUND) for i in open_ones]
@@ -105,8 +110,10 @@ class RunTexts:
                     lefts[i] = 0
             open_ones = [i for i in open_ones if lefts[i] > 0]
         texts = [self._tail(token.tolist(), start) for token, start in zip(tokens, starts, strict=True)]
-        return [text[:min([text.find(stop) for stop in until if stop in text], default=len(text))]
-                for text, (_, until, _) in zip(texts, asked, strict=True)]
+        return [
+            text[: min([text.find(stop) for stop in until if stop in text], default=len(text))]
+            for text, (_, until, _) in zip(texts, asked, strict=True)
+        ]
 
     def _prompt(self, token: np.ndarray) -> Example:
         whole = self.builder.join([Run(self.builder.vocab.text_marker, token, None)])
@@ -114,11 +121,14 @@ class RunTexts:
 
     def _tail(self, token: list[int], start: int) -> str:
         decode = self.builder.tokenizer.decode
-        return decode(token)[len(decode(token[:start])):]
+        return decode(token)[len(decode(token[:start])) :]
 
     def _of_tokens(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[float, bool]]:
-        asked = {i: scorer.candidate(self.builder, [Text("", prompt)] if len(prompt) else [], [Text("", response)],
-                                     "static") for i, (prompt, response) in enumerate(pairs) if len(response)}
+        asked = {
+            i: scorer.candidate(self.builder, [Text("", prompt)] if len(prompt) else [], [Text("", response)], "static")
+            for i, (prompt, response) in enumerate(pairs)
+            if len(response)
+        }
         found = [(0.0, True)] * len(pairs)
         if asked:
             (nats, top), _ = self._scorer.values(self._opened.params, list(asked.values()), 2, "log-likelihoods")
@@ -130,11 +140,11 @@ class RunTexts:
 
     def _parted(self, context: str, continuation: str) -> tuple[np.ndarray, np.ndarray]:
         blanks = len(context) - len(context.rstrip())
-        context, continuation = context[:len(context) - blanks], context[len(context) - blanks:] + continuation
+        context, continuation = context[: len(context) - blanks], context[len(context) - blanks :] + continuation
         whole, first = self._encode(context + continuation), len(self._encode(context))
         response = whole[first:]
         room = max(0, self.limit - len(response))
-        return whole[:first][max(0, first - room):], response
+        return whole[:first][max(0, first - room) :], response
 
     def _encode(self, text: str) -> np.ndarray:
         return np.array(self.builder.tokenizer.encode(text), np.int32)
@@ -151,8 +161,10 @@ def model_class():
         from lm_eval.api.model import LM
         from lm_eval.api.registry import register_model
     except ModuleNotFoundError as error:
-        raise DataError("lm_eval: is not installed, it is an extra; pip install 'lst_jax[harness]', in a clone pip "
-                        "install -e '.[harness]'") from error
+        raise DataError(
+            "lm_eval: is not installed, it is an extra; pip install 'lst_jax[harness]', in a clone pip "
+            "install -e '.[harness]'"
+        ) from error
 
     class LatentSpeechText(LM):
         """`--model lst --model_args run=RUN`; batches are those of the run, so that `batch_size` is not read."""
@@ -177,8 +189,13 @@ def model_class():
                 if settings.get("do_sample") or settings.get("temperature"):
                     raise DataError("generate_until: only greedy decoding; set do_sample to false and temperature to 0")
                 until = settings.get("until") or []
-                asked.append((context, [until] if isinstance(until, str) else until,
-                              int(settings.get("max_gen_toks", MAX_NEW_TOKENS))))
+                asked.append(
+                    (
+                        context,
+                        [until] if isinstance(until, str) else until,
+                        int(settings.get("max_gen_toks", MAX_NEW_TOKENS)),
+                    )
+                )
             return self.texts.generate(asked)
 
     return register_model("lst")(LatentSpeechText)

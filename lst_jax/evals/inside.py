@@ -6,13 +6,18 @@ import jax
 import jax.numpy as jnp
 
 from lst_jax.config import Config
+from lst_jax.core.shapes import Array, Bool, Float, Int
 from lst_jax.model.lst import System, build
-from lst_jax.shapes import Array, Bool, Float, Int
 
 
-def global_states(config: Config, params: Any, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
-                  patch_start_BT: Bool[Array, "B T"],
-                  patch_end_BT: Bool[Array, "B T"]) -> tuple[Float[Array, "N B U D"], Int[Array, "B T"]]:
+def global_states(
+    config: Config,
+    params: Any,
+    token_BT: Int[Array, "B T"],
+    doc_id_BT: Int[Array, "B T"],
+    patch_start_BT: Bool[Array, "B T"],
+    patch_end_BT: Bool[Array, "B T"],
+) -> tuple[Float[Array, "N B U D"], Int[Array, "B T"]]:
     """States of all unit positions: [0] as they enter the global transformer, [i] behind its layer i; and each token's.
 
     The second result is the unit position of each token, U for padding; U = T.

@@ -16,16 +16,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lst_jax.checkpoints.restored import Restored
+from lst_jax.core.errors import DataError
+from lst_jax.core.shapes import Float, Int
 from lst_jax.data.documents import Example, ExampleBuilder
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
-from lst_jax.errors import DataError
 from lst_jax.evals import completion, scorer, tasks
 from lst_jax.evals.error_rate import english
 from lst_jax.evals.inside import global_states_jit
-from lst_jax.restored import Restored
-from lst_jax.shapes import Float, Int
 
 LEAST_TIMES = 4  # a word must occur in so many utterances
 WORDS = 40  # the most frequent such words are looked at
@@ -47,9 +47,16 @@ def probe(opened: Restored, utterances: Sequence[Utterance]) -> tuple[dict[str, 
     words = frequent_words(utterances)
     spoken = occurrences(opened, utterances, words, "speech")
     written = occurrences(opened, utterances, words, "text")
-    values = {"task": "probe", "patches": inference_policy(opened.config.data.patching), "utterances": len(utterances),
-              "words": words, "occurrences": len(spoken.word_O), "embeddings": separation(*_inputs(spoken)),
-              "text_speech": similarity_by_layer(spoken, written), "margins": margins(opened, utterances)}
+    values = {
+        "task": "probe",
+        "patches": inference_policy(opened.config.data.patching),
+        "utterances": len(utterances),
+        "words": words,
+        "occurrences": len(spoken.word_O),
+        "embeddings": separation(*_inputs(spoken)),
+        "text_speech": similarity_by_layer(spoken, written),
+        "margins": margins(opened, utterances),
+    }
     return values, spoken, words
 
 
@@ -58,8 +65,10 @@ def frequent_words(utterances: Sequence[Utterance]) -> list[str]:
     counts = collections.Counter(word for u in utterances for word in {english(w.text) for w in u.words} - {""})
     found = [word for word, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n >= LEAST_TIMES]
     if len(found) < 2:
-        raise DataError(f"--probe: {len(found)} words occur in {LEAST_TIMES} utterances of {len(utterances)}; give "
-                        "more held-out utterances")
+        raise DataError(
+            f"--probe: {len(found)} words occur in {LEAST_TIMES} utterances of {len(utterances)}; give "
+            "more held-out utterances"
+        )
     return found[:WORDS]
 
 
@@ -90,8 +99,11 @@ def separation(vector_OD: Float[np.ndarray, "O D"], word_O: Int[np.ndarray, "O"]
     cosine_OO = unit_OD @ unit_OD.T
     same_OO = word_O[:, None] == word_O
     other_OO = same_OO & ~np.eye(len(word_O), dtype=bool)
-    return {"cosine_within": float(cosine_OO[other_OO].mean()), "cosine_between": float(cosine_OO[~same_OO].mean()),
-            "silhouette": silhouette(1 - cosine_OO, word_O)}
+    return {
+        "cosine_within": float(cosine_OO[other_OO].mean()),
+        "cosine_between": float(cosine_OO[~same_OO].mean()),
+        "silhouette": silhouette(1 - cosine_OO, word_O),
+    }
 
 
 def silhouette(distance_OO: Float[np.ndarray, "O O"], label_O: Int[np.ndarray, "O"]) -> float:
@@ -130,18 +142,25 @@ def margins(opened: Restored, utterances: Sequence[Utterance]) -> dict[str, dict
         candidates = [one for item in items for one in tasks.candidates(item, direction, builder, policy, "restart")]
         nats, _ = one_scorer.nats(opened.params, candidates, direction)
         scored = tasks.amounts(items, candidates, nats, builder, config.data.unit_rate, "response")
-        margin_I2 = np.array([[right.score(rule) - wrong.score(rule) for rule in ("sum", "per_token")]
-                              for right, wrong in scored])
-        found[direction] = {"items": len(items), "mean_of_sums": float(margin_I2[:, 0].mean()),
-                            "mean_of_means": float(margin_I2[:, 1].mean()), "means": margin_I2[:, 1].tolist()}
+        margin_I2 = np.array(
+            [[right.score(rule) - wrong.score(rule) for rule in ("sum", "per_token")] for right, wrong in scored]
+        )
+        found[direction] = {
+            "items": len(items),
+            "mean_of_sums": float(margin_I2[:, 0].mean()),
+            "mean_of_means": float(margin_I2[:, 1].mean()),
+            "means": margin_I2[:, 1].tolist(),
+        }
     return found
 
 
 def _states(opened: Restored, example: Example) -> tuple[np.ndarray, np.ndarray]:
     n = len(example.token)
     t = -(-n // LENGTHS) * LENGTHS
-    rows = [np.pad(row, (0, t - n))[None] for row in
-            (example.token, np.ones(n, np.int32), example.patch_start, example.patch_end)]
+    rows = [
+        np.pad(row, (0, t - n))[None]
+        for row in (example.token, np.ones(n, np.int32), example.patch_start, example.patch_end)
+    ]
     state_NBUD, unit_BT = global_states_jit(opened.config, opened.params, *rows)
     return np.asarray(state_NBUD[:, 0], np.float32), np.asarray(unit_BT[0, :n])
 
@@ -157,7 +176,7 @@ def _spoken(utterance: Utterance, builder: ExampleBuilder, example: Example) -> 
     else:
         lengths = builder.pieces.frames[example.token[2:-1] - builder.vocab.unit_offset].astype(int)
         frame_of = np.repeat(np.arange(len(lengths)), lengths)
-    return [2 + np.unique(frame_of[w.start_frame:w.end_frame]) for w in utterance.words]
+    return [2 + np.unique(frame_of[w.start_frame : w.end_frame]) for w in utterance.words]
 
 
 def _written(utterance: Utterance, builder: ExampleBuilder) -> list[np.ndarray]:

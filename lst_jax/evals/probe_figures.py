@@ -5,22 +5,23 @@ from typing import Any
 
 import numpy as np
 
+from lst_jax.core.plot_style import COLOURS, plt
 from lst_jax.evals.probe import Occurrences
-from lst_jax.plot_style import COLOURS, plt
 
 # Categories of words, each a panel; what is in none is "other". English, as the paper's data are.
 CATEGORIES = {
     "numbers": "zero one two three four five six seven eight nine ten eleven twelve hundred thousand first second "
-               "third",
+    "third",
     "function words": "the a an of and to in he that his it with is as had for her at on by which not or from this but "
-                      "she they be been has have if no any i me my you your we are was will all when then there",
+    "she they be been has have if no any i me my you your we are was will all when then there",
 }
 LARGEST_WORDS = 8  # a panel
 DIRECTIONS = {"s2s": "S→S", "t2t": "T→T", "s2t": "S→T", "t2s": "T→S"}
 
 
-def write_all(values: dict[str, Any], spoken: Occurrences, words: list[str],
-              folder: pathlib.Path) -> list[pathlib.Path]:
+def write_all(
+    values: dict[str, Any], spoken: Occurrences, words: list[str], folder: pathlib.Path
+) -> list[pathlib.Path]:
     """Draws what can be drawn; t-SNE only where scikit-learn is installed."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = {"text_and_speech_by_layer": by_layer(values), "margins_of_completion_choices": margins(values)}
@@ -54,19 +55,25 @@ def embeddings(values: dict[str, Any], spoken: Occurrences, words: list[str], ts
         here_O = np.flatnonzero(np.isin(spoken.word_O, shown))
         perplexity = max(2.0, min(30.0, len(here_O) / 6))
         point_O2 = tsne(2, perplexity=perplexity, metric="cosine", init="random", random_state=0).fit_transform(
-            x_OD[here_O])
+            x_OD[here_O]
+        )
         for colour, index in zip(palette, shown, strict=False):
             at = spoken.word_O[here_O] == index
             axis.scatter(*point_O2[at].T, s=22, color=colour, alpha=0.8, linewidths=0, label=words[index])
         axis.set(title=kind, xticks=[], yticks=[])
         axis.grid(visible=False)
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=4, fontsize=9, handletextpad=0.1,
-                    columnspacing=0.8)
+        axis.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=4, fontsize=9, handletextpad=0.1, columnspacing=0.8
+        )
     found = values["embeddings"]
     patches = values["patches"].replace("_", " ")
-    figure.suptitle(f"what enters the global transformer, t-SNE of words in {patches} patches\n"
-                    f"cosine within words {found['cosine_within']:.2f}, between {found['cosine_between']:.2f}, "
-                    f"silhouette {found['silhouette']:.2f}", y=1.04, fontsize=11)
+    figure.suptitle(
+        f"what enters the global transformer, t-SNE of words in {patches} patches\n"
+        f"cosine within words {found['cosine_within']:.2f}, between {found['cosine_between']:.2f}, "
+        f"silhouette {found['silhouette']:.2f}",
+        y=1.04,
+        fontsize=11,
+    )
     return figure
 
 
@@ -74,12 +81,13 @@ def by_layer(values: dict[str, Any]):
     """Cosine of spoken and written words by layer."""
     figure, axis = plt.subplots(figsize=(6.5, 3.4))
     layers = values["text_speech"]
-    for key, label, colour in (("same_word", "the same word", COLOURS["third"]),
-                               ("other_word", "different words", COLOURS["marker"])):
+    for key, label, colour in (
+        ("same_word", "the same word", COLOURS["third"]),
+        ("other_word", "different words", COLOURS["marker"]),
+    ):
         axis.plot(range(len(layers)), [layer[key] for layer in layers], marker="o", color=colour, label=label)
     step = max(1, len(layers) // 12)
-    axis.set(xlabel="layer of the global transformer", ylabel="cosine, means taken off",
-             title="speech and text")
+    axis.set(xlabel="layer of the global transformer", ylabel="cosine, means taken off", title="speech and text")
     axis.set_xticks(range(0, len(layers), step), ["input", *map(str, range(1, len(layers)))][::step])
     axis.axhline(0, color="black", linewidth=0.8, linestyle=":")
     low, high = axis.get_ylim()

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pocketsphinx
 
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 from lst_jax.prepare.audio import RATE
 
 EMBEDDED = "pocketsphinx"

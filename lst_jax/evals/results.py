@@ -5,17 +5,23 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lst_jax import text_table
-from lst_jax.errors import DataError
-from lst_jax.files import write_json, write_text
+from lst_jax.core import text_table
+from lst_jax.core.errors import DataError
+from lst_jax.core.files import write_json, write_text
 
 FOLDER = "evaluations"  # of a run
-RULES = {"sum": "sum", "per_token": "mean per token", "per_patch": "mean per patch",
-         "per_second": "mean per second of speech"}
+RULES = {
+    "sum": "sum",
+    "per_token": "mean per token",
+    "per_patch": "mean per patch",
+    "per_second": "mean per second of speech",
+}
 OF_BANDS = ("sum", "per_token")  # what is shown of bands; all rules are in the file
 ARROWS = {"s2s": "S→S", "t2t": "T→T", "s2t": "S→T", "t2s": "T→S"}
-GRIDS = {"restart": "the response's first patch starts with it",
-         "continue": "the response goes on in the prompt's patches"}
+GRIDS = {
+    "restart": "the response's first patch starts with it",
+    "continue": "the response goes on in the prompt's patches",
+}
 SCOPES = {"response": "the response given the prompt", "whole": "prompt and response"}
 
 
@@ -50,16 +56,26 @@ def rows_of(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
         for one in kept["results"]:
             what = f"{kept['task']} {ARROWS[one['direction']]}"
             for rule, share in one["rules"].items():
-                rows.append((what, f"{share['accuracy']:.1%}",
-                             f"{RULES[rule]}; 95% interval {share['low']:.1%} to {share['high']:.1%}, "
-                             f"{share['groups']} items, chance {one['chance']:.0%}; {convention(one)}; step "
-                             f"{kept['step']}"))
+                rows.append(
+                    (
+                        what,
+                        f"{share['accuracy']:.1%}",
+                        f"{RULES[rule]}; 95% interval {share['low']:.1%} to {share['high']:.1%}, "
+                        f"{share['groups']} items, chance {one['chance']:.0%}; {convention(one)}; step "
+                        f"{kept['step']}",
+                    )
+                )
             for name, values in one["bands"].items():
                 for value, rules in values.items():
-                    rows += [(f"{what}, {name} {value}", f"{rules[rule]['accuracy']:.1%}",
-                              f"{RULES[rule]}; 95% interval {rules[rule]['low']:.1%} to {rules[rule]['high']:.1%}, "
-                              f"{rules[rule]['groups']} items; {convention(one)}; step {kept['step']}")
-                             for rule in OF_BANDS]
+                    rows += [
+                        (
+                            f"{what}, {name} {value}",
+                            f"{rules[rule]['accuracy']:.1%}",
+                            f"{RULES[rule]}; 95% interval {rules[rule]['low']:.1%} to {rules[rule]['high']:.1%}, "
+                            f"{rules[rule]['groups']} items; {convention(one)}; step {kept['step']}",
+                        )
+                        for rule in OF_BANDS
+                    ]
     return rows
 
 
@@ -70,10 +86,12 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     for kept in results:
         for one in kept["results"]:
             fill = one["fill"]
-            lines.append(f"{kept['task']} {ARROWS[one['direction']]}: {fill['sequences']} sequences, "
-                         f"{fill['distinct']} distinct, in rows {fill['token_fill']:.1%} (tokens) and "
-                         f"{fill['unit_fill']:.1%} (unit positions) real; {fill['prompt_shared']:.1%} not "
-                         f"computed as their prompts are shared, {fill['prompt_again']:.1%} prompts computed before"
-                         + (f"; {one['beyond_training_rows']} longer than a training row" if one["beyond_training_rows"]
-                            else "") + ("" if one["rules"] else "; no labels: scores only"))
+            lines.append(
+                f"{kept['task']} {ARROWS[one['direction']]}: {fill['sequences']} sequences, "
+                f"{fill['distinct']} distinct, in rows {fill['token_fill']:.1%} (tokens) and "
+                f"{fill['unit_fill']:.1%} (unit positions) real; {fill['prompt_shared']:.1%} not "
+                f"computed as their prompts are shared, {fill['prompt_again']:.1%} prompts computed before"
+                + (f"; {one['beyond_training_rows']} longer than a training row" if one["beyond_training_rows"] else "")
+                + ("" if one["rules"] else "; no labels: scores only")
+            )
     return "\n".join(lines)

@@ -5,17 +5,17 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from lst_jax import processes
+from lst_jax.checkpoints.restored import Restored, restore
 from lst_jax.config import Config, config_hash
+from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.tasks import benchmarks
 from lst_jax.data.tasks.items import Task
-from lst_jax.errors import ConfigError, DataError
 from lst_jax.evals import completion, results, scorer, tasks
-from lst_jax.restored import Restored, restore
-from lst_jax.run_dir import RunDirectory
+from lst_jax.parallel import processes
+from lst_jax.runs.directory import RunDirectory
 
 COMPLETION = "completion"  # the task that needs no file
 COMPLETION_ITEMS = 1000
@@ -44,8 +44,15 @@ def evaluate_tasks(run: RunDirectory, specs: str, directions: str | None, grid: 
     return 0
 
 
-def evaluate_task(opened: Restored, one_scorer: scorer.Scorer, name: str, task: Task, directions: Sequence[str] | None,
-                  grid: str = "restart", scope: str = "response") -> tuple[list[dict[str, Any]], dict[str, str]]:
+def evaluate_task(
+    opened: Restored,
+    one_scorer: scorer.Scorer,
+    name: str,
+    task: Task,
+    directions: Sequence[str] | None,
+    grid: str = "restart",
+    scope: str = "response",
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """A result for each direction (docs/formats.md, "evaluations"), and submissions by "DIRECTION-RULE", where choices
     have names."""
     config = opened.config
@@ -53,24 +60,36 @@ def evaluate_task(opened: Restored, one_scorer: scorer.Scorer, name: str, task: 
     found, submissions = [], {}
     for direction in directions or tasks.available(task.items):
         try:
-            candidates = [one for item in task.items
-                          for one in tasks.candidates(item, direction, builder, policy, grid)]
+            candidates = [
+                one for item in task.items for one in tasks.candidates(item, direction, builder, policy, grid)
+            ]
         except DataError as error:
             raise DataError(f"task {name}: {error}") from error
         nats, fill = one_scorer.nats(opened.params, candidates, f"{name} {direction}")
         amounts = tasks.amounts(task.items, candidates, nats, builder, config.data.unit_rate, scope)
-        found.append({
-            "direction": direction, "scored": scope, "patches": grid, "patching": tasks.describe_patching(config),
-            "note": task.note, "items": len(task.items), **tasks.judge(task.items, amounts),
-            "fill": fill._asdict(),
-            "beyond_training_rows": sum(not scorer.fits(config, c.example) for c in candidates)})
+        found.append(
+            {
+                "direction": direction,
+                "scored": scope,
+                "patches": grid,
+                "patching": tasks.describe_patching(config),
+                "note": task.note,
+                "items": len(task.items),
+                **tasks.judge(task.items, amounts),
+                "fill": fill._asdict(),
+                "beyond_training_rows": sum(not scorer.fits(config, c.example) for c in candidates),
+            }
+        )
         if any(part.name is not None for item in task.items for part in item.choices):
             for rule in SUBMITTED:
                 submissions[f"{direction}-{rule}"] = benchmarks.submission(
-                    task.items, [[one.score(rule) for one in own] for own in amounts])
+                    task.items, [[one.score(rule) for one in own] for own in amounts]
+                )
     if not found:
-        raise DataError(f"task {name}: its items have neither text nor units for all prompts and choices; make units "
-                        "with lst prepare spoken-task")
+        raise DataError(
+            f"task {name}: its items have neither text nor units for all prompts and choices; make units "
+            "with lst prepare spoken-task"
+        )
     return found, submissions
 
 
@@ -79,10 +98,16 @@ def parse(specs: str) -> list[tuple[str, str | None]]:
     found = []
     for spec in specs.split(","):
         name, equals, path = spec.partition("=")
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or (name == COMPLETION) == bool(path) or \
-                (equals and not path) or any(name == other for other, _ in found):
-            raise ConfigError(f"--tasks {spec}: must be NAME=PATH with a name of its own, or {COMPLETION}; benchmarks "
-                              f"are {', '.join(benchmarks.READERS)}")
+        if (
+            not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name)
+            or (name == COMPLETION) == bool(path)
+            or (equals and not path)
+            or any(name == other for other, _ in found)
+        ):
+            raise ConfigError(
+                f"--tasks {spec}: must be NAME=PATH with a name of its own, or {COMPLETION}; benchmarks "
+                f"are {', '.join(benchmarks.READERS)}"
+            )
         found.append((name, path or None))
     return found
 
@@ -102,17 +127,22 @@ def _open_task(name: str, path: str | None, config: Config) -> Task:
         utterances = [u for s in config.eval.sources if s.kind == "utterance" for u in open_source(s, config)]
         items = completion.make_items(utterances, config.eval.completion_items or COMPLETION_ITEMS)
         if not items:
-            raise DataError(f"--tasks {name}: eval.sources has no utterances of {completion.MIN_WORDS} words or more; "
-                            "give a file")
+            raise DataError(
+                f"--tasks {name}: eval.sources has no utterances of {completion.MIN_WORDS} words or more; give a file"
+            )
         return Task(tuple(items), "halves of held-out utterances; the other one lasts about as long")
     task = benchmarks.read_task(name, path)
     if task.unit_rate is not None and task.unit_rate != config.data.unit_rate:
-        raise DataError(f"{path}: unit_rate={task.unit_rate}, the run has data.unit_rate={config.data.unit_rate}; make "
-                        "its units again at that rate")
+        raise DataError(
+            f"{path}: unit_rate={task.unit_rate}, the run has data.unit_rate={config.data.unit_rate}; make "
+            "its units again at that rate"
+        )
     if task.codebook is not None:
         for source in config.eval.sources:
             ours = open_source(source, config).metadata.codebook_fingerprint if source.kind == "utterance" else None
             if ours not in (None, task.codebook):
-                raise DataError(f"{path}: codebook={task.codebook}, {source.path} was made with {ours}; make its units "
-                                "again with that one")
+                raise DataError(
+                    f"{path}: codebook={task.codebook}, {source.path} was made with {ours}; make its units "
+                    "again with that one"
+                )
     return task

@@ -24,18 +24,19 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from lst_jax import sharding, step
 from lst_jax.config import Config
+from lst_jax.core.errors import CheckpointError, DataError
 from lst_jax.data.documents import Example, ExampleBuilder, Run
 from lst_jax.data.interleave import Span
 from lst_jax.data.packing import pack_examples
 from lst_jax.data.patching import ALIGNED
 from lst_jax.data.records import Utterance, Word
 from lst_jax.data.unit_pieces import token_frames
-from lst_jax.errors import CheckpointError, DataError
 from lst_jax.evals.results import GRIDS, SCOPES
 from lst_jax.evals.shared_prompts import Tree, content, grow
 from lst_jax.model.attention import BRANCH
+from lst_jax.parallel import sharding
+from lst_jax.step import update
 
 TILE = 8  # rows are multiples of it
 SLACKS = (1.0, 1.02, 1.05, 1.1, 1.17)  # T and U that are tried, over what they would need at the least
@@ -70,8 +71,13 @@ class Candidate:
         return slice(self.response_start if scope == "response" else 2, self.response_end)
 
 
-def candidate(builder: ExampleBuilder, prompt: Sequence[Text | Speech], response: Sequence[Text | Speech], policy: str,
-              grid: str = "restart") -> Candidate:
+def candidate(
+    builder: ExampleBuilder,
+    prompt: Sequence[Text | Speech],
+    response: Sequence[Text | Speech],
+    policy: str,
+    grid: str = "restart",
+) -> Candidate:
     """The sequence of a prompt (which may be empty) and a response, see the module.
 
     Args: `policy` a name in `patching.POLICIES`, `grid` one of `results.GRIDS`.
@@ -110,11 +116,16 @@ def _run(builder: ExampleBuilder, group: Sequence[Text | Speech], policy: str) -
         token = builder.tokenizer.encode(first.text) if first.token is None else first.token
         return Run(builder.vocab.text_marker, np.array(token, np.int32), None)
     if policy in ALIGNED.values() and any(speech.words is None for speech in group):
-        raise DataError("the run's patches follow aligned words, and speech has none; give its words as [[word, "
-                        "start_sec, end_sec], ...]")
+        raise DataError(
+            "the run's patches follow aligned words, and speech has none; give its words as [[word, "
+            "start_sec, end_sec], ...]"
+        )
     offsets = itertools.accumulate((len(speech.units) for speech in group), initial=0)
-    words = tuple(Word(word.text, word.start_frame + offset, word.end_frame + offset)
-                  for offset, speech in zip(offsets, group, strict=False) for word in speech.words or ())
+    words = tuple(
+        Word(word.text, word.start_frame + offset, word.end_frame + offset)
+        for offset, speech in zip(offsets, group, strict=False)
+        for word in speech.words or ()
+    )
     units = np.concatenate([speech.units for speech in group])
     return builder.run(Utterance("", units, words, None, None), Span("speech", 0, len(words), 0, len(units)), policy)
 
@@ -133,8 +144,9 @@ class Amount(NamedTuple):
         return None if over is None else -self.nats / over
 
 
-def amount(builder: ExampleBuilder, one: Candidate, nats: Float[np.ndarray, "n"], unit_rate: float,
-           scope: str = "response") -> Amount:
+def amount(
+    builder: ExampleBuilder, one: Candidate, nats: Float[np.ndarray, "n"], unit_rate: float, scope: str = "response"
+) -> Amount:
     """Sums a candidate's `nats` (of its tokens from the second on) over a scope.
 
     A patch counts where any token of it is scored, so one that prompt and response share counts.
@@ -144,8 +156,9 @@ def amount(builder: ExampleBuilder, one: Candidate, nats: Float[np.ndarray, "n"]
     speech = builder.vocab.is_speech(token)
     all_speech = bool(np.all(speech | (token == builder.vocab.speech_marker)))
     seconds = builder.speech_frames(token) / unit_rate if all_speech else None
-    return Amount(float(nats[here.start - 1:here.stop - 1].sum()), len(token),
-                  int(np.count_nonzero(starts[1:])) + 1, seconds)
+    return Amount(
+        float(nats[here.start - 1 : here.stop - 1].sum()), len(token), int(np.count_nonzero(starts[1:])) + 1, seconds
+    )
 
 
 class Fill(NamedTuple):
@@ -172,13 +185,14 @@ class Fill(NamedTuple):
 class Scorer:
     """Scores candidates in rows that suit them; compiles once a shape of rows."""
 
-    def __init__(self, config: Config, mesh: Mesh, make_step: Callable[..., Any] = step.make_eval_step):
+    def __init__(self, config: Config, mesh: Mesh, make_step: Callable[..., Any] = update.make_eval_step):
         """`make_step(config, model, mesh, frames_V)` gives `(params, batch) -> ([B, T] or a tuple of them, ...)`."""
         self._config, self._mesh, self._make_step = config, mesh, make_step
         self._steps: dict[tuple[int, ...], Any] = {}
 
-    def nats(self, params, candidates: Sequence[Candidate],
-             label: str | None = None) -> tuple[list[Float[np.ndarray, "_"]], Fill]:
+    def nats(
+        self, params, candidates: Sequence[Candidate], label: str | None = None
+    ) -> tuple[list[Float[np.ndarray, "_"]], Fill]:
         """Nats of each token but BOS of each candidate, in order, and how full the rows were.
 
         Args: `label` of a progress bar, None = no bar.
@@ -187,14 +201,15 @@ class Scorer:
         (nats,), fill = self.values(params, candidates, 1, label)
         return nats, fill
 
-    def values(self, params, candidates: Sequence[Candidate], count: int,
-               label: str | None = None) -> tuple[list[list[np.ndarray]], Fill]:
+    def values(
+        self, params, candidates: Sequence[Candidate], count: int, label: str | None = None
+    ) -> tuple[list[list[np.ndarray]], Fill]:
         """`count` values of the step for each token but BOS: those at the position before it."""
         trees = plant(self._config, candidates, shared=True)
         config = fitted(self._config, [tree.example for tree in trees], _divisor(self._mesh))
         shape = (config.data.rows, config.data.row_tokens, config.data.row_units)
         if shape not in self._steps:
-            model = step.build_model(config, self._mesh, branched=True)
+            model = update.build_model(config, self._mesh, branched=True)
             self._steps[shape] = self._make_step(config, model, self._mesh, token_frames(config))
         return packed_values(self._steps[shape], params, candidates, config, self._mesh, count, label, trees)
 
@@ -207,12 +222,22 @@ def plant(config: Config, candidates: Sequence[Candidate], shared: bool) -> list
     first = list({content(one.example): number for number, one in reversed(list(enumerate(candidates)))}.values())[::-1]
     examples = [candidates[number].example for number in first]
     most = (config.data.row_tokens, config.data.row_units) if shared else (0, 0)
-    return [dataclasses.replace(tree, members=tuple((first[i], place) for i, place in tree.members))
-            for tree in grow(examples, [candidates[number].response_start for number in first], *most)]
+    return [
+        dataclasses.replace(tree, members=tuple((first[i], place) for i, place in tree.members))
+        for tree in grow(examples, [candidates[number].response_start for number in first], *most)
+    ]
 
 
-def packed_values(eval_step, params, candidates: Sequence[Candidate], config: Config, mesh: Mesh, count: int = 1,
-                  label: str | None = None, trees: Sequence[Tree] | None = None) -> tuple[list[list[np.ndarray]], Fill]:
+def packed_values(
+    eval_step,
+    params,
+    candidates: Sequence[Candidate],
+    config: Config,
+    mesh: Mesh,
+    count: int = 1,
+    label: str | None = None,
+    trees: Sequence[Tree] | None = None,
+) -> tuple[list[list[np.ndarray]], Fill]:
     """`Scorer.values` with a compiled step, in rows of the config's shape.
 
     Args: `trees` of `plant`; those with branches need a step whose model knows them. None = without branches.
@@ -225,13 +250,18 @@ def packed_values(eval_step, params, candidates: Sequence[Candidate], config: Co
     order = [n for row in plan for n in row]
     found: list[dict[bytes, np.ndarray]] = [{} for _ in range(count)]
     batches = 0
-    for batch, _, places in tqdm(pack_examples((examples[n] for n in order), config), desc=label, unit="batch",
-                                 total=-(-len(plan) // config.data.rows), disable=label is None):
+    for batch, _, places in tqdm(
+        pack_examples((examples[n] for n in order), config),
+        desc=label,
+        unit="batch",
+        total=-(-len(plan) // config.data.rows),
+        disable=label is None,
+    ):
         batches += 1
         for place in places:
             branch_n = trees[order[place.example]].branch_n
-            batch.doc_id_BT[place.row, place.position:place.position + len(branch_n)] += BRANCH * branch_n
-        values = eval_step(params, step.put_whole_batch(batch, mesh))[:count]
+            batch.doc_id_BT[place.row, place.position : place.position + len(branch_n)] += BRANCH * branch_n
+        values = eval_step(params, update.put_whole_batch(batch, mesh))[:count]
         for kept, value_BT in zip(found, values, strict=True):
             value_BT = np.asarray(value_BT)
             for place in places:
@@ -241,7 +271,8 @@ def packed_values(eval_step, params, candidates: Sequence[Candidate], config: Co
     if not all(np.isfinite(values).all() for values in found[0].values()):
         raise CheckpointError("a likelihood is not finite: these parameters are of no use; take an earlier checkpoint")
     return [[kept[content(one.example)] for one in candidates] for kept in found], _fill(
-        candidates, trees, batches, config)
+        candidates, trees, batches, config
+    )
 
 
 def _fill(candidates: Sequence[Candidate], trees: Sequence[Tree], batches: int, config: Config) -> Fill:
@@ -249,10 +280,19 @@ def _fill(candidates: Sequence[Candidate], trees: Sequence[Tree], batches: int, 
     data, rows = config.data, batches * config.data.rows
     distinct = [candidates[number] for tree in trees for number, _ in tree.members]
     shared = sum(tree.shared for tree in trees)
-    return Fill(len(candidates), len(distinct), batches, data.rows, data.row_tokens, data.row_units,
-                sum(tokens) / (rows * data.row_tokens), sum(units) / (rows * data.row_units),
-                shared / (shared + sum(tokens)), (_prompt_again(distinct) - shared) / sum(tokens),
-                max(len(one.example.token) for one in distinct))
+    return Fill(
+        len(candidates),
+        len(distinct),
+        batches,
+        data.rows,
+        data.row_tokens,
+        data.row_units,
+        sum(tokens) / (rows * data.row_tokens),
+        sum(units) / (rows * data.row_units),
+        shared / (shared + sum(tokens)),
+        (_prompt_again(distinct) - shared) / sum(tokens),
+        max(len(one.example.token) for one in distinct),
+    )
 
 
 def fitted(config: Config, examples: Sequence[Example], divisor: int) -> Config:
@@ -290,7 +330,7 @@ def plan_rows(tokens: Sequence[int], units: Sequence[int], row_tokens: int, row_
     left = np.empty((len(tokens), 2), np.int64)
     rows: list[list[int]] = []
     for i in order:
-        open_rows = left[:len(rows)]
+        open_rows = left[: len(rows)]
         fits = (open_rows[:, 0] >= tokens[i]) & (open_rows[:, 1] >= units[i])
         row = int(fits.argmax()) if fits.any() else len(rows)
         if row == len(rows):
@@ -321,9 +361,11 @@ def shortened(config: Config, one: Candidate) -> Candidate | None:
 def _check_room(config: Config, examples: Sequence[Example]) -> None:
     for example in examples:
         if not fits(config, example):
-            raise DataError(f"a sequence of {len(example.token)} tokens in {example.patch_start.sum()} patches does "
-                            f"not fit a row of data.row_tokens={config.data.row_tokens} and data.row_units="
-                            f"{config.data.row_units}; leave it out")
+            raise DataError(
+                f"a sequence of {len(example.token)} tokens in {example.patch_start.sum()} patches does "
+                f"not fit a row of data.row_tokens={config.data.row_tokens} and data.row_units="
+                f"{config.data.row_units}; leave it out"
+            )
 
 
 def _prompt_again(candidates: Sequence[Candidate]) -> int:

@@ -40,8 +40,11 @@ def grow(examples: Sequence[Example], response_starts: Sequence[int], most_token
     for number, (example, fork) in enumerate(zip(examples, forks, strict=True)):
         key = content(example, fork) + example.token[fork].tobytes() if fork >= LEAST else str(number).encode()
         groups.setdefault(key, []).append(number)
-    return [_tree(examples, forks[numbers[0]], part) for numbers in groups.values()
-            for part in _parts(examples, forks[numbers[0]], numbers, most_tokens, most_units)]
+    return [
+        _tree(examples, forks[numbers[0]], part)
+        for numbers in groups.values()
+        for part in _parts(examples, forks[numbers[0]], numbers, most_tokens, most_units)
+    ]
 
 
 def content(example: Example, length: int | None = None) -> bytes:
@@ -76,9 +79,13 @@ def _tree(examples, fork: int, numbers: Sequence[int]) -> Tree:
         return Tree(first, np.zeros(n, np.int32), ((numbers[0], np.arange(n)),))
     lengths = [len(examples[number].token) - fork for number in numbers]
     starts = fork + np.cumsum([0, *lengths])
-    columns = (np.concatenate([column(first)[:fork], *(column(examples[number])[fork:] for number in numbers)])
-               for column in (lambda e: e.token, lambda e: e.patch_start, lambda e: e.patch_end, lambda e: e.cut))
+    columns = (
+        np.concatenate([column(first)[:fork], *(column(examples[number])[fork:] for number in numbers)])
+        for column in (lambda e: e.token, lambda e: e.patch_start, lambda e: e.patch_end, lambda e: e.cut)
+    )
     branch_n = np.repeat(np.arange(len(numbers) + 1, dtype=np.int32), [fork, *lengths])
-    members = tuple((number, np.concatenate([np.arange(fork), np.arange(start, start + length)]))
-                    for number, start, length in zip(numbers, starts, lengths, strict=False))
+    members = tuple(
+        (number, np.concatenate([np.arange(fork), np.arange(start, start + length)]))
+        for number, start, length in zip(numbers, starts, lengths, strict=False)
+    )
     return Tree(Example(*columns), branch_n, members)

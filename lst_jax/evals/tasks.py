@@ -5,27 +5,35 @@ from collections.abc import Sequence
 from typing import Any
 
 from lst_jax.config import Config
+from lst_jax.core.errors import DataError
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.tasks.items import Item, Part
-from lst_jax.errors import DataError
 from lst_jax.evals import accuracy, scorer
 from lst_jax.evals.results import RULES
 from lst_jax.evals.scorer import Amount, Candidate, Speech, Text
 
 # of prompts and responses; choices that stand alone have those of one modality
-DIRECTIONS = {"s2s": ("speech", "speech"), "t2t": ("text", "text"),
-              "s2t": ("speech", "text"), "t2s": ("text", "speech")}
+DIRECTIONS = {
+    "s2s": ("speech", "speech"),
+    "t2t": ("text", "text"),
+    "s2t": ("speech", "text"),
+    "t2s": ("text", "speech"),
+}
 
 
 def available(items: Sequence[Item]) -> list[str]:
     """The directions that all items have what they need for."""
+
     def has(parts, modality):
         return all((p.text if modality == "text" else p.units) is not None for p in parts)
 
     prompts, choices = [i.prompt for i in items if i.prompt], [c for i in items for c in i.choices]
-    return [name for name, (first, second) in DIRECTIONS.items()
-            if has(prompts, first) and has(choices, second) and (prompts or first == second)]
+    return [
+        name
+        for name, (first, second) in DIRECTIONS.items()
+        if has(prompts, first) and has(choices, second) and (prompts or first == second)
+    ]
 
 
 def candidates(item: Item, direction: str, builder: ExampleBuilder, policy: str, grid: str) -> list[Candidate]:
@@ -33,8 +41,10 @@ def candidates(item: Item, direction: str, builder: ExampleBuilder, policy: str,
     prompt_modality, response_modality = DIRECTIONS[direction]
     try:
         prompt = [] if item.prompt is None else [_span(item.prompt, prompt_modality, builder)]
-        return [scorer.candidate(builder, prompt, [_span(choice, response_modality, builder)], policy, grid)
-                for choice in item.choices]
+        return [
+            scorer.candidate(builder, prompt, [_span(choice, response_modality, builder)], policy, grid)
+            for choice in item.choices
+        ]
     except DataError as error:
         raise DataError(f"item {item.id}: {direction}: {error}") from error
 
@@ -45,19 +55,22 @@ def _span(part: Part, modality: str, builder: ExampleBuilder) -> Text | Speech:
             raise DataError("a prompt or choice has no text; add it, or leave this direction out")
         return Text(part.text)
     if part.units is None:
-        raise DataError("a prompt or choice has no units; make them with lst prepare spoken-task, or leave this "
-                        "direction out")
+        raise DataError(
+            "a prompt or choice has no units; make them with lst prepare spoken-task, or leave this direction out"
+        )
     top = int(part.units.max(initial=0))
     if top >= builder.codebook_size:
         raise DataError(f"unit {top} is outside the codebook of {builder.codebook_size}; give units of the run's")
     return Speech(part.units, part.words)
 
 
-def amounts(items: Sequence[Item], candidates: Sequence[Candidate], nats, builder: ExampleBuilder, unit_rate: float,
-            scope: str) -> list[list[Amount]]:
+def amounts(
+    items: Sequence[Item], candidates: Sequence[Candidate], nats, builder: ExampleBuilder, unit_rate: float, scope: str
+) -> list[list[Amount]]:
     """What was scored of each choice of each item; `candidates` and their `nats` lie in the items' order."""
-    all_amounts = iter([scorer.amount(builder, one, values, unit_rate, scope)
-                        for one, values in zip(candidates, nats, strict=True)])
+    all_amounts = iter(
+        [scorer.amount(builder, one, values, unit_rate, scope) for one, values in zip(candidates, nats, strict=True)]
+    )
     return [[next(all_amounts) for _ in item.choices] for item in items]
 
 
@@ -87,9 +100,13 @@ def judge(items: Sequence[Item], amounts: Sequence[Sequence[Amount]]) -> dict[st
     for item, own in labelled:
         for name, value in item.bands.items():
             bands.setdefault(name, {}).setdefault(value, []).append((item, own))
-    return {"chance": sum(1 / len(item.choices) for item, _ in labelled) / len(labelled), "rules": _by_rule(labelled),
-            "bands": {name: {value: _by_rule(some) for value, some in sorted(values.items())}
-                      for name, values in bands.items()}}
+    return {
+        "chance": sum(1 / len(item.choices) for item, _ in labelled) / len(labelled),
+        "rules": _by_rule(labelled),
+        "bands": {
+            name: {value: _by_rule(some) for value, some in sorted(values.items())} for name, values in bands.items()
+        },
+    }
 
 
 def _by_rule(some: Sequence[tuple[Item, Sequence[Amount]]]) -> dict[str, dict[str, int | float]]:

@@ -1,10 +1,10 @@
 """Utterances of a held-out source, or of any directory of records, that a run can be asked about."""
 
 from lst_jax.config import Config, SourceConfig
+from lst_jax.core.errors import DataError
 from lst_jax.data.pipeline import open_source
 from lst_jax.data.records import Utterance, check_utterance
 from lst_jax.data.unit_pieces import open_unit_pieces
-from lst_jax.errors import DataError
 
 
 def source_of(source: str, config: Config) -> SourceConfig:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lst_jax.errors import DataError, first_line
-from lst_jax.files import read_json
+from lst_jax.core.errors import DataError, first_line
+from lst_jax.core.files import read_json
 from lst_jax.prepare.audio import RATE
 
 VERSION = 1  # of what is done here; raise it when any word heard could change
@@ -32,8 +32,10 @@ class Whisper:
             import torch  # optional, as transformers
             import transformers
         except ModuleNotFoundError as error:
-            raise DataError(f"--recogniser whisper:{directory}: needs torch and transformers, which are an extra; pip "
-                            "install 'lst_jax[whisper]', in a clone pip install -e '.[whisper]'") from error
+            raise DataError(
+                f"--recogniser whisper:{directory}: needs torch and transformers, which are an extra; pip "
+                "install 'lst_jax[whisper]', in a clone pip install -e '.[whisper]'"
+            ) from error
         config = read_json(pathlib.Path(directory) / "config.json")
         if "model_type" not in config or config["model_type"] != "whisper":
             raise DataError(f"{directory}/config.json: model_type must be whisper; give the directory of such a model")
@@ -42,14 +44,17 @@ class Whisper:
         try:
             self._processor = transformers.WhisperProcessor.from_pretrained(directory, local_files_only=True)
             self._model, loaded = transformers.WhisperForConditionalGeneration.from_pretrained(
-                directory, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True)
+                directory, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
             if loaded["missing_keys"]:  # which transformers would draw at random
                 raise ValueError(f"the weights lack {min(loaded['missing_keys'])}")
             self._model.eval()
             self._hear(np.zeros(RATE, np.float32), max_new_tokens=1)
         except Exception as error:  # of any kind, as the files decide what fails
-            raise DataError(f"{directory}: cannot be used as a Whisper ({first_line(error)}); download it again, with "
-                            "its safetensors, tokenizer and generation_config.json") from error
+            raise DataError(
+                f"{directory}: cannot be used as a Whisper ({first_line(error)}); download it again, with "
+                "its safetensors, tokenizer and generation_config.json"
+            ) from error
         version = importlib.metadata.version("transformers")
         self.name = f"whisper/transformers-{version}/{_fingerprint(pathlib.Path(directory))}/{VERSION}"
 
@@ -79,8 +84,8 @@ def pieces(audio: np.ndarray, longest: int) -> list[np.ndarray]:
     while len(audio) > longest:
         equal = len(audio) // -(-len(audio) // longest)
         first, last = equal - longest // 6, min(equal + longest // 6, longest)
-        energy = np.cumsum(np.square(audio[first - half:last + half], dtype=np.float64))
-        around = energy[2 * half:] - energy[:-2 * half]
+        energy = np.cumsum(np.square(audio[first - half : last + half], dtype=np.float64))
+        around = energy[2 * half :] - energy[: -2 * half]
         quietest = np.flatnonzero(around == around.min())
         cut = first + int(quietest[len(quietest) // 2])
         found.append(audio[:cut])

@@ -20,7 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lst_jax.checkpoints.restored import restore
 from lst_jax.config import Config
+from lst_jax.core.errors import ConfigError, DataError
+from lst_jax.core.vocab import EOS_ID, Vocab
 from lst_jax.data.documents import Example, ExampleBuilder, Run
 from lst_jax.data.interleave import Span
 from lst_jax.data.patching import inference_policy
@@ -28,14 +31,11 @@ from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
 from lst_jax.data.shards import METADATA_NAME, Metadata, read_metadata
 from lst_jax.data.unit_pieces import token_frames
-from lst_jax.errors import ConfigError, DataError
 from lst_jax.generate import loop
 from lst_jax.generate.sampling import Numbers, Sampling, allowed_ids, sample, state_of
 from lst_jax.model.decode import Decoder, as_used
 from lst_jax.model.lst import Model
-from lst_jax.restored import restore
-from lst_jax.run_dir import RunDirectory
-from lst_jax.vocab import EOS_ID, Vocab
+from lst_jax.runs.directory import RunDirectory
 
 TILE = 64  # prompts and rooms are rounded up to multiples of it: one executable serves many lengths
 MAX_TEXT_TOKENS, MAX_SECONDS = 256, 10.0  # where no limit is given
@@ -79,16 +79,19 @@ class Generator:
         patching = config.data.patching
         self.policy = inference_policy(patching)
         if self.policy not in ("static", "none"):
-            raise ConfigError(f"data.patching.strategy={patching.strategy}: words that are not there yet have no "
-                              "alignment; generate with a static, mixed or curriculum run")
+            raise ConfigError(
+                f"data.patching.strategy={patching.strategy}: words that are not there yet have no "
+                "alignment; generate with a static, mixed or curriculum run"
+            )
         self.config, self.vocab = config, config.joint_vocab
         self.decoder = Decoder.of(model, patching.static_size if self.policy == "static" else 1)
         self.params = as_used(model, params)
         self.builder = ExampleBuilder.of(config, open_tokenizer(config))
         self.metadata = speech_metadata(config)
         frames_V = token_frames(config)
-        self._frames_V = np.asarray(self.vocab.is_speech(np.arange(self.vocab.size)), np.float32) \
-            if frames_V is None else frames_V
+        self._frames_V = (
+            np.asarray(self.vocab.is_speech(np.arange(self.vocab.size)), np.float32) if frames_V is None else frames_V
+        )
 
     @classmethod
     def open(cls, run: RunDirectory) -> "Generator":
@@ -121,13 +124,23 @@ class Generator:
         if isinstance(part, str):
             return Run(self.vocab.text_marker, np.array(self.builder.tokenizer.encode(part), np.int32), None)
         if not 0 <= part.min() <= part.max() < self.builder.codebook_size:
-            raise DataError(f"prompt: units {part.min()}..{part.max()} are outside the run's codebook of "
-                            f"{self.builder.codebook_size}; use the units that it was trained on")
-        return self.builder.run(Utterance("prompt", part.astype(np.uint16), (), None, None),
-                                Span("speech", 0, 0, 0, len(part)), self.policy)
+            raise DataError(
+                f"prompt: units {part.min()}..{part.max()} are outside the run's codebook of "
+                f"{self.builder.codebook_size}; use the units that it was trained on"
+            )
+        return self.builder.run(
+            Utterance("prompt", part.astype(np.uint16), (), None, None), Span("speech", 0, 0, 0, len(part)), self.policy
+        )
 
-    def generate(self, prompts: Sequence[Example], output: str, sampling: Sampling, seeds: Sequence[int],
-                 max_tokens: int | None = None, max_seconds: float | None = None) -> list[Generated]:
+    def generate(
+        self,
+        prompts: Sequence[Example],
+        output: str,
+        sampling: Sampling,
+        seeds: Sequence[int],
+        max_tokens: int | None = None,
+        max_seconds: float | None = None,
+    ) -> list[Generated]:
         """Goes on after each prompt until EOS or a limit; all in one batch, with a seed for each.
 
         Args: `output` "text", "speech" or "free" (`sampling.allowed_ids`); `max_tokens` counts markers and EOS too;
@@ -137,14 +150,33 @@ class Generator:
         allowed_CV = allowed_ids(self.vocab, output, self.units_in_use)
         rows = self.rows(prompts)
         settings = self.settings(rows, output, tokens, sampling.filters)
-        limits = loop.Limits(np.full(len(prompts), tokens, np.int32), np.full(len(prompts), frames, np.float32),
-                             self._frames_V)
-        found, nats_B, _ = jax.device_get(continue_rows(
-            self.decoder, self.vocab, settings, self.params, rows, limits, np.asarray(seeds, np.uint32), allowed_CV,
-            Numbers(sampling.temperature, sampling.top_k, sampling.top_p)))
-        return [self._generated(prompt, int(seed), found.tokens_BN[i, :found.number_B[i]], float(found.frames_B[i]),
-                                frames, float(nats_B[i]))
-                for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))]
+        limits = loop.Limits(
+            np.full(len(prompts), tokens, np.int32), np.full(len(prompts), frames, np.float32), self._frames_V
+        )
+        found, nats_B, _ = jax.device_get(
+            continue_rows(
+                self.decoder,
+                self.vocab,
+                settings,
+                self.params,
+                rows,
+                limits,
+                np.asarray(seeds, np.uint32),
+                allowed_CV,
+                Numbers(sampling.temperature, sampling.top_k, sampling.top_p),
+            )
+        )
+        return [
+            self._generated(
+                prompt,
+                int(seed),
+                found.tokens_BN[i, : found.number_B[i]],
+                float(found.frames_B[i]),
+                frames,
+                float(nats_B[i]),
+            )
+            for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
+        ]
 
     def rows(self, prompts: Sequence[Example]) -> tuple[np.ndarray, ...]:
         """The model's arguments: a prompt a row, padded behind to a multiple of `TILE`."""
@@ -152,7 +184,7 @@ class Generator:
         rows = tuple(np.zeros((len(prompts), length), kind) for kind in (np.int32, np.int32, bool, bool))
         for i, prompt in enumerate(prompts):
             for row_BT, values in zip(rows, (prompt.token, 1, prompt.patch_start, prompt.patch_end), strict=True):
-                row_BT[i, :len(prompt.token)] = values
+                row_BT[i, : len(prompt.token)] = values
         return rows
 
     def settings(self, rows: tuple[np.ndarray, ...], output: str, tokens: int, filters: bool) -> Settings:
@@ -185,15 +217,24 @@ class Generator:
             pieces = self.builder.pieces
             units = ids - self.vocab.unit_offset
             units = units.astype(np.uint16) if pieces is None else pieces.decode(units)
-            units = units[:int(min(left, len(units)))]  # a last piece may be longer than what is left
+            units = units[: int(min(left, len(units)))]  # a last piece may be longer than what is left
             left -= len(units)
             runs.append(("speech", units))
         return Generated(seed, token, tuple(runs), stopped, nats)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def continue_rows(decoder: Decoder, vocab: Vocab, settings: Settings, params: Any, prompt, limits: loop.Limits, seed_B,
-                  allowed_CV, numbers: Numbers):
+def continue_rows(
+    decoder: Decoder,
+    vocab: Vocab,
+    settings: Settings,
+    params: Any,
+    prompt,
+    limits: loop.Limits,
+    seed_B,
+    allowed_CV,
+    numbers: Numbers,
+):
     """Reads the prompts and goes on with each. Returns the rows, nats of what was generated [B], and global steps."""
     local, main = decoder.prefill(params, *prompt, settings.units, settings.slots)
     rows = loop.start(*prompt, decoder.patch_units, settings.room)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lst_jax.core.shapes import Array, Bool, Int, ndarray
+from lst_jax.core.vocab import EOS_ID, Vocab
 from lst_jax.model.decode import Decoder, Local, Main
-from lst_jax.shapes import Array, Bool, Int, ndarray
-from lst_jax.vocab import EOS_ID, Vocab
 
 # (carry, logits_BV, rows, on_B) -> (token_B, carry): what comes next in the rows that are on
 Choose = Callable[[Any, Array, "Rows", Array], tuple[Array, Any]]
@@ -41,9 +41,14 @@ class Limits(NamedTuple):
     frames_V: Array  # frames that each token stands for
 
 
-def start(token_BT: Int[Array | ndarray, "B T"], doc_id_BT: Int[Array | ndarray, "B T"],
-          patch_start_BT: Bool[Array | ndarray, "B T"], patch_end_BT: Bool[Array | ndarray, "B T"],
-          patch_units: int, room: int) -> Rows:
+def start(
+    token_BT: Int[Array | ndarray, "B T"],
+    doc_id_BT: Int[Array | ndarray, "B T"],
+    patch_start_BT: Bool[Array | ndarray, "B T"],
+    patch_end_BT: Bool[Array | ndarray, "B T"],
+    patch_units: int,
+    room: int,
+) -> Rows:
     """Rows behind their prompts (one document each, from position 0), with room for so many tokens."""
     b, t = token_BT.shape
     last_B = (doc_id_BT != 0).sum(1) - 1
@@ -51,18 +56,38 @@ def start(token_BT: Int[Array | ndarray, "B T"], doc_id_BT: Int[Array | ndarray,
     opens_B = jnp.where(patch_start_BT & (doc_id_BT != 0), place_T, 0).max(1)
     ended_B = patch_end_BT[rows_B, last_B] | (patch_units == 1)
     none_B = jnp.zeros(b, jnp.int32)
-    return Rows(jnp.asarray(token_BT)[rows_B, last_B], jnp.where(ended_B, 0, last_B - opens_B + 1).astype(jnp.int32),
-                jnp.ones(b, bool), jnp.zeros(b, bool), last_B >= 0, jnp.zeros((b, room), jnp.int32), none_B,
-                jnp.zeros(b))
+    return Rows(
+        jnp.asarray(token_BT)[rows_B, last_B],
+        jnp.where(ended_B, 0, last_B - opens_B + 1).astype(jnp.int32),
+        jnp.ones(b, bool),
+        jnp.zeros(b, bool),
+        last_B >= 0,
+        jnp.zeros((b, room), jnp.int32),
+        none_B,
+        jnp.zeros(b),
+    )
 
 
-def run(decoder: Decoder, vocab: Vocab, params: Any, local: Local, main: Main, rows: Rows, limits: Limits,
-        choose: Choose, carry: Any) -> tuple[Rows, Any, Int[Array, ""]]:
+def run(
+    decoder: Decoder,
+    vocab: Vocab,
+    params: Any,
+    local: Local,
+    main: Main,
+    rows: Rows,
+    limits: Limits,
+    choose: Choose,
+    carry: Any,
+) -> tuple[Rows, Any, Int[Array, ""]]:
     """Goes on until no row is alive. Returns the rows, what `choose` has made of `carry`, and the global steps."""
+
     def patch(state):
         local, main, rows, carry, steps = state
-        local, rows, carry = jax.lax.while_loop(lambda s: jnp.any(s[1].alive_B & ~s[1].waiting_B), functools.partial(
-            _local_work, decoder, vocab, params, main, limits, choose), (local, rows, carry))
+        local, rows, carry = jax.lax.while_loop(
+            lambda s: jnp.any(s[1].alive_B & ~s[1].waiting_B),
+            functools.partial(_local_work, decoder, vocab, params, main, limits, choose),
+            (local, rows, carry),
+        )
         on_B = rows.alive_B & rows.waiting_B
         main = decoder.advance(params, local, main, on_B)
         return local, main, rows._replace(waiting_B=jnp.zeros_like(on_B)), carry, steps + on_B.any()
@@ -86,9 +111,15 @@ def _local_work(decoder: Decoder, vocab: Vocab, params, main: Main, limits: Limi
     encodes_B = on_B & rows.alive_B & ~closes_B
     local = decoder.encode(params, local, rows.token_B, starts_B, encodes_B)
     place_B = jnp.where(encodes_B, jnp.where(ends_B, 0, rows.place_B + 1), rows.place_B)
-    return local, rows._replace(
-        place_B=jnp.where(closes_B, 0, place_B), encoded_B=jnp.where(on_B, encodes_B, rows.encoded_B),
-        waiting_B=rows.waiting_B | closes_B | (encodes_B & ends_B)), carry
+    return (
+        local,
+        rows._replace(
+            place_B=jnp.where(closes_B, 0, place_B),
+            encoded_B=jnp.where(on_B, encodes_B, rows.encoded_B),
+            waiting_B=rows.waiting_B | closes_B | (encodes_B & ends_B),
+        ),
+        carry,
+    )
 
 
 def patch_edges(vocab: Vocab, patch_units: int, rows: Rows) -> tuple[Bool[Array, "B"], Bool[Array, "B"]]:
@@ -107,5 +138,10 @@ def _write(rows: Rows, token_B, on_B, limits: Limits) -> Rows:
     number_B = rows.number_B + on_B
     frames_B = rows.frames_B + jnp.where(on_B, limits.frames_V[token_B], 0)
     ends_B = (token_B == EOS_ID) | (number_B >= limits.tokens_B) | (frames_B >= limits.frames_B)
-    return rows._replace(token_B=jnp.where(on_B, token_B, rows.token_B), tokens_BN=tokens_BN, number_B=number_B,
-                         frames_B=frames_B, alive_B=rows.alive_B & ~(on_B & ends_B))
+    return rows._replace(
+        token_B=jnp.where(on_B, token_B, rows.token_B),
+        tokens_BN=tokens_BN,
+        number_B=number_B,
+        frames_B=frames_B,
+        alive_B=rows.alive_B & ~(on_B & ends_B),
+    )

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lst_jax.errors import ConfigError
-from lst_jax.shapes import Array, Bool, Float, Int
-from lst_jax.vocab import BOS_ID, EOS_ID, PAD_ID, Vocab
+from lst_jax.core.errors import ConfigError
+from lst_jax.core.shapes import Array, Bool, Float, Int
+from lst_jax.core.vocab import BOS_ID, EOS_ID, PAD_ID, Vocab
 
 OUTPUTS = ("text", "speech", "free")
 STATES = AFTER_BOS, AFTER_TEXT, AFTER_TEXT_MARKER, AFTER_SPEECH_MARKER, AFTER_UNIT = range(5)
@@ -84,21 +84,26 @@ def allowed_ids(vocab: Vocab, output: str, units: int) -> Bool[np.ndarray, "C V"
     if output not in OUTPUTS:
         raise ConfigError(f"to={output}: must be one of {', '.join(OUTPUTS)}; use free")
     text, speech = np.zeros((2, vocab.size), bool)
-    text[:vocab.text_size] = True
+    text[: vocab.text_size] = True
     text[[PAD_ID, BOS_ID, EOS_ID]] = False
-    speech[vocab.unit_offset:vocab.unit_offset + units] = True
-    end, text_marker, speech_marker = (np.arange(vocab.size) == i for i in (EOS_ID, vocab.text_marker,
-                                                                            vocab.speech_marker))
+    speech[vocab.unit_offset : vocab.unit_offset + units] = True
+    end, text_marker, speech_marker = (
+        np.arange(vocab.size) == i for i in (EOS_ID, vocab.text_marker, vocab.speech_marker)
+    )
     none = np.zeros(vocab.size, bool)
-    return np.stack({
-        "text": [text_marker, text | end, text, none, text_marker],
-        "speech": [speech_marker, speech_marker, none, speech, speech | end],
-        "free": [text_marker | speech_marker, text | end | speech_marker, text, speech, speech | end | text_marker],
-    }[output])
+    return np.stack(
+        {
+            "text": [text_marker, text | end, text, none, text_marker],
+            "speech": [speech_marker, speech_marker, none, speech, speech | end],
+            "free": [text_marker | speech_marker, text | end | speech_marker, text, speech, speech | end | text_marker],
+        }[output]
+    )
 
 
 def state_of(vocab: Vocab, token_B: Int[Array, "B"]) -> Int[Array, "B"]:
     """Of `STATES`, the one behind each token."""
-    return jnp.select([token_B == BOS_ID, vocab.is_text(token_B), token_B == vocab.text_marker,
-                       token_B == vocab.speech_marker], [AFTER_BOS, AFTER_TEXT, AFTER_TEXT_MARKER,
-                                                         AFTER_SPEECH_MARKER], AFTER_UNIT)
+    return jnp.select(
+        [token_B == BOS_ID, vocab.is_text(token_B), token_B == vocab.text_marker, token_B == vocab.speech_marker],
+        [AFTER_BOS, AFTER_TEXT, AFTER_TEXT_MARKER, AFTER_SPEECH_MARKER],
+        AFTER_UNIT,
+    )

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.shards import Metadata
-from lst_jax.errors import ConfigError, DataError
 from lst_jax.prepare import audio
 from lst_jax.prepare.units import AudibleUnitTokenizer, UnitTokenizer, load_unit_tokenizer
 
@@ -18,8 +18,10 @@ def open_units_model(path: str | os.PathLike, metadata: Metadata | None) -> Unit
     tokenizer = load_unit_tokenizer(path)
     theirs = metadata and metadata.codebook_fingerprint
     if theirs is not None and theirs != tokenizer.fingerprint:
-        raise DataError(f"{path}: has fingerprint {tokenizer.fingerprint}, the run's units were made by {theirs}; give "
-                        "the unit tokenizer that prepared its data")
+        raise DataError(
+            f"{path}: has fingerprint {tokenizer.fingerprint}, the run's units were made by {theirs}; give "
+            "the unit tokenizer that prepared its data"
+        )
     return tokenizer
 
 
@@ -30,12 +32,14 @@ def speaker(units_model: UnitTokenizer | None, vocoder: str | os.PathLike | None
     vocoder's are of another rate.
     """
     if vocoder:
-        from lst_jax.acoustic.vocoder import UnitVocoder
+        from lst_jax.prepare.acoustic.vocoder import UnitVocoder
 
         voice = UnitVocoder.load(vocoder)
         if voice.unit_rate != unit_rate:
-            raise DataError(f"{vocoder}: takes {voice.unit_rate:g} units a second, the run has data.unit_rate="
-                            f"{unit_rate:g}; use a vocoder of that rate")
+            raise DataError(
+                f"{vocoder}: takes {voice.unit_rate:g} units a second, the run has data.unit_rate="
+                f"{unit_rate:g}; use a vocoder of that rate"
+            )
         return lambda units: (voice.synthesise(units), voice.shape.sampling_rate)
     if not isinstance(units_model, AudibleUnitTokenizer):
         raise ConfigError("--units-model: its units have no sound of their own; add --vocoder DIR")

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from lst_jax.shapes import Array, Float, Int
+from lst_jax.core.shapes import Array, Float, Int
 
 MASKED = -1e30  # a score no real one reaches; finite, so that max and exp stay free of NaN
 SAVED_ATTENTION = "attention"  # the name by which a remat policy keeps the output and log-sum-exp
@@ -76,6 +76,7 @@ def _active_key_blocks(q_id_NBS, k_id_MBR, q_doc_NBS, k_doc_MBR, window):
 
     A pair of blocks is ruled out only where their ranges of documents or of ids cannot meet: nothing visible is lost.
     """
+
     def extent(x, doc):  # least and greatest over the real positions of each block and row
         low = jnp.where(doc != 0, x, NO_ID).min(-1)
         high = jnp.where(doc != 0, x, -NO_ID).max(-1)
@@ -122,8 +123,9 @@ def _forward(q_NBHSK, k_MBHRK, v_MBHRK, rule, window):
             new_BHS = jnp.maximum(max_BHS, jnp.where(visible, s_BHSR, MASKED).max(-1))
             p_BHSR = jnp.where(visible, jnp.exp(s_BHSR - new_BHS[..., None]), 0)
             decay_BHS = jnp.exp(max_BHS - new_BHS)
-            pv_BHSK = jnp.einsum("bhsr,bhrk->bhsk", p_BHSR.astype(v_BHRK.dtype), v_BHRK,
-                                 preferred_element_type=jnp.float32)
+            pv_BHSK = jnp.einsum(
+                "bhsr,bhrk->bhsk", p_BHSR.astype(v_BHRK.dtype), v_BHRK, preferred_element_type=jnp.float32
+            )
             return new_BHS, sum_BHS * decay_BHS + p_BHSR.sum(-1), acc_BHSK * decay_BHS[..., None] + pv_BHSK
 
         start = (jnp.full(q_BHSK.shape[:3], MASKED), jnp.zeros(q_BHSK.shape[:3]), jnp.zeros(q_BHSK.shape))
@@ -155,9 +157,11 @@ def _backward(window, saved, dout_NBHSK):
             ds_BHSR = (p_BHSR * (dp_BHSR - delta_BHS[..., None]) * scale).astype(q_BHSK.dtype)
             p_BHSR = p_BHSR.astype(q_BHSK.dtype)
             product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
-            return (dq_BHSK + product("bhsr,bhrk->bhsk", ds_BHSR, k_BHRK),
-                    _add_block(dk_MBHRK, product("bhsr,bhsk->bhrk", ds_BHSR, q_BHSK), j),
-                    _add_block(dv_MBHRK, product("bhsr,bhsk->bhrk", p_BHSR, dout_BHSK), j))
+            return (
+                dq_BHSK + product("bhsr,bhrk->bhsk", ds_BHSR, k_BHRK),
+                _add_block(dk_MBHRK, product("bhsr,bhsk->bhrk", ds_BHSR, q_BHSK), j),
+                _add_block(dv_MBHRK, product("bhsr,bhsk->bhrk", p_BHSR, dout_BHSK), j),
+            )
 
         dq_BHSK, *dkv = _loop(bounds, key_block, (jnp.zeros(q_BHSK.shape), *dkv), k_MBHRK.shape[0])
         return tuple(dkv), dq_BHSK.astype(q_BHSK.dtype)

@@ -11,8 +11,8 @@ Example: two responses x y and z behind a b c, then another document
 import jax
 import jax.numpy as jnp
 
+from lst_jax.core.shapes import Array, Bool, Float, Int
 from lst_jax.model.attention import BRANCH, blocked_attention
-from lst_jax.shapes import Array, Bool, Float, Int
 
 
 def positions(doc_id_BN: Int[Array, "B N"]) -> Int[Array, "B N"]:
@@ -21,8 +21,9 @@ def positions(doc_id_BN: Int[Array, "B N"]) -> Int[Array, "B N"]:
     is_branch_BN = doc_id_BN >= BRANCH
     another_BN = begins_BN & is_branch_BN & (before_BN >= BRANCH) & (doc_id_BN % BRANCH == before_BN % BRANCH)
     place_N = jnp.arange(doc_id_BN.shape[1])
-    begin_BN, fork_BN = (jax.lax.cummax(jnp.where(here_BN, place_N, 0), 1)
-                         for here_BN in (begins_BN, begins_BN & ~another_BN))
+    begin_BN, fork_BN = (
+        jax.lax.cummax(jnp.where(here_BN, place_N, 0), 1) for here_BN in (begins_BN, begins_BN & ~another_BN)
+    )
     return jnp.where(is_branch_BN, place_N - begin_BN + fork_BN, place_N)
 
 
@@ -37,8 +38,14 @@ def _begins(doc_id_BN) -> tuple[Bool[Array, "B N"], Int[Array, "B N"]]:
     return doc_id_BN != before_BN, before_BN
 
 
-def attend(q_BTHK: Float[Array, "B T H K"], k_BTHK: Float[Array, "B T H K"], v_BTHK: Float[Array, "B T H K"],
-           doc_id_BT: Int[Array, "B T"], window: int | None, block: int) -> Float[Array, "B T H K"]:
+def attend(
+    q_BTHK: Float[Array, "B T H K"],
+    k_BTHK: Float[Array, "B T H K"],
+    v_BTHK: Float[Array, "B T H K"],
+    doc_id_BT: Int[Array, "B T"],
+    window: int | None,
+    block: int,
+) -> Float[Array, "B T H K"]:
     """Self-attention for such rows, on every platform (`kernels.SelfAttention`)."""
     position_BT = positions(doc_id_BT)
     return blocked_attention(q_BTHK, k_BTHK, v_BTHK, position_BT, position_BT, doc_id_BT, doc_id_BT, window, block)

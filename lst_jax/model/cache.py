@@ -10,9 +10,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lst_jax.core.shapes import Array, Bool, Float, Int
 from lst_jax.model.attention import MASKED
 from lst_jax.model.own_patch import gather
-from lst_jax.shapes import Array, Bool, Float, Int
 
 
 class Cache(NamedTuple):
@@ -31,21 +31,31 @@ def held_positions(last_B: Int[Array, "B"], slots: int) -> Int[Array, "B R"]:
     return last_B1 - (last_B1 - jnp.arange(slots)) % slots
 
 
-def keep(k_BTHK: Float[Array, "B T H K"], v_BTHK: Float[Array, "B T H K"], length_B: Int[Array, "B"],
-         slots: int) -> Cache:
+def keep(
+    k_BTHK: Float[Array, "B T H K"], v_BTHK: Float[Array, "B T H K"], length_B: Int[Array, "B"], slots: int
+) -> Cache:
     """The cache after the first `length` positions of each row."""
     held_BR = held_positions(length_B - 1, slots)
     return Cache(*(gather(x_BTHK, held_BR).swapaxes(1, 2) for x_BTHK in (k_BTHK, v_BTHK)))
 
 
-def extend(cache: Cache, k_B1HK: Float[Array, "B 1 H K"], v_B1HK: Float[Array, "B 1 H K"], position_B: Int[Array, "B"],
-           on_B: Bool[Array, "B"]) -> Cache:
+def extend(
+    cache: Cache,
+    k_B1HK: Float[Array, "B 1 H K"],
+    v_B1HK: Float[Array, "B 1 H K"],
+    position_B: Int[Array, "B"],
+    on_B: Bool[Array, "B"],
+) -> Cache:
     """The cache with one position more in the rows that are `on`; the others stay as they are."""
     slots = cache.k_BHRK.shape[2]
     slot_B = jnp.where(on_B, position_B % slots, slots)  # beyond the last one: dropped
     rows_B = jnp.arange(len(position_B))
-    return Cache(*(old_BHRK.at[rows_B, :, slot_B].set(new_B1HK[:, 0], mode="drop")
-                   for old_BHRK, new_B1HK in zip(cache, (k_B1HK, v_B1HK), strict=True)))
+    return Cache(
+        *(
+            old_BHRK.at[rows_B, :, slot_B].set(new_B1HK[:, 0], mode="drop")
+            for old_BHRK, new_B1HK in zip(cache, (k_B1HK, v_B1HK), strict=True)
+        )
+    )
 
 
 def attend(q_B1HK: Float[Array, "B 1 H K"], cache: Cache, position_B: Int[Array, "B"]) -> Float[Array, "B 1 H K"]:

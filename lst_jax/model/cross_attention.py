@@ -4,13 +4,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lst_jax.config import ModelConfig
+from lst_jax.core.shapes import Array, Float
 from lst_jax.model import branches
 from lst_jax.model.attention import blocked_attention
 from lst_jax.model.layers import Linear, RMSNorm
 from lst_jax.model.own_patch import gather, patches_attend_own_tokens, tokens_attend_patch
 from lst_jax.model.patches import Patches
 from lst_jax.model.placement import Placement
-from lst_jax.shapes import Array, Float
 
 
 class CrossAttention(nn.Module):
@@ -31,8 +31,9 @@ class CrossAttention(nn.Module):
         self.cross_attn_norm_q, self.cross_attn_norm_kv = RMSNorm(self.config), RMSNorm(self.config)
         self.wq, self.wk, self.wv, self.wo = (Linear(self.config, self.placement, width) for _ in range(4))
 
-    def __call__(self, x_BSE: Float[Array, "B S E"], y_BRE: Float[Array, "B R E"],
-                 patches: Patches) -> Float[Array, "B S E"]:
+    def __call__(
+        self, x_BSE: Float[Array, "B S E"], y_BRE: Float[Array, "B R E"], patches: Patches
+    ) -> Float[Array, "B S E"]:
         """Patches `x` attend to tokens `y` (the encoder) or tokens `x` to patches `y` (the decoder)."""
         return self.over(x_BSE, *self.keys_values(y_BRE), patches)
 
@@ -41,8 +42,13 @@ class CrossAttention(nn.Module):
         y_norm_BRE = self.placement.enter(self.cross_attn_norm_kv(y_BRE))
         return self._heads(self.wk(y_norm_BRE), y_BRE), self._heads(self.wv(y_norm_BRE), y_BRE)
 
-    def over(self, x_BSE: Float[Array, "B S E"], k_BRHK: Float[Array, "B R H K"], v_BRHK: Float[Array, "B R H K"],
-             patches: Patches) -> Float[Array, "B S E"]:
+    def over(
+        self,
+        x_BSE: Float[Array, "B S E"],
+        k_BRHK: Float[Array, "B R H K"],
+        v_BRHK: Float[Array, "B R H K"],
+        patches: Patches,
+    ) -> Float[Array, "B S E"]:
         """x + what it finds in the keys and values."""
         q_BSHK = self._heads(self.wq(self.placement.enter(self.cross_attn_norm_q(x_BSE))), x_BSE)
         attend = self._patches_to_tokens if self.queries_are_patches else self._tokens_to_patches
@@ -58,16 +64,18 @@ class CrossAttention(nn.Module):
             return _join(patches_attend_own_tokens(self._split(q_BSHK), k_BTHK, v_BTHK, patches.patch_id_BT))
         id_BS, doc_BS = self._unit_side(patches)
         id_BT, doc_BT = self._token_side(patches, patches.patch_id_BT)
-        return blocked_attention(q_BSHK, k_BTHK, v_BTHK, id_BS, id_BT, doc_BS, doc_BT, self.window,
-                                 self.config.attention_block)
+        return blocked_attention(
+            q_BSHK, k_BTHK, v_BTHK, id_BS, id_BT, doc_BS, doc_BT, self.window, self.config.attention_block
+        )
 
     def _tokens_to_patches(self, q_BTHK, k_BRHK, v_BRHK, patches):
         if self.window == 1:
             return tokens_attend_patch(q_BTHK, self._split(k_BRHK), self._split(v_BRHK), patches.visible_patch_BT)
         id_BT, doc_BT = self._token_side(patches, patches.visible_patch_BT)
         id_BR, doc_BR = self._unit_side(patches)
-        return blocked_attention(q_BTHK, k_BRHK, v_BRHK, id_BT, id_BR, doc_BT, doc_BR, self.window,
-                                 self.config.attention_block)
+        return blocked_attention(
+            q_BTHK, k_BRHK, v_BRHK, id_BT, id_BR, doc_BT, doc_BR, self.window, self.config.attention_block
+        )
 
     def _split(self, x_BRHK):
         b, r, h, k = x_BRHK.shape
@@ -76,8 +84,9 @@ class CrossAttention(nn.Module):
 
     def _unit_side(self, patches):
         """Place and document of the patch of each of the U·Q vectors."""
-        return tuple(jnp.repeat(x_BU, self.config.queries_per_patch, 1) for x_BU in (self._places(patches),
-                                                                                     patches.doc_id_BU))
+        return tuple(
+            jnp.repeat(x_BU, self.config.queries_per_patch, 1) for x_BU in (self._places(patches), patches.doc_id_BU)
+        )
 
     def _token_side(self, patches, patch_BT):
         """Place and document of the given patch of each token; document 0 where the index is no patch."""

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lst_jax.errors import ConfigError
+from lst_jax.core.errors import ConfigError
+from lst_jax.core.shapes import Array, Bool, Float, Int
 from lst_jax.model.cache import Cache
 from lst_jax.model.lst import Base, LatentSpeechText, Model, TextBypass
 from lst_jax.model.own_patch import gather
 from lst_jax.model.patches import Patches, derive_patches
-from lst_jax.shapes import Array, Bool, Float, Int
 
 
 class Local(NamedTuple):
@@ -69,18 +69,27 @@ class Decoder:
             module = module.clone(row_speech_tokens=None)  # a bound on training rows, not on prompts
         return cls(module, 1 if isinstance(module, Base) else patch_units)
 
-    def prefill(self, params, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
-                patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"], units: int,
-                slots: int) -> tuple[Local, Main]:
+    def prefill(
+        self,
+        params,
+        token_BT: Int[Array, "B T"],
+        doc_id_BT: Int[Array, "B T"],
+        patch_start_BT: Bool[Array, "B T"],
+        patch_end_BT: Bool[Array, "B T"],
+        units: int,
+        slots: int,
+    ) -> tuple[Local, Main]:
         """Reads whole prompts with training's own kernels. A row holds one document from its first position on.
 
         Args: `units` at least the patches of each row; `slots` at least the patches that a row will ever have.
         """
-        return self._apply(_PREFILL, params, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, units, slots,
-                           self.patch_units)
+        return self._apply(
+            _PREFILL, params, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, units, slots, self.patch_units
+        )
 
-    def encode(self, params, local: Local, token_B: Int[Array, "B"], starts_B: Bool[Array, "B"],
-               on_B: Bool[Array, "B"]) -> Local:
+    def encode(
+        self, params, local: Local, token_B: Int[Array, "B"], starts_B: Bool[Array, "B"], on_B: Bool[Array, "B"]
+    ) -> Local:
         """Adds a token to each row; `starts`: it is the first one of its patch."""
         return self._apply(_ENCODE, params, local, token_B, starts_B, on_B)
 
@@ -88,8 +97,7 @@ class Decoder:
         """Ends the newest patch of each row: one step of the global transformer."""
         return self._apply(_ADVANCE, params, local, main, on_B, self.patch_units)
 
-    def read(self, params, local: Local, main: Main,
-             on_B: Bool[Array, "B"]) -> tuple[Float[Array, "B V"], Local]:
+    def read(self, params, local: Local, main: Main, on_B: Bool[Array, "B"]) -> tuple[Float[Array, "B V"], Local]:
         """Logits of what follows the newest token. To read twice changes nothing."""
         return self._apply(_READ, params, local, main, on_B)
 
@@ -101,7 +109,8 @@ def as_used(model: Model, params: Any) -> Any:
     """Matrices in the dtype in which `layers.Linear` uses them, once for all steps; embeddings stay as they are."""
     dtype = model.module.config.compute_dtype
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf.astype(dtype) if path[-1].key == "kernel" else leaf, params)
+        lambda path, leaf: leaf.astype(dtype) if path[-1].key == "kernel" else leaf, params
+    )
 
 
 def _at(x_BT, place_B: Array) -> Array:
@@ -116,8 +125,10 @@ def _where(on_B, new, old):
 
 # the local networks
 
-def _read_prompt(encoder, token_BT, doc_id_BT, patches: Patches, patch_units: int,
-                 slots: int) -> tuple[Local, Array, Array]:
+
+def _read_prompt(
+    encoder, token_BT, doc_id_BT, patches: Patches, patch_units: int, slots: int
+) -> tuple[Local, Array, Array]:
     """What is known after whole rows but for the decoder, all token states, and all patch vectors [B, U, Q·E]."""
     count_B = (doc_id_BT != 0).sum(1)
     h_BTE = encoder.tok_embeddings(token_BT)
@@ -126,18 +137,27 @@ def _read_prompt(encoder, token_BT, doc_id_BT, patches: Patches, patch_units: in
         h_BTE, cache = layer.keep(h_BTE, doc_id_BT, count_B, slots * patch_units)
         caches.append(cache)
         states.append(h_BTE)
-    states = states[-len(encoder.cross_attn_layers):]
+    states = states[-len(encoder.cross_attn_layers) :]
     size = min(encoder.config.encoder_cross_window, slots) * patch_units
     place_BR = count_B[:, None] + jnp.arange(-size, 0)
     age_BR = _at(patches.patch_id_BT, count_B - 1) - gather(patches.patch_id_BT, place_BR)
-    local = Local(count_B, tuple(caches), (), _at(h_BTE, count_B - 1), tuple(gather(h, place_BR) for h in states),
-                  jnp.where(place_BR >= 0, age_BR, NONE), None, None)
+    local = Local(
+        count_B,
+        tuple(caches),
+        (),
+        _at(h_BTE, count_B - 1),
+        tuple(gather(h, place_BR) for h in states),
+        jnp.where(place_BR >= 0, age_BR, NONE),
+        None,
+        None,
+    )
     x_BRE = encoder.patch_vectors(states, patches)
     return local, h_BTE, x_BRE.reshape(*patches.doc_id_BU.shape, -1)
 
 
-def _show_prompt(decoder, local: Local, h_BTE, global_BUD, doc_id_BT, patches: Patches, ended_B, slots: int,
-                 patch_units: int):
+def _show_prompt(
+    decoder, local: Local, h_BTE, global_BUD, doc_id_BT, patches: Patches, ended_B, slots: int, patch_units: int
+):
     """Runs the decoder over whole rows: `local` with its caches, `Main.seen` and `Main.seen_BU`."""
     queries, (b, u, _) = decoder.config.queries_per_patch, global_BUD.shape
     y_BRE = decoder.patch_outputs(global_BUD)
@@ -149,8 +169,12 @@ def _show_prompt(decoder, local: Local, h_BTE, global_BUD, doc_id_BT, patches: P
             cross = decoder.cross_attn_layers[i]
             pair = cross.keys_values(y_BRE)
             h_BTE = h_BTE + cross.over(h_BTE, *pair, patches)
-            seen.append(tuple(gather(x.reshape(b, u, queries, *x.shape[2:]), unit_BU)
-                              .reshape(b, window * queries, *x.shape[2:]) for x in pair))
+            seen.append(
+                tuple(
+                    gather(x.reshape(b, u, queries, *x.shape[2:]), unit_BU).reshape(b, window * queries, *x.shape[2:])
+                    for x in pair
+                )
+            )
         h_BTE, cache = layer.keep(h_BTE, doc_id_BT, local.count_B, slots * patch_units)
         caches.append(cache)
     return local._replace(decoder=tuple(caches)), tuple(seen), (unit_BU >= 0).astype(jnp.int32)
@@ -164,12 +188,15 @@ def _encode_token(encoder, local: Local, token_B, starts_B, on_B) -> Local:
         caches.append(cache)
         states.append(h_B1E)
     age_BR = local.age_BR + starts_B[:, None]
-    newer = tuple(jnp.concatenate([old_BRE[:, 1:], new_B1E], 1)
-                  for old_BRE, new_B1E in zip(local.held, states[-len(local.held):], strict=True))
+    newer = tuple(
+        jnp.concatenate([old_BRE[:, 1:], new_B1E], 1)
+        for old_BRE, new_B1E in zip(local.held, states[-len(local.held) :], strict=True)
+    )
     age_BR = jnp.concatenate([age_BR[:, 1:], jnp.zeros_like(age_BR[:, :1])], 1)
     state_B1E, held, age_BR = _where(on_B, (h_B1E, newer, age_BR), (local.state_B1E, local.held, local.age_BR))
-    return local._replace(count_B=local.count_B + on_B, encoder=tuple(caches), state_B1E=state_B1E, held=held,
-                          age_BR=age_BR)
+    return local._replace(
+        count_B=local.count_B + on_B, encoder=tuple(caches), state_B1E=state_B1E, held=held, age_BR=age_BR
+    )
 
 
 def _newest_patch(encoder, local: Local, patch_units: int) -> Array:
@@ -199,14 +226,19 @@ def _show(decoder, main: Main, on_B) -> Main:
     y_BQE = decoder.patch_outputs(main.output_B1D)
     seen = []
     for cross, old in zip(decoder.cross_attn_layers, main.seen, strict=True):
-        seen.append(tuple(jnp.concatenate([old_BRHK, new_BQHK], 1)[:, new_BQHK.shape[1]:]
-                          for old_BRHK, new_BQHK in zip(old, cross.keys_values(y_BQE), strict=True)))
+        seen.append(
+            tuple(
+                jnp.concatenate([old_BRHK, new_BQHK], 1)[:, new_BQHK.shape[1] :]
+                for old_BRHK, new_BQHK in zip(old, cross.keys_values(y_BQE), strict=True)
+            )
+        )
     seen_BU = jnp.concatenate([main.seen_BU[:, 1:], jnp.ones_like(main.seen_BU[:, :1])], 1)
     seen, seen_BU = _where(on_B, (tuple(seen), seen_BU), (main.seen, main.seen_BU))
     return main._replace(seen=seen, seen_BU=seen_BU)
 
 
 # the global transformer
+
 
 def _transform_prompt(stack, x_BUW, doc_id_BU, ended_B, slots: int) -> tuple[Array, Main]:
     """All global outputs, and what is known after the patches that have ended."""
@@ -222,8 +254,9 @@ def _transform(stack, main: Main, x_B1W, on_B) -> Main:
     for layer, cache in zip(stack.layers, main.layers, strict=True):
         x_B1D, cache = layer.step(x_B1D, cache, main.count_B, on_B)
         caches.append(cache)
-    return main._replace(count_B=main.count_B + on_B, layers=tuple(caches),
-                         output_B1D=_where(on_B, x_B1D, main.output_B1D))
+    return main._replace(
+        count_B=main.count_B + on_B, layers=tuple(caches), output_B1D=_where(on_B, x_B1D, main.output_B1D)
+    )
 
 
 def _ended(doc_id_BT, patch_end_BT, doc_id_BU):
@@ -234,13 +267,15 @@ def _ended(doc_id_BT, patch_end_BT, doc_id_BU):
 
 # system "lst"
 
+
 def _lst_prefill(m: LatentSpeechText, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, units, slots, patch_units):
     patches = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, units)
     ended_B = _ended(doc_id_BT, patch_end_BT, patches.doc_id_BU)
     local, h_BTE, x_BUW = _read_prompt(m.patch_encoder, token_BT, doc_id_BT, patches, patch_units, slots)
     global_BUD, main = _transform_prompt(m.global_transformer, x_BUW, patches.doc_id_BU, ended_B, slots)
-    local, seen, seen_BU = _show_prompt(m.patch_decoder, local, h_BTE, global_BUD, doc_id_BT, patches, ended_B, slots,
-                                        patch_units)
+    local, seen, seen_BU = _show_prompt(
+        m.patch_decoder, local, h_BTE, global_BUD, doc_id_BT, patches, ended_B, slots, patch_units
+    )
     return local, main._replace(seen=seen, seen_BU=seen_BU)
 
 
@@ -260,17 +295,29 @@ def _lst_read(m: LatentSpeechText, local, main, on_B):
 
 # system "lst_bypass": text goes past the local networks
 
+
 def _bypass_prefill(m: TextBypass, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, units, slots, patch_units):
     row, rows = m.rows(token_BT, doc_id_BT, patch_start_BT, patch_end_BT, units)
-    local, h_BSE, x_BPW = _read_prompt(m.patch_encoder, m.local_ids(rows.token_BS), rows.doc_id_BS, rows.patches,
-                                       patch_units, slots)
+    local, h_BSE, x_BPW = _read_prompt(
+        m.patch_encoder, m.local_ids(rows.token_BS), rows.doc_id_BS, rows.patches, patch_units, slots
+    )
     ended_B = _ended(doc_id_BT, patch_end_BT, row.doc_id_BU)
     open_B = (row.doc_id_BU != 0).sum(1) - ended_B  # only a patch of speech can be open
     ended_local_B = (rows.patches.doc_id_BU != 0).sum(1) - open_B
-    global_BUD, main = _transform_prompt(m.global_transformer, m.global_inputs(token_BT, row, rows, x_BPW),
-                                         row.doc_id_BU, ended_B, slots)
-    local, seen, seen_BU = _show_prompt(m.patch_decoder, local, h_BSE, gather(global_BUD, rows.unit_id_BP),
-                                        rows.doc_id_BS, rows.patches, ended_local_B, slots, patch_units)
+    global_BUD, main = _transform_prompt(
+        m.global_transformer, m.global_inputs(token_BT, row, rows, x_BPW), row.doc_id_BU, ended_B, slots
+    )
+    local, seen, seen_BU = _show_prompt(
+        m.patch_decoder,
+        local,
+        h_BSE,
+        gather(global_BUD, rows.unit_id_BP),
+        rows.doc_id_BS,
+        rows.patches,
+        ended_local_B,
+        slots,
+        patch_units,
+    )
     newest_B = _at(token_BT, (doc_id_BT != 0).sum(1) - 1)[:, 0]
     local = local._replace(input_B1D=jnp.zeros_like(main.output_B1D), past_B=newest_B < m.vocab.speech_marker)
     return local, main._replace(seen=seen, seen_BU=seen_BU)
@@ -280,8 +327,9 @@ def _bypass_encode(m: TextBypass, local, token_B, starts_B, on_B):
     past_B, none = token_B < m.vocab.speech_marker, m.vocab.speech_marker
     local = _encode_token(m.patch_encoder, local, m.local_ids(token_B), starts_B, on_B & ~past_B)
     input_B1D = m.text_embeddings(jnp.minimum(token_B, none - 1)[:, None])
-    return local._replace(input_B1D=_where(on_B, input_B1D, local.input_B1D),
-                          past_B=jnp.where(on_B, past_B, local.past_B))
+    return local._replace(
+        input_B1D=_where(on_B, input_B1D, local.input_B1D), past_B=jnp.where(on_B, past_B, local.past_B)
+    )
 
 
 def _bypass_advance(m: TextBypass, local, main, on_B, patch_units):
@@ -297,6 +345,7 @@ def _bypass_read(m: TextBypass, local, main, on_B):
 
 
 # system "base": every token is a patch, and nothing is local
+
 
 def _base_prefill(m: Base, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, units, slots, patch_units):
     x_BTD = m.tok_embeddings(token_BT)

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from lst_jax.core.shapes import Array, Float, Int
 from lst_jax.model.attention import SAVED_ATTENTION, blocked_attention
-from lst_jax.shapes import Array, Float, Int
 
 # (q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window | None, block) -> out_BTHK; document 0 is padding and gives zeros
 SelfAttention = Callable[..., Float[Array, "B T H K"]]
@@ -29,16 +29,28 @@ def for_platform(platform: str) -> SelfAttention:
     return {"tpu": splash, "gpu": cudnn}.get(platform, blocked)
 
 
-def blocked(q_BTHK: Float[Array, "B T H K"], k_BTHK: Float[Array, "B T H K"], v_BTHK: Float[Array, "B T H K"],
-            doc_id_BT: Int[Array, "B T"], window: int | None, block: int) -> Float[Array, "B T H K"]:
+def blocked(
+    q_BTHK: Float[Array, "B T H K"],
+    k_BTHK: Float[Array, "B T H K"],
+    v_BTHK: Float[Array, "B T H K"],
+    doc_id_BT: Int[Array, "B T"],
+    window: int | None,
+    block: int,
+) -> Float[Array, "B T H K"]:
     """Blocks of `block` positions in plain XLA operations."""
     position_BT = jnp.broadcast_to(jnp.arange(q_BTHK.shape[1]), doc_id_BT.shape)
     return blocked_attention(q_BTHK, k_BTHK, v_BTHK, position_BT, position_BT, doc_id_BT, doc_id_BT, window, block)
 
 
-def splash(q_BTHK: Float[Array, "B T H K"], k_BTHK: Float[Array, "B T H K"], v_BTHK: Float[Array, "B T H K"],
-           doc_id_BT: Int[Array, "B T"], window: int | None, block: int,
-           interpret: bool = False) -> Float[Array, "B T H K"]:
+def splash(
+    q_BTHK: Float[Array, "B T H K"],
+    k_BTHK: Float[Array, "B T H K"],
+    v_BTHK: Float[Array, "B T H K"],
+    doc_id_BT: Int[Array, "B T"],
+    window: int | None,
+    block: int,
+    interpret: bool = False,
+) -> Float[Array, "B T H K"]:
     """The sparse flash kernel for TPUs; it tiles by itself, so `block` is for rows that are too short for it."""
     _, t, h, k = q_BTHK.shape
     if t < LANES:
@@ -47,8 +59,9 @@ def splash(q_BTHK: Float[Array, "B T H K"], k_BTHK: Float[Array, "B T H K"], v_B
     pad = -t % tile
     kernel = _splash_kernel(h, t + pad, window, tile, interpret)
     q_BTHK = q_BTHK * jnp.asarray(k**-0.5, q_BTHK.dtype)
-    q_BHTK, k_BHTK, v_BHTK = (jnp.pad(a, ((0, 0), (0, pad), (0, 0), (0, 0))).swapaxes(1, 2)
-                              for a in (q_BTHK, k_BTHK, v_BTHK))
+    q_BHTK, k_BHTK, v_BHTK = (
+        jnp.pad(a, ((0, 0), (0, pad), (0, 0), (0, 0))).swapaxes(1, 2) for a in (q_BTHK, k_BTHK, v_BTHK)
+    )
     doc_BT = jnp.pad(doc_id_BT, ((0, 0), (0, pad))).astype(jnp.int32)
     out_BHTK = jax.vmap(kernel)(q_BHTK, k_BHTK, v_BHTK, doc_BT)
     return _real(out_BHTK.swapaxes(1, 2)[:, :t], doc_id_BT)
@@ -61,15 +74,34 @@ def _splash_kernel(heads: int, length: int, window: int | None, tile: int, inter
         mask = lib.CausalMask((length, length))
     else:
         mask = lib.LocalMask((length, length), (window - 1, 0), 0)
-    sizes = lib.BlockSizes(block_q=tile, block_kv=tile, block_kv_compute=tile, block_q_dkv=tile, block_kv_dkv=tile,
-                           block_kv_dkv_compute=tile, use_fused_bwd_kernel=True)
-    kernel = lib.make_splash_mha(lib.MultiHeadMask([mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=1,
-                                 residual_checkpoint_name=SAVED_ATTENTION, interpret=interpret)
+    sizes = lib.BlockSizes(
+        block_q=tile,
+        block_kv=tile,
+        block_kv_compute=tile,
+        block_q_dkv=tile,
+        block_kv_dkv=tile,
+        block_kv_dkv_compute=tile,
+        use_fused_bwd_kernel=True,
+    )
+    kernel = lib.make_splash_mha(
+        lib.MultiHeadMask([mask] * heads),
+        block_sizes=sizes,
+        head_shards=1,
+        q_seq_shards=1,
+        residual_checkpoint_name=SAVED_ATTENTION,
+        interpret=interpret,
+    )
     return lambda q_HTK, k_HTK, v_HTK, doc_T: kernel(q_HTK, k_HTK, v_HTK, lib.SegmentIds(doc_T, doc_T))
 
 
-def cudnn(q_BTHK: Float[Array, "B T H K"], k_BTHK: Float[Array, "B T H K"], v_BTHK: Float[Array, "B T H K"],
-          doc_id_BT: Int[Array, "B T"], window: int | None, block: int) -> Float[Array, "B T H K"]:
+def cudnn(
+    q_BTHK: Float[Array, "B T H K"],
+    k_BTHK: Float[Array, "B T H K"],
+    v_BTHK: Float[Array, "B T H K"],
+    doc_id_BT: Int[Array, "B T"],
+    window: int | None,
+    block: int,
+) -> Float[Array, "B T H K"]:
     """cuDNN's flash kernel over packed documents (its `THD` layout), for bfloat16 and float16."""
     plain = functools.partial(blocked, window=window, block=block)
     if q_BTHK.dtype == jnp.float32:  # the kernel has none
@@ -86,13 +118,21 @@ def _cudnn_packed(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window):
     # what the kernel leaves unwritten, padding's results and gradients, must reach nothing: selected away on both sides
     q_BTHK, k_BTHK, v_BTHK = (_real(a, doc_id_BT) for a in (q_BTHK, k_BTHK, v_BTHK))
     out_BTHK = dot_product_attention(
-        q_BTHK, k_BTHK, v_BTHK, q_seqlen=length_BM, kv_seqlen=length_BM, q_offsets=offset_BN, kv_offsets=offset_BN,
-        scale=q_BTHK.shape[-1] ** -0.5, mask_type=MaskType.PADDING_CAUSAL, sliding_window_length=window)
+        q_BTHK,
+        k_BTHK,
+        v_BTHK,
+        q_seqlen=length_BM,
+        kv_seqlen=length_BM,
+        q_offsets=offset_BN,
+        kv_offsets=offset_BN,
+        scale=q_BTHK.shape[-1] ** -0.5,
+        mask_type=MaskType.PADDING_CAUSAL,
+        sliding_window_length=window,
+    )
     return _real(out_BTHK, doc_id_BT)
 
 
-def packed_documents(doc_id_BT: Int[Array, "B T"],
-                     limit: int) -> tuple[Int[Array, "B M"], Int[Array, "B N"]]:
+def packed_documents(doc_id_BT: Int[Array, "B T"], limit: int) -> tuple[Int[Array, "B M"], Int[Array, "B N"]]:
     """Lengths of documents 1..`limit` of each row, and where they begin and the last one ends; -1 where there is none.
 
     Example: [[1, 1, 2, 0]], 3 -> [[2, 1, -1]], [[0, 2, 3, -1]]

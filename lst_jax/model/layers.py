@@ -10,10 +10,10 @@ import numpy as np
 from flax import linen as nn
 
 from lst_jax.config import ModelConfig, StackConfig
+from lst_jax.core.shapes import Array, Bool, Float, Int
 from lst_jax.model import branches
 from lst_jax.model import cache as cached
 from lst_jax.model.placement import Placement
-from lst_jax.shapes import Array, Bool, Float, Int
 
 
 class Linear(nn.Module):
@@ -51,8 +51,9 @@ def truncated_normal(fan_in: int):
     return nn.initializers.truncated_normal(stddev=fan_in**-0.5, lower=-3.0, upper=3.0)
 
 
-def rope(x_BTHK: Float[Array, "B T H K"], theta: float,
-         position: Int[Array, "*B T"] | None = None) -> Float[Array, "B T H K"]:
+def rope(
+    x_BTHK: Float[Array, "B T H K"], theta: float, position: Int[Array, "*B T"] | None = None
+) -> Float[Array, "B T H K"]:
     """Rotates the adjacent pairs (2i, 2i+1) of position t by t·theta^(-2i/K) (Su et al., arXiv 2104.09864).
 
     Positions are those in the row where None: scores depend on their differences only, so documents need no restart.
@@ -97,14 +98,16 @@ class SelfAttention(nn.Module):
         position_BT = branches.positions(doc_id_BT) if self.placement.branched else None
         return self._attend(*self._heads(x_BTD, position_BT), doc_id_BT)
 
-    def keep(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"], length_B: Int[Array, "B"],
-             slots: int) -> tuple[Float[Array, "B T D"], cached.Cache]:
+    def keep(
+        self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"], length_B: Int[Array, "B"], slots: int
+    ) -> tuple[Float[Array, "B T D"], cached.Cache]:
         """The same over rows of one document, and the cache after the first `length` positions of each."""
         heads = self._heads(x_BTD)
         return self._attend(*heads, doc_id_BT), cached.keep(*heads[1:], length_B, slots)
 
-    def step(self, x_B1D: Float[Array, "B 1 D"], cache: cached.Cache, position_B: Int[Array, "B"],
-             on_B: Bool[Array, "B"]) -> tuple[Float[Array, "B 1 D"], cached.Cache]:
+    def step(
+        self, x_B1D: Float[Array, "B 1 D"], cache: cached.Cache, position_B: Int[Array, "B"], on_B: Bool[Array, "B"]
+    ) -> tuple[Float[Array, "B 1 D"], cached.Cache]:
         """What `__call__` gives at one position more; only rows that are `on` leave something in the cache."""
         q_B1HK, k_B1HK, v_B1HK = self._heads(x_B1D, position_B[:, None])
         cache = cached.extend(cache, k_B1HK, v_B1HK, position_B, on_B)
@@ -114,13 +117,15 @@ class SelfAttention(nn.Module):
         """Queries and keys, rotated, and values, each of this device's heads."""
         b, t, d = x_BTD.shape
         x_BTD = self.placement.enter(x_BTD)
-        q_BTHK, k_BTHK, v_BTHK = (project(x_BTD).reshape(b, t, -1, d // self.stack.heads)
-                                  for project in (self.wq, self.wk, self.wv))
+        q_BTHK, k_BTHK, v_BTHK = (
+            project(x_BTD).reshape(b, t, -1, d // self.stack.heads) for project in (self.wq, self.wk, self.wv)
+        )
         return (*(rope(x, self.config.rope_theta, position) for x in (q_BTHK, k_BTHK)), v_BTHK)
 
     def _attend(self, q_BTHK, k_BTHK, v_BTHK, doc_id_BT):
-        return self._out(self.placement.attend(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, self.stack.window,
-                                               self.config.attention_block))
+        return self._out(
+            self.placement.attend(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, self.stack.window, self.config.attention_block)
+        )
 
     def _out(self, out_BTHK):
         return self.placement.leave(self.wo(out_BTHK.reshape(*out_BTHK.shape[:2], -1)))
@@ -159,15 +164,18 @@ class Block(nn.Module):
         """Whole rows."""
         return self._feed_forward(x_BTD + self.attention(self.attention_norm(x_BTD), doc_id_BT))
 
-    def keep(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"], length_B: Int[Array, "B"],
-             slots: int) -> tuple[Float[Array, "B T D"], cached.Cache]:
+    def keep(
+        self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"], length_B: Int[Array, "B"], slots: int
+    ) -> tuple[Float[Array, "B T D"], cached.Cache]:
         """Whole rows of one document each, and the cache after `length` positions: the window's size, or `slots`."""
-        out_BTD, cache = self.attention.keep(self.attention_norm(x_BTD), doc_id_BT, length_B,
-                                             min(self.stack.window or slots, slots))
+        out_BTD, cache = self.attention.keep(
+            self.attention_norm(x_BTD), doc_id_BT, length_B, min(self.stack.window or slots, slots)
+        )
         return self._feed_forward(x_BTD + out_BTD), cache
 
-    def step(self, x_B1D: Float[Array, "B 1 D"], cache: cached.Cache, position_B: Int[Array, "B"],
-             on_B: Bool[Array, "B"]) -> tuple[Float[Array, "B 1 D"], cached.Cache]:
+    def step(
+        self, x_B1D: Float[Array, "B 1 D"], cache: cached.Cache, position_B: Int[Array, "B"], on_B: Bool[Array, "B"]
+    ) -> tuple[Float[Array, "B 1 D"], cached.Cache]:
         """One position more of each row, see `SelfAttention.step`."""
         out_B1D, cache = self.attention.step(self.attention_norm(x_B1D), cache, position_B, on_B)
         return self._feed_forward(x_B1D + out_B1D), cache

@@ -16,15 +16,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lst_jax.config import Config, ModelConfig
-from lst_jax.errors import ConfigError
+from lst_jax.core.errors import ConfigError
+from lst_jax.core.shapes import Array, Bool, Float, Int, ndarray
+from lst_jax.core.vocab import Vocab
 from lst_jax.model.cross_attention import CrossAttention
 from lst_jax.model.layers import Block, Linear, RMSNorm, stored, truncated_normal
 from lst_jax.model.own_patch import gather
 from lst_jax.model.patches import LocalRows, Patches, derive_patches, gather_local, max_pool
 from lst_jax.model.placement import ONE_DEVICE, Placement
 from lst_jax.model.stack import run_layers
-from lst_jax.shapes import Array, Bool, Float, Int, ndarray
-from lst_jax.vocab import Vocab
 
 AnyInt = Int[Array | ndarray, "B T"]
 AnyBool = Bool[Array | ndarray, "B T"]
@@ -61,23 +61,29 @@ class PatchEncoder(nn.Module):
         self.patch_embedding_projection = Linear(self.config, self.placement, patch_width)
         self.cross_attn_layers = [
             CrossAttention(self.config, self.placement, self.config.encoder_cross_window, queries_are_patches=True)
-            for _ in range(stack.layers if self.config.encoder_cross_all_layers else 1)]
+            for _ in range(stack.layers if self.config.encoder_cross_all_layers else 1)
+        ]
 
-    def __call__(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
-                 patches: Patches) -> tuple[Float[Array, "B T E"], Float[Array, "B U QE"]]:
+    def __call__(
+        self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patches: Patches
+    ) -> tuple[Float[Array, "B T E"], Float[Array, "B U QE"]]:
         """The queries of a patch start from the max-pool of its token states at the first cross-attention."""
         b, u = patches.doc_id_BU.shape
         h_BTE = self.tok_embeddings(token_BT)
         first_cross = len(self.layers) - len(self.cross_attn_layers)
-        h_BTE = run_layers(self.config, lambda h_BTE, block: block(h_BTE, doc_id_BT),
-                           [(layer,) for layer in self.layers[:first_cross + 1]], h_BTE)
+        h_BTE = run_layers(
+            self.config,
+            lambda h_BTE, block: block(h_BTE, doc_id_BT),
+            [(layer,) for layer in self.layers[: first_cross + 1]],
+            h_BTE,
+        )
         x_BRE = self.patch_vectors([h_BTE], patches)
 
         def layer_with_cross(states, block, cross):
             h_BTE = block(states[0], doc_id_BT)
             return h_BTE, states[1] + cross(states[1], h_BTE, patches)
 
-        rest = list(zip(self.layers[first_cross + 1:], self.cross_attn_layers[1:], strict=True))
+        rest = list(zip(self.layers[first_cross + 1 :], self.cross_attn_layers[1:], strict=True))
         if rest:
             h_BTE, x_BRE = run_layers(self.config, layer_with_cross, rest, (h_BTE, x_BRE))
         return h_BTE, x_BRE.reshape(b, u, -1)
@@ -106,8 +112,12 @@ class GlobalTransformer(nn.Module):
 
     def __call__(self, x_BUW: Float[Array, "B U W"], doc_id_BU: Int[Array, "B U"]) -> Float[Array, "B U D"]:
         """Projects inputs of another width first."""
-        return run_layers(self.config, lambda x_BUD, block: block(x_BUD, doc_id_BU),
-                          [(layer,) for layer in self.layers], self.inputs(x_BUW))
+        return run_layers(
+            self.config,
+            lambda x_BUD, block: block(x_BUD, doc_id_BU),
+            [(layer,) for layer in self.layers],
+            self.inputs(x_BUW),
+        )
 
     def inputs(self, x_BUW: Float[Array, "B U W"]) -> Float[Array, "B U D"]:
         """What the first layer reads."""
@@ -132,18 +142,27 @@ class PatchDecoder(nn.Module):
         self.layers = [Block(self.config, self.placement, stack) for _ in range(stack.layers)]
         self.cross_attn_layers = [
             CrossAttention(self.config, self.placement, self.config.decoder_cross_window, queries_are_patches=False)
-            for _ in range(stack.layers if self.config.decoder_cross_all_layers else 1)]
+            for _ in range(stack.layers if self.config.decoder_cross_all_layers else 1)
+        ]
         self.norm = RMSNorm(self.config)
         self.output = Linear(self.config, ONE_DEVICE, self.vocab_size, dtype="float32")
 
-    def __call__(self, h_BTE: Float[Array, "B T E"], global_BUD: Float[Array, "B U D"], doc_id_BT: Int[Array, "B T"],
-                 patches: Patches) -> Float[Array, "B T E"]:
+    def __call__(
+        self,
+        h_BTE: Float[Array, "B T E"],
+        global_BUD: Float[Array, "B U D"],
+        doc_id_BT: Int[Array, "B T"],
+        patches: Patches,
+    ) -> Float[Array, "B T E"]:
         """Starts from the encoder's states; global outputs enter through the lag of `patches.visible_patch_BT`."""
         y_BRE, crosses = self.patch_outputs(global_BUD), self.cross_attn_layers
         h_BTE = run_layers(
-            self.config, lambda h_BTE, cross, block: block(h_BTE + cross(h_BTE, y_BRE, patches), doc_id_BT),
-            list(zip(crosses, self.layers[:len(crosses)], strict=True)), h_BTE)
-        rest = [(layer,) for layer in self.layers[len(crosses):]]
+            self.config,
+            lambda h_BTE, cross, block: block(h_BTE + cross(h_BTE, y_BRE, patches), doc_id_BT),
+            list(zip(crosses, self.layers[: len(crosses)], strict=True)),
+            h_BTE,
+        )
+        rest = [(layer,) for layer in self.layers[len(crosses) :]]
         if rest:
             h_BTE = run_layers(self.config, lambda h_BTE, block: block(h_BTE, doc_id_BT), rest, h_BTE)
         return self.norm(h_BTE)
@@ -172,14 +191,24 @@ class BeforeGlobal(NamedTuple):
 class System(nn.Module):
     """What systems have in common: a part before the global transformer, it, and a part behind it."""
 
-    def hidden(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
-               patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T E"]:
+    def hidden(
+        self,
+        token_BT: Int[Array, "B T"],
+        doc_id_BT: Int[Array, "B T"],
+        patch_start_BT: Bool[Array, "B T"],
+        patch_end_BT: Bool[Array, "B T"],
+    ) -> Float[Array, "B T E"]:
         """Final normed states of all tokens."""
         before = self.before_global(token_BT, doc_id_BT, patch_start_BT, patch_end_BT)
         return self.after_global(self.global_transformer(before.x_BUW, before.doc_id_BU), before.kept)
 
-    def __call__(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"],
-                 patch_end_BT: Bool[Array, "B T"]) -> Float[Array, "B T V"]:
+    def __call__(
+        self,
+        token_BT: Int[Array, "B T"],
+        doc_id_BT: Int[Array, "B T"],
+        patch_start_BT: Bool[Array, "B T"],
+        patch_end_BT: Bool[Array, "B T"],
+    ) -> Float[Array, "B T V"]:
         """Logits of the token that follows each token."""
         return self.logits(self.hidden(token_BT, doc_id_BT, patch_start_BT, patch_end_BT))
 
@@ -198,8 +227,13 @@ class LatentSpeechText(System):
         self.global_transformer = GlobalTransformer(self.config, self.placement)
         self.patch_decoder = PatchDecoder(self.config, self.placement, self.vocab_size)
 
-    def before_global(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
-                      patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"]) -> BeforeGlobal:
+    def before_global(
+        self,
+        token_BT: Int[Array, "B T"],
+        doc_id_BT: Int[Array, "B T"],
+        patch_start_BT: Bool[Array, "B T"],
+        patch_end_BT: Bool[Array, "B T"],
+    ) -> BeforeGlobal:
         """The patch encoder's part."""
         patches = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, self.row_units, self.placement.branched)
         h_BTE, x_BUW = self.patch_encoder(token_BT, doc_id_BT, patches)
@@ -244,8 +278,13 @@ class TextBypass(System):
         self.text_norm = RMSNorm(self.config)
         self.output = Linear(self.config, ONE_DEVICE, self.vocab.size, dtype="float32")
 
-    def before_global(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
-                      patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"]) -> BeforeGlobal:
+    def before_global(
+        self,
+        token_BT: Int[Array, "B T"],
+        doc_id_BT: Int[Array, "B T"],
+        patch_start_BT: Bool[Array, "B T"],
+        patch_end_BT: Bool[Array, "B T"],
+    ) -> BeforeGlobal:
         """Embedded text, and what the patch encoder makes of speech."""
         row, local = self.rows(token_BT, doc_id_BT, patch_start_BT, patch_end_BT, self.row_units)
         h_BSE, x_BPW = self.patch_encoder(self.local_ids(local.token_BS), local.doc_id_BS, local.patches)
@@ -282,8 +321,9 @@ class TextBypass(System):
             return x_BPW
         return self.token_embedding_projection(x_BPW)
 
-    def global_inputs(self, token_BT: Int[Array, "B T"], row: Patches, local: LocalRows,
-                      x_BPW: Float[Array, "B P W"]) -> Float[Array, "B U D"]:
+    def global_inputs(
+        self, token_BT: Int[Array, "B T"], row: Patches, local: LocalRows, x_BPW: Float[Array, "B P W"]
+    ) -> Float[Array, "B U D"]:
         """Embedded text, and the encoder's patches, each at its unit position."""
         x_BPW = self.widened(x_BPW)
         none, rows_B1 = self.vocab.speech_marker, jnp.arange(len(token_BT))[:, None]
@@ -311,8 +351,13 @@ class Base(System):
         self.norm = RMSNorm(self.config)
         self.output = Linear(self.config, ONE_DEVICE, self.vocab_size, dtype="float32")
 
-    def before_global(self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
-                      patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"]) -> BeforeGlobal:
+    def before_global(
+        self,
+        token_BT: Int[Array, "B T"],
+        doc_id_BT: Int[Array, "B T"],
+        patch_start_BT: Bool[Array, "B T"],
+        patch_end_BT: Bool[Array, "B T"],
+    ) -> BeforeGlobal:
         """Embedded tokens."""
         t = doc_id_BT.shape[1]
         return BeforeGlobal(self.tok_embeddings(token_BT), doc_id_BT, jnp.where(doc_id_BT != 0, jnp.arange(t), t), ())
@@ -338,8 +383,9 @@ class Model:
         module = self.module.clone(placement=ONE_DEVICE)
         return module.init(rng, one_BT, one_BT, flag_BT, flag_BT)["params"]
 
-    def hidden(self, params, token_BT: AnyInt, doc_id_BT: AnyInt, patch_start_BT: AnyBool,
-               patch_end_BT: AnyBool) -> Float[Array, "B T E"]:
+    def hidden(
+        self, params, token_BT: AnyInt, doc_id_BT: AnyInt, patch_start_BT: AnyBool, patch_end_BT: AnyBool
+    ) -> Float[Array, "B T E"]:
         """Final normed states; E is the width the logits are read from."""
         return self._apply("hidden", params, token_BT, doc_id_BT, patch_start_BT, patch_end_BT)
 
@@ -349,6 +395,7 @@ class Model:
 
     def whole_output(self, params) -> Any:
         """`params` with the output matrix gathered, where devices hold parts of it: once for all calls of `logits`."""
+
         def gathered(path, stored):
             if path[-2].key != "output":
                 return stored
@@ -356,8 +403,9 @@ class Model:
 
         return params if self.module.placement.gather is None else jax.tree_util.tree_map_with_path(gathered, params)
 
-    def __call__(self, params, token_BT: AnyInt, doc_id_BT: AnyInt, patch_start_BT: AnyBool,
-                 patch_end_BT: AnyBool) -> Float[Array, "B T V"]:
+    def __call__(
+        self, params, token_BT: AnyInt, doc_id_BT: AnyInt, patch_start_BT: AnyBool, patch_end_BT: AnyBool
+    ) -> Float[Array, "B T V"]:
         """Logits of whole rows."""
         return self._apply("__call__", params, token_BT, doc_id_BT, patch_start_BT, patch_end_BT)
 
@@ -366,8 +414,13 @@ class Model:
         return self.module.apply({"params": params}, *arrays, method=method)
 
 
-def build(config: ModelConfig, vocab: Vocab, row_units: int, row_speech_tokens: int | None = None,
-          placement: Placement = ONE_DEVICE) -> Model:
+def build(
+    config: ModelConfig,
+    vocab: Vocab,
+    row_units: int,
+    row_speech_tokens: int | None = None,
+    placement: Placement = ONE_DEVICE,
+) -> Model:
     """The system that the config names, for rows of `row_units` unit positions; parameters do not depend on rows.
 
     `row_speech_tokens` is for "lst_bypass": the most units and `<s>` that a row holds, None = any number. `placement`
@@ -377,8 +430,10 @@ def build(config: ModelConfig, vocab: Vocab, row_units: int, row_speech_tokens: 
     if config.system == "base":
         return Model(Base(config, placement, vocab.size))
     if config.global_transformer.width == config.patch_decoder.width and config.queries_per_patch != 1:
-        raise ConfigError(f"model.queries_per_patch={config.queries_per_patch}: must be 1 where the global and the "
-                          "local width are equal (nothing then splits a global output into several vectors); use 1")
+        raise ConfigError(
+            f"model.queries_per_patch={config.queries_per_patch}: must be 1 where the global and the "
+            "local width are equal (nothing then splits a global output into several vectors); use 1"
+        )
     if config.system == "lst_bypass":
         return Model(TextBypass(config, placement, vocab, row_units, row_speech_tokens))
     return Model(LatentSpeechText(config, placement, vocab.size, row_units))

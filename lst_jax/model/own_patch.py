@@ -8,7 +8,7 @@ An index outside 0..U-1 means "no patch" (it gives zeros, and nothing flows back
 import jax
 import jax.numpy as jnp
 
-from lst_jax.shapes import Array, Float, Int
+from lst_jax.core.shapes import Array, Float, Int
 
 
 def patches_attend_own_tokens(

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from lst_jax.core.shapes import Array, Bool, Float, Int
 from lst_jax.model import branches
 from lst_jax.model.attention import BRANCH
 from lst_jax.model.own_patch import gather
-from lst_jax.shapes import Array, Bool, Float, Int
 
 
 class Patches(NamedTuple):
@@ -23,8 +23,13 @@ class Patches(NamedTuple):
     doc_id_BU: Int[Array, "B U"]  # document of each patch, 0 where there is no patch
 
 
-def derive_patches(doc_id_BT: Int[Array, "B T"], patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"],
-                   units: int, branched: bool = False) -> Patches:
+def derive_patches(
+    doc_id_BT: Int[Array, "B T"],
+    patch_start_BT: Bool[Array, "B T"],
+    patch_end_BT: Bool[Array, "B T"],
+    units: int,
+    branched: bool = False,
+) -> Patches:
     """Patch indices, what each token may see, and the documents of the U unit positions.
 
     A token sees patches up to its own where `patch_end` is set and up to the one before otherwise; where that one is of
@@ -68,16 +73,24 @@ class LocalRows(NamedTuple):
     fits_B: Bool[Array, "B"]  # the row has at most S such tokens
 
 
-def gather_local(is_local_BT: Bool[Array, "B T"], token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"],
-                 patch_start_BT: Bool[Array, "B T"], patch_end_BT: Bool[Array, "B T"], row: Patches,
-                 size: int, branched: bool = False) -> LocalRows:
+def gather_local(
+    is_local_BT: Bool[Array, "B T"],
+    token_BT: Int[Array, "B T"],
+    doc_id_BT: Int[Array, "B T"],
+    patch_start_BT: Bool[Array, "B T"],
+    patch_end_BT: Bool[Array, "B T"],
+    row: Patches,
+    size: int,
+    branched: bool = False,
+) -> LocalRows:
     """Rows of `size` tokens, in as many patches or U if that is less; a patch of `row` is local as a whole or not."""
     (b, t), units = token_BT.shape, row.doc_id_BU.shape[1]
     rows_B1 = jnp.arange(b)[:, None]
     place_BT = jnp.where(is_local_BT, jnp.cumsum(is_local_BT, 1, dtype=jnp.int32) - 1, size)
     position_BS = jnp.full((b, size), t, jnp.int32).at[rows_B1, place_BT].set(jnp.arange(t), mode="drop")
     token_BS, doc_id_BS, start_BS, end_BS, unit_BS = (
-        gather(x, position_BS) for x in (token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row.patch_id_BT))
+        gather(x, position_BS) for x in (token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row.patch_id_BT)
+    )
     patches = derive_patches(doc_id_BS, start_BS, end_BS, min(size, units), branched)
     unit_id_BP = jnp.full(patches.doc_id_BU.shape, units, jnp.int32)
     unit_id_BP = unit_id_BP.at[rows_B1, patches.patch_id_BT].min(unit_BS, mode="drop")

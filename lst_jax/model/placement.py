@@ -1,6 +1,6 @@
 """What a module leaves to the devices that it runs on.
 
-The modules compute on the rows of one device. Where it holds only parts of the matrices, `lst_jax.sharding` says how
+The modules compute on the rows of one device. Where it holds only parts of the matrices, `lst_jax.parallel.sharding` says how
 they come together; the default is one device that holds everything.
 """
 

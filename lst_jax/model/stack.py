@@ -23,8 +23,9 @@ REMAT = {
     "full": policies.nothing_saveable,
     "attention": policies.save_only_these_names(SAVED_ATTENTION),  # spares the one costly recomputation
     # products with weights, which have no batch dimensions; the scores of attention have them and are never kept
-    "dots": policies.save_from_both_policies(policies.dots_with_no_batch_dims_saveable,
-                                             policies.save_only_these_names(SAVED_ATTENTION)),
+    "dots": policies.save_from_both_policies(
+        policies.dots_with_no_batch_dims_saveable, policies.save_only_these_names(SAVED_ATTENTION)
+    ),
 }
 
 

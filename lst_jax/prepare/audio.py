@@ -8,8 +8,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from lst_jax import files
-from lst_jax.errors import RejectedItem
+from lst_jax.core import files
+from lst_jax.core.errors import RejectedItem
 
 RATE = 16000  # Hz, what every part here works at
 HOP = 160  # samples: 10 ms
@@ -31,14 +31,17 @@ def load_audio(path: str | os.PathLike, rate: int = RATE) -> np.ndarray:
     try:
         samples, file_rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise RejectedItem("unreadable audio", f"{path}: cannot be read as audio ({_cause(error)}); give WAV, FLAC, "
-                           "Ogg or MP3") from error
+        raise RejectedItem(
+            "unreadable audio", f"{path}: cannot be read as audio ({_cause(error)}); give WAV, FLAC, Ogg or MP3"
+        ) from error
     mono = samples.mean(axis=1)
     if not np.isfinite(mono).all():
         raise RejectedItem("NaN audio", f"{path}: has samples that are not finite; make the file again")
     if len(mono) < SHORTEST_SEC * file_rate:
-        raise RejectedItem("too short", f"{path}: is {len(mono) / file_rate:.3f} s long, shorter than one frame of "
-                           f"{SHORTEST_SEC} s; leave it out")
+        raise RejectedItem(
+            "too short",
+            f"{path}: is {len(mono) / file_rate:.3f} s long, shorter than one frame of {SHORTEST_SEC} s; leave it out",
+        )
     if not mono.any():
         raise RejectedItem("silent audio", f"{path}: every sample is zero; make the file again")
     return mono if file_rate == rate else soxr.resample(mono, file_rate, rate)
@@ -58,7 +61,7 @@ def log_mel(audio: np.ndarray, first: int, frames: int) -> np.ndarray:
     """
     start, end = first - WINDOW // 2, first - WINDOW // 2 + (frames - 1) * HOP + WINDOW
     before = max(0, -start)
-    padded = np.pad(audio, (before, max(0, end - len(audio))))[start + before:end + before]
+    padded = np.pad(audio, (before, max(0, end - len(audio))))[start + before : end + before]
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP][:frames]
     power = np.abs(np.fft.rfft(windows * hann(), FFT)) ** 2
     return np.log(np.maximum(power @ mel_filters().T, POWER_FLOOR)).astype(np.float32)
@@ -79,7 +82,7 @@ def mel_filters() -> np.ndarray:
     mels = np.linspace(0, 15 + 27 * np.log(RATE / 2 / 1000) / np.log(6.4), MEL_BINS + 2)
     edges = np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))
     hertz = np.arange(FFT // 2 + 1) * RATE / FFT
-    low, centre, high = (edges[i:i + MEL_BINS, None] for i in range(3))
+    low, centre, high = (edges[i : i + MEL_BINS, None] for i in range(3))
     return np.maximum(0, np.minimum((hertz - low) / (centre - low), (high - hertz) / (high - centre)))
 
 
@@ -98,7 +101,7 @@ def griffin_lim(mel: np.ndarray, rounds: int = 32) -> np.ndarray:
         windows = _windows(_overlap_add(spectrum), frames)
         again = np.fft.rfft(windows * hann(), FFT)
         spectrum = magnitude * again / np.maximum(np.abs(again), 1e-9)
-    audio = _overlap_add(spectrum)[WINDOW // 2 - HOP // 2:][:frames * HOP]
+    audio = _overlap_add(spectrum)[WINDOW // 2 - HOP // 2 :][: frames * HOP]
     return audio.astype(np.float32)
 
 
@@ -111,8 +114,8 @@ def _overlap_add(spectrum: np.ndarray) -> np.ndarray:
     frames = np.fft.irfft(spectrum, FFT)[:, :WINDOW] * hann()
     total, weight = np.zeros((2, (len(frames) - 1) * HOP + WINDOW))
     for i, frame in enumerate(frames):
-        total[i * HOP:i * HOP + WINDOW] += frame
-        weight[i * HOP:i * HOP + WINDOW] += hann() ** 2
+        total[i * HOP : i * HOP + WINDOW] += frame
+        weight[i * HOP : i * HOP + WINDOW] += hann() ** 2
     return total / np.maximum(weight, 1e-3)
 
 

@@ -20,9 +20,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import lst_jax
-from lst_jax import files
+from lst_jax.core import files
+from lst_jax.core.errors import DataError, storage_error
 from lst_jax.data import shards
-from lst_jax.errors import DataError, storage_error
 
 IDENTITY_NAME = "prepare.json"
 REPORT_NAME = "report.json"
@@ -92,15 +92,21 @@ class Report:
         for reason, count in self.reasons():
             examples = [r for r in self.rejected if r.reason == reason][:EXAMPLES]
             reasons[reason] = {"count": count, "examples": {r.id: r.message for r in examples}}
-        return {"items": self.items, "prepared": self.prepared, "rejected": len(self.rejected), "reasons": reasons,
-                "guessed_words": dict(sorted(self.guessed_words.items(), key=lambda pair: (-pair[1], pair[0])))}
+        return {
+            "items": self.items,
+            "prepared": self.prepared,
+            "rejected": len(self.rejected),
+            "reasons": reasons,
+            "guessed_words": dict(sorted(self.guessed_words.items(), key=lambda pair: (-pair[1], pair[0]))),
+        }
 
 
 class Directory:
     """An output directory opened for one input, `identity`, of `count` items, `shard_records` items a shard."""
 
-    def __init__(self, path: str | os.PathLike, identity: Mapping[str, Any], count: int, shard_records: int,
-                 overwrite: bool):
+    def __init__(
+        self, path: str | os.PathLike, identity: Mapping[str, Any], count: int, shard_records: int, overwrite: bool
+    ):
         """Creates the directory, or goes on with one of the same identity.
 
         Raises: DataError where it holds something else and `overwrite` is not set; StorageError.
@@ -129,8 +135,13 @@ class Directory:
         """The sidecar of a finished shard of this input; None where the shard is to be made."""
         try:
             mapping = json.loads((self.path / f"{self.stem(number)}.json").read_text(encoding="utf-8"))
-            sidecar = Sidecar(**{**mapping, "shard": shards.ShardInfo(**mapping["shard"]),
-                                 "rejected": tuple(Rejection(**r) for r in mapping["rejected"])})
+            sidecar = Sidecar(
+                **{
+                    **mapping,
+                    "shard": shards.ShardInfo(**mapping["shard"]),
+                    "rejected": tuple(Rejection(**r) for r in mapping["rejected"]),
+                }
+            )
             size = (self.path / sidecar.shard.name).stat().st_size
         except (OSError, ValueError, TypeError, KeyError):  # missing or not whole: made again
             return None
@@ -138,13 +149,21 @@ class Directory:
 
     def write(self, number: int, made: Sequence[Made]) -> None:
         """Writes a shard, then its sidecar; `made` is of all its items, in order. Raises: StorageError."""
-        info = shards.write_shard(self.path / f"{self.stem(number)}.array_record",
-                                  [m.payload for m in made if m.payload is not None])
+        info = shards.write_shard(
+            self.path / f"{self.stem(number)}.array_record", [m.payload for m in made if m.payload is not None]
+        )
         items = self.items_of(number)
         assert len(made) == items.stop - items.start
         guessed = collections.Counter(word for m in made for word in m.guessed)
-        sidecar = Sidecar(self.input_hash, info, len(made), sum(m.frames for m in made), sum(m.words for m in made),
-                          tuple(m.rejection for m in made if m.rejection), dict(sorted(guessed.items())))
+        sidecar = Sidecar(
+            self.input_hash,
+            info,
+            len(made),
+            sum(m.frames for m in made),
+            sum(m.words for m in made),
+            tuple(m.rejection for m in made if m.rejection),
+            dict(sorted(guessed.items())),
+        )
         files.write_json(self.path / f"{self.stem(number)}.json", dataclasses.asdict(sidecar))
 
     def close(self, max_rejected: float, **fields: Any) -> Report:
@@ -156,8 +175,10 @@ class Directory:
         sidecars = []
         for number in range(self.shard_count):
             if (sidecar := self.finished(number)) is None:
-                raise DataError(f"{self.path}: {self.stem(number)} is not there though its maker ended well; do all "
-                                "workers write to this directory?")
+                raise DataError(
+                    f"{self.path}: {self.stem(number)} is not there though its maker ended well; do all "
+                    "workers write to this directory?"
+                )
             sidecars.append(sidecar)
         guessed = collections.Counter()
         for sidecar in sidecars:
@@ -166,16 +187,26 @@ class Directory:
         report = Report(self.path, self.count, sum(s.shard.records for s in sidecars), rejected, dict(guessed))
         files.write_json(self.path / REPORT_NAME, report.mapping())
         if report.prepared:
-            shards.write_metadata(self.path, shards.Metadata(
-                format_version=shards.FORMAT_VERSION, records=report.prepared, frames=sum(s.frames for s in sidecars),
-                words=sum(s.words for s in sidecars), code_version=lst_jax.__version__,
-                shards=tuple(s.shard for s in sidecars), **fields))
+            shards.write_metadata(
+                self.path,
+                shards.Metadata(
+                    format_version=shards.FORMAT_VERSION,
+                    records=report.prepared,
+                    frames=sum(s.frames for s in sidecars),
+                    words=sum(s.words for s in sidecars),
+                    code_version=lst_jax.__version__,
+                    shards=tuple(s.shard for s in sidecars),
+                    **fields,
+                ),
+            )
         if not report.prepared or len(rejected) > max_rejected * self.count:
             reason, count = report.reasons()[0]
             example = next(r for r in rejected if r.reason == reason)
-            raise DataError(f"{self.path}: {len(rejected)} of {self.count} items were rejected, {count} for {reason!r} "
-                            f"({example.id}: {example.message.replace(';', ',')}); see {REPORT_NAME}, mend the input, "
-                            "or raise --max-rejected")
+            raise DataError(
+                f"{self.path}: {len(rejected)} of {self.count} items were rejected, {count} for {reason!r} "
+                f"({example.id}: {example.message.replace(';', ',')}); see {REPORT_NAME}, mend the input, "
+                "or raise --max-rejected"
+            )
         return report
 
     def _open(self, overwrite: bool) -> None:
@@ -197,21 +228,29 @@ class Directory:
         except ValueError:
             theirs = None
         if not isinstance(theirs, dict):
-            raise DataError(f"{path}: is not the JSON object this program writes; choose another directory or pass "
-                            "--overwrite")
+            raise DataError(
+                f"{path}: is not the JSON object this program writes; choose another directory or pass --overwrite"
+            )
         for key in [*self.identity, *theirs]:
             ours, other = (m[key] if key in m else None for m in (self.identity, theirs))
             if ours != other:
-                raise DataError(f"{self.path}: was prepared with {key}={other!r}, now it is {ours!r}; choose another "
-                                "directory or pass --overwrite")
+                raise DataError(
+                    f"{self.path}: was prepared with {key}={other!r}, now it is {ours!r}; choose another "
+                    "directory or pass --overwrite"
+                )
 
     def _clear(self) -> None:
         """Removes what an earlier run wrote here and nothing else.
 
         Metadata go first, so that nobody reads a mixture, the identity last, so that a killed clearing can be repeated.
         """
-        for pattern in (shards.METADATA_NAME, REPORT_NAME, "shard-*-of-*.json", "shard-*-of-*.array_record",
-                        IDENTITY_NAME):
+        for pattern in (
+            shards.METADATA_NAME,
+            REPORT_NAME,
+            "shard-*-of-*.json",
+            "shard-*-of-*.array_record",
+            IDENTITY_NAME,
+        ):
             for file in self.path.glob(pattern):
                 file.unlink()
 
@@ -237,8 +276,10 @@ def begin(out: pathlib.Path, name: str, identity: Mapping[str, Any], made: Seque
             before = json.loads(note.read_text(encoding="utf-8"))
             differing = sorted(k for k in identity.keys() | before.keys() if identity.get(k) != before.get(k))
             if differing:
-                raise DataError(f"{out}: was begun with another input ({', '.join(differing)} differ); choose another "
-                                "directory or pass --overwrite")
+                raise DataError(
+                    f"{out}: was begun with another input ({', '.join(differing)} differ); choose another "
+                    "directory or pass --overwrite"
+                )
         else:
             files.write_json(note, identity)
     except OSError as error:

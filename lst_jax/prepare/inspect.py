@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from lst_jax.core.errors import DataError
 from lst_jax.data.patching import POLICIES, SpeechRun
 from lst_jax.data.records import Utterance
 from lst_jax.data.shards import METADATA_NAME, RecordDirectory, read_metadata
 from lst_jax.data.unit_pieces import UnitPieces, check_codebook
-from lst_jax.errors import DataError
 from lst_jax.prepare.directory import REPORT_NAME
 
 STATIC_SIZE = 4  # the paper's main setting
@@ -25,13 +25,19 @@ def open_directory(path: str | os.PathLike) -> RecordDirectory:
     return RecordDirectory(path, read_metadata(path).kind)
 
 
-def summarise(directory: RecordDirectory, static_size: int = STATIC_SIZE, pieces: UnitPieces | None = None,
-              progress: bool = False) -> dict[str, Any]:
+def summarise(
+    directory: RecordDirectory, static_size: int = STATIC_SIZE, pieces: UnitPieces | None = None, progress: bool = False
+) -> dict[str, Any]:
     """Counts and statistics of all records, in JSON types. Lengths of patches, and of `pieces`, are in frames."""
     metadata = dataclasses.asdict(directory.metadata)
     shards = metadata.pop("shards")
-    summary = {"directory": str(directory.path), **metadata, "shards": len(shards),
-               "bytes": sum(shard["bytes"] for shard in shards), "rejected": _rejected(directory.path)}
+    summary = {
+        "directory": str(directory.path),
+        **metadata,
+        "shards": len(shards),
+        "bytes": sum(shard["bytes"] for shard in shards),
+        "rejected": _rejected(directory.path),
+    }
     every = tqdm.tqdm(directory, total=len(directory), desc="inspect", unit="record", disable=not progress)
     if directory.kind == "text":
         if pieces is not None:
@@ -49,14 +55,19 @@ def find(directory: RecordDirectory, name: str) -> Utterance:
     for utterance in directory:
         if utterance.id == name:
             return utterance
-    raise DataError(f"{directory.path}: {name}: no utterance has this id, the first is {directory[0].id!r}; "
-                    f"{REPORT_NAME} says whether it was rejected")
+    raise DataError(
+        f"{directory.path}: {name}: no utterance has this id, the first is {directory[0].id!r}; "
+        f"{REPORT_NAME} says whether it was rejected"
+    )
 
 
 def speech_run(utterance: Utterance) -> SpeechRun:
     """The whole utterance as one span of speech."""
-    return SpeechRun(len(utterance.units), np.array([w.start_frame for w in utterance.words], np.int64),
-                     np.array([w.end_frame for w in utterance.words], np.int64))
+    return SpeechRun(
+        len(utterance.units),
+        np.array([w.start_frame for w in utterance.words], np.int64),
+        np.array([w.end_frame for w in utterance.words], np.int64),
+    )
 
 
 def patches(utterance: Utterance, policy: str, static_size: int = STATIC_SIZE) -> tuple[np.ndarray, np.ndarray]:
@@ -69,34 +80,51 @@ def patches(utterance: Utterance, policy: str, static_size: int = STATIC_SIZE) -
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """The summary for people."""
     yield f"{summary['directory']}: {summary['records']} records of kind {summary['kind']}"
-    yield (f"  files        {summary['shards']} shards, {summary['bytes'] / 2 ** 20:.1f} MiB, made by lst "
-           f"{summary['code_version']}")
+    yield (
+        f"  files        {summary['shards']} shards, {summary['bytes'] / 2**20:.1f} MiB, made by lst "
+        f"{summary['code_version']}"
+    )
     if summary["rejected"] is None:
         yield "  rejected     unknown (there is no report.json)"
     else:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary["rejected"]["reasons"].items())
         yield f"  rejected     {summary['rejected']['count']}{f': {reasons}' if reasons else ''}"
     if summary["kind"] == "text":
-        yield (f"  text         {summary['words']} words, {summary['characters']} characters; a document has "
-               f"{_spread(summary['document_words'])} words")
+        yield (
+            f"  text         {summary['words']} words, {summary['characters']} characters; a document has "
+            f"{_spread(summary['document_words'])} words"
+        )
         return
-    yield (f"  units        {summary['unit_rate']:g} Hz, codebook {summary['codebook_size']} "
-           f"({summary['codebook_fingerprint']}), aligner {summary['aligner']}")
-    yield (f"  duration     {summary['hours']:.2f} h, {summary['frames']} frames; an utterance has "
-           f"{_spread(summary['utterance_seconds'])} s")
-    yield (f"  words        {summary['words']} ({summary['distinct_words']} distinct), "
-           f"{summary['words_per_second']:.2f} a second, over {summary['word_share']:.1%} of the frames")
+    yield (
+        f"  units        {summary['unit_rate']:g} Hz, codebook {summary['codebook_size']} "
+        f"({summary['codebook_fingerprint']}), aligner {summary['aligner']}"
+    )
+    yield (
+        f"  duration     {summary['hours']:.2f} h, {summary['frames']} frames; an utterance has "
+        f"{_spread(summary['utterance_seconds'])} s"
+    )
+    yield (
+        f"  words        {summary['words']} ({summary['distinct_words']} distinct), "
+        f"{summary['words_per_second']:.2f} a second, over {summary['word_share']:.1%} of the frames"
+    )
     usage = summary["unit_usage"]
-    yield (f"  unit usage   {usage['used']} of {summary['codebook_size']} used, entropy {usage['entropy_bits']:.2f} of "
-           f"{usage['most_bits']:.2f} bits, {usage['repeats']:.1%} repeat the unit before")
+    yield (
+        f"  unit usage   {usage['used']} of {summary['codebook_size']} used, entropy {usage['entropy_bits']:.2f} of "
+        f"{usage['most_bits']:.2f} bits, {usage['repeats']:.1%} repeat the unit before"
+    )
     for name, lengths in summary["patch_frames"].items():
         yield f"  patches      {name}: {lengths['count']}, {_spread(lengths)} frames"
 
 
-def _speech_statistics(every: Iterable[Utterance], metadata: Any, static_size: int,
-                       pieces: UnitPieces | None) -> dict[str, Any]:
-    lengths: dict[str, list[np.ndarray]] = {f"static {static_size}": [], "aligned": [], "aligned, words": [],
-                                            "aligned, silence": []}
+def _speech_statistics(
+    every: Iterable[Utterance], metadata: Any, static_size: int, pieces: UnitPieces | None
+) -> dict[str, Any]:
+    lengths: dict[str, list[np.ndarray]] = {
+        f"static {static_size}": [],
+        "aligned": [],
+        "aligned, words": [],
+        "aligned, silence": [],
+    }
     if pieces is not None:
         lengths[f"unit pieces {len(pieces)}"] = []
     usage, repeats, durations, vocabulary = np.zeros(metadata.codebook_size, np.int64), 0, [], set()
@@ -108,8 +136,11 @@ def _speech_statistics(every: Iterable[Utterance], metadata: Any, static_size: i
         lengths[f"static {static_size}"].append(patches(utterance, "static", static_size)[1])
         first, length = patches(utterance, "aligned")
         is_word = np.isin(first, speech_run(utterance).word_start)
-        for name, chosen in (("aligned", length), ("aligned, words", length[is_word]),
-                             ("aligned, silence", length[~is_word])):
+        for name, chosen in (
+            ("aligned", length),
+            ("aligned, words", length[is_word]),
+            ("aligned, silence", length[~is_word]),
+        ):
             lengths[name].append(chosen)
         if pieces is not None:
             lengths[f"unit pieces {len(pieces)}"].append(pieces.frames[pieces.encode(utterance.units)])
@@ -117,12 +148,19 @@ def _speech_statistics(every: Iterable[Utterance], metadata: Any, static_size: i
     share = usage[usage > 0] / max(usage.sum(), 1)
     seconds = np.array(durations) / metadata.unit_rate
     return {
-        "hours": frames / metadata.unit_rate / 3600, "utterance_seconds": _statistics(seconds),
-        "distinct_words": len(vocabulary), "words_per_second": metadata.words * metadata.unit_rate / frames,
+        "hours": frames / metadata.unit_rate / 3600,
+        "utterance_seconds": _statistics(seconds),
+        "distinct_words": len(vocabulary),
+        "words_per_second": metadata.words * metadata.unit_rate / frames,
         "word_share": float(sum(map(np.sum, lengths["aligned, words"]))) / frames,
-        "unit_usage": {"used": int((usage > 0).sum()), "entropy_bits": float(-(share * np.log2(share)).sum()),
-                       "most_bits": float(np.log2(metadata.codebook_size)), "repeats": repeats / frames},
-        "patch_frames": {name: _statistics(np.concatenate(chunks)) for name, chunks in lengths.items()}}
+        "unit_usage": {
+            "used": int((usage > 0).sum()),
+            "entropy_bits": float(-(share * np.log2(share)).sum()),
+            "most_bits": float(np.log2(metadata.codebook_size)),
+            "repeats": repeats / frames,
+        },
+        "patch_frames": {name: _statistics(np.concatenate(chunks)) for name, chunks in lengths.items()},
+    }
 
 
 def _text_statistics(every: Iterable[Any]) -> dict[str, Any]:
@@ -137,13 +175,21 @@ def _statistics(values: np.ndarray) -> dict[str, float | int]:
     if not len(values):
         return {"count": 0, "mean": 0.0, "least": 0.0, "p5": 0.0, "p50": 0.0, "p95": 0.0, "most": 0.0}
     least, p5, p50, p95, most = np.percentile(values, [0, 5, 50, 95, 100]).tolist()
-    return {"count": len(values), "mean": float(values.mean()), "least": least, "p5": p5, "p50": p50, "p95": p95,
-            "most": most}
+    return {
+        "count": len(values),
+        "mean": float(values.mean()),
+        "least": least,
+        "p5": p5,
+        "p50": p50,
+        "p95": p95,
+        "most": most,
+    }
 
 
 def _spread(s: Mapping[str, float | int]) -> str:
-    return (f"{s['mean']:.2f} on average (5-95%: {s['p5']:.3g} to {s['p95']:.3g}, all: {s['least']:.3g} to "
-            f"{s['most']:.3g})")
+    return (
+        f"{s['mean']:.2f} on average (5-95%: {s['p5']:.3g} to {s['p95']:.3g}, all: {s['least']:.3g} to {s['most']:.3g})"
+    )
 
 
 def _rejected(path: pathlib.Path) -> dict[str, Any] | None:

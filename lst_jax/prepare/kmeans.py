@@ -40,12 +40,12 @@ def assign(features: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.
     distances = np.empty(len(features), features.dtype)
     half = 0.5 * np.einsum("kd,kd->k", centroids, centroids)
     for start in range(0, len(features), CHUNK):
-        rows = features[start:start + CHUNK]
+        rows = features[start : start + CHUNK]
         score = rows @ centroids.T - half  # largest where the distance is smallest
         best = score.argmax(axis=1)
-        labels[start:start + CHUNK] = best
+        labels[start : start + CHUNK] = best
         nearest = np.take_along_axis(score, best[:, None], axis=1)[:, 0]
-        distances[start:start + CHUNK] = np.maximum(np.einsum("rd,rd->r", rows, rows) - 2 * nearest, 0)
+        distances[start : start + CHUNK] = np.maximum(np.einsum("rd,rd->r", rows, rows) - 2 * nearest, 0)
     return labels, distances
 
 
@@ -74,5 +74,5 @@ def _means(features: np.ndarray, labels: np.ndarray, distances: np.ndarray, k: i
     starts = (np.cumsum(counts) - counts)[used]
     means = np.empty((k, features.shape[1]), features.dtype)
     means[used] = np.add.reduceat(features[order], starts, axis=0) / counts[used, None]
-    means[~used] = features[np.argsort(-distances, kind="stable")[:k - used.sum()]]
+    means[~used] = features[np.argsort(-distances, kind="stable")[: k - used.sum()]]
     return means

@@ -9,8 +9,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from lst_jax import files
-from lst_jax.errors import DataError
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
 
 
 def begin(path: str | os.PathLike, inputs: Mapping[str, Any], overwrite: bool) -> bool:
@@ -25,8 +25,10 @@ def begin(path: str | os.PathLike, inputs: Mapping[str, Any], overwrite: bool) -
         differing = sorted(k for k in inputs.keys() | before.keys() if inputs.get(k) != before.get(k))
         if not differing:
             return False
-        raise DataError(f"{path}: is there already, made from another input ({', '.join(differing)} differ); choose "
-                        "another name or pass --overwrite")
+        raise DataError(
+            f"{path}: is there already, made from another input ({', '.join(differing)} differ); choose "
+            "another name or pass --overwrite"
+        )
     path.unlink(missing_ok=True)
     files.write_json(note, inputs)
     return True

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from lst_jax.core.errors import RejectedItem
 from lst_jax.data import records
 from lst_jax.data.alignment import Placed, to_frames
-from lst_jax.errors import RejectedItem
-from lst_jax.prepare import align, audio, manifest, units
+from lst_jax.prepare import aligners, audio, manifest, units
 from lst_jax.prepare.directory import Made, Rejection
 
 GROUP = 128  # recordings that a model sees together, and memory holds: 0.25 GB of 30 s each
@@ -33,7 +33,7 @@ class Maker(typing.Protocol):
 class SpeechMaker:
     """Item → utterance record. Pickles as its settings; each process loads its own tokenizer and decoder."""
 
-    def __init__(self, unit_tokenizer_path: str | os.PathLike, aligner: align.Aligner, source: str | None):
+    def __init__(self, unit_tokenizer_path: str | os.PathLike, aligner: aligners.Aligner, source: str | None):
         """`source` is written into every record."""
         self.unit_tokenizer_path, self.aligner, self.source = unit_tokenizer_path, aligner, source
 
@@ -49,8 +49,9 @@ class SpeechMaker:
     @property
     def batched(self) -> bool:
         """Whether a model is among the two."""
-        return (isinstance(self.unit_tokenizer, units.BatchUnitTokenizer)
-                or isinstance(self.aligner, align.BatchAligner))
+        return isinstance(self.unit_tokenizer, units.BatchUnitTokenizer) or isinstance(
+            self.aligner, aligners.BatchAligner
+        )
 
     def __call__(self, item: manifest.Item) -> Made:
         """Units, alignment, record; anything wrong with the item becomes its rejection."""
@@ -60,7 +61,7 @@ class SpeechMaker:
         """See `Maker.make`; models see GROUP recordings at a time."""
         made = []
         for start in range(0, len(items), GROUP):
-            made += self._make_group(items[start:start + GROUP])
+            made += self._make_group(items[start : start + GROUP])
         return made
 
     def _make_group(self, items: Sequence[manifest.Item]) -> list[Made]:
@@ -68,8 +69,10 @@ class SpeechMaker:
         ids = self._encode(samples)
         placed = self._align(items, samples, ids)
         made = _each(self._record, items, ids, placed)
-        return [Made(None, 0, 0, Rejection(item.id, one.reason, str(one)), ()) if isinstance(one, RejectedItem) else one
-                for item, one in zip(items, made, strict=True)]
+        return [
+            Made(None, 0, 0, Rejection(item.id, one.reason, str(one)), ()) if isinstance(one, RejectedItem) else one
+            for item, one in zip(items, made, strict=True)
+        ]
 
     def _encode(self, samples: Sequence[np.ndarray | RejectedItem]) -> list[np.ndarray | RejectedItem]:
         tokenizer = self.unit_tokenizer
@@ -77,22 +80,34 @@ class SpeechMaker:
             return _together(lambda recordings: tokenizer.encode_batch(recordings, audio.RATE), samples)
         return _each(lambda recording: tokenizer.encode(recording, audio.RATE), samples)
 
-    def _align(self, items: Sequence[manifest.Item], samples: Sequence[np.ndarray | RejectedItem],
-               ids: Sequence[np.ndarray | RejectedItem]) -> list[list[Placed] | RejectedItem]:
+    def _align(
+        self,
+        items: Sequence[manifest.Item],
+        samples: Sequence[np.ndarray | RejectedItem],
+        ids: Sequence[np.ndarray | RejectedItem],
+    ) -> list[list[Placed] | RejectedItem]:
         """Words of the items that have units."""
         aligner = self.aligner
-        if isinstance(aligner, align.BatchAligner):
-            return _together(lambda items, recordings, _: aligner.align_batch(
-                [item.id for item in items], recordings, [item.text.split() for item in items]), items, samples, ids)
-        return _each(lambda item, recording, _: aligner.align(item.id, recording, item.text.split()),
-                     items, samples, ids)
+        if isinstance(aligner, aligners.BatchAligner):
+            return _together(
+                lambda items, recordings, _: aligner.align_batch(
+                    [item.id for item in items], recordings, [item.text.split() for item in items]
+                ),
+                items,
+                samples,
+                ids,
+            )
+        return _each(
+            lambda item, recording, _: aligner.align(item.id, recording, item.text.split()), items, samples, ids
+        )
 
     def _record(self, item: manifest.Item, ids: np.ndarray, placed: list[Placed]) -> Made:
         words = to_frames(placed, self.unit_tokenizer.unit_rate, len(ids))
         utterance = records.Utterance(item.id, ids, words, item.speaker, self.source)
         records.check_utterance(utterance, self.unit_tokenizer.codebook_size)
-        return Made(records.encode(utterance), len(ids), len(words), None,
-                    tuple(self.aligner.guessed(item.text.split())))
+        return Made(
+            records.encode(utterance), len(ids), len(words), None, tuple(self.aligner.guessed(item.text.split()))
+        )
 
 
 class TextMaker:

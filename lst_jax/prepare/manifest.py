@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 
 T = TypeVar("T")  # something with an id
 
@@ -144,8 +144,9 @@ def _json_lines(path: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except ValueError as error:
             raise DataError(f"{path}: line {number}: is not JSON ({error}); write one object a line") from error
         if not isinstance(fields, dict):
-            raise DataError(f"{path}: line {number}: must be a JSON object, not {type(fields).__name__}; "
-                            "write one object a line")
+            raise DataError(
+                f"{path}: line {number}: must be a JSON object, not {type(fields).__name__}; write one object a line"
+            )
         yield number, fields
 
 

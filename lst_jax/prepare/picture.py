@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lst_jax import files
+from lst_jax.core import files
 from lst_jax.data.records import Utterance
 from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare.inspect import STATIC_SIZE, patches
@@ -21,18 +21,26 @@ SILENCE_COLOUR = "#e4e4e4"
 PATCH_COLOURS = ("#c7e9c0", "#74c476")
 
 
-def draw(path: str | os.PathLike, utterance: Utterance, unit_rate: float, audio: np.ndarray | None = None,
-         tokenizer: AudibleUnitTokenizer | None = None, static_size: int = STATIC_SIZE) -> None:
+def draw(
+    path: str | os.PathLike,
+    utterance: Utterance,
+    unit_rate: float,
+    audio: np.ndarray | None = None,
+    tokenizer: AudibleUnitTokenizer | None = None,
+    static_size: int = STATIC_SIZE,
+) -> None:
     """Writes a PNG. With `audio` (16 kHz) waveform and log-mel are drawn, with `tokenizer` what the units stand for.
 
     Raises: StorageError.
     """
     duration = len(utterance.units) / unit_rate
     width = float(np.clip(duration * INCHES_A_SECOND, *WIDTH))
-    panels = [(0.75, "units", lambda ax: _units(ax, utterance, unit_rate, width / duration)),
-              (0.42, "words", lambda ax: _words(ax, utterance, unit_rate, width / duration)),
-              (0.42, f"static {static_size}", lambda ax: _patches(ax, utterance, unit_rate, "static", static_size)),
-              (0.42, "aligned", lambda ax: _patches(ax, utterance, unit_rate, "aligned", static_size))]
+    panels = [
+        (0.75, "units", lambda ax: _units(ax, utterance, unit_rate, width / duration)),
+        (0.42, "words", lambda ax: _words(ax, utterance, unit_rate, width / duration)),
+        (0.42, f"static {static_size}", lambda ax: _patches(ax, utterance, unit_rate, "static", static_size)),
+        (0.42, "aligned", lambda ax: _patches(ax, utterance, unit_rate, "aligned", static_size)),
+    ]
     if tokenizer is not None:
         mel = tokenizer.decode_mel(utterance.units)
         panels.insert(0, (1.3, "log-mel\nof the units", lambda ax: _spectrum(ax, mel, duration)))
@@ -60,11 +68,15 @@ def draw(path: str | os.PathLike, utterance: Utterance, unit_rate: float, audio:
 
 
 def _title(utterance: Utterance, duration: float, unit_rate: float, static_size: int) -> str:
-    counts = [f"{len(patches(utterance, policy, static_size)[0])} {name} patches"
-              for policy, name in (("static", f"static {static_size}"), ("aligned", "aligned"))]
+    counts = [
+        f"{len(patches(utterance, policy, static_size)[0])} {name} patches"
+        for policy, name in (("static", f"static {static_size}"), ("aligned", "aligned"))
+    ]
     speaker = f", speaker {utterance.speaker}" if utterance.speaker else ""
-    return (f"{utterance.id}{speaker}: {duration:.2f} s, {len(utterance.units)} units at {unit_rate:g} Hz, "
-            f"{len(utterance.words)} words, {', '.join(counts)}")
+    return (
+        f"{utterance.id}{speaker}: {duration:.2f} s, {len(utterance.units)} units at {unit_rate:g} Hz, "
+        f"{len(utterance.words)} words, {', '.join(counts)}"
+    )
 
 
 def _waveform(ax: Axes, audio: np.ndarray) -> None:
@@ -77,8 +89,16 @@ def _waveform(ax: Axes, audio: np.ndarray) -> None:
 
 
 def _spectrum(ax: Axes, mel: np.ndarray, duration: float) -> None:
-    ax.imshow(mel.T, origin="lower", aspect="auto", extent=(0, duration, 0, 1), cmap="magma",
-              vmin=float(np.percentile(mel, 2)), vmax=float(mel.max()), interpolation="nearest")
+    ax.imshow(
+        mel.T,
+        origin="lower",
+        aspect="auto",
+        extent=(0, duration, 0, 1),
+        cmap="magma",
+        vmin=float(np.percentile(mel, 2)),
+        vmax=float(mel.max()),
+        interpolation="nearest",
+    )
 
 
 def _units(ax: Axes, utterance: Utterance, unit_rate: float, inches_a_second: float) -> None:
@@ -99,8 +119,16 @@ def _words(ax: Axes, utterance: Utterance, unit_rate: float, inches_a_second: fl
         flat = 118 * length * inches_a_second / letters  # points with which it fills its width
         upright = min(72 * length * inches_a_second, 44 / letters)  # and its height, in a panel of 30 points
         size, rotation = (upright, 90) if flat < 6 and upright > flat else (flat, 0)
-        ax.text(start + length / 2, 0.5, word.text, fontsize=float(np.clip(size, 3.5, 10)), rotation=rotation,
-                ha="center", va="center", clip_on=True)
+        ax.text(
+            start + length / 2,
+            0.5,
+            word.text,
+            fontsize=float(np.clip(size, 3.5, 10)),
+            rotation=rotation,
+            ha="center",
+            va="center",
+            clip_on=True,
+        )
     ax.set_ylim(0, 1)
 
 
@@ -110,8 +138,13 @@ def _patches(ax: Axes, utterance: Utterance, unit_rate: float, policy: str, stat
     word_starts = {word.start_frame for word in utterance.words}
     for number, (start, length) in enumerate(zip(first.tolist(), lengths.tolist(), strict=True)):
         silent = policy == "aligned" and start not in word_starts
-        ax.broken_barh([(start / unit_rate, length / unit_rate)], (0, 1), ec="white", lw=0.8,
-                       color=SILENCE_COLOUR if silent else PATCH_COLOURS[number % 2])
+        ax.broken_barh(
+            [(start / unit_rate, length / unit_rate)],
+            (0, 1),
+            ec="white",
+            lw=0.8,
+            color=SILENCE_COLOUR if silent else PATCH_COLOURS[number % 2],
+        )
         ax.text((start + length / 2) / unit_rate, 0.5, str(length), fontsize=7, ha="center", va="center")
     ax.set_ylim(0, 1)
 
@@ -127,4 +160,3 @@ def _mel(audio: np.ndarray) -> np.ndarray:
 
 def _seconds(audio: np.ndarray) -> float:
     return len(audio) / audio_lib.RATE
-

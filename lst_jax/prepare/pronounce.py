@@ -10,45 +10,157 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 
 VERSION = "1"  # enters the aligner's name: another version may place words elsewhere
 SYMBOLS = {"&": "and", "%": "percent", "+": "plus", "=": "equals", "@": "at", "$": "dollars", "£": "pounds"}
-ONES = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen").split()
+ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
 TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
-PHONES = frozenset("AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z "
-                   "ZH".split())
+PHONES = frozenset(
+    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()
+)
 LETTERS = {
-    "a": "EY", "b": "B IY", "c": "S IY", "d": "D IY", "e": "IY", "f": "EH F", "g": "JH IY", "h": "EY CH", "i": "AY",
-    "j": "JH EY", "k": "K EY", "l": "EH L", "m": "EH M", "n": "EH N", "o": "OW", "p": "P IY", "q": "K Y UW",
-    "r": "AA R", "s": "EH S", "t": "T IY", "u": "Y UW", "v": "V IY", "w": "D AH B AH L Y UW", "x": "EH K S",
-    "y": "W AY", "z": "Z IY"}
+    "a": "EY",
+    "b": "B IY",
+    "c": "S IY",
+    "d": "D IY",
+    "e": "IY",
+    "f": "EH F",
+    "g": "JH IY",
+    "h": "EY CH",
+    "i": "AY",
+    "j": "JH EY",
+    "k": "K EY",
+    "l": "EH L",
+    "m": "EH M",
+    "n": "EH N",
+    "o": "OW",
+    "p": "P IY",
+    "q": "K Y UW",
+    "r": "AA R",
+    "s": "EH S",
+    "t": "T IY",
+    "u": "Y UW",
+    "v": "V IY",
+    "w": "D AH B AH L Y UW",
+    "x": "EH K S",
+    "y": "W AY",
+    "z": "Z IY",
+}
 # Tried in order at each place, the longer pattern before the shorter; `^` and `$` are the word's ends; None says the
 # doubled letter once.
-RULES = [(re.compile(pattern), phones) for pattern, phones in [
-    (r"tion(?=s?$)", "SH AH N"), (r"sion(?=s?$)", "ZH AH N"), (r"ture(?=s?$)", "CH ER"), (r"ous$", "AH S"),
-    (r"igh", "AY"), (r"eigh", "EY"), (r"ough", "AO"), (r"augh", "AO"), (r"tch", "CH"), (r"sch", "S K"), (r"dge", "JH"),
-    (r"^kn", "N"), (r"^gn", "N"), (r"^wr", "R"), (r"^ps", "S"), (r"mb$", "M"), (r"^gh", "G"),
-    (r"^x(?=[aeiouy])", "Z"), (r"^x", "EH K S"),
-    (r"ch", "CH"), (r"sh", "SH"), (r"th", "TH"), (r"ph", "F"), (r"wh", "W"), (r"ck", "K"), (r"ng$", "NG"),
-    (r"ng", "NG G"), (r"nk", "NG K"), (r"qu", "K W"), (r"gh", ""), (r"sc(?=[eiy])", "S"),
-    (r"(bb|dd|ff|gg|kk|ll|mm|nn|pp|rr|ss|tt|vv|zz)", None), (r"cc(?=[eiy])", "K S"), (r"cc", "K"),
-    (r"air", "EH R"), (r"ear", "IH R"), (r"eer", "IH R"), (r"oor", "AO R"), (r"our", "AO R"), (r"are$", "EH R"),
-    (r"ore", "AO R"), (r"ar", "AA R"), (r"er", "ER"), (r"ir", "ER"), (r"ur", "ER"), (r"or", "AO R"),
-    (r"ee", "IY"), (r"ea", "IY"), (r"ai", "EY"), (r"ay", "EY"), (r"ei", "EY"), (r"ey$", "IY"), (r"ey", "EY"),
-    (r"ie$", "IY"), (r"ie", "IY"), (r"oa", "OW"), (r"oe$", "OW"), (r"oi", "OY"), (r"oy", "OY"), (r"oo", "UW"),
-    (r"ou", "AW"), (r"ow$", "OW"), (r"ow", "AW"), (r"au", "AO"), (r"aw", "AO"), (r"ew", "UW"), (r"eu", "UW"),
-    (r"ue$", "UW"), (r"ui", "UW"),
-    (r"a(?=[bcdfgjklmnpstvz]e(s|d)?$)", "EY"), (r"e(?=[bcdfgjklmnpstvz]e(s|d)?$)", "IY"),
-    (r"i(?=[bcdfgjklmnpstvz]e(s|d)?$)", "AY"), (r"o(?=[bcdfgjklmnpstvz]e(s|d)?$)", "OW"),
-    (r"u(?=[bcdfgjklmnpstvz]e(s|d)?$)", "UW"),
-    (r"(?<=[dt])ed$", "AH D"), (r"ed$", "D"), (r"(?<=[bcdfghjklmnprstvz])es$", "Z"), (r"(?<=.)le$", "AH L"),
-    (r"(?<=[a-z])e$", ""), (r"a$", "AH"), (r"a", "AE"), (r"e", "EH"), (r"i$", "IY"), (r"i", "IH"), (r"o$", "OW"),
-    (r"o", "AA"), (r"u$", "UW"), (r"u", "AH"), (r"^y", "Y"), (r"y$", "IY"), (r"y(?=[aeou])", "Y"), (r"y", "IH"),
-    (r"c(?=[eiy])", "S"), (r"c", "K"), (r"g(?=[eiy])", "JH"), (r"g", "G"), (r"x", "K S"), (r"j", "JH"), (r"q", "K"),
-    (r"h", "HH"), (r"'", ""), (r"(?<=[aeiou])s(?=[aeiou])", "Z"), (r"s", "S"),
-    *((letter, letter.upper()) for letter in "bdfklmnprtvwz")]]
+RULES = [
+    (re.compile(pattern), phones)
+    for pattern, phones in [
+        (r"tion(?=s?$)", "SH AH N"),
+        (r"sion(?=s?$)", "ZH AH N"),
+        (r"ture(?=s?$)", "CH ER"),
+        (r"ous$", "AH S"),
+        (r"igh", "AY"),
+        (r"eigh", "EY"),
+        (r"ough", "AO"),
+        (r"augh", "AO"),
+        (r"tch", "CH"),
+        (r"sch", "S K"),
+        (r"dge", "JH"),
+        (r"^kn", "N"),
+        (r"^gn", "N"),
+        (r"^wr", "R"),
+        (r"^ps", "S"),
+        (r"mb$", "M"),
+        (r"^gh", "G"),
+        (r"^x(?=[aeiouy])", "Z"),
+        (r"^x", "EH K S"),
+        (r"ch", "CH"),
+        (r"sh", "SH"),
+        (r"th", "TH"),
+        (r"ph", "F"),
+        (r"wh", "W"),
+        (r"ck", "K"),
+        (r"ng$", "NG"),
+        (r"ng", "NG G"),
+        (r"nk", "NG K"),
+        (r"qu", "K W"),
+        (r"gh", ""),
+        (r"sc(?=[eiy])", "S"),
+        (r"(bb|dd|ff|gg|kk|ll|mm|nn|pp|rr|ss|tt|vv|zz)", None),
+        (r"cc(?=[eiy])", "K S"),
+        (r"cc", "K"),
+        (r"air", "EH R"),
+        (r"ear", "IH R"),
+        (r"eer", "IH R"),
+        (r"oor", "AO R"),
+        (r"our", "AO R"),
+        (r"are$", "EH R"),
+        (r"ore", "AO R"),
+        (r"ar", "AA R"),
+        (r"er", "ER"),
+        (r"ir", "ER"),
+        (r"ur", "ER"),
+        (r"or", "AO R"),
+        (r"ee", "IY"),
+        (r"ea", "IY"),
+        (r"ai", "EY"),
+        (r"ay", "EY"),
+        (r"ei", "EY"),
+        (r"ey$", "IY"),
+        (r"ey", "EY"),
+        (r"ie$", "IY"),
+        (r"ie", "IY"),
+        (r"oa", "OW"),
+        (r"oe$", "OW"),
+        (r"oi", "OY"),
+        (r"oy", "OY"),
+        (r"oo", "UW"),
+        (r"ou", "AW"),
+        (r"ow$", "OW"),
+        (r"ow", "AW"),
+        (r"au", "AO"),
+        (r"aw", "AO"),
+        (r"ew", "UW"),
+        (r"eu", "UW"),
+        (r"ue$", "UW"),
+        (r"ui", "UW"),
+        (r"a(?=[bcdfgjklmnpstvz]e(s|d)?$)", "EY"),
+        (r"e(?=[bcdfgjklmnpstvz]e(s|d)?$)", "IY"),
+        (r"i(?=[bcdfgjklmnpstvz]e(s|d)?$)", "AY"),
+        (r"o(?=[bcdfgjklmnpstvz]e(s|d)?$)", "OW"),
+        (r"u(?=[bcdfgjklmnpstvz]e(s|d)?$)", "UW"),
+        (r"(?<=[dt])ed$", "AH D"),
+        (r"ed$", "D"),
+        (r"(?<=[bcdfghjklmnprstvz])es$", "Z"),
+        (r"(?<=.)le$", "AH L"),
+        (r"(?<=[a-z])e$", ""),
+        (r"a$", "AH"),
+        (r"a", "AE"),
+        (r"e", "EH"),
+        (r"i$", "IY"),
+        (r"i", "IH"),
+        (r"o$", "OW"),
+        (r"o", "AA"),
+        (r"u$", "UW"),
+        (r"u", "AH"),
+        (r"^y", "Y"),
+        (r"y$", "IY"),
+        (r"y(?=[aeou])", "Y"),
+        (r"y", "IH"),
+        (r"c(?=[eiy])", "S"),
+        (r"c", "K"),
+        (r"g(?=[eiy])", "JH"),
+        (r"g", "G"),
+        (r"x", "K S"),
+        (r"j", "JH"),
+        (r"q", "K"),
+        (r"h", "HH"),
+        (r"'", ""),
+        (r"(?<=[aeiou])s(?=[aeiou])", "Z"),
+        (r"s", "S"),
+        *((letter, letter.upper()) for letter in "bdfklmnprtvwz"),
+    ]
+]
 
 
 def read_pronunciations(path: str | os.PathLike) -> dict[str, str]:
@@ -62,8 +174,10 @@ def read_pronunciations(path: str | os.PathLike) -> dict[str, str]:
     for number, line in enumerate(pathlib.Path(path).read_text(encoding="utf-8").splitlines(), 1):
         word, *phones = line.split() or [""]
         if word and (not phones or not PHONES.issuperset(phones) or spoken_words(word) != [word]):
-            raise DataError(f"{path}: line {number}: must be a word [a-z'] and phones of the CMU dictionary without "
-                            "stress; write for example: prepend P R IY P EH N D")
+            raise DataError(
+                f"{path}: line {number}: must be a word [a-z'] and phones of the CMU dictionary without "
+                "stress; write for example: prepend P R IY P EH N D"
+            )
         if word:
             found[word] = " ".join(phones)
     return found

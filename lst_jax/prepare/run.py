@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import tqdm
 
+from lst_jax.core.errors import DataError, RejectedItem, storage_error
 from lst_jax.data import text
-from lst_jax.errors import DataError, RejectedItem, storage_error
-from lst_jax.prepare import align, audio, manifest, parallel, units
+from lst_jax.prepare import aligners, audio, manifest, units
 from lst_jax.prepare.directory import Directory, Rejection, Report, digest
-from lst_jax.prepare.engines import Engine, Local
+from lst_jax.prepare.engines import processes
+from lst_jax.prepare.engines.engine import Engine, Local
 from lst_jax.prepare.makers import SpeechMaker, TextMaker
 
 SHARD_RECORDS = 1000
@@ -22,10 +23,18 @@ FIT_FRAMES = 200_000  # frames that k-means sees; 320 float32 each
 LOCAL = Local()
 
 
-def prepare_speech(items: Sequence[manifest.Item], out_dir: str | os.PathLike,
-                   unit_tokenizer_path: str | os.PathLike, aligner: align.Aligner, engine: Engine = LOCAL,
-                   shard_records: int = SHARD_RECORDS, source: str | None = None, overwrite: bool = False,
-                   max_rejected: float = MAX_REJECTED, progress: bool = False) -> Report:
+def prepare_speech(
+    items: Sequence[manifest.Item],
+    out_dir: str | os.PathLike,
+    unit_tokenizer_path: str | os.PathLike,
+    aligner: aligners.Aligner,
+    engine: Engine = LOCAL,
+    shard_records: int = SHARD_RECORDS,
+    source: str | None = None,
+    overwrite: bool = False,
+    max_rejected: float = MAX_REJECTED,
+    progress: bool = False,
+) -> Report:
     """Makes a directory of utterance records; a directory begun with the same input is finished.
 
     The result does not depend on `engine` nor on interruptions. Shard k is made from items [k, k+1)·shard_records.
@@ -35,23 +44,41 @@ def prepare_speech(items: Sequence[manifest.Item], out_dir: str | os.PathLike,
     maker = SpeechMaker(unit_tokenizer_path, aligner, source)
     tokenizer = maker.unit_tokenizer
     identity = {
-        "kind": "utterance", "units": tokenizer.fingerprint, "aligner": aligner.name, "source": source,
+        "kind": "utterance",
+        "units": tokenizer.fingerprint,
+        "aligner": aligner.name,
+        "source": source,
         "transcripts": digest(f"{i.id}\0{i.text}\0{i.speaker}" for i in items),
-        "audio_files": digest(_file_state(i.audio_path) for i in items)}
+        "audio_files": digest(_file_state(i.audio_path) for i in items),
+    }
     out = Directory(out_dir, identity, len(items), shard_records, overwrite)
     slices = [(n, items[out.items_of(n)]) for n in range(out.shard_count) if not out.finished(n)]
     done = len(items) - sum(len(chosen) for _, chosen in slices)
-    with tqdm.tqdm(total=len(items), initial=done, desc=f"prepare {out.path.name}", unit="utterance",
-                   disable=not progress) as bar:
+    with tqdm.tqdm(
+        total=len(items), initial=done, desc=f"prepare {out.path.name}", unit="utterance", disable=not progress
+    ) as bar:
         engine.make_shards(out, maker, slices, bar.update)
-    return out.close(max_rejected, kind="utterance",
-                     unit_rate=tokenizer.unit_rate, codebook_size=tokenizer.codebook_size,
-                     codebook_fingerprint=tokenizer.fingerprint, tokenizer_fingerprint=None, aligner=aligner.name)
+    return out.close(
+        max_rejected,
+        kind="utterance",
+        unit_rate=tokenizer.unit_rate,
+        codebook_size=tokenizer.codebook_size,
+        codebook_fingerprint=tokenizer.fingerprint,
+        tokenizer_fingerprint=None,
+        aligner=aligner.name,
+    )
 
 
-def prepare_text(paths: Sequence[str | os.PathLike], out_dir: str | os.PathLike, where: Mapping[str, str],
-                 engine: Engine = LOCAL, shard_records: int = SHARD_RECORDS, overwrite: bool = False,
-                 max_rejected: float = MAX_REJECTED, progress: bool = False) -> Report:
+def prepare_text(
+    paths: Sequence[str | os.PathLike],
+    out_dir: str | os.PathLike,
+    where: Mapping[str, str],
+    engine: Engine = LOCAL,
+    shard_records: int = SHARD_RECORDS,
+    overwrite: bool = False,
+    max_rejected: float = MAX_REJECTED,
+    progress: bool = False,
+) -> Report:
     """Makes a directory of text records from JSON-lines or .txt files, read twice: to identify, then to write.
 
     Memory holds one shard and the ids. Raises: as `prepare_speech`.
@@ -69,8 +96,10 @@ def prepare_text(paths: Sequence[str | os.PathLike], out_dir: str | os.PathLike,
 
     documents = digest(identified())
     if not total:
-        raise DataError(f"{', '.join(map(str, paths))}: no documents{f' with {dict(where)}' if where else ''}; add "
-                        "some or change the filter")
+        raise DataError(
+            f"{', '.join(map(str, paths))}: no documents{f' with {dict(where)}' if where else ''}; add "
+            "some or change the filter"
+        )
     out = Directory(out_dir, {"kind": "text", "documents": documents}, total, shard_records, overwrite)
     items = _documents(paths, where)
 
@@ -85,19 +114,38 @@ def prepare_text(paths: Sequence[str | os.PathLike], out_dir: str | os.PathLike,
 
     with tqdm.tqdm(total=total, desc=f"prepare {out.path.name}", unit="document", disable=not progress) as bar:
         engine.make_shards(out, TextMaker(), slices(bar), bar.update)
-    return out.close(max_rejected, kind="text", unit_rate=None, codebook_size=None, codebook_fingerprint=None,
-                     tokenizer_fingerprint=None, aligner=None)
+    return out.close(
+        max_rejected,
+        kind="text",
+        unit_rate=None,
+        codebook_size=None,
+        codebook_fingerprint=None,
+        tokenizer_fingerprint=None,
+        aligner=None,
+    )
 
 
 def fit_identity(items: Sequence[manifest.Item], k: int, seed: int, max_frames: int) -> dict[str, typing.Any]:
     """What a fit is made from, for `made.begin`."""
-    return {"k": k, "seed": seed, "max_frames": max_frames, "recordings": digest(i.id for i in items),
-            "audio_files": digest(_file_state(i.audio_path) for i in items)}
+    return {
+        "k": k,
+        "seed": seed,
+        "max_frames": max_frames,
+        "recordings": digest(i.id for i in items),
+        "audio_files": digest(_file_state(i.audio_path) for i in items),
+    }
 
 
-def fit_units(items: Sequence[manifest.Item], out_path: str | os.PathLike, k: int, seed: int, workers: int = 1,
-              max_frames: int = FIT_FRAMES, overwrite: bool = False, progress: bool = False
-              ) -> tuple[units.LogMelKMeans, int, list[Rejection]]:
+def fit_units(
+    items: Sequence[manifest.Item],
+    out_path: str | os.PathLike,
+    k: int,
+    seed: int,
+    workers: int = 1,
+    max_frames: int = FIT_FRAMES,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> tuple[units.LogMelKMeans, int, list[Rejection]]:
     """Fits the embedded unit tokenizer to recordings drawn in random order until there are `max_frames` frames.
 
     Returns: the tokenizer (saved at `out_path`), the frames it saw, and the recordings that could not be read.
@@ -107,7 +155,7 @@ def fit_units(items: Sequence[manifest.Item], out_path: str | os.PathLike, k: in
         raise DataError(f"max_frames={max_frames}: is less than k={k}; give more")
     order = np.random.default_rng(seed).permutation(len(items))
     chunks, rejected, frames = [], [], 0
-    made = parallel.ordered_map(_features, (items[i] for i in order), workers)
+    made = processes.ordered_map(_features, (items[i] for i in order), workers)
     with tqdm.tqdm(total=max_frames, desc="features", unit="frame", disable=not progress) as bar:
         for result in made:
             if isinstance(result, Rejection):

@@ -22,14 +22,16 @@ from typing import Any, NamedTuple
 
 import tqdm
 
-from lst_jax import files
+from lst_jax.core import files
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import records, rng
 from lst_jax.data.tasks import items as task_items
 from lst_jax.data.tasks.items import Item, Part, Task
-from lst_jax.errors import DataError, RejectedItem
-from lst_jax.prepare import align, directory, manifest, parallel, synthesis, units, utterances
+from lst_jax.prepare import aligners, directory, manifest, units, utterances
 from lst_jax.prepare.directory import digest
+from lst_jax.prepare.engines import processes
 from lst_jax.prepare.makers import SpeechMaker
+from lst_jax.prepare.synthesis import synthesise
 
 VERSION = 1  # of what is written here; raise it when any byte changes
 SHARD = 32  # items
@@ -49,9 +51,11 @@ class Report(NamedTuple):
 
     def line(self) -> str:
         """One line for the log."""
-        return (f"{self.directory / TASK_NAME}: {self.items} items, {self.parts} prompts and choices, "
-                f"{self.frames / self.unit_rate / 60:.1f} min of speech"
-                f"{synthesis.left_out(self.rejected, self.directory / REPORT_NAME)}")
+        return (
+            f"{self.directory / TASK_NAME}: {self.items} items, {self.parts} prompts and choices, "
+            f"{self.frames / self.unit_rate / 60:.1f} min of speech"
+            f"{synthesise.left_out(self.rejected, self.directory / REPORT_NAME)}"
+        )
 
 
 class NoAligner:
@@ -68,8 +72,16 @@ class NoAligner:
         return []
 
 
-def speak(task: Task, out_dir: str | os.PathLike, units_path: str | os.PathLike, synthesiser: synthesis.Synthesiser,
-          voices: Sequence[str], workers: int = 1, overwrite: bool = False, progress: bool = False) -> Report:
+def speak(
+    task: Task,
+    out_dir: str | os.PathLike,
+    units_path: str | os.PathLike,
+    synthesiser: synthesise.Synthesiser,
+    voices: Sequence[str],
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Report:
     """Speaks a task's texts and makes units of them (see the module); words come with the synthesiser's times.
 
     Raises: DataError where the directory holds something else, a part has no text, or nothing could be used.
@@ -93,14 +105,27 @@ def speak(task: Task, out_dir: str | os.PathLike, units_path: str | os.PathLike,
             own[name] = _Source(spoken.id, folder, None, spoken.text)
         sources.append(own)
     for voice, some in by_voice.items():
-        synthesis.synthesise(some, out / "spoken" / re.sub(r"[^A-Za-z0-9+_-]", "_", voice), synthesiser, [voice],
-                             workers, progress=progress)
+        synthesise.synthesise(
+            some,
+            out / "spoken" / re.sub(r"[^A-Za-z0-9+_-]", "_", voice),
+            synthesiser,
+            [voice],
+            workers,
+            progress=progress,
+        )
     return _make_units(task, out, tokenizer, ItemMaker(units_path, None), sources, workers, progress)
 
 
-def listen(task: Task, out_dir: str | os.PathLike, units_path: str | os.PathLike, audio_dir: str | os.PathLike,
-           aligner: align.Aligner | None = None, workers: int = 1, overwrite: bool = False,
-           progress: bool = False) -> Report:
+def listen(
+    task: Task,
+    out_dir: str | os.PathLike,
+    units_path: str | os.PathLike,
+    audio_dir: str | os.PathLike,
+    aligner: aligners.Aligner | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Report:
     """Makes units of audio that someone else made: `AUDIO/NAME.wav` (or .flac, .ogg, .opus, .mp3) of each part.
 
     NAME is the part's `name` (the `filename` of ZeroSpeech's lists), else ITEM-prompt, ITEM-choice0, ITEM-choice1, …
@@ -117,13 +142,24 @@ def listen(task: Task, out_dir: str | os.PathLike, units_path: str | os.PathLike
             stem = part.name or f"{item.id}-{name}"
             found = [stem + suffix for suffix in SUFFIXES if stem + suffix in there]
             if not found:
-                raise DataError(f"{folder}: item {item.id}: {name}: no {stem}.wav (or {', '.join(SUFFIXES[1:])}); add "
-                                "it, or name the file in the item")
+                raise DataError(
+                    f"{folder}: item {item.id}: {name}: no {stem}.wav (or {', '.join(SUFFIXES[1:])}); add "
+                    "it, or name the file in the item"
+                )
             own[name] = _Source(f"{number:06d}-{name}", None, folder / found[0], part.text or stem)
         sources.append(own)
-    _begin(out, task, tokenizer, {"audio": digest(f"{name} {there[name]}" for name in sorted(
-        {one.path.name for own in sources for one in own.values()})),
-        "aligner": aligner.name if aligner else None}, overwrite)
+    _begin(
+        out,
+        task,
+        tokenizer,
+        {
+            "audio": digest(
+                f"{name} {there[name]}" for name in sorted({one.path.name for own in sources for one in own.values()})
+            ),
+            "aligner": aligner.name if aligner else None,
+        },
+        overwrite,
+    )
     return _make_units(task, out, tokenizer, ItemMaker(units_path, aligner or NoAligner()), sources, workers, progress)
 
 
@@ -139,7 +175,7 @@ class _Source(NamedTuple):
 class ItemMaker:
     """Items and their sounds → lines and rejections of a shard's file; gives their numbers. Pickles as its settings."""
 
-    def __init__(self, units_path: str | os.PathLike, aligner: align.Aligner | None):
+    def __init__(self, units_path: str | os.PathLike, aligner: aligners.Aligner | None):
         """`aligner` None: the words of synthesised speech."""
         self.units_path, self.aligner = units_path, aligner
 
@@ -157,8 +193,9 @@ class ItemMaker:
             if wrong is not None:
                 rejected[item.id] = [wrong.reason, str(wrong)]
                 continue
-            lines.append(task_items.line(self._with_units(item, found), self._tokenizer.unit_rate,
-                                         self._tokenizer.fingerprint))
+            lines.append(
+                task_items.line(self._with_units(item, found), self._tokenizer.unit_rate, self._tokenizer.fingerprint)
+            )
             parts, frames = parts + len(found), frames + sum(len(u.units) for u in found.values())
         files.write_json(path, {"lines": lines, "rejected": rejected, "parts": parts, "frames": frames})
         return len(questions)
@@ -168,11 +205,15 @@ class ItemMaker:
             words = None if isinstance(self.aligner, NoAligner) else found[name].words
             return dataclasses.replace(one, units=found[name].units, words=words)
 
-        return dataclasses.replace(item, prompt=None if item.prompt is None else part("prompt", item.prompt),
-                                   choices=tuple(part(f"choice{i}", one) for i, one in enumerate(item.choices)))
+        return dataclasses.replace(
+            item,
+            prompt=None if item.prompt is None else part("prompt", item.prompt),
+            choices=tuple(part(f"choice{i}", one) for i, one in enumerate(item.choices)),
+        )
 
-    def _made(self, folder: pathlib.Path | None,
-              wanted: Sequence[_Source]) -> dict[str, records.Utterance | RejectedItem]:
+    def _made(
+        self, folder: pathlib.Path | None, wanted: Sequence[_Source]
+    ) -> dict[str, records.Utterance | RejectedItem]:
         """Units and words of the wanted parts, by their ids."""
         if folder is None:
             recordings = {one.id: manifest.Item(one.id, one.path, one.text, None) for one in wanted}
@@ -181,10 +222,14 @@ class ItemMaker:
             maker, spoken, refused = self._maker(folder), self._spoken(folder), self._refused(folder)
             recordings = {one.id: spoken[one.id] for one in wanted if one.id in spoken}
         found: dict[str, records.Utterance | RejectedItem] = {
-            one.id: RejectedItem(*refused[one.id]) for one in wanted if one.id in refused}
+            one.id: RejectedItem(*refused[one.id]) for one in wanted if one.id in refused
+        }
         for name, made in zip(recordings, maker.make(list(recordings.values())), strict=True):
-            found[name] = (records.decode("utterance", made.payload) if made.rejection is None
-                           else RejectedItem(made.rejection.reason, made.rejection.message))
+            found[name] = (
+                records.decode("utterance", made.payload)
+                if made.rejection is None
+                else RejectedItem(made.rejection.reason, made.rejection.message)
+            )
         return found
 
     @functools.cached_property
@@ -193,41 +238,61 @@ class ItemMaker:
 
     @functools.cache  # noqa: B019 -- a maker lives as long as its process's work
     def _maker(self, folder: pathlib.Path | None) -> SpeechMaker:
-        aligner = self.aligner or align.load_aligner(f"ctm:{folder / synthesis.WORDS_NAME}")
+        aligner = self.aligner or aligners.load_aligner(f"ctm:{folder / synthesise.WORDS_NAME}")
         return SpeechMaker(self.units_path, aligner, None)
 
     @functools.cache  # noqa: B019
     def _spoken(self, folder: pathlib.Path) -> dict[str, manifest.Item]:
-        return {item.id: item for item in manifest.read_manifest(folder / synthesis.MANIFEST_NAME, {})}
+        return {item.id: item for item in manifest.read_manifest(folder / synthesise.MANIFEST_NAME, {})}
 
     @functools.cache  # noqa: B019
     def _refused(self, folder: pathlib.Path) -> dict[str, list[str]]:
-        return json.loads((folder / synthesis.REPORT_NAME).read_text(encoding="utf-8"))["rejected"]
+        return json.loads((folder / synthesise.REPORT_NAME).read_text(encoding="utf-8"))["rejected"]
 
     def __reduce__(self):
         """See the class."""
         return type(self), (self.units_path, self.aligner)
 
 
-def _begin(out: pathlib.Path, task: Task, tokenizer: units.UnitTokenizer, source: dict[str, Any],
-           overwrite: bool) -> None:
+def _begin(
+    out: pathlib.Path, task: Task, tokenizer: units.UnitTokenizer, source: dict[str, Any], overwrite: bool
+) -> None:
     """Makes the directory, or goes on with one of the same input. Raises: DataError, StorageError."""
     items = digest(json.dumps(task_items.line(item, None, None), sort_keys=True) for item in task.items)
-    directory.begin(out, IDENTITY_NAME, {"version": VERSION, "items": items, "units": tokenizer.fingerprint, **source},
-                    (TASK_NAME, REPORT_NAME, "units", "spoken"), overwrite)
+    directory.begin(
+        out,
+        IDENTITY_NAME,
+        {"version": VERSION, "items": items, "units": tokenizer.fingerprint, **source},
+        (TASK_NAME, REPORT_NAME, "units", "spoken"),
+        overwrite,
+    )
 
 
-def _make_units(task: Task, out: pathlib.Path, tokenizer: units.UnitTokenizer, maker: ItemMaker,
-                sources: Sequence[dict[str, _Source]], workers: int, progress: bool) -> Report:
+def _make_units(
+    task: Task,
+    out: pathlib.Path,
+    tokenizer: units.UnitTokenizer,
+    maker: ItemMaker,
+    sources: Sequence[dict[str, _Source]],
+    workers: int,
+    progress: bool,
+) -> Report:
     questions = list(zip(task.items, sources, strict=True))
-    shards = [(out / "units" / f"{number:05d}.json", questions[start:start + SHARD])
-              for number, start in enumerate(range(0, len(questions), SHARD))]
+    shards = [
+        (out / "units" / f"{number:05d}.json", questions[start : start + SHARD])
+        for number, start in enumerate(range(0, len(questions), SHARD))
+    ]
     missing = [shard for shard in shards if not shard[0].is_file()]
-    if isinstance(tokenizer, units.BatchUnitTokenizer) or isinstance(maker.aligner, align.BatchAligner):
+    if isinstance(tokenizer, units.BatchUnitTokenizer) or isinstance(maker.aligner, aligners.BatchAligner):
         workers = 1
-    with tqdm.tqdm(total=len(questions), initial=len(questions) - sum(len(some) for _, some in missing),
-                   desc=f"units {out.name}", unit="item", disable=not progress) as bar:
-        for count in parallel.ordered_map(maker, missing, workers):
+    with tqdm.tqdm(
+        total=len(questions),
+        initial=len(questions) - sum(len(some) for _, some in missing),
+        desc=f"units {out.name}",
+        unit="item",
+        disable=not progress,
+    ) as bar:
+        for count in processes.ordered_map(maker, missing, workers):
             bar.update(count)
     return _close(out, [path for path, _ in shards], tokenizer.unit_rate)
 
@@ -238,13 +303,23 @@ def _close(out: pathlib.Path, paths: Sequence[pathlib.Path], unit_rate: float) -
 
     report = Report(out, 0, 0, 0, unit_rate, {})
     for one in shards():
-        report = Report(out, report.items + len(one["lines"]), report.parts + one["parts"],
-                        report.frames + one["frames"], unit_rate, {**report.rejected, **one["rejected"]})
+        report = Report(
+            out,
+            report.items + len(one["lines"]),
+            report.parts + one["parts"],
+            report.frames + one["frames"],
+            unit_rate,
+            {**report.rejected, **one["rejected"]},
+        )
     files.write_json(out / REPORT_NAME, {k: v for k, v in report._asdict().items() if k != "directory"})
     if not report.items:
         name, (_, message) = next(iter(report.rejected.items()))
-        raise DataError(f"{out}: none of {len(report.rejected)} items could be used ({name}: "
-                        f"{message.replace(';', ',')}); mend the texts or the audio")
-    files.write_text(out / TASK_NAME, "".join(f"{json.dumps(line, ensure_ascii=False)}\n"
-                                              for one in shards() for line in one["lines"]))
+        raise DataError(
+            f"{out}: none of {len(report.rejected)} items could be used ({name}: "
+            f"{message.replace(';', ',')}); mend the texts or the audio"
+        )
+    files.write_text(
+        out / TASK_NAME,
+        "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for one in shards() for line in one["lines"]),
+    )
     return report

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
+from lst_jax.core.errors import DataError
 from lst_jax.data.records import check_utterance
 from lst_jax.data.rng import permuted
 from lst_jax.data.shards import METADATA_NAME
 from lst_jax.data.sources import RecordSource, open_records
 from lst_jax.data.unit_pieces import Codebook, UnitPieces, codebook_of, train_unit_pieces
-from lst_jax.errors import DataError
 from lst_jax.prepare.directory import digest
 
 SIZE, SEQUENCES = 1000, 100_000  # the paper's (§7)
@@ -35,31 +35,48 @@ def open_speech(paths: Sequence[str]) -> tuple[list[RecordSource], Codebook]:
     common = next((c for c in codebooks if c.fingerprint is not None), codebooks[0])
     for name, codebook in zip(where, codebooks, strict=True):
         if not codebook.fits(common):
-            raise DataError(f"{name}: has a codebook of {codebook}, another --data has {common}; give directories "
-                            "whose units one quantizer made")
+            raise DataError(
+                f"{name}: has a codebook of {codebook}, another --data has {common}; give directories "
+                "whose units one quantizer made"
+            )
     if not any(map(len, directories)):
         raise DataError(f"{', '.join(paths)}: no records; give directories with utterances")
     return directories, common
 
 
-def identity(directories: Sequence[RecordSource], codebook: Codebook, size: int, sequences: int,
-             seed: int) -> dict[str, Any]:
+def identity(
+    directories: Sequence[RecordSource], codebook: Codebook, size: int, sequences: int, seed: int
+) -> dict[str, Any]:
     """What a unit tokenizer is made from, for `made.begin`."""
-    return {"size": size, "sequences": sequences, "seed": seed, "codebook": str(codebook),
-            "records": digest(shard.sha256 for d in directories for shard in d.metadata.shards)}
+    return {
+        "size": size,
+        "sequences": sequences,
+        "seed": seed,
+        "codebook": str(codebook),
+        "records": digest(shard.sha256 for d in directories for shard in d.metadata.shards),
+    }
 
 
 def check_settings(size: int, sequences: int, codebook: Codebook) -> None:
     """Raises: DataError where the settings can give no unit tokenizer, before an old one makes way."""
     if size < codebook.size:
-        raise DataError(f"--size {size}: is less than the codebook's {codebook.size} units, each of which is a piece; "
-                        f"use at least {codebook.size}")
+        raise DataError(
+            f"--size {size}: is less than the codebook's {codebook.size} units, each of which is a piece; "
+            f"use at least {codebook.size}"
+        )
     if sequences < 1:
         raise DataError(f"--sequences {sequences}: must be at least 1; use {SEQUENCES}")
 
 
-def train(directories: Sequence[RecordSource], codebook: Codebook, out_path: str | os.PathLike, size: int = SIZE,
-          sequences: int = SEQUENCES, seed: int = 0, progress: bool = False) -> Trained:
+def train(
+    directories: Sequence[RecordSource],
+    codebook: Codebook,
+    out_path: str | os.PathLike,
+    size: int = SIZE,
+    sequences: int = SEQUENCES,
+    seed: int = 0,
+    progress: bool = False,
+) -> Trained:
     """Trains on a sample of at most `sequences` utterances, the same one for the same seed and records.
 
     Raises: DataError where a record is damaged or `size` is too large for the sample; StorageError.

@@ -17,8 +17,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lst_jax import files
-from lst_jax.errors import DataError, RejectedItem
+from lst_jax.core import files
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare import kmeans
 
@@ -78,15 +78,17 @@ class LogMelKMeans:
         self.fingerprint = digest.hexdigest()[:16]
 
     @classmethod
-    def fit(cls, features: Iterable[np.ndarray], k: int, seed: int, standardise: bool = True,
-            progress: bool = False) -> "LogMelKMeans":
+    def fit(
+        cls, features: Iterable[np.ndarray], k: int, seed: int, standardise: bool = True, progress: bool = False
+    ) -> "LogMelKMeans":
         """Fits k centroids to chunks of `features` [frames, 320]. Raises: DataError where frames are fewer than k."""
         rows = np.concatenate([np.zeros((0, STACK * audio_lib.MEL_BINS), np.float32), *features])
         if not 2 <= k <= 65536:
             raise DataError(f"k={k}: must lie in 2..65536 (units are 16 bits); the paper has 501")
         if len(rows) < k:
-            raise DataError(f"units: {len(rows)} frames of audio cannot make {k} centroids; give more audio or a "
-                            "smaller k")
+            raise DataError(
+                f"units: {len(rows)} frames of audio cannot make {k} centroids; give more audio or a smaller k"
+            )
         mean, scale = np.zeros(rows.shape[1], np.float32), np.ones(rows.shape[1], np.float32)
         if standardise:
             mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -99,20 +101,36 @@ class LogMelKMeans:
         settings, tensors = _read(path)
         shapes = {name: array.shape for name, array in tensors.items()}
         dims = STACK * audio_lib.MEL_BINS
-        if (shapes.keys() != {"centroids", "mean", "scale"} or shapes["centroids"][1:] != (dims,)
-                or shapes["mean"] != (dims,) or shapes["scale"] != (dims,)):
-            raise DataError(f"{path}: has tensors {shapes}, not centroids [k, {dims}], mean and scale [{dims}]; fit it "
-                            "again with `lst prepare units-fit`")
+        if (
+            shapes.keys() != {"centroids", "mean", "scale"}
+            or shapes["centroids"][1:] != (dims,)
+            or shapes["mean"] != (dims,)
+            or shapes["scale"] != (dims,)
+        ):
+            raise DataError(
+                f"{path}: has tensors {shapes}, not centroids [k, {dims}], mean and scale [{dims}]; fit it "
+                "again with `lst prepare units-fit`"
+            )
         if settings["version"] != FORMAT_VERSION:
-            raise DataError(f"{path}: has version {settings['version']}, this program reads {FORMAT_VERSION}; fit it "
-                            "again with `lst prepare units-fit`")
+            raise DataError(
+                f"{path}: has version {settings['version']}, this program reads {FORMAT_VERSION}; fit it "
+                "again with `lst prepare units-fit`"
+            )
         return cls(**tensors)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes safetensors with the settings in its metadata, complete or not at all. Raises: StorageError."""
-        settings = {"kind": self.kind, "version": FORMAT_VERSION, "unit_rate": self.unit_rate,
-                    "sample_rate": audio_lib.RATE, "mel_bins": audio_lib.MEL_BINS, "stack": STACK,
-                    "window": audio_lib.WINDOW, "hop": audio_lib.HOP, "fingerprint": self.fingerprint}
+        settings = {
+            "kind": self.kind,
+            "version": FORMAT_VERSION,
+            "unit_rate": self.unit_rate,
+            "sample_rate": audio_lib.RATE,
+            "mel_bins": audio_lib.MEL_BINS,
+            "stack": STACK,
+            "window": audio_lib.WINDOW,
+            "hop": audio_lib.HOP,
+            "fingerprint": self.fingerprint,
+        }
         tensors = {"centroids": self.centroids, "mean": self.mean, "scale": self.scale}
         with files.replacing(path) as temporary:
             temporary.write_bytes(safetensors.numpy.save(tensors, {SETTINGS_KEY: json.dumps(settings)}))
@@ -153,13 +171,15 @@ def load_unit_tokenizer(path: str | os.PathLike) -> UnitTokenizer:
     """
     if (pathlib.Path(path) / "config.json").is_file():
         # By name, and only here: models need JAX, which preparation does without unless it is asked for one.
-        return importlib.import_module("lst_jax.acoustic.units").HubertKMeans.load(path)
+        return importlib.import_module("lst_jax.prepare.acoustic.units").HubertKMeans.load(path)
     if pathlib.Path(path).is_dir():
         raise DataError(f"{path}: has no config.json; give a model's directory or a .safetensors file")
     settings, _ = _read(path)
     if settings["kind"] not in UNIT_TOKENIZERS:
-        raise DataError(f"{path}: is of kind {settings['kind']!r}, known are {', '.join(UNIT_TOKENIZERS)}; fit one "
-                        "with `lst prepare units-fit`")
+        raise DataError(
+            f"{path}: is of kind {settings['kind']!r}, known are {', '.join(UNIT_TOKENIZERS)}; fit one "
+            "with `lst prepare units-fit`"
+        )
     return UNIT_TOKENIZERS[settings["kind"]].load(path)
 
 
@@ -175,6 +195,8 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray
     except (KeyError, ValueError):
         settings = {}
     if "kind" not in settings or "version" not in settings:
-        raise DataError(f"{path}: is no unit tokenizer ({SETTINGS_KEY} with kind and version is not in its metadata); "
-                        "make one with `lst prepare units-fit`")
+        raise DataError(
+            f"{path}: is no unit tokenizer ({SETTINGS_KEY} with kind and version is not in its metadata); "
+            "make one with `lst prepare units-fit`"
+        )
     return settings, tensors

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 from lst_jax.prepare import manifest, pronounce
 
 WORDS_MIN, WORDS_MAX = 8, 25
@@ -30,8 +30,11 @@ def spoken_text(text: str) -> str:
     sound could be theirs.
     Example: 'Fly -- by "42" & \\t co.' -> 'Fly by "42" & co.'
     """
-    plain = "".join(" " if c.isspace() else c for c in unicodedata.normalize("NFC", text)
-                    if c.isspace() or unicodedata.category(c)[0] != "C")
+    plain = "".join(
+        " " if c.isspace() else c
+        for c in unicodedata.normalize("NFC", text)
+        if c.isspace() or unicodedata.category(c)[0] != "C"
+    )
     return " ".join(word for word in plain.split() if any(c.isalnum() or c in pronounce.SYMBOLS for c in word))
 
 
@@ -44,15 +47,18 @@ def cut(words: Sequence[str], words_min: int = WORDS_MIN, words_max: int = WORDS
     Raises: DataError where some lengths could not be made of such runs.
     """
     if not 1 <= words_min <= (words_max + 1) // 2:
-        raise DataError(f"--words-min {words_min}: must be at least 1 and, so that any document can be cut, at most "
-                        f"{(words_max + 1) // 2} with --words-max {words_max}; change one of them")
+        raise DataError(
+            f"--words-min {words_min}: must be at least 1 and, so that any document can be cut, at most "
+            f"{(words_max + 1) // 2} with --words-max {words_max}; change one of them"
+        )
     runs, first = [], 0
     while (left := len(words) - first) > words_max:
         sizes = range(min(words_max, left - words_min), words_min - 1, -1)
         even = math.ceil(left / math.ceil(left / words_max))
-        size = next((size for ends in (_ends_sentence, _ends_phrase) for size in sizes
-                     if ends(words[first + size - 1])), even)
-        runs.append(list(words[first:first + size]))
+        size = next(
+            (size for ends in (_ends_sentence, _ends_phrase) for size in sizes if ends(words[first + size - 1])), even
+        )
+        runs.append(list(words[first : first + size]))
         first += size
     return [*runs, list(words[first:])]
 
@@ -64,12 +70,15 @@ def of_document(item: manifest.TextItem, fields: dict[str, Any], words_min: int,
     Raises: DataError where the id cannot stand in a CTM file.
     """
     if item.id.split() != [item.id] or item.id.startswith(";;"):
-        raise DataError(f"{item.id!r}: the id is empty, has blanks or begins with ';;', which a CTM file cannot hold; "
-                        "change it")
+        raise DataError(
+            f"{item.id!r}: the id is empty, has blanks or begins with ';;', which a CTM file cannot hold; change it"
+        )
     runs = cut(spoken_text(item.text).split(), words_min, words_max)
     others = {k: v for k, v in fields.items() if k not in ("id", "audio", "text", "speaker")}
-    return [Utterance(item.id if len(runs) == 1 else f"{item.id}-{number:03d}", " ".join(run), others)
-            for number, run in enumerate(runs)]
+    return [
+        Utterance(item.id if len(runs) == 1 else f"{item.id}-{number:03d}", " ".join(run), others)
+        for number, run in enumerate(runs)
+    ]
 
 
 def _ends_sentence(word: str) -> bool:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from lst_jax import budget, cli
 from lst_jax.bench import budgets
+from lst_jax.cli import main
+from lst_jax.cost import budget
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_positions_are_the_paper_s_by_its_shares_and_near_them_in_batches(measur
 def test_the_command_writes_its_section(measured, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(budgets, "measure", lambda recipe: measured)
     page = tmp_path / "results.md"
-    assert cli.main(["bench", "budgets", "--config", "configs/lst.py:420m", "--markdown", str(page)]) == 0
+    assert main.main(["bench", "budgets", "--config", "configs/lst.py:420m", "--markdown", str(page)]) == 0
     text = page.read_text()
     assert "## Budgets: configs/lst.py:420m" in text and "| compute-controlled, `static` |" in text
     assert "108 / 217" in text and "| `static` | 18." in text

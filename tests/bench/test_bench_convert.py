@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import synthetic_data
 
-from lst_jax import cli
 from lst_jax.bench import convert
+from lst_jax.cli import main
 from lst_jax.convert.source import expected_shapes
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 
 RECIPE = str(pathlib.Path(__file__).parents[2] / "configs" / "demo.py")
 
@@ -38,8 +38,25 @@ def test_arrays_are_drawn_the_same_each_time_and_differ():
 
 
 def test_the_command_writes_its_section_and_leaves_nothing(tmp_path, capsys):
-    assert cli.main(["bench", "convert", "--config", RECIPE, "--formats", "ancestor", "orbax", "--folder",
-                     str(tmp_path), "--markdown", str(tmp_path / "results.md"), "--json"]) == 0
+    assert (
+        main.main(
+            [
+                "bench",
+                "convert",
+                "--config",
+                RECIPE,
+                "--formats",
+                "ancestor",
+                "orbax",
+                "--folder",
+                str(tmp_path),
+                "--markdown",
+                str(tmp_path / "results.md"),
+                "--json",
+            ]
+        )
+        == 0
+    )
     measured = json.loads(capsys.readouterr().out)
     assert list(measured["formats"]) == ["ancestor", "orbax"] and measured["parameters"] > 1e6
     for one in measured["formats"].values():

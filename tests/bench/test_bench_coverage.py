@@ -3,8 +3,8 @@
 import pytest
 
 from lst_jax.bench import coverage
-from lst_jax.cli import main
-from lst_jax.scaling.points import Refused
+from lst_jax.cli.main import main
+from lst_jax.laws.points import Refused
 
 
 def by_turns(seed, draws):
@@ -12,15 +12,19 @@ def by_turns(seed, draws):
     if seed % 10 == 9:
         raise Refused("no luck")
     low = 5.0 if seed % 10 < 5 else 5.5
-    return ({"sometimes": {"value": 5.2, "low": low, "high": low + 1.0},
-             "never": {"value": 6.5, "low": 6.0, "high": 7.0}}, {"sometimes": 5.0, "never": -5.0})
+    return (
+        {"sometimes": {"value": 5.2, "low": low, "high": low + 1.0}, "never": {"value": 6.5, "low": 6.0, "high": 7.0}},
+        {"sometimes": 5.0, "never": -5.0},
+    )
 
 
 def test_shares_are_of_the_studies_that_were_not_refused():
     measured = coverage.measure({"turns": by_turns}, 30)["studies"]["turns"]
     assert measured["refused"] == 3
-    assert measured["numbers"] == {"sometimes": {"coverage": pytest.approx(5 / 9), "median_width": 0.2},
-                                   "never": {"coverage": 0, "median_width": 0.2}}
+    assert measured["numbers"] == {
+        "sometimes": {"coverage": pytest.approx(5 / 9), "median_width": 0.2},
+        "never": {"coverage": 0, "median_width": 0.2},
+    }
 
 
 def test_every_number_of_a_fit_has_a_truth_near_it():

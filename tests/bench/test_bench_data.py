@@ -6,12 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from lst_jax.bench import alternatives, cli, data
+from lst_jax.bench import alternatives, data
+from lst_jax.cli import bench
+from lst_jax.core.errors import DataError
 from lst_jax.data import made_up
 from lst_jax.data.pipeline import BatchStream, open_source, open_tokenizer
 from lst_jax.data.shards import RecordDirectory
 from lst_jax.data.text import load_tokenizer
-from lst_jax.errors import DataError
 
 SMALL = {"batches": 3, "rows": 2, "row_units": 256}
 
@@ -37,8 +38,9 @@ def static_config(records):
 
 def iterate(name, records):
     config = static_config(records)
-    examples = alternatives.Examples(config, [open_source(s, config) for s in config.data.sources],
-                                     open_tokenizer(config))
+    examples = alternatives.Examples(
+        config, [open_source(s, config) for s in config.data.sources], open_tokenizer(config)
+    )
     return config, iter(data.ALTERNATIVES[name](examples))
 
 
@@ -122,7 +124,7 @@ def test_the_ancestors_iterator_cannot_be_repeated(records):
 
 def run(argv) -> int:
     parser = argparse.ArgumentParser()
-    cli.add_arguments(parser.add_subparsers(dest="command"))
+    bench.add_arguments(parser.add_subparsers(dest="command"))
     args = parser.parse_args(argv)
     return args.run(args)
 
@@ -130,8 +132,19 @@ def run(argv) -> int:
 def test_command_prints_json_and_replaces_its_section(records, tmp_path, capsys):
     results = tmp_path / "results.md"
     results.write_text("# Results\n\n## Data stream\n\nof last year\n\n## Another\n\nstays\n")
-    argv = ["bench", "data", "--json", "--batches", "1", "--records", *records[0], "--tokenizer", records[1],
-            "--markdown", str(results)]
+    argv = [
+        "bench",
+        "data",
+        "--json",
+        "--batches",
+        "1",
+        "--records",
+        *records[0],
+        "--tokenizer",
+        records[1],
+        "--markdown",
+        str(results),
+    ]
     assert run(argv) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["machine"]["cores"] >= 1 and printed["versions"]["grain"] and printed["unit_fill"] > 0
@@ -140,10 +153,15 @@ def test_command_prints_json_and_replaces_its_section(records, tmp_path, capsys)
     assert "lst bench data --batches 1 --records" in text and printed["records"] == "given"
 
 
-@pytest.mark.parametrize("argv, message", [
-    (["--records", "x"], "--records: .*add --tokenizer"), (["--tokenizer", "x"], "--tokenizer x: .*add --records"),
-    (["--batches", "0"], "--batches 0: must be at least 1"),
-    (["--records", "missing", "--tokenizer", "x"], "missing: no such directory")])
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--records", "x"], "--records: .*add --tokenizer"),
+        (["--tokenizer", "x"], "--tokenizer x: .*add --records"),
+        (["--batches", "0"], "--batches 0: must be at least 1"),
+        (["--records", "missing", "--tokenizer", "x"], "missing: no such directory"),
+    ],
+)
 def test_wrong_arguments_are_one_line(argv, message):
     with pytest.raises(DataError, match=message) as error:
         run(["bench", "data", *argv])

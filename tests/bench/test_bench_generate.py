@@ -8,17 +8,26 @@ import pytest
 import synthetic_data
 
 from lst_jax import config as cfg
-from lst_jax.bench import cli, generate
-from lst_jax.errors import DataError
+from lst_jax.bench import generate
+from lst_jax.cli import bench
+from lst_jax.core.errors import DataError
 
 
 def small_config(arg):
     """`arg`: static or base."""
     config = synthetic_data.make_config(tokens=128, units=128, strategy="none" if arg == "base" else "static")
     local = None if arg == "base" else cfg.StackConfig(1, 16, 2, 8)
-    return dataclasses.replace(config, name=arg, model=dataclasses.replace(
-        config.model, patch_encoder=local, patch_decoder=local, ffn_multiple=8,
-        global_transformer=cfg.StackConfig(3, 16, 2, None)))
+    return dataclasses.replace(
+        config,
+        name=arg,
+        model=dataclasses.replace(
+            config.model,
+            patch_encoder=local,
+            patch_decoder=local,
+            ffn_multiple=8,
+            global_transformer=cfg.StackConfig(3, 16, 2, None),
+        ),
+    )
 
 
 def test_counted_flops_are_those_of_the_products_of_one_position():
@@ -33,12 +42,28 @@ def test_counted_flops_are_those_of_the_products_of_one_position():
 def test_command_prints_json_and_writes_its_section(tmp_path, capsys):
     recipe, results = tmp_path / "small.py", tmp_path / "results.md"
     mappings = {arg: cfg.to_mapping(small_config(arg)) for arg in ("static", "base")}
-    recipe.write_text("from ml_collections import ConfigDict\n\n\ndef get_config(arg):\n"
-                      f"    return ConfigDict({mappings!r}[arg])\n")
+    recipe.write_text(
+        f"from ml_collections import ConfigDict\n\n\ndef get_config(arg):\n    return ConfigDict({mappings!r}[arg])\n"
+    )
     parser = argparse.ArgumentParser()
-    cli.add_arguments(parser.add_subparsers(dest="command"))
-    args = parser.parse_args(["bench", "generate", "--config", str(recipe), "--flops-of", str(recipe), "--rows", "2",
-                              "--seconds", "1.6", "--json", "--markdown", str(results)])
+    bench.add_arguments(parser.add_subparsers(dest="command"))
+    args = parser.parse_args(
+        [
+            "bench",
+            "generate",
+            "--config",
+            str(recipe),
+            "--flops-of",
+            str(recipe),
+            "--rows",
+            "2",
+            "--seconds",
+            "1.6",
+            "--json",
+            "--markdown",
+            str(results),
+        ]
+    )
     assert args.run(args) == 0
     measured = json.loads(capsys.readouterr().out)
     (row,) = measured["rows"]

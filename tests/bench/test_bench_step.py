@@ -10,12 +10,13 @@ import pytest
 import synthetic_data
 
 from lst_jax import config as cfg
-from lst_jax import step as train_step
-from lst_jax.bench import cli, step
+from lst_jax.bench import step
+from lst_jax.cli import bench
+from lst_jax.core.errors import DataError
 from lst_jax.data import made_up
-from lst_jax.errors import DataError
 from lst_jax.model import lst
-from lst_jax.sharding import one_device
+from lst_jax.parallel.sharding import one_device
+from lst_jax.step import update as train_step
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +29,17 @@ def small_config(strategy="curriculum"):
     config = synthetic_data.make_config(tokens=64, units=64, rows=2, strategy=strategy, text_size=made_up.PIECES - 9)
     stack = cfg.StackConfig(1, 16, 2, 8)
     local = None if strategy == "none" else stack
-    return dataclasses.replace(config, model=dataclasses.replace(
-        config.model, patch_encoder=local, patch_decoder=local, ffn_multiple=8,
-        global_transformer=cfg.StackConfig(3, 16, 2, None), scan_layers=True))
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(
+            config.model,
+            patch_encoder=local,
+            patch_decoder=local,
+            ffn_multiple=8,
+            global_transformer=cfg.StackConfig(3, 16, 2, None),
+            scan_layers=True,
+        ),
+    )
 
 
 @pytest.mark.parametrize("strategy", ["curriculum", "none"])
@@ -62,18 +71,22 @@ def test_unrolled_flops_see_every_layer_though_the_step_is_scanned():
 
 def test_command_prints_json_and_writes_its_section(tmp_path, capsys):
     recipe, results = tmp_path / "small.py", tmp_path / "results.md"
-    recipe.write_text("from ml_collections import ConfigDict\n\n\ndef get_config(arg):\n"
-                      f"    return ConfigDict({cfg.to_mapping(small_config())!r})\n")
+    recipe.write_text(
+        "from ml_collections import ConfigDict\n\n\ndef get_config(arg):\n"
+        f"    return ConfigDict({cfg.to_mapping(small_config())!r})\n"
+    )
     parser = argparse.ArgumentParser()
-    cli.add_arguments(parser.add_subparsers(dest="command"))
-    args = parser.parse_args(["bench", "step", "--config", str(recipe), "--steps", "2", "--json", "--markdown",
-                              str(results)])
+    bench.add_arguments(parser.add_subparsers(dest="command"))
+    args = parser.parse_args(
+        ["bench", "step", "--config", str(recipe), "--steps", "2", "--json", "--markdown", str(results)]
+    )
     assert args.run(args) == 0
     measured = json.loads(capsys.readouterr().out)
     assert measured["tokens_per_sec"] == pytest.approx(measured["tokens"] / measured["seconds"])
     assert measured["peak_bytes"] > 3 * 4 * measured["parameters"]  # parameters and both moments
     assert measured["mfu"] * measured["peak_flops"] * measured["seconds"] * 2 / 8 == pytest.approx(
-        measured["analytic_flops"])  # two of the eight devices
+        measured["analytic_flops"]
+    )  # two of the eight devices
     assert list(measured["parts"]) == ["patch encoder", "global transformer", "patch decoder", "loss"]
     assert all(0 < p["forward_sec"] for p in measured["parts"].values())
     assert "## Training step: test" in results.read_text() and "jax " in results.read_text()

@@ -5,11 +5,12 @@ import dataclasses
 import pytest
 import training_run
 
-from lst_jax import budget, train
 from lst_jax.bench import length, patching, systems
+from lst_jax.core.errors import ConfigError
+from lst_jax.cost import budget
 from lst_jax.data.made_up import made_up_batches
-from lst_jax.errors import ConfigError
-from lst_jax.sharding import one_device
+from lst_jax.parallel.sharding import one_device
+from lst_jax.train import loop
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +22,10 @@ def config(tmp_path_factory):
 
 def with_more_global_layers(config):
     model = config.model
-    return dataclasses.replace(config, model=dataclasses.replace(
-        model, global_transformer=dataclasses.replace(model.global_transformer, layers=3)))
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(model, global_transformer=dataclasses.replace(model.global_transformer, layers=3)),
+    )
 
 
 def test_a_costlier_system_takes_fewer_steps_of_the_same_flops(config):
@@ -48,7 +51,7 @@ def test_the_band_is_of_single_steps_and_of_means():
 
 def test_two_precisions_train_on_the_same_batches_and_stay_together(config, tmp_path, monkeypatch):
     mesh = one_device()  # a mesh of several would only compile longer
-    monkeypatch.setattr(train.sharding, "make_mesh", lambda *_: mesh)
+    monkeypatch.setattr(loop.sharding, "make_mesh", lambda *_: mesh)
     monkeypatch.setattr(systems, "load_recipe", lambda reference: config)
     measured = systems.precision("a recipe", 5, str(tmp_path))
     single, half = measured["systems"]

@@ -11,12 +11,13 @@ import pytest
 import synthetic_data
 
 from lst_jax import config as cfg
-from lst_jax import step as train_step
-from lst_jax.bench import cli, torch_step
+from lst_jax.bench import torch_step
 from lst_jax.bench.torch_step import JAX, PADDED, TORCH
+from lst_jax.cli import bench
+from lst_jax.core.errors import DataError
 from lst_jax.data import made_up
-from lst_jax.errors import DataError
-from lst_jax.sharding import one_device
+from lst_jax.parallel.sharding import one_device
+from lst_jax.step import update as train_step
 
 
 @pytest.fixture(autouse=True)
@@ -26,21 +27,36 @@ def few_records(monkeypatch):
 
 
 def small_config(strategy="curriculum", speech_tokens=None):
-    config = synthetic_data.make_config(tokens=80, units=64 if strategy != "none" else 80, rows=2, strategy=strategy,
-                                        text_size=made_up.PIECES - 9, speech_tokens=speech_tokens)
+    config = synthetic_data.make_config(
+        tokens=80,
+        units=64 if strategy != "none" else 80,
+        rows=2,
+        strategy=strategy,
+        text_size=made_up.PIECES - 9,
+        speech_tokens=speech_tokens,
+    )
     stack = cfg.StackConfig(1, 16, 2, 8)
     local = None if strategy == "none" else stack
-    return dataclasses.replace(config, model=dataclasses.replace(
-        config.model, patch_encoder=local, patch_decoder=local, ffn_multiple=8,
-        global_transformer=cfg.StackConfig(1, 16, 2, None)))
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(
+            config.model,
+            patch_encoder=local,
+            patch_decoder=local,
+            ffn_multiple=8,
+            global_transformer=cfg.StackConfig(1, 16, 2, None),
+        ),
+    )
 
 
 def run_command(tmp_path, config, *options):
     recipe = tmp_path / "small.py"
-    recipe.write_text("from ml_collections import ConfigDict\n\n\ndef get_config(arg):\n"
-                      f"    return ConfigDict({cfg.to_mapping(config)!r})\n")
+    recipe.write_text(
+        "from ml_collections import ConfigDict\n\n\ndef get_config(arg):\n"
+        f"    return ConfigDict({cfg.to_mapping(config)!r})\n"
+    )
     parser = argparse.ArgumentParser()
-    cli.add_arguments(parser.add_subparsers(dest="command"))
+    bench.add_arguments(parser.add_subparsers(dest="command"))
     args = parser.parse_args(["bench", "torch", "--config", str(recipe), "--steps", "1", *options])
     return args.run(args)
 
@@ -70,7 +86,11 @@ def test_padding_changes_the_length_of_rows_and_nothing_else():
 def test_long_rows_keep_the_proportions_of_the_recipe():
     config = torch_step.with_long_rows(small_config(speech_tokens=40), 256)
     assert (config.data.rows, config.data.row_units, config.data.row_tokens, config.data.row_speech_tokens) == (
-        1, 256, 320, 160)
+        1,
+        256,
+        320,
+        160,
+    )
     cfg.validate(config)
 
 
@@ -98,7 +118,9 @@ def test_sides_that_compute_different_things_are_not_compared():
     batches = [batch for batch, _ in made_up.made_up_batches(config, 1)]
     other = dataclasses.replace(config, model=dataclasses.replace(config.model, norm_eps=1.0))
     settings = torch_step.Settings(None, 1)
-    sides = {JAX: torch_step.jax_step(config, model, params, batches),
-             TORCH: torch_step.torch_step(other, params, batches, settings)}
+    sides = {
+        JAX: torch_step.jax_step(config, model, params, batches),
+        TORCH: torch_step.torch_step(other, params, batches, settings),
+    }
     with pytest.raises(DataError, match="the loss of PyTorch is"):
         torch_step._alternate("rows", sides, 1, 1e-3)

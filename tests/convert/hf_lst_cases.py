@@ -3,29 +3,32 @@
 import dataclasses
 import functools
 import pathlib
-import sys
 
 import jax
 import numpy as np
 import synthetic_data
 from flax import traverse_util
-
-sys.path.append(str(pathlib.Path(__file__).parent.parent / "model"))
 from model_cases import random_params, small_config, windows
 
 from lst_jax.config import StackConfig, load_recipe
 from lst_jax.convert.source import Source, Stored
+from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.model.lst import build
-from lst_jax.vocab import BOS_ID, EOS_ID
 
 SIZE, LENGTH = 3, 40
 MODELS = {
     "two-queries": small_config(),
     "wider-windows": small_config(
-        **windows(3), queries_per_patch=3, encoder_cross_all_layers=True, decoder_cross_all_layers=False,
-        patch_encoder=StackConfig(2, 16, 2, 4), patch_decoder=StackConfig(3, 16, 2, 5)),
+        **windows(3),
+        queries_per_patch=3,
+        encoder_cross_all_layers=True,
+        decoder_cross_all_layers=False,
+        patch_encoder=StackConfig(2, 16, 2, 4),
+        patch_decoder=StackConfig(3, 16, 2, 5),
+    ),
     "four-queries-of-the-global-width": small_config(
-        queries_per_patch=4, global_transformer=StackConfig(2, 64, 2, 9), encoder_cross_window=2, cross_heads=4),
+        queries_per_patch=4, global_transformer=StackConfig(2, 64, 2, 9), encoder_cross_window=2, cross_heads=4
+    ),
     "demo": load_recipe(str(pathlib.Path(__file__).parents[2] / "configs" / "demo.py")).model,
     "equal-widths": small_config(global_transformer=StackConfig(2, 16, 2, None), queries_per_patch=1),
 }
@@ -58,8 +61,11 @@ def document(rng, kinds, most=9):
     token = [BOS_ID]
     for kind in kinds:
         length = int(rng.integers(1, most))
-        marker, first, size = ((VOCAB.text_marker, 3, VOCAB.text_size - 3) if kind == "t" else
-                               (VOCAB.speech_marker, VOCAB.unit_offset, VOCAB.unit_slots))
+        marker, first, size = (
+            (VOCAB.text_marker, 3, VOCAB.text_size - 3)
+            if kind == "t"
+            else (VOCAB.speech_marker, VOCAB.unit_offset, VOCAB.unit_slots)
+        )
         token += [marker, *(first + rng.integers(0, size, length))]
     return np.array([*token, EOS_ID], np.int32)
 
@@ -87,7 +93,7 @@ def rows_of(tokens):
     rows = [np.zeros((len(tokens), LENGTH), kind) for kind in (np.int32, np.int32, bool, bool)]
     for i, token in enumerate(tokens):
         for row, values in zip(rows, (token, np.ones(len(token)), *boundaries(token)), strict=True):
-            row[i, :len(token)] = values
+            row[i, : len(token)] = values
     return rows
 
 

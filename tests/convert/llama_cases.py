@@ -14,11 +14,16 @@ from lst_jax.model.lst import build
 
 STACK = cfg.StackConfig(3, 48, 4, None)  # heads of 12: a head's two halves are no power of two
 
+
 def base_config(make=synthetic_data.make_config, **changes):
     """A run of Base whose norms and rotations are not Hugging Face's defaults."""
     config = make(160, units=160, strategy="none", **changes)
-    return dataclasses.replace(config, model=dataclasses.replace(
-        config.model, global_transformer=STACK, norm_eps=3e-5, rope_theta=3e4, ffn_multiple=8))
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(
+            config.model, global_transformer=STACK, norm_eps=3e-5, rope_theta=3e4, ffn_multiple=8
+        ),
+    )
 
 
 def bpe_config():
@@ -30,9 +35,14 @@ def params_of(config, seed=6):
     model = build(config.model, config.joint_vocab, config.data.row_units)
     shapes = traverse_util.flatten_dict(jax.eval_shape(model.init_params, jax.random.key(0)), sep="/")
     rng = np.random.default_rng(seed)
-    return {path: (rng.normal(1, 0.2, one.shape) if one.ndim == 1 else
-                   rng.normal(0, one.shape[-1 if path.endswith("embedding") else 0] ** -0.5, one.shape)
-                   ).astype(np.float32) for path, one in sorted(shapes.items())}
+    return {
+        path: (
+            rng.normal(1, 0.2, one.shape)
+            if one.ndim == 1
+            else rng.normal(0, one.shape[-1 if path.endswith("embedding") else 0] ** -0.5, one.shape)
+        ).astype(np.float32)
+        for path, one in sorted(shapes.items())
+    }
 
 
 def source_of(config, flat=None):
@@ -54,5 +64,12 @@ def our_logits(source, inputs):
     config = source.config
     model = build(config.model, config.joint_vocab, inputs.token_BT.shape[1])
     with jax.default_matmul_precision("highest"):
-        return np.asarray(jax.jit(model)(source.tree(), inputs.token_BT, np.ones_like(inputs.token_BT),
-                                         inputs.patch_start_BT, inputs.patch_end_BT))
+        return np.asarray(
+            jax.jit(model)(
+                source.tree(),
+                inputs.token_BT,
+                np.ones_like(inputs.token_BT),
+                inputs.patch_start_BT,
+                inputs.patch_end_BT,
+            )
+        )

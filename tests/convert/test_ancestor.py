@@ -12,9 +12,9 @@ from safetensors import safe_open
 
 from lst_jax.convert.ancestor import ancestor_config, from_ancestor, model_config_from_ancestor, to_ancestor
 from lst_jax.convert.source import Stored
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
+from lst_jax.core.vocab import Vocab
 from lst_jax.model.lst import build
-from lst_jax.vocab import Vocab
 
 CASES = sorted((pathlib.Path(__file__).parent.parent / "parity").glob("*.safetensors"))
 TOLERANCE = 1e-4  # parity/README.md
@@ -70,8 +70,11 @@ def test_logits_equal_the_ancestors(case):
     assert np.abs(np.asarray(ours) - theirs).max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("wrong", [{"norm_eps": 1e-2}, {"rope_theta": 1e4}, {"decoder_cross_window": 2},
-                                   {"encoder_cross_window": 2}], ids=lambda w: next(iter(w)))
+@pytest.mark.parametrize(
+    "wrong",
+    [{"norm_eps": 1e-2}, {"rope_theta": 1e4}, {"decoder_cross_window": 2}, {"encoder_cross_window": 2}],
+    ids=lambda w: next(iter(w)),
+)
 def test_parity_notices_a_wrong_setting(wrong):
     ours, theirs = ancestor_logits(CASES[0], lambda c: dataclasses.replace(c, **wrong))
     assert np.abs(np.asarray(ours) - theirs).max() > TOLERANCE
@@ -106,8 +109,10 @@ def test_a_tensor_of_another_shape_is_named():
         from_ancestor(stored(weights), model_config_from_ancestor(config), "case")
 
 
-@pytest.mark.parametrize(("field", "value"), [("encoder_hash_byte_group_size", [3, 4]),
-                                              ("downsampling_by_pooling", "mean"), ("dim_local_decoder", 48)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("encoder_hash_byte_group_size", [3, 4]), ("downsampling_by_pooling", "mean"), ("dim_local_decoder", 48)],
+)
 def test_unsupported_ancestors_are_refused(field, value):
     config, _, _ = read_case(CASES[0])
     with pytest.raises(DataError, match=field):

@@ -14,17 +14,17 @@ import synthetic_data
 from convert_cases import config_of, make_run, tokenizer_of, write_recipe
 from test_ancestor import CASES, TOLERANCE, boundaries, read_case
 
-from lst_jax import cli
-from lst_jax.checkpoint_stream import write_params
+from lst_jax.checkpoints.restored import restore
+from lst_jax.checkpoints.stream import write_params
+from lst_jax.cli import main
 from lst_jax.config import identity
 from lst_jax.convert import ancestor_files, command, orbax
 from lst_jax.convert.ancestor import model_config_from_ancestor
 from lst_jax.convert.sentencepiece_model import read_model
 from lst_jax.convert.source import expected_shapes
-from lst_jax.errors import CheckpointError, DataError, UserError
+from lst_jax.core.errors import CheckpointError, DataError, UserError
 from lst_jax.model.lst import build
-from lst_jax.restored import restore
-from lst_jax.run_dir import RunDirectory
+from lst_jax.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -37,8 +37,10 @@ def write_case(case, folder, nested=False):
     safetensors.numpy.save_file(weights, folder / "consolidated.safetensors")
     recipe = synthetic_data.make_config(text_size=80, unit_slots=10)
     recipe = dataclasses.replace(
-        recipe, model=model_config_from_ancestor(config),
-        data=dataclasses.replace(recipe.data, tokenizer=tokenizer_of(folder.parent, 80)))
+        recipe,
+        model=model_config_from_ancestor(config),
+        data=dataclasses.replace(recipe.data, tokenizer=tokenizer_of(folder.parent, 80)),
+    )
     return recipe, write_recipe(folder.parent / "recipe.py", recipe), weights
 
 
@@ -46,7 +48,7 @@ def write_case(case, folder, nested=False):
 def test_parity_cases_pass_through_files_both_ways(case, tmp_path):
     _, recipe, weights = write_case(case, tmp_path / "theirs", nested=case is CASES[0])
     convert = ["convert", str(tmp_path / "theirs"), str(tmp_path / "run"), "--to", "orbax", "--config", recipe]
-    assert cli.main(convert) == 0
+    assert main.main(convert) == 0
     run = restore(RunDirectory(tmp_path / "run"), one_device=True)
     tensors = read_case(case)[2]
     token_BT = tensors["tokens"].astype(np.int32)
@@ -56,7 +58,7 @@ def test_parity_cases_pass_through_files_both_ways(case, tmp_path):
         ours = jax.jit(model)(run.params, token_BT, np.ones_like(token_BT), start_BT, end_BT)
     assert np.abs(np.asarray(ours) - tensors["logits"]).max() <= TOLERANCE
 
-    assert cli.main(["convert", str(tmp_path / "run"), str(tmp_path / "back"), "--to", "ancestor"]) == 0
+    assert main.main(["convert", str(tmp_path / "run"), str(tmp_path / "back"), "--to", "ancestor"]) == 0
     back = safetensors.numpy.load_file(tmp_path / "back" / "consolidated.safetensors")
     assert back.keys() == weights.keys()
     for name, value in weights.items():
@@ -135,7 +137,7 @@ def test_what_is_damaged_or_of_another_model_is_named_in_one_line(copy, tmp_path
     with pytest.raises(UserError, match=words) as error:
         ancestor_files.open_source(copy)
     assert "\n" not in str(error.value) and "; " in str(error.value)
-    assert cli.main(["convert", str(copy), str(tmp_path / "out"), "--to", "orbax"]) == error.value.exit_code
+    assert main.main(["convert", str(copy), str(tmp_path / "out"), "--to", "orbax"]) == error.value.exit_code
     assert not (tmp_path / "out").exists()
 
 
@@ -190,7 +192,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(copy, tmp_path, new, capsys):
     (copy / "consolidated.safetensors").unlink()
     path = copy / "consolidated.pth"
     torch.save({"model": {"a": Malicious(tmp_path / "harm")}}, path, _use_new_zipfile_serialization=new)
-    assert cli.main(["convert", str(copy), str(tmp_path / "out"), "--to", "orbax"]) == 3
+    assert main.main(["convert", str(copy), str(tmp_path / "out"), "--to", "orbax"]) == 3
     message = capsys.readouterr().err
     assert f"{path}: holds more than tensors" in message and message.count("\n") == 1
     assert not (tmp_path / "harm").exists() and not (tmp_path / "out").exists()
@@ -225,14 +227,14 @@ def flip(path):
 
 
 def halve(path):
-    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 @pytest.mark.parametrize("damage", [flip, halve, pathlib.Path.unlink])
 def test_a_damaged_array_of_a_run_is_found_when_it_is_read(tmp_path, damage, capsys):
     run = make_run(tmp_path / "run", config_of("lst"))
     damage(largest(run / "checkpoints" / "00000003" / "params"))
-    assert cli.main(["convert", str(run), str(tmp_path / "out"), "--to", "ancestor"]) == CheckpointError.exit_code
+    assert main.main(["convert", str(run), str(tmp_path / "out"), "--to", "ancestor"]) == CheckpointError.exit_code
     message = capsys.readouterr().err
     assert "00000003: cannot be read (" in message and message.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
@@ -268,7 +270,8 @@ def test_a_checkpoint_that_lacks_an_array_is_named(tmp_path):
     config = config_of("lst")
     shapes = dict(expected_shapes(config.model, config.joint_vocab))
     shapes.pop("patch_decoder/norm/scale")
-    write_params(run / "checkpoints", 3, shapes, lambda path: np.ones(shapes[path], np.float32),
-                 {"identity": identity(config)})
+    write_params(
+        run / "checkpoints", 3, shapes, lambda path: np.ones(shapes[path], np.float32), {"identity": identity(config)}
+    )
     with pytest.raises(DataError, match="00000003: 1 tensors missing .*missing: patch_decoder/norm/scale"):
         orbax.open_source(run)

@@ -15,14 +15,14 @@ import pytest
 import training_run
 from convert_cases import config_of, make_run, write_recipe
 
-from lst_jax import cli
-from lst_jax.convert import cli as convert_cli
+from lst_jax.checkpoints.restored import restore
+from lst_jax.cli import convert as convert_cli
+from lst_jax.cli import main
 from lst_jax.convert import command, formats, orbax, proof
 from lst_jax.convert.inputs import inputs_for
-from lst_jax.errors import ConversionError, UserError
-from lst_jax.restored import restore
-from lst_jax.run_dir import RunDirectory
-from lst_jax.train import train
+from lst_jax.core.errors import ConversionError, UserError
+from lst_jax.runs.directory import RunDirectory
+from lst_jax.train.loop import train
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -35,7 +35,7 @@ def run(tmp_path_factory):
 
 def convert(*args):
     """By the command line; its exit code."""
-    return cli.main(["convert", *map(str, args)])
+    return main.main(["convert", *map(str, args)])
 
 
 def said(folder):
@@ -78,8 +78,11 @@ def test_orbax_to_hf_and_back_is_bit_equal(system, tmp_path, capsys):
     there, back = said(tmp_path / "there"), said(tmp_path / "back")
     assert there["arrays_sha256"] == back["arrays_sha256"] and there["vocabulary"] == back["vocabulary"]
     assert back["source"] == {"format": "hf", "path": str(tmp_path / "there"), "step": 4}
-    assert there["max_logit_error"] < 1e-4 and json.loads((tmp_path / "there" / "config.json").read_text())[
-        "model_type"] == {"lst": "lst", "base": "llama"}[system]
+    assert (
+        there["max_logit_error"] < 1e-4
+        and json.loads((tmp_path / "there" / "config.json").read_text())["model_type"]
+        == {"lst": "lst", "base": "llama"}[system]
+    )
 
 
 def test_the_same_conversion_does_nothing_the_second_time_and_another_is_refused(run, tmp_path, capsys):
@@ -99,8 +102,10 @@ def test_a_text_model_begins_a_recipe_s_run(tmp_path, capsys):
     other = ["--set", "model.rope_theta=10000"]
     assert convert(tmp_path / "llama", tmp_path / "begin", "--to", "orbax", "--warm-start") == 2
     assert "--config" in capsys.readouterr().err
-    assert convert(tmp_path / "llama", tmp_path / "begin", "--to", "orbax", "--warm-start", "--config", recipe,
-                   *other) != 0
+    assert (
+        convert(tmp_path / "llama", tmp_path / "begin", "--to", "orbax", "--warm-start", "--config", recipe, *other)
+        != 0
+    )
     assert "model.rope_theta=10000.0: " in capsys.readouterr().err
     assert convert(tmp_path / "llama", tmp_path / "begin", "--to", "orbax", "--warm-start", "--config", recipe) == 0
     printed = capsys.readouterr().out
@@ -115,8 +120,13 @@ def test_what_is_restored_of_a_converted_run_is_what_was_saved(run, tmp_path):
     assert convert(run / "checkpoints" / "00000005", tmp_path / "5", "--to", "orbax") == 0
     ours, theirs = restore(RunDirectory(tmp_path / "5"), one_device=True), params_of(run, 5)
     assert ours.step == 5
-    assert_equal({jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
-                  for path, leaf in jax.tree_util.tree_flatten_with_path(ours.params)[0]}, theirs)
+    assert_equal(
+        {
+            jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+            for path, leaf in jax.tree_util.tree_flatten_with_path(ours.params)[0]
+        },
+        theirs,
+    )
     assert ours.config.data.tokenizer == str(tmp_path / "5" / "tokenizer.model")
     assert pathlib.Path(ours.config.data.tokenizer).is_file()
 
@@ -136,15 +146,18 @@ def test_the_mean_of_checkpoints_is_rounded_once(run, tmp_path):
     np.testing.assert_array_equal(ours, exact.astype(np.float32), strict=True)
 
 
-@pytest.mark.parametrize(("flags", "words"), [
-    (("--average", "4"), "--average=4: must lie in 1..3"),
-    (("--average", "0"), "--average=0: must lie in 1..3"),
-    (("--step", "4"), "--step=4: "),
-    (("--step", "2"), "holds no checkpoint up to 2 (there: 3, 5, 8)"),
-    (("--config", "x.py"), "x.py: no such recipe"),
-    (("--state", "--average", "2"), "--state: "),
-    (("--pth",), "--pth: belongs to --to ancestor"),
-])
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--average", "4"), "--average=4: must lie in 1..3"),
+        (("--average", "0"), "--average=0: must lie in 1..3"),
+        (("--step", "4"), "--step=4: "),
+        (("--step", "2"), "holds no checkpoint up to 2 (there: 3, 5, 8)"),
+        (("--config", "x.py"), "x.py: no such recipe"),
+        (("--state", "--average", "2"), "--state: "),
+        (("--pth",), "--pth: belongs to --to ancestor"),
+    ],
+)
 def test_flags_that_do_not_fit_are_refused_in_one_line(run, tmp_path, capsys, flags, words):
     assert convert(run, tmp_path / "out", "--to", "orbax", *flags) != 0
     message = capsys.readouterr().err
@@ -207,11 +220,16 @@ def test_inputs_are_text_speech_and_both(run):
 
 
 def test_a_killed_conversion_leaves_nothing_under_its_name(run, tmp_path):
-    program = ("import os, signal, types; from lst_jax import cli; from lst_jax.convert import safetensors_files as f; "
-               "f.np = types.SimpleNamespace(ascontiguousarray=lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)); "
-               f"cli.main(['convert', {str(run)!r}, {str(tmp_path / 'out')!r}, '--to', 'ancestor'])")
-    done = subprocess.run([sys.executable, "-c", program], env=os.environ | {"JAX_PLATFORMS": "cpu"},
-                          cwd=pathlib.Path(__file__).parents[2])
+    program = (
+        "import os, signal, types; from lst_jax import cli; from lst_jax.convert import safetensors_files as f; "
+        "f.np = types.SimpleNamespace(ascontiguousarray=lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)); "
+        f"cli.main(['convert', {str(run)!r}, {str(tmp_path / 'out')!r}, '--to', 'ancestor'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        cwd=pathlib.Path(__file__).parents[2],
+    )
     assert done.returncode == -signal.SIGKILL
     assert (tmp_path / ".out.partial" / "consolidated.safetensors").exists() and not (tmp_path / "out").exists()
     assert convert(run, tmp_path / "out", "--to", "ancestor") == 0
@@ -235,7 +253,7 @@ def test_a_run_that_was_converted_is_evaluated_and_begun_from(trained, tmp_path,
     capsys.readouterr()
     numbers = []
     for path in (folder / "run", tmp_path / "back"):
-        assert cli.main(["evaluate", str(path), "--json"]) == 0
+        assert main.main(["evaluate", str(path), "--json"]) == 0
         numbers.append(json.loads(capsys.readouterr().out))
     assert numbers[0] == numbers[1]
     begin = dataclasses.replace(config.train, init_from=str(tmp_path / "back"), steps=1)

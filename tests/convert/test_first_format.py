@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from lst_jax import cli
+from lst_jax.checkpoints.restored import restore
+from lst_jax.cli import main
 from lst_jax.convert import orbax, streamed
 from lst_jax.convert.inputs import Inputs
 from lst_jax.model.lst import build
-from lst_jax.restored import restore
-from lst_jax.run_dir import RunDirectory
+from lst_jax.runs.directory import RunDirectory
 
 HERE = pathlib.Path(__file__).parent / "first_format"
 
@@ -35,8 +35,9 @@ def run(tmp_path_factory):
 def recorded():
     """What the code that wrote the run computed from it."""
     tensors = safetensors.numpy.load_file(HERE / "logits.safetensors")
-    return Inputs(tensors["tokens"], *(tensors[name].astype(bool) for name in ("patch_start", "patch_end"))), \
-        tensors["logits"]
+    return Inputs(tensors["tokens"], *(tensors[name].astype(bool) for name in ("patch_start", "patch_end"))), tensors[
+        "logits"
+    ]
 
 
 def test_it_is_of_the_first_format(run):
@@ -50,8 +51,9 @@ def test_its_parameters_are_restored_and_compute_what_they_did(run, recorded):
     assert restored.step == 3
     model = build(dataclasses.replace(restored.config.model, attention_block=16), restored.config.joint_vocab, 12)
     with jax.default_matmul_precision("highest"):
-        ours = jax.jit(model)(restored.params, inputs.token_BT, np.ones_like(inputs.token_BT), inputs.patch_start_BT,
-                              inputs.patch_end_BT)
+        ours = jax.jit(model)(
+            restored.params, inputs.token_BT, np.ones_like(inputs.token_BT), inputs.patch_start_BT, inputs.patch_end_BT
+        )
     np.testing.assert_allclose(ours, logits, atol=1e-5)
     assert np.abs(logits).max() > 1
 
@@ -59,8 +61,8 @@ def test_its_parameters_are_restored_and_compute_what_they_did(run, recorded):
 @pytest.mark.parametrize("to", ["ancestor", "orbax"])
 def test_it_converts_and_computes_what_it_did(run, recorded, tmp_path, to):
     inputs, logits = recorded
-    assert cli.main(["convert", str(run), str(tmp_path / "there"), "--to", to]) == 0
-    assert cli.main(["convert", str(tmp_path / "there"), str(tmp_path / "back"), "--to", "orbax"]) == 0
+    assert main.main(["convert", str(run), str(tmp_path / "there"), "--to", to]) == 0
+    assert main.main(["convert", str(tmp_path / "there"), str(tmp_path / "back"), "--to", "orbax"]) == 0
     source = orbax.open_source(tmp_path / "back")
     np.testing.assert_allclose(streamed.logits(source, inputs), logits, atol=1e-5)
     for path, one in orbax.open_source(run).arrays.items():

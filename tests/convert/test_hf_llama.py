@@ -14,8 +14,8 @@ from llama_cases import base_config, bpe_config, params_of, source_of
 from lst_jax.convert import hf_llama
 from lst_jax.convert.hf_llama import open_source, rotated_halves, rotated_pairs, write
 from lst_jax.convert.safetensors_files import write_safetensors
+from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data import text
-from lst_jax.errors import ConfigError, DataError
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,11 @@ def test_there_and_back_is_the_same_to_the_bit(tmp_path, make):
     for path, value in flat.items():
         assert back.arrays[path].shape == value.shape
         np.testing.assert_array_equal(back.arrays[path].read().view(np.int32), value.view(np.int32), path)
-    data = dataclasses.replace(config.data, tokenizer=str(tmp_path / "tokenizer.model"),
-                               unit_tokenizer=config.data.unit_tokenizer and str(tmp_path / "unit_tokenizer.model"))
+    data = dataclasses.replace(
+        config.data,
+        tokenizer=str(tmp_path / "tokenizer.model"),
+        unit_tokenizer=config.data.unit_tokenizer and str(tmp_path / "unit_tokenizer.model"),
+    )
     assert back.config == dataclasses.replace(config, data=data)
     assert back.origin == {"format": "hf", "path": str(tmp_path), "step": None}
 
@@ -97,8 +100,12 @@ def test_missing_and_extra_tensors_are_named(directory):
     with pytest.raises(DataError) as error:
         open_source(directory, None)
     message = str(error.value)
-    assert "1 tensors missing and 1 left over (missing: model.layers.1.mlp.up_proj.weight; left over: " \
-           "model.layers.9.mlp.up_proj.weight)" in message and "\n" not in message
+    assert (
+        "1 tensors missing and 1 left over (missing: model.layers.1.mlp.up_proj.weight; left over: "
+        "model.layers.9.mlp.up_proj.weight)"
+        in message
+        and "\n" not in message
+    )
 
 
 def test_a_tensor_of_another_shape_is_named(tmp_path):
@@ -110,23 +117,26 @@ def test_a_tensor_of_another_shape_is_named(tmp_path):
         open_source(tmp_path, None)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"model_type": "gpt2"}, "config.json: model_type must be llama"),
-    ({"hidden_act": "gelu"}, "hidden_act='gelu': only 'silu' is supported"),
-    ({"attention_bias": True}, "attention_bias=True"),
-    ({"head_dim": 16}, "head_dim=16"),
-    ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 3e4}}, "rope_type='llama3'"),
-    ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2}}, "rope_type='linear'"),
-    ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}, r"model.rope_theta=30000.0: .* has 10000.0"),
-    ({"rms_norm_eps": 1e-5}, "model.norm_eps=3e-05: .* has 1e-05"),
-    ({"num_hidden_layers": 2}, "model.global_transformer.layers=3: .* has 2"),
-    ({"num_attention_heads": 2, "head_dim": 24, "num_key_value_heads": 2}, "model.global_transformer.heads=4"),
-    ({"intermediate_size": 64}, "model.ffn_multiple=8: a feed-forward width=128: .* has 64"),
-    ({"vocab_size": 900}, "vocab.text_size=400 and vocab.unit_slots=502 make 908 ids, .* has vocab_size=900"),
-    ({"num_key_value_heads": 2}, "num_key_value_heads=2 of 4 heads, .* --warm-start takes such a model"),
-    ({"tie_word_embeddings": True}, "tie_word_embeddings=True: Base has neither"),
-    ({"hidden_size": "wide"}, "config.json: .* missing or no number"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "gpt2"}, "config.json: model_type must be llama"),
+        ({"hidden_act": "gelu"}, "hidden_act='gelu': only 'silu' is supported"),
+        ({"attention_bias": True}, "attention_bias=True"),
+        ({"head_dim": 16}, "head_dim=16"),
+        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 3e4}}, "rope_type='llama3'"),
+        ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2}}, "rope_type='linear'"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}, r"model.rope_theta=30000.0: .* has 10000.0"),
+        ({"rms_norm_eps": 1e-5}, "model.norm_eps=3e-05: .* has 1e-05"),
+        ({"num_hidden_layers": 2}, "model.global_transformer.layers=3: .* has 2"),
+        ({"num_attention_heads": 2, "head_dim": 24, "num_key_value_heads": 2}, "model.global_transformer.heads=4"),
+        ({"intermediate_size": 64}, "model.ffn_multiple=8: a feed-forward width=128: .* has 64"),
+        ({"vocab_size": 900}, "vocab.text_size=400 and vocab.unit_slots=502 make 908 ids, .* has vocab_size=900"),
+        ({"num_key_value_heads": 2}, "num_key_value_heads=2 of 4 heads, .* --warm-start takes such a model"),
+        ({"tie_word_embeddings": True}, "tie_word_embeddings=True: Base has neither"),
+        ({"hidden_size": "wide"}, "config.json: .* missing or no number"),
+    ],
+)
 def test_a_config_json_of_another_model_is_one_line(directory, change, message):
     change_json(directory / "config.json", **change)
     with pytest.raises(DataError, match=message) as error:
@@ -156,8 +166,10 @@ def test_a_recipe_of_another_vocabulary_or_tokenizer_is_refused(directory, tmp_p
 
 def test_what_a_llama_cannot_be_is_not_written(tmp_path):
     config = base_config()
-    windowed = dataclasses.replace(config, model=dataclasses.replace(
-        config.model, global_transformer=dataclasses.replace(llama_cases.STACK, window=64)))
+    windowed = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, global_transformer=dataclasses.replace(llama_cases.STACK, window=64)),
+    )
     with pytest.raises(DataError, match="model.global_transformer.window=64: a LlamaForCausalLM has no window"):
         write(source_of(windowed), tmp_path)
     with pytest.raises(DataError, match="model.system='lst': a LlamaForCausalLM is of \"base\" only"):

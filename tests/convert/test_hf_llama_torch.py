@@ -13,7 +13,7 @@ from llama_cases import base_config, bpe_config, inputs_for, our_logits, source_
 from lst_jax.convert import by_transformers, hf_llama
 from lst_jax.convert.safetensors_files import write_safetensors
 from lst_jax.convert.warm_start import warm_source
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -74,8 +74,9 @@ def test_what_transformers_saves_again_opens_as_the_same_model(tmp_path):
 def test_bfloat16_that_transformers_saves_is_widened(tmp_path):
     (tmp_path / "ours").mkdir()
     source = written(base_config(), tmp_path / "ours")
-    model = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "ours", local_files_only=True,
-                                                          dtype=torch.bfloat16)
+    model = transformers.LlamaForCausalLM.from_pretrained(
+        tmp_path / "ours", local_files_only=True, dtype=torch.bfloat16
+    )
     model.save_pretrained(tmp_path / "theirs")
     back = hf_llama.open_source(tmp_path / "theirs", source.config)
     for path, one in source.arrays.items():
@@ -103,9 +104,21 @@ def test_without_transformers_the_files_are_read_back(tmp_path, monkeypatch):
 def text_model(folder, **changes):
     """A random LlamaForCausalLM over text alone, in which heads share keys and values."""
     torch.manual_seed(0)
-    settings = dict(vocab_size=synthetic_data.TEXT_SIZE, hidden_size=48, intermediate_size=128, num_hidden_layers=3,
-                    num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128, rms_norm_eps=3e-5,
-                    rope_parameters={"rope_type": "default", "rope_theta": 3e4}, initializer_range=0.15) | changes
+    settings = (
+        dict(
+            vocab_size=synthetic_data.TEXT_SIZE,
+            hidden_size=48,
+            intermediate_size=128,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=128,
+            rms_norm_eps=3e-5,
+            rope_parameters={"rope_type": "default", "rope_theta": 3e4},
+            initializer_range=0.15,
+        )
+        | changes
+    )
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**settings)).eval()
     model.save_pretrained(folder)
     shutil.copyfile(synthetic_data.tokenizer_path(), folder / "tokenizer.model")
@@ -121,6 +134,6 @@ def test_base_begins_as_the_text_model_on_text(tmp_path, changes):
         theirs = model(torch.from_numpy(inputs.token_BT.astype(np.int64))).logits.numpy()
     ours = our_logits(source, inputs)
     assert np.abs(theirs).max() > 1
-    np.testing.assert_allclose(ours[..., :synthetic_data.TEXT_SIZE], theirs, rtol=0, atol=TOLERANCE)
-    new = ours[..., synthetic_data.TEXT_SIZE:]  # a mean row's logit is the mean of the others' logits
+    np.testing.assert_allclose(ours[..., : synthetic_data.TEXT_SIZE], theirs, rtol=0, atol=TOLERANCE)
+    new = ours[..., synthetic_data.TEXT_SIZE :]  # a mean row's logit is the mean of the others' logits
     np.testing.assert_allclose(new, np.broadcast_to(theirs.mean(-1, keepdims=True), new.shape), rtol=0, atol=TOLERANCE)

@@ -7,7 +7,6 @@ import copy
 import functools
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+import saved_run
 from hf_lst_cases import (
     KINDS,
     LENGTH,
@@ -34,11 +34,13 @@ from hf_lst_cases import (
     source_of,
 )
 
+from lst_jax.checkpoints.restored import restore
 from lst_jax.convert import by_transformers, hf, hf_lst
 from lst_jax.convert.inputs import Inputs, inputs_for
+from lst_jax.core.errors import DataError
+from lst_jax.core.vocab import EOS_ID
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.pipeline import open_tokenizer
-from lst_jax.errors import DataError
 from lst_jax.evals import harness, scorer
 from lst_jax.evals.results import GRIDS
 from lst_jax.evals.scorer import Speech, Text
@@ -46,11 +48,6 @@ from lst_jax.generate import generator, loop
 from lst_jax.generate.sampling import Numbers, allowed_ids
 from lst_jax.model.decode import Decoder
 from lst_jax.model.lst import build
-from lst_jax.restored import restore
-from lst_jax.vocab import EOS_ID
-
-sys.path += [str(pathlib.Path(__file__).parent.parent / folder) for folder in (".", "evals")]
-import saved_run
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -76,6 +73,7 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def load(folders):
     """Gives one of MODELS as transformers loads it."""
+
     @functools.cache
     def model(name):
         found = transformers.AutoModelForCausalLM.from_pretrained(folders(name), trust_remote_code=True)
@@ -89,8 +87,8 @@ def left_padded(tokens):
     length = max(map(len, tokens))
     ids, mask = torch.full((len(tokens), length), VOCAB.unit_offset + 1), torch.zeros(len(tokens), length).long()
     for i, token in enumerate(tokens):
-        ids[i, length - len(token):] = torch.tensor(token)
-        mask[i, length - len(token):] = 1
+        ids[i, length - len(token) :] = torch.tensor(token)
+        mask[i, length - len(token) :] = 1
     return ids, mask
 
 
@@ -99,7 +97,7 @@ def test_every_logit_is_ours(name, load):
     for token, wanted in zip(documents(), expected(name), strict=True):
         got = load(name)(torch.tensor(token)[None].long()).logits[0].numpy()
         assert got.dtype == np.float32
-        np.testing.assert_allclose(got, wanted[:len(token)], atol=TOLERANCE, rtol=0)
+        np.testing.assert_allclose(got, wanted[: len(token)], atol=TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -118,7 +116,7 @@ def test_padding_at_either_side_or_between_changes_nothing(name, load):
     token = torch.tensor(documents()[2])
     holes = torch.repeat_interleave(token, 2).long()[None]
     got = model(holes, torch.tensor([[1, 0] * len(token)])).logits[0, ::2]
-    np.testing.assert_allclose(got, wanted[2, :len(token)], atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(got, wanted[2, : len(token)], atol=TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -132,13 +130,15 @@ def test_cached_steps_give_the_logits_of_the_whole_forward(name, chunk, load):
         got = [out.logits[:, -1]]
         rest = rows_of([d[n:] for d, n in zip(documents(), prompts, strict=True)])[0]
         for start in range(0, LENGTH, chunk):
-            new = torch.tensor(rest[:, start:start + chunk]).long()
+            new = torch.tensor(rest[:, start : start + chunk]).long()
             mask = torch.cat([mask, torch.ones_like(new)], 1)
             out = model(new, mask, past_key_values=out.past_key_values, use_cache=True)
             got += out.logits.unbind(1)
         got = torch.stack(got, 1).numpy()
         for i, (n, token) in enumerate(zip(prompts, documents(), strict=True)):
-            np.testing.assert_allclose(got[i, :len(token) - n + 1], wanted[i, n - 1:len(token)], atol=TOLERANCE, rtol=0)
+            np.testing.assert_allclose(
+                got[i, : len(token) - n + 1], wanted[i, n - 1 : len(token)], atol=TOLERANCE, rtol=0
+            )
 
 
 def test_the_global_transformer_steps_once_a_patch(load):
@@ -163,8 +163,10 @@ def test_no_later_token_changes_a_logit(name, load):
         one, other = (document(rng, "sts") for _ in range(2))
         n = int(rng.integers(1, len(one) - 1))
         for behind in (other[-4:], [VOCAB.text_marker, 5, 6, 7], [VOCAB.unit_offset + 2] * 4):
-            logits = [model(torch.tensor(np.append(one[:n], end))[None].long()).logits[0, :n]
-                      for end in (one[n:n + 4], behind)]
+            logits = [
+                model(torch.tensor(np.append(one[:n], end))[None].long()).logits[0, :n]
+                for end in (one[n : n + 4], behind)
+            ]
             np.testing.assert_allclose(*logits, atol=TOLERANCE, rtol=0)
 
 
@@ -177,7 +179,7 @@ def test_no_gradient_flows_back_from_an_earlier_logit(name, load):
     handle.remove()
     for t in range(token.shape[1] - 1):
         (gradient,) = torch.autograd.grad(logits[0, t].square().sum(), entered[0], retain_graph=True)
-        assert gradient[0, t].abs().max() > 0 and not gradient[0, t + 1:].any()
+        assert gradient[0, t].abs().max() > 0 and not gradient[0, t + 1 :].any()
         assert torch.isfinite(gradient).all()
 
 
@@ -210,9 +212,17 @@ def our_greedy(name, prompts, output, room):
     b = len(prompts)
     limits = loop.Limits(np.full(b, room, np.int32), np.full(b, np.inf, np.float32), np.zeros(VOCAB.size, np.float32))
     found, *_ = generator.continue_rows(
-        decoder, VOCAB, generator.Settings(LENGTH, LENGTH + room + 1, room, False), params, rows, limits,
-        np.zeros(b, np.uint32), allowed_ids(VOCAB, output, VOCAB.unit_slots), Numbers(0.0, 0, 1.0))
-    return [np.asarray(found.tokens_BN)[i, :found.number_B[i]].tolist() for i in range(b)]
+        decoder,
+        VOCAB,
+        generator.Settings(LENGTH, LENGTH + room + 1, room, False),
+        params,
+        rows,
+        limits,
+        np.zeros(b, np.uint32),
+        allowed_ids(VOCAB, output, VOCAB.unit_slots),
+        Numbers(0.0, 0, 1.0),
+    )
+    return [np.asarray(found.tokens_BN)[i, : found.number_B[i]].tolist() for i in range(b)]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -220,23 +230,34 @@ def our_greedy(name, prompts, output, room):
 def test_generate_is_our_greedy_generation(name, output, load):
     rng, room = np.random.default_rng(5), 25
     endings = (1, 2, 5, 6)
-    prompts = [document(rng, kinds)[:-1] for kinds in ("s", "ts", "st", "ssts")] if output == "free" else [
-        document(rng, "ts")[:-n] for n in endings]
-    prompts = [p if output == "free" or p[-1] >= VOCAB.speech_marker else np.append(p, VOCAB.speech_marker)
-               for p in prompts]
+    prompts = (
+        [document(rng, kinds)[:-1] for kinds in ("s", "ts", "st", "ssts")]
+        if output == "free"
+        else [document(rng, "ts")[:-n] for n in endings]
+    )
+    prompts = [
+        p if output == "free" or p[-1] >= VOCAB.speech_marker else np.append(p, VOCAB.speech_marker) for p in prompts
+    ]
     ids, mask = left_padded(prompts)
-    got = load(name).generate(ids, attention_mask=mask, max_new_tokens=room, do_sample=False,
-                              logits_processor=[Allowed(output)])[:, ids.shape[1]:].tolist()
+    got = (
+        load(name)
+        .generate(ids, attention_mask=mask, max_new_tokens=room, do_sample=False, logits_processor=[Allowed(output)])[
+            :, ids.shape[1] :
+        ]
+        .tolist()
+    )
     wanted = our_greedy(name, prompts, output, room)
     for ours, theirs in zip(wanted, got, strict=True):
-        assert theirs[:len(ours)] == ours and (len(ours) == room or ours[-1] == EOS_ID)
+        assert theirs[: len(ours)] == ours and (len(ours) == room or ours[-1] == EOS_ID)
     assert len({tuple(x) for x in wanted}) > 1
 
 
 def test_beams_with_a_cache_are_those_without(load):
     ids, mask = left_padded([d[:n] for d, n in zip(documents(), (3, 9, 8, 5, 7, 4), strict=True)])
-    both = [load("wider-windows").generate(ids, attention_mask=mask, max_new_tokens=12, num_beams=3, use_cache=cached)
-            for cached in (True, False)]
+    both = [
+        load("wider-windows").generate(ids, attention_mask=mask, max_new_tokens=12, num_beams=3, use_cache=cached)
+        for cached in (True, False)
+    ]
     assert torch.equal(*both)
 
 
@@ -298,10 +319,23 @@ def test_a_fresh_process_without_this_package_runs_the_directory(folders, load, 
     """In bfloat16 too."""
     token = documents()[2][:9]
     env = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PATH": os.environ["PATH"]}
-    subprocess.run([sys.executable, "-I", "-c", FRESH, str(folders("two-queries")), json.dumps(token.tolist()),
-                    str(tmp_path / "out")], check=True, cwd=tmp_path, env=env, timeout=300)
+    subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-c",
+            FRESH,
+            str(folders("two-queries")),
+            json.dumps(token.tolist()),
+            str(tmp_path / "out"),
+        ],
+        check=True,
+        cwd=tmp_path,
+        env=env,
+        timeout=300,
+    )
     found = torch.load(tmp_path / "out")
-    wanted = expected("two-queries")[2, :len(token)]
+    wanted = expected("two-queries")[2, : len(token)]
     np.testing.assert_allclose(found["logits"][0], wanted, atol=TOLERANCE, rtol=0)
     np.testing.assert_allclose(found["half"][0].float(), wanted, atol=0.25, rtol=0)
     assert found["half"].dtype == torch.bfloat16 and found["half_made"].shape == (1, len(token) + 4)
@@ -319,10 +353,17 @@ def test_a_model_of_fresh_parameters_can_be_made_from_the_configuration(folders)
     assert weight.abs().max() <= 3 * weight.shape[1] ** -0.5 and (model.patch_decoder.norm.weight == 1).all()
 
 
-@pytest.mark.parametrize(("config", "message"), [
-    (config_of(small_config("lst_bypass")), 'model.system="lst_bypass": has no form for transformers'),
-    (config_of(small_config(), strategy="aligned"), "data.patching.strategy=aligned: patches of aligned words cannot"),
-], ids=["lst_bypass", "aligned"])
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (config_of(small_config("lst_bypass")), 'model.system="lst_bypass": has no form for transformers'),
+        (
+            config_of(small_config(), strategy="aligned"),
+            "data.patching.strategy=aligned: patches of aligned words cannot",
+        ),
+    ],
+    ids=["lst_bypass", "aligned"],
+)
 def test_models_that_have_no_such_form_are_refused(config, message, tmp_path):
     with pytest.raises(DataError, match=message) as error:
         hf_lst.write(source_of(config, {}), tmp_path)
@@ -346,7 +387,7 @@ def harness_loop(model, pairs):
         logits = model(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)).logits.log_softmax(-1)
     found = []
     for (context, continuation), row in zip(pairs, logits, strict=True):
-        row, token = row[len(context) - 1:][:len(continuation)], torch.tensor(continuation).long()
+        row, token = row[len(context) - 1 :][: len(continuation)], torch.tensor(continuation).long()
         found.append((row.gather(1, token[:, None]).sum().item(), bool((row.argmax(-1) == token).all())))
     return found
 
@@ -357,7 +398,7 @@ def test_a_harness_s_loop_over_texts_gives_the_scores_of_ours(scored):
     pairs = [("the river of", " little stream"), ("winding", " path waded"), ("the", " followed the river in time")]
     first = [tokenizer.encode(context) for context, _ in pairs]
     whole = [tokenizer.encode(context + continuation) for context, continuation in pairs]
-    asked = [(a, b[len(a):]) for a, b in zip(first, whole, strict=True)]
+    asked = [(a, b[len(a) :]) for a, b in zip(first, whole, strict=True)]
     with torch.no_grad():
         best = model(torch.tensor([first[0]])).logits[0, -1].argmax().item()
     found = harness_loop(model, [*asked, (first[0], [best])])
@@ -374,16 +415,24 @@ def test_a_harness_s_loop_over_speech_and_text_gives_the_scores_of_ours(scored):
         return Speech(rng.integers(0, 501, frames).astype(np.uint16))
 
     spans = [Text("the river of"), spoken(7), Text("winding path"), spoken(3)]
-    candidates = [scorer.candidate(builder, prompt, [response], "static", grid)
-                  for prompt in (spans[:1], spans[1:2], spans[:2], spans[:3])
-                  for response in (Text("little stream"), spoken(9), spoken(6)) for grid in GRIDS]
+    candidates = [
+        scorer.candidate(builder, prompt, [response], "static", grid)
+        for prompt in (spans[:1], spans[1:2], spans[:2], spans[:3])
+        for response in (Text("little stream"), spoken(9), spoken(6))
+        for grid in GRIDS
+    ]
     # that a response begins its patches anew in the run that its prompt ends in, ids alone do not say
     kept = [one for one in candidates if np.array_equal(one.example.patch_start, boundaries(one.example.token, 4)[0])]
     assert len(kept) == len(candidates) - 4
     nats, _ = scorer.Scorer(opened.config, opened.mesh).nats(opened.params, kept)
     wanted = [-scorer.amount(builder, one, n, 25.0).nats for one, n in zip(kept, nats, strict=True)]
-    found = harness_loop(model, [(one.example.token[:one.response_start],
-                                  one.example.token[one.response_start:one.response_end]) for one in kept])
+    found = harness_loop(
+        model,
+        [
+            (one.example.token[: one.response_start], one.example.token[one.response_start : one.response_end])
+            for one in kept
+        ],
+    )
     np.testing.assert_allclose([x for x, _ in found], wanted, rtol=1e-5)
 
 
@@ -414,8 +463,10 @@ def test_code_that_we_did_not_write_is_not_run(folders, tmp_path):
 def test_one_format_has_both_kinds(folders, tmp_path):
     assert hf.recognises(folders("two-queries")) and hf.NAME == "hf"
     assert hf.open_source(folders("two-queries"), None).config.model == MODELS["two-queries"]
-    source = source_of(config_of(small_config("base"), strategy="none", units=160), random_params(build(
-        small_config("base"), VOCAB, LENGTH)))
+    source = source_of(
+        config_of(small_config("base"), strategy="none", units=160),
+        random_params(build(small_config("base"), VOCAB, LENGTH)),
+    )
     hf.write(source, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "llama" and hf.recognises(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": ["lst"]}')
@@ -441,11 +492,18 @@ def larger_patches(folder):
     (folder / "config.json").write_text(json.dumps(mapping | {"static_size": 4}))
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lacking, "1 tensors missing and 1 left over .missing: patch_decoder/norm/scale; left over: patch_decoder.scale."),
-    (narrower, r"patch_decoder/output/kernel has the shape .16, 907., the configuration gives .16, 908.;"),
-    (larger_patches, "config.json: static_size is 4 where the configuration gives 3;"),
-], ids=lambda x: getattr(x, "__name__", ""))
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lacking,
+            "1 tensors missing and 1 left over .missing: patch_decoder/norm/scale; left over: patch_decoder.scale.",
+        ),
+        (narrower, r"patch_decoder/output/kernel has the shape .16, 907., the configuration gives .16, 908.;"),
+        (larger_patches, "config.json: static_size is 4 where the configuration gives 3;"),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
 def test_a_directory_that_is_not_what_its_configuration_says_is_refused(folders, change, message, tmp_path):
     folder = shutil.copytree(folders("two-queries"), tmp_path / "changed")
     change(folder)

@@ -12,17 +12,52 @@ import synthetic_data
 
 from lst_jax.convert.companions import write_companions
 from lst_jax.convert.hf_tokenizer import write_tokenizer
+from lst_jax.core.errors import DataError
 from lst_jax.data.text import load_tokenizer, train_tokenizer
-from lst_jax.errors import DataError
 
 transformers = pytest.importorskip("transformers")
 
 CORPUS = pathlib.Path(__file__).parents[2] / "corpora" / "asterisk" / "text.jsonl"
-AWKWARD = ["", " ", "   ", "\n", "\t", " a", "a ", "  a  b ", "a\n b\n", "a \n", "a\r\nb", "\u2581", "a\u2581",
-           "\u2581a", "a \u2581 b", " \u2581 ", "\u00a0a\u00a0", "\u3000a", "12345 007 3.14", "naïve café", "日本語",
-           "a👩‍👩‍👧b", "e\u0301", "\u200bzero", "null\x00byte", "<0x41>", "<unused0>", "don't", "UPPER lower",
-           "----------", "=-=-=-=-=", "ha" * 40, "a" * 100, "....!!??", "a\u2028b", "\ufeffbom", "\U000f0000",
-           "the the  the   the"]
+AWKWARD = [
+    "",
+    " ",
+    "   ",
+    "\n",
+    "\t",
+    " a",
+    "a ",
+    "  a  b ",
+    "a\n b\n",
+    "a \n",
+    "a\r\nb",
+    "\u2581",
+    "a\u2581",
+    "\u2581a",
+    "a \u2581 b",
+    " \u2581 ",
+    "\u00a0a\u00a0",
+    "\u3000a",
+    "12345 007 3.14",
+    "naïve café",
+    "日本語",
+    "a👩‍👩‍👧b",
+    "e\u0301",
+    "\u200bzero",
+    "null\x00byte",
+    "<0x41>",
+    "<unused0>",
+    "don't",
+    "UPPER lower",
+    "----------",
+    "=-=-=-=-=",
+    "ha" * 40,
+    "a" * 100,
+    "....!!??",
+    "a\u2028b",
+    "\ufeffbom",
+    "\U000f0000",
+    "the the  the   the",
+]
 
 
 def corpus_texts():
@@ -37,7 +72,7 @@ def periodic_texts(count):
         words = []
         for _ in range(rng.randint(1, 6)):
             unit = "".join(rng.choice("ath-. ") for _ in range(rng.randint(1, 4)))
-            words.append((unit * rng.randint(1, 12))[:rng.randint(1, 30)])
+            words.append((unit * rng.randint(1, 12))[: rng.randint(1, 30)])
         found.append(" ".join(words))
     return found
 
@@ -58,8 +93,21 @@ def converted(config, out, **options):
 def train(path, **settings):
     """A SentencePiece model of another kind than ours."""
     model = io.BytesIO()
-    settings = dict(vocab_size=600, model_type="bpe", byte_fallback=True, unk_id=0, bos_id=1, eos_id=2, pad_id=-1,
-                    character_coverage=0.9995, minloglevel=2, num_threads=1) | settings
+    settings = (
+        dict(
+            vocab_size=600,
+            model_type="bpe",
+            byte_fallback=True,
+            unk_id=0,
+            bos_id=1,
+            eos_id=2,
+            pad_id=-1,
+            character_coverage=0.9995,
+            minloglevel=2,
+            num_threads=1,
+        )
+        | settings
+    )
     sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(corpus_texts()), model_writer=model, **settings)
     path.write_bytes(model.getvalue())
     return path
@@ -94,9 +142,16 @@ def test_it_needs_no_code_and_knows_every_id_by_name(demo):
     assert len(tokenizer) == vocab.size
     pieces = [model.id_to_piece(i) for i in range(vocab.text_size)]
     assert tokenizer.convert_ids_to_tokens(list(range(vocab.text_size))) == pieces
-    assert tokenizer.convert_tokens_to_ids(["<|unused0|>", "<|unused3|>", "<|text|>", "<|speech|>", "<|unit0|>",
-                                            "<|unit501|>"]) == [
-        vocab.text_size, vocab.text_size + 3, vocab.text_marker, vocab.speech_marker, vocab.unit_offset, vocab.size - 1]
+    assert tokenizer.convert_tokens_to_ids(
+        ["<|unused0|>", "<|unused3|>", "<|text|>", "<|speech|>", "<|unit0|>", "<|unit501|>"]
+    ) == [
+        vocab.text_size,
+        vocab.text_size + 3,
+        vocab.text_marker,
+        vocab.speech_marker,
+        vocab.unit_offset,
+        vocab.size - 1,
+    ]
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 2, vocab.text_size)
 
 
@@ -112,8 +167,18 @@ def test_speech_and_text_are_encoded_as_training_encodes_spans(demo):
     config, model, tokenizer = demo
     vocab = config.joint_vocab
     text = "<s><|text|>press one<|speech|><|unit3|><|unit7|><|unit501|><|text|> or two</s>"
-    ids = [1, vocab.text_marker, *model.encode("press one"), vocab.speech_marker, vocab.unit_offset + 3,
-           vocab.unit_offset + 7, vocab.unit_offset + 501, vocab.text_marker, *model.encode("or two"), 2]
+    ids = [
+        1,
+        vocab.text_marker,
+        *model.encode("press one"),
+        vocab.speech_marker,
+        vocab.unit_offset + 3,
+        vocab.unit_offset + 7,
+        vocab.unit_offset + 501,
+        vocab.text_marker,
+        *model.encode("or two"),
+        2,
+    ]
     assert tokenizer.encode(text, add_special_tokens=False) == ids
     assert tokenizer.decode(ids, skip_special_tokens=True) == "press one or two"
     assert tokenizer.encode(tokenizer.decode(ids), add_special_tokens=False) == ids
@@ -126,14 +191,23 @@ def test_batches_are_padded_on_the_left(demo):
     assert found["attention_mask"][1][0] == 1
 
 
-LIKE_LLAMA = dict(split_digits=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
-                  allow_whitespace_only_pieces=True)
-PLAIN = {"like Llama-2": LIKE_LLAMA,
-         "no byte fallback": {"byte_fallback": False, "normalization_rule_name": "identity"},
-         "no blank in front": LIKE_LLAMA | {"add_dummy_prefix": False}}
-WRAPPED = {"unigram": {"model_type": "unigram", "normalization_rule_name": "identity"}, "nmt_nfkc": {},
-           "user symbols": {"user_defined_symbols": ["<mask>"], "normalization_rule_name": "identity"},
-           "blank at the end": {"treat_whitespace_as_suffix": True, "normalization_rule_name": "identity"}}
+LIKE_LLAMA = dict(
+    split_digits=True,
+    normalization_rule_name="identity",
+    remove_extra_whitespaces=False,
+    allow_whitespace_only_pieces=True,
+)
+PLAIN = {
+    "like Llama-2": LIKE_LLAMA,
+    "no byte fallback": {"byte_fallback": False, "normalization_rule_name": "identity"},
+    "no blank in front": LIKE_LLAMA | {"add_dummy_prefix": False},
+}
+WRAPPED = {
+    "unigram": {"model_type": "unigram", "normalization_rule_name": "identity"},
+    "nmt_nfkc": {},
+    "user symbols": {"user_defined_symbols": ["<mask>"], "normalization_rule_name": "identity"},
+    "blank at the end": {"treat_whitespace_as_suffix": True, "normalization_rule_name": "identity"},
+}
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -156,8 +230,13 @@ def test_other_models_run_sentencepiece_itself(tmp_path, name):
     assert_equal_to_sentencepiece(tokenizer, model, [*corpus_texts()[::7], *AWKWARD, *periodic_texts(200)])
     assert len(tokenizer) == vocab.size
     assert tokenizer("press one")["input_ids"] == [1, vocab.text_marker, *model.encode("press one")]
-    ids = [*model.encode("press"), vocab.speech_marker, vocab.unit_offset + 501, vocab.text_marker,
-           *model.encode("or two")]
+    ids = [
+        *model.encode("press"),
+        vocab.speech_marker,
+        vocab.unit_offset + 501,
+        vocab.text_marker,
+        *model.encode("or two"),
+    ]
     assert tokenizer.encode("press<|speech|><|unit501|><|text|>or two", add_special_tokens=False) == ids
     text = [model.decode(model.encode(part)) for part in ("press", "or two")]
     assert tokenizer.decode(ids) == "<|speech|><|unit501|><|text|>".join(text)

@@ -10,7 +10,7 @@ import safetensors.numpy
 
 from lst_jax.convert.safetensors_files import open_safetensors, some, write_safetensors
 from lst_jax.convert.source import Stored
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 
 
 def arrays():
@@ -73,12 +73,15 @@ def test_writing_holds_one_array_at_a_time(tmp_path):
 def test_what_we_do_not_write_is_read_too(tmp_path):
     exact = np.array([[1.5, -2.0, 0.0078125]], np.float32)
     bf16 = (exact.view(np.uint32) >> 16).astype(np.uint16)
-    header = {"half": {"dtype": "F16", "shape": [1, 3], "data_offsets": [0, 6]},
-              "brain": {"dtype": "BF16", "shape": [1, 3], "data_offsets": [6, 12]},
-              "steps": {"dtype": "I64", "shape": [], "data_offsets": [12, 20]}}
+    header = {
+        "half": {"dtype": "F16", "shape": [1, 3], "data_offsets": [0, 6]},
+        "brain": {"dtype": "BF16", "shape": [1, 3], "data_offsets": [6, 12]},
+        "steps": {"dtype": "I64", "shape": [], "data_offsets": [12, 20]},
+    }
     text = json.dumps(header).encode()
-    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + exact.astype("<f2").tobytes()
-                                                 + bf16.tobytes() + bytes(8))
+    (tmp_path / "model.safetensors").write_bytes(
+        struct.pack("<Q", len(text)) + text + exact.astype("<f2").tobytes() + bf16.tobytes() + bytes(8)
+    )
     found = open_safetensors(tmp_path)
     np.testing.assert_array_equal(found["half"].read(), exact, strict=True)
     np.testing.assert_array_equal(found["brain"].read(), exact, strict=True)
@@ -124,8 +127,10 @@ def test_damage_is_one_line_with_the_file(tmp_path, name):
     assert "\n" not in str(error.value) and ";" in str(error.value)
 
 
-@pytest.mark.parametrize("change", [{"data_offsets": [4, 16]}, {"data_offsets": [0, 8]}, {"shape": [-3]},
-                                    {"shape": "12"}, {"data_offsets": [0]}])
+@pytest.mark.parametrize(
+    "change",
+    [{"data_offsets": [4, 16]}, {"data_offsets": [0, 8]}, {"shape": [-3]}, {"shape": "12"}, {"data_offsets": [0]}],
+)
 def test_a_header_that_does_not_add_up_is_refused(tmp_path, change):
     text = json.dumps({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]} | change}).encode()
     (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))

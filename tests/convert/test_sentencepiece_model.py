@@ -5,22 +5,42 @@ import sentencepiece
 import synthetic_data
 
 from lst_jax.convert.sentencepiece_model import MESSAGES, read_model
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 
 
 def train(path, **settings):
     with path.open("wb") as file:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter([" ".join(synthetic_data.WORDS)] * 20), model_writer=file, vocab_size=300,
-            unk_id=0, bos_id=1, eos_id=2, pad_id=-1, minloglevel=2, hard_vocab_limit=False, **settings)
+            sentence_iterator=iter([" ".join(synthetic_data.WORDS)] * 20),
+            model_writer=file,
+            vocab_size=300,
+            unk_id=0,
+            bos_id=1,
+            eos_id=2,
+            pad_id=-1,
+            minloglevel=2,
+            hard_vocab_limit=False,
+            **settings,
+        )
     return path
 
 
-@pytest.mark.parametrize("settings", [
-    {"model_type": "bpe", "byte_fallback": True, "normalization_rule_name": "identity"}, {"model_type": "unigram"},
-    {"model_type": "bpe", "add_dummy_prefix": False, "remove_extra_whitespaces": False,
-     "treat_whitespace_as_suffix": True, "byte_fallback": True, "user_defined_symbols": ["<a>"]}],
-    ids=["byte fallback", "unigram", "suffixes"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model_type": "bpe", "byte_fallback": True, "normalization_rule_name": "identity"},
+        {"model_type": "unigram"},
+        {
+            "model_type": "bpe",
+            "add_dummy_prefix": False,
+            "remove_extra_whitespaces": False,
+            "treat_whitespace_as_suffix": True,
+            "byte_fallback": True,
+            "user_defined_symbols": ["<a>"],
+        },
+    ],
+    ids=["byte fallback", "unigram", "suffixes"],
+)
 def test_every_field_is_what_the_package_says(settings, tmp_path):
     path = train(tmp_path / "a.model", **settings)
     ours, processor = read_model(path), sentencepiece.SentencePieceProcessor(model_file=str(path))

@@ -9,7 +9,7 @@ import pytest
 from convert_cases import config_of, draw, make_run
 from flax import traverse_util
 
-from lst_jax import checkpoint_stream
+from lst_jax.checkpoints import stream
 from lst_jax.convert import orbax, streamed
 from lst_jax.convert.inputs import inputs_for
 from lst_jax.convert.source import Source, Stored
@@ -29,8 +29,13 @@ def test_logits_are_those_of_the_whole_model(system, changes):
     ours = streamed.logits(source_of(config, params), inputs)
     whole = build(config_of(system, **changes).model, config.joint_vocab, inputs.patch_start_BT.sum(1).max().item())
     with jax.default_matmul_precision("highest"):
-        theirs = jax.jit(whole)(params, jnp.asarray(inputs.token_BT), np.ones_like(inputs.token_BT),
-                                inputs.patch_start_BT, inputs.patch_end_BT)
+        theirs = jax.jit(whole)(
+            params,
+            jnp.asarray(inputs.token_BT),
+            np.ones_like(inputs.token_BT),
+            inputs.patch_start_BT,
+            inputs.patch_end_BT,
+        )
     assert ours.dtype == np.float32 and np.abs(ours).max() > 1
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
@@ -57,9 +62,9 @@ SHAPES = {f"layers_{i}/kernel": (64, 32) for i in range(12)}
 
 def test_a_checkpoint_is_written_one_array_at_a_time(tmp_path):
     read, most = counting(SHAPES)
-    checkpoint_stream.write_params(tmp_path, 7, SHAPES, read, {"identity": {}})
+    stream.write_params(tmp_path, 7, SHAPES, read, {"identity": {}})
     assert most[0] <= 2
-    folder = checkpoint_stream.StepFolder(tmp_path, 7)
+    folder = stream.StepFolder(tmp_path, 7)
     assert folder.shapes("params") == SHAPES and folder.items == ["params"]
     assert all((folder.read("params", path) == 1).all() for path in SHAPES)
 

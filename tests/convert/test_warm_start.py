@@ -19,10 +19,10 @@ from lst_jax.convert.safetensors_files import write_safetensors
 from lst_jax.convert.sentencepiece_model import read_model
 from lst_jax.convert.source import Stored, expected_shapes
 from lst_jax.convert.warm_start import llama_shapes, repeated, warm_source, with_new_rows
+from lst_jax.core.errors import DataError
+from lst_jax.core.vocab import Vocab
 from lst_jax.data import text
-from lst_jax.errors import DataError
 from lst_jax.model.lst import build
-from lst_jax.vocab import Vocab
 
 TEXT = synthetic_data.TEXT_SIZE
 GROUPED = Llama(TEXT, 48, 3, 4, 2, 128, 3e4, 3e-5, tied=False)
@@ -33,11 +33,23 @@ def write_llama(folder, llama=GROUPED, **changes):
     rng = np.random.default_rng(2)
     tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in llama_shapes(llama).items()}
     write_safetensors(folder, {name: Stored(value.shape, lambda value=value: value) for name, value in tensors.items()})
-    (folder / "config.json").write_text(json.dumps({
-        "model_type": "llama", "vocab_size": llama.vocab_size, "hidden_size": llama.width,
-        "intermediate_size": llama.ffn_width, "num_hidden_layers": llama.layers, "num_attention_heads": llama.heads,
-        "num_key_value_heads": llama.kv_heads, "rms_norm_eps": llama.norm_eps, "rope_theta": llama.rope_theta,
-        "tie_word_embeddings": llama.tied} | changes))
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "model_type": "llama",
+                "vocab_size": llama.vocab_size,
+                "hidden_size": llama.width,
+                "intermediate_size": llama.ffn_width,
+                "num_hidden_layers": llama.layers,
+                "num_attention_heads": llama.heads,
+                "num_key_value_heads": llama.kv_heads,
+                "rms_norm_eps": llama.norm_eps,
+                "rope_theta": llama.rope_theta,
+                "tie_word_embeddings": llama.tied,
+            }
+            | changes
+        )
+    )
     shutil.copyfile(synthetic_data.tokenizer_path(), folder / "tokenizer.model")
     return tensors
 
@@ -46,9 +58,19 @@ def lst_config():
     """LST whose global transformer is Base's."""
     config = synthetic_data.make_config()
     local = cfg.StackConfig(1, 24, 2, 16)
-    return dataclasses.replace(config, model=dataclasses.replace(
-        config.model, global_transformer=STACK, patch_encoder=local, patch_decoder=dataclasses.replace(local, layers=2),
-        queries_per_patch=2, norm_eps=3e-5, rope_theta=3e4, ffn_multiple=8))
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(
+            config.model,
+            global_transformer=STACK,
+            patch_encoder=local,
+            patch_decoder=dataclasses.replace(local, layers=2),
+            queries_per_patch=2,
+            norm_eps=3e-5,
+            rope_theta=3e4,
+            ffn_multiple=8,
+        ),
+    )
 
 
 def read_all(source):
@@ -74,40 +96,52 @@ def test_base_takes_everything(tmp_path):
     found = read_all(source)
     expected = expected_shapes(config.model, config.joint_vocab)
     assert source.config == config and {p: v.shape for p, v in found.items()} == expected
-    for path, name, axis in (("tok_embeddings/embedding", "model.embed_tokens.weight", 0),
-                             ("output/kernel", "lm_head.weight", 1)):
+    for path, name, axis in (
+        ("tok_embeddings/embedding", "model.embed_tokens.weight", 0),
+        ("output/kernel", "lm_head.weight", 1),
+    ):
         rows = np.moveaxis(found[path], axis, 0)
         np.testing.assert_array_equal(rows[:TEXT], tensors[name][:TEXT])
         assert len(rows) == config.joint_vocab.size and (rows[TEXT:] == rows[-1]).all()
         np.testing.assert_allclose(rows[-1], tensors[name][:TEXT].mean(0), atol=1e-6)
     np.testing.assert_array_equal(found["norm/scale"], tensors["model.norm.weight"])
     layer = "global_transformer/layers_2"
-    np.testing.assert_array_equal(found[f"{layer}/feed_forward/w2/kernel"].T,
-                                  tensors["model.layers.2.mlp.down_proj.weight"])
+    np.testing.assert_array_equal(
+        found[f"{layer}/feed_forward/w2/kernel"].T, tensors["model.layers.2.mlp.down_proj.weight"]
+    )
     wv = found[f"{layer}/attention/wv/kernel"].T.reshape(4, 12, 48)
     np.testing.assert_array_equal(wv[[0, 2]], tensors["model.layers.2.self_attn.v_proj.weight"].reshape(2, 12, 48))
     np.testing.assert_array_equal(wv[[1, 3]], wv[[0, 2]])
-    assert source.origin["taken"][0] == ("global_transformer/layers_0..2: all arrays, each key and value head for the "
-                                         "2 query heads that share it")
+    assert source.origin["taken"][0] == (
+        "global_transformer/layers_0..2: all arrays, each key and value head for the 2 query heads that share it"
+    )
     assert source.origin["initialised"] == [
         "tok_embeddings/embedding: rows 400..907, the mean of those taken",
-        "output/kernel: columns 400..907, the mean of those taken"]
+        "output/kernel: columns 400..907, the mean of those taken",
+    ]
     assert source.origin["left_out"] == ["model.embed_tokens.weight and lm_head.weight: rows 400..402"]
 
 
 def test_a_tied_output_matrix_is_the_embedding(tmp_path):
     tensors = write_llama(tmp_path, dataclasses.replace(GROUPED, tied=True))
     source = warm_source(tmp_path, base_config(), 0)
-    np.testing.assert_array_equal(source.arrays["output/kernel"].read()[:, :TEXT].T,
-                                  tensors["model.embed_tokens.weight"])
+    np.testing.assert_array_equal(
+        source.arrays["output/kernel"].read()[:, :TEXT].T, tensors["model.embed_tokens.weight"]
+    )
     assert source.origin["taken"][-1] == "output/kernel: columns 0..399 (of model.embed_tokens.weight, which is tied)"
 
 
 def fresh_arrays(config, seed):
     """Some of a fresh run's parameters: all of them take long to compile."""
     model = build(config.model, config.joint_vocab, config.data.row_units)
-    wanted = ("embedding", "patch_decoder/layers_1/feed_forward/w2/kernel", "cross_attn_layers_0/wq/kernel",
-              "norm/scale", "patch_embedding_projection/kernel", "output/kernel")
+    wanted = (
+        "embedding",
+        "patch_decoder/layers_1/feed_forward/w2/kernel",
+        "cross_attn_layers_0/wq/kernel",
+        "norm/scale",
+        "patch_embedding_projection/kernel",
+        "output/kernel",
+    )
 
     def some(key):
         flat = traverse_util.flatten_dict(model.init_params(key), sep="/")
@@ -139,20 +173,25 @@ def test_lst_takes_the_layers_and_draws_the_rest_as_a_fresh_run_does(tmp_path):
 
 def changed(config, **fields):
     stack = {name: fields.pop(name) for name in ("layers", "width", "heads", "window") if name in fields}
-    return dataclasses.replace(config, model=dataclasses.replace(
-        config.model, global_transformer=dataclasses.replace(STACK, **stack), **fields))
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, global_transformer=dataclasses.replace(STACK, **stack), **fields),
+    )
 
 
 @pytest.mark.parametrize("make", [base_config, lst_config])
-@pytest.mark.parametrize(("fields", "message"), [
-    ({"layers": 4}, "model.global_transformer.layers=4: .* has 3; use that value"),
-    ({"width": 96}, "model.global_transformer.width=96: .* has 48"),
-    ({"heads": 2}, "model.global_transformer.heads=2: .* has 4"),
-    ({"window": 9}, "model.global_transformer.window=9: .* has None"),
-    ({"ffn_multiple": 256}, "model.ffn_multiple=256: a feed-forward width=256: .* has 128"),
-    ({"rope_theta": 5e5}, "model.rope_theta=500000.0: .* has 30000.0"),
-    ({"norm_eps": 1e-5}, "model.norm_eps=1e-05: .* has 3e-05"),
-])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"layers": 4}, "model.global_transformer.layers=4: .* has 3; use that value"),
+        ({"width": 96}, "model.global_transformer.width=96: .* has 48"),
+        ({"heads": 2}, "model.global_transformer.heads=2: .* has 4"),
+        ({"window": 9}, "model.global_transformer.window=9: .* has None"),
+        ({"ffn_multiple": 256}, "model.ffn_multiple=256: a feed-forward width=256: .* has 128"),
+        ({"rope_theta": 5e5}, "model.rope_theta=500000.0: .* has 30000.0"),
+        ({"norm_eps": 1e-5}, "model.norm_eps=1e-05: .* has 3e-05"),
+    ],
+)
 def test_a_recipe_that_differs_is_named_with_both_values(tmp_path, make, fields, message):
     write_llama(tmp_path)
     with pytest.raises(DataError, match=message) as error:
@@ -224,7 +263,7 @@ def test_fewer_rows_than_pieces_and_text_past_the_local_modules_are_refused(tmp_
     write_llama(tmp_path, dataclasses.replace(GROUPED, vocab_size=399))
     with pytest.raises(DataError, match="vocab.text_size=400: .* has vocab_size=399"):
         warm_source(tmp_path, base_config(), 0)
-    with pytest.raises(DataError, match='model.system=.lst_bypass.: only base and lst begin'):
+    with pytest.raises(DataError, match="model.system=.lst_bypass.: only base and lst begin"):
         warm_source(tmp_path, synthetic_data.make_config(speech_tokens=80), 0)
 
 

@@ -3,10 +3,10 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 from synthetic_data import TEXT_SIZE, tokenizer, utterance
 
+from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 from lst_jax.data.documents import ExampleBuilder, piece_chars
 from lst_jax.data.interleave import Span
 from lst_jax.data.records import TextDocument, Utterance, Word
-from lst_jax.vocab import BOS_ID, EOS_ID, Vocab
 
 VOCAB = Vocab(TEXT_SIZE, 502)
 T, S, OFFSET = VOCAB.text_marker, VOCAB.speech_marker, VOCAB.unit_offset
@@ -49,9 +49,17 @@ def test_a_piece_that_goes_on_in_static_speech_counts_its_patches_anew():
     assert from_the_run.patch_start.tolist() == example.patch_start[2:10].tolist()
 
 
-@pytest.mark.parametrize("policy, cuts", [
-    ("static", [0, 2, 5, 6]), ("aligned", [0, 2, 5, 6]), ("aligned_merged", [0, 6]), ("bpe_aligned", [0, 2, 5, 6]),
-    ("bpe_aligned_merged", [0, 6]), ("none", [0, 2, 5, 6])])
+@pytest.mark.parametrize(
+    "policy, cuts",
+    [
+        ("static", [0, 2, 5, 6]),
+        ("aligned", [0, 2, 5, 6]),
+        ("aligned_merged", [0, 6]),
+        ("bpe_aligned", [0, 2, 5, 6]),
+        ("bpe_aligned_merged", [0, 6]),
+        ("none", [0, 2, 5, 6]),
+    ],
+)
 def test_speech_is_cut_at_words_and_never_within_an_aligned_patch(policy, cuts):
     example = builder().speech_only(RECORD, policy)
     assert np.flatnonzero(example.cut[2:-1]).tolist() == cuts
@@ -101,8 +109,11 @@ def test_words_of_a_text_span_are_joined_by_spaces():
 def test_patches_never_span_a_change_of_modality(policy):
     record = utterance(0, 12)
     cut = record.words[3].end_frame, record.words[8].start_frame
-    example = builder(4).interleaved(record, [Span("speech", 0, 4, 0, cut[0]), Span("text", 4, 8, 0, 0),
-                                              Span("speech", 8, 12, cut[1], len(record.units))], policy)
+    example = builder(4).interleaved(
+        record,
+        [Span("speech", 0, 4, 0, cut[0]), Span("text", 4, 8, 0, 0), Span("speech", 8, 12, cut[1], len(record.units))],
+        policy,
+    )
     speech = VOCAB.is_speech(example.token)
     assert example.patch_start[~speech].all() and example.patch_end[~speech].all()
     assert example.patch_start[1:][speech[1:] & ~speech[:-1]].all()

@@ -23,15 +23,22 @@ class Scripted(np.random.Generator):
         return self.draws.pop(0)
 
 
-SILENT = Utterance("u", np.zeros(40, np.uint16), (
-    Word("a", 2, 5), Word("b", 5, 7), Word("c", 9, 10), Word("d", 15, 18), Word("e", 18, 20), Word("f", 25, 30)),
-    None, None)
+SILENT = Utterance(
+    "u",
+    np.zeros(40, np.uint16),
+    (Word("a", 2, 5), Word("b", 5, 7), Word("c", 9, 10), Word("d", 15, 18), Word("e", 18, 20), Word("f", 25, 30)),
+    None,
+    None,
+)
 SMALL = dataclasses.replace(INTERLEAVE, text_words_min=3, text_words_max=3, text_fraction_max=1.0, speech_ratio=1.0)
 
 
 def seeded(first_is_speech):
-    return next(g for g in map(np.random.default_rng, range(100))
-                if bool(np.random.default_rng(g.bit_generator.seed_seq.entropy).integers(2)) == first_is_speech)
+    return next(
+        g
+        for g in map(np.random.default_rng, range(100))
+        if bool(np.random.default_rng(g.bit_generator.seed_seq.entropy).integers(2)) == first_is_speech
+    )
 
 
 def test_text_first_drops_its_silence_and_half_of_the_stretch_at_the_edge():
@@ -43,19 +50,22 @@ def test_speech_first_keeps_the_silence_in_front_and_half_of_the_stretch_at_the_
     assert interleave(SILENT, config, seeded(True)) == [Span("speech", 0, 3, 0, 12), Span("text", 3, 6, 0, 0)]
 
 
-@pytest.mark.parametrize("words, speech_first, draws, sizes, asked", [
-    # text of 9, speech round(4.5) = 5 (half up), text of 12, speech of 6, text of 18 cut to the 8 that are left
-    (40, False, (9, 12, 18), [9, 5, 12, 6, 8], [(5, 30)] * 3),
-    # the cap: floor(0.6 * 19) = 11 words of text, then round(5.5) = 6, then 2 left over, which join the speech block
-    (19, False, (30, 30), [11, 8], [(5, 30)] * 2),
-    # the minimum wins over the cap: floor(0.6 * 3) = 1, so 2 words of text; the last 1 joins it
-    (3, False, (5,), [3], [(5, 30)]),
-    # speech first: 4 words, then text of 5, speech of 3 (2.5 half up), and 2 left over that join the speech block
-    (14, True, (4, 5, 9), [4, 5, 5], [(2, 15), (5, 30), (5, 30)]),
-    (4, True, (4,), [4], [(2, 15)]),
-    (2, True, (2,), [2], [(2, 15)]),
-    (1, True, (15,), [1], [(2, 15)]),
-])
+@pytest.mark.parametrize(
+    "words, speech_first, draws, sizes, asked",
+    [
+        # text of 9, speech round(4.5) = 5 (half up), text of 12, speech of 6, text of 18 cut to the 8 that are left
+        (40, False, (9, 12, 18), [9, 5, 12, 6, 8], [(5, 30)] * 3),
+        # the cap: floor(0.6 * 19) = 11 words of text, then round(5.5) = 6, then 2 left over, which join the speech block
+        (19, False, (30, 30), [11, 8], [(5, 30)] * 2),
+        # the minimum wins over the cap: floor(0.6 * 3) = 1, so 2 words of text; the last 1 joins it
+        (3, False, (5,), [3], [(5, 30)]),
+        # speech first: 4 words, then text of 5, speech of 3 (2.5 half up), and 2 left over that join the speech block
+        (14, True, (4, 5, 9), [4, 5, 5], [(2, 15), (5, 30), (5, 30)]),
+        (4, True, (4,), [4], [(2, 15)]),
+        (2, True, (2,), [2], [(2, 15)]),
+        (1, True, (15,), [1], [(2, 15)]),
+    ],
+)
 def test_blocks_follow_the_draws(words, speech_first, draws, sizes, asked):
     rng = Scripted(*draws)
     assert block_sizes(words, speech_first, INTERLEAVE, rng) == sizes
@@ -71,12 +81,12 @@ def test_spans_alternate_cover_every_word_and_share_out_every_frame(words, seed,
     assert all(a.modality != b.modality for a, b in zip(spans, spans[1:], strict=False))
     owner = np.full(len(spoken.units), -1)
     for number, span in enumerate(spans):
-        for word in spoken.words[span.first_word:span.end_word]:
+        for word in spoken.words[span.first_word : span.end_word]:
             if span.modality == "speech":
                 assert span.start_frame <= word.start_frame and word.end_frame <= span.end_frame
         if span.modality == "speech":
-            assert (owner[span.start_frame:span.end_frame] == -1).all()
-            owner[span.start_frame:span.end_frame] = number
+            assert (owner[span.start_frame : span.end_frame] == -1).all()
+            owner[span.start_frame : span.end_frame] = number
     for a, b in zip(spans, spans[1:], strict=False):
         low, high = spoken.words[a.end_word - 1].end_frame, spoken.words[b.first_word].start_frame
         given_to_speech = np.count_nonzero(owner[low:high] >= 0)
@@ -93,8 +103,10 @@ def test_ranges_and_first_modality_of_many_draws_are_the_papers():
     runs = [interleave(spoken, INTERLEAVE, rng) for _ in range(200)]
     first_text = np.array([r[0].modality == "text" for r in runs])
     assert 0.4 < first_text.mean() < 0.6
-    sizes = {modality: [s.end_word - s.first_word for r in runs for s in r[1:-1] if s.modality == modality]
-             for modality in ("text", "speech")}
+    sizes = {
+        modality: [s.end_word - s.first_word for r in runs for s in r[1:-1] if s.modality == modality]
+        for modality in ("text", "speech")
+    }
     assert (min(sizes["text"]), max(sizes["text"])) == (5, 30)
     assert (min(sizes["speech"]), max(sizes["speech"])) == (3, 15)
     assert abs(np.mean(sizes["text"]) - 17.5) < 0.5
@@ -104,4 +116,5 @@ def test_ranges_and_first_modality_of_many_draws_are_the_papers():
 
 def test_an_utterance_without_words_is_all_speech():
     assert interleave(utterance(0, 0), INTERLEAVE, np.random.default_rng(0)) == [
-        Span("speech", 0, 0, 0, len(utterance(0, 0).units))]
+        Span("speech", 0, 0, 0, len(utterance(0, 0).units))
+    ]

@@ -24,8 +24,11 @@ def runs(draw):
     marks = sorted(draw(st.sets(st.integers(0, 60), max_size=12)))
     words = [(a, b) for a, b in zip(marks, marks[1:], strict=False) if draw(st.booleans())]
     units = draw(st.integers(max([b for _, b in words], default=1), 70))
-    chars = draw(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=5).map(tuple), min_size=len(words),
-                          max_size=len(words)))
+    chars = draw(
+        st.lists(
+            st.lists(st.integers(1, 9), min_size=1, max_size=5).map(tuple), min_size=len(words), max_size=len(words)
+        )
+    )
     return SpeechRun(units, np.array([a for a, _ in words], int), np.array([b for _, b in words], int), chars)
 
 
@@ -60,8 +63,10 @@ def test_without_patching_each_unit_is_a_patch(run, size):
     assert start.all() and end.all() and len(start) == len(end) == run.units
 
 
-@pytest.mark.parametrize("step, probability", [
-    (0, 1.0), (99, 1.0), (100, 1.0), (101, 0.995), (200, 0.5), (299, 0.005), (300, 0.0), (10**6, 0.0)])
+@pytest.mark.parametrize(
+    "step, probability",
+    [(0, 1.0), (99, 1.0), (100, 1.0), (101, 0.995), (200, 0.5), (299, 0.005), (300, 0.0), (10**6, 0.0)],
+)
 def test_the_curriculum_is_exactly_the_papers(step, probability):
     assert aligned_probability(step, config_of("curriculum", 100, 300)) == pytest.approx(probability, abs=1e-12)
 
@@ -76,9 +81,17 @@ def test_other_strategies_do_not_depend_on_the_step(strategy, probability):
     assert {aligned_probability(u, config_of(strategy, 1, 2)) for u in range(4)} == {probability}
 
 
-@pytest.mark.parametrize("strategy, step, share", [
-    ("static", 0, 0), ("aligned", 0, 1), ("mixed", 0, 0.5), ("curriculum", 1, 1), ("curriculum", 25, 0.75),
-    ("curriculum", 40, 0)])
+@pytest.mark.parametrize(
+    "strategy, step, share",
+    [
+        ("static", 0, 0),
+        ("aligned", 0, 1),
+        ("mixed", 0, 0.5),
+        ("curriculum", 1, 1),
+        ("curriculum", 25, 0.75),
+        ("curriculum", 40, 0),
+    ],
+)
 def test_documents_are_aligned_as_often_as_the_curriculum_says(strategy, step, share):
     rng = np.random.default_rng(0)
     config = config_of(strategy, 20, 40)
@@ -87,8 +100,10 @@ def test_documents_are_aligned_as_often_as_the_curriculum_says(strategy, step, s
     assert np.mean([n == "aligned" for n in names]) == pytest.approx(share, abs=0.03 if 0 < share < 1 else 0)
 
 
-@pytest.mark.parametrize("strategy, name", [("static", "static"), ("curriculum", "static"), ("mixed", "static"),
-                                            ("aligned", "aligned"), ("none", "none")])
+@pytest.mark.parametrize(
+    "strategy, name",
+    [("static", "static"), ("curriculum", "static"), ("mixed", "static"), ("aligned", "aligned"), ("none", "none")],
+)
 def test_inference_uses_the_static_policy_after_a_mixture(strategy, name):
     assert inference_policy(config_of(strategy, 1, 2)) == name
     if strategy == "none":
@@ -113,8 +128,8 @@ def test_pieces_only_cut_words_further_and_take_frames_by_their_characters(run, 
     assert ends_before_starts(by_piece, POLICIES[names[0]](run, 4)[1])
     inside = np.zeros(run.units, bool)
     for first, last, chars in zip(run.word_start, run.word_end, run.piece_chars, strict=True):
-        inside[first + 1:last] = True
-        edges = [first + np.flatnonzero(by_piece[first + 1:last]) + 1][0].tolist()
+        inside[first + 1 : last] = True
+        edges = [first + np.flatnonzero(by_piece[first + 1 : last]) + 1][0].tolist()
         assert len(edges) == min(len(chars), last - first) - 1
         wanted = [first + (last - first) * sum(chars[:i]) / sum(chars) for i in range(1, len(chars))]
         if all(b - a >= 1.5 for a, b in zip([first, *wanted], [*wanted, last], strict=True)):
@@ -122,10 +137,20 @@ def test_pieces_only_cut_words_further_and_take_frames_by_their_characters(run, 
     assert (by_piece & ~inside).tolist() == (by_word & ~inside).tolist()
 
 
-@pytest.mark.parametrize("chars, frames, offsets", [
-    ((3,), 9, ()), ((4, 2), 9, (6,)), ((1, 1), 5, (3,)), ((9, 1, 1), 3, (1, 2)), ((9, 1, 1), 2, (1,)),
-    ((1, 9), 3, (1,)),
-    ((1, 1, 20), 4, (1, 2)), ((20, 1, 1), 22, (20, 21)), ((2, 3, 4), 1, ())])
+@pytest.mark.parametrize(
+    "chars, frames, offsets",
+    [
+        ((3,), 9, ()),
+        ((4, 2), 9, (6,)),
+        ((1, 1), 5, (3,)),
+        ((9, 1, 1), 3, (1, 2)),
+        ((9, 1, 1), 2, (1,)),
+        ((1, 9), 3, (1,)),
+        ((1, 1, 20), 4, (1, 2)),
+        ((20, 1, 1), 22, (20, 21)),
+        ((2, 3, 4), 1, ()),
+    ],
+)
 def test_frames_of_a_word_are_divided_by_characters_and_every_piece_has_one_while_they_last(chars, frames, offsets):
     assert patching.piece_offsets(chars, frames) == offsets
 
@@ -161,9 +186,15 @@ def test_a_curriculum_may_end_in_static_or_in_mixed(final, late):
     assert aligned_probability(200, config) == pytest.approx((1 + late) / 2)
 
 
-@pytest.mark.parametrize("aligned_to, silence, name", [
-    ("word", "separate", "aligned"), ("word", "merged", "aligned_merged"), ("bpe", "separate", "bpe_aligned"),
-    ("bpe", "merged", "bpe_aligned_merged")])
+@pytest.mark.parametrize(
+    "aligned_to, silence, name",
+    [
+        ("word", "separate", "aligned"),
+        ("word", "merged", "aligned_merged"),
+        ("bpe", "separate", "bpe_aligned"),
+        ("bpe", "merged", "bpe_aligned_merged"),
+    ],
+)
 def test_every_strategy_draws_the_aligned_kind_of_the_run(aligned_to, silence, name):
     rng = np.random.default_rng(0)
     for strategy in ("aligned", "mixed", "curriculum"):

@@ -18,9 +18,9 @@ from synthetic_data import (
 )
 
 from lst_jax.config import SourceConfig
+from lst_jax.core.errors import DataError
 from lst_jax.data import rows
 from lst_jax.data.pipeline import BatchStream
-from lst_jax.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_a_state_of_all_rows_restores_on_any_number_of_hosts(data):
         stream = BatchStream(config, rows=part)
         stream.set_state({"step": 3, "rows": steps[2].state_after})
         step = next(stream)
-        assert np.array_equal(step.batch.token_BT, steps[3].batch.token_BT[part.start:part.stop])
+        assert np.array_equal(step.batch.token_BT, steps[3].batch.token_BT[part.start : part.stop])
 
 
 def test_writing_into_a_state_that_was_handed_out_changes_nothing(data):
@@ -136,14 +136,17 @@ def test_a_corrupt_shard_is_named_in_the_loop_that_reads(data, tmp_path, prefetc
     stream.close()
 
 
-@pytest.mark.parametrize("on_disk, of_run, rule", [
-    ({"unit_rate": 50.0}, {}, "metadata.json: unit_rate=50.0, the run has data.unit_rate=25.0; "),
-    ({"codebook_size": 600}, {}, "codebook_size=600, the run has vocab.unit_slots=502; "),
-    ({"codebook_size": None}, {}, "codebook_size=None, the run has vocab.unit_slots=502; "),
-    ({"tokenizer_fingerprint": "0" * 16}, {}, "tokenizer_fingerprint=0000000000000000, data.tokenizer=.* has "),
-    ({}, {"text_size": 32000}, f"tokenizer.model: has {TEXT_SIZE} pieces, the run has vocab.text_size=32000; "),
-    ({}, {"unit_rate": 12.5}, "unit_rate=25.0, the run has data.unit_rate=12.5; "),
-])
+@pytest.mark.parametrize(
+    "on_disk, of_run, rule",
+    [
+        ({"unit_rate": 50.0}, {}, "metadata.json: unit_rate=50.0, the run has data.unit_rate=25.0; "),
+        ({"codebook_size": 600}, {}, "codebook_size=600, the run has vocab.unit_slots=502; "),
+        ({"codebook_size": None}, {}, "codebook_size=None, the run has vocab.unit_slots=502; "),
+        ({"tokenizer_fingerprint": "0" * 16}, {}, "tokenizer_fingerprint=0000000000000000, data.tokenizer=.* has "),
+        ({}, {"text_size": 32000}, f"tokenizer.model: has {TEXT_SIZE} pieces, the run has vocab.text_size=32000; "),
+        ({}, {"unit_rate": 12.5}, "unit_rate=25.0, the run has data.unit_rate=12.5; "),
+    ],
+)
 def test_a_source_that_does_not_fit_the_run_names_both_sides(tmp_path, on_disk, of_run, rule):
     write_directory(tmp_path / "speech", [utterances(2)], **on_disk)
     sources = (SourceConfig("speech", "utterance", str(tmp_path / "speech"), 1.0),)
@@ -173,9 +176,11 @@ def test_the_fingerprint_follows_content_and_not_place(data, tmp_path):
 
 def test_two_processes_make_the_same_batches(data):
     """Python's own hashing is salted differently in every process; nothing here may depend on it."""
-    code = ("import sys, hashlib, pickle\nfrom lst_jax.data.pipeline import BatchStream\n"
-            "stream = BatchStream(pickle.loads(sys.stdin.buffer.read()))\n"
-            "print(hashlib.sha256(b''.join(x.tobytes() for _ in range(3) for x in next(stream).batch)).hexdigest())")
+    code = (
+        "import sys, hashlib, pickle\nfrom lst_jax.data.pipeline import BatchStream\n"
+        "stream = BatchStream(pickle.loads(sys.stdin.buffer.read()))\n"
+        "print(hashlib.sha256(b''.join(x.tobytes() for _ in range(3) for x in next(stream).batch)).hexdigest())"
+    )
     config = config_over(data)
     made = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(config), capture_output=True, check=True)
     digest = hashlib.sha256(b"".join(x.tobytes() for s in take(BatchStream(config), 3) for x in s.batch)).hexdigest()

@@ -8,13 +8,13 @@ from synthetic_data import TEXT_SIZE, config_over, make_config, texts, tokenizer
 from test_rows import make_rows, pieces_of
 
 from lst_jax.config import SourceConfig, validate
+from lst_jax.core.errors import ConfigError, DataError
+from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 from lst_jax.data import packing
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
 from lst_jax.data.records import Utterance, Word
 from lst_jax.data.rows import ORDINAL
-from lst_jax.errors import ConfigError, DataError
-from lst_jax.vocab import BOS_ID, EOS_ID, Vocab
 
 VOCAB = Vocab(TEXT_SIZE, 502)
 T, S, OFFSET = VOCAB.text_marker, VOCAB.speech_marker, VOCAB.unit_offset
@@ -34,7 +34,7 @@ def test_recognition_is_speech_then_its_text_and_learns_text_and_eos():
     assert made.token.tolist() == [BOS_ID, S, *UNITS, T, *TEXT, EOS_ID]
     assert np.flatnonzero(made.patch_start[:12]).tolist() == [0, 1, 2, 5, 8, 10, 11]  # of 3, 3 and 2 units
     assert np.flatnonzero(made.patch_end[:12]).tolist() == [0, 1, 4, 7, 10, 11]  # that the short one ends is not known
-    assert made.token[made.loss_from:].tolist() == [*TEXT, EOS_ID]
+    assert made.token[made.loss_from :].tolist() == [*TEXT, EOS_ID]
 
 
 def test_synthesis_is_text_then_its_speech_and_learns_units_and_eos():
@@ -42,7 +42,7 @@ def test_synthesis_is_text_then_its_speech_and_learns_units_and_eos():
     assert made.token.tolist() == [BOS_ID, T, *TEXT, S, *UNITS, EOS_ID]
     speech = slice(3 + len(TEXT), -1)
     assert np.flatnonzero(made.patch_start[speech]).tolist() == [0, 2, 5, 6]
-    assert made.token[made.loss_from:].tolist() == [*UNITS, EOS_ID]
+    assert made.token[made.loss_from :].tolist() == [*UNITS, EOS_ID]
     prompt = made.tail(0, made.loss_from)
     assert prompt.token.tolist() == [BOS_ID, T, *TEXT, S] and prompt.loss_from == made.loss_from
 
@@ -54,10 +54,17 @@ def build(config, record):
 
 
 @hypothesis.settings(deadline=None, max_examples=30)
-@hypothesis.given(st.integers(60, 400), st.floats(0.4, 1.0), st.integers(1, 3), st.sampled_from(["asr", "tts"]),
-                  st.sampled_from(["static", "none"]), st.integers(0, 50))
-def test_rows_hold_whole_documents_in_the_streams_order_and_weigh_answers_only(tokens, share, rows, documents, strategy,
-                                                                              seed):
+@hypothesis.given(
+    st.integers(60, 400),
+    st.floats(0.4, 1.0),
+    st.integers(1, 3),
+    st.sampled_from(["asr", "tts"]),
+    st.sampled_from(["static", "none"]),
+    st.integers(0, 50),
+)
+def test_rows_hold_whole_documents_in_the_streams_order_and_weigh_answers_only(
+    tokens, share, rows, documents, strategy, seed
+):
     units = tokens if strategy == "none" else max(40, int(share * tokens))
     records = [[utterance(i, 1 + i % 13) for i in range(12)]]
     config = make_config(tokens, units, rows, strategy, sources=ONE_SOURCE, documents=documents, seed=seed)
@@ -92,8 +99,11 @@ def test_what_no_row_holds_or_has_no_words_is_counted_and_left_out():
 
 def test_a_source_of_which_hardly_any_utterance_fits_is_refused_in_one_line():
     config = make_config(40, 40, 1, sources=ONE_SOURCE, documents="tts")
-    with pytest.raises(DataError, match="a: 1000 utterances one after the other have no words, or do not fit "
-                                        "data.row_tokens=40 and .*='tts' cuts none; use longer rows"):
+    with pytest.raises(
+        DataError,
+        match="a: 1000 utterances one after the other have no words, or do not fit "
+        "data.row_tokens=40 and .*='tts' cuts none; use longer rows",
+    ):
         make_rows(config, [[utterance(1, 60)]], 0, 1)
 
 
@@ -122,10 +132,14 @@ def test_held_out_utterances_take_the_same_form_whole_and_in_order(tmp_path, doc
     config = config_over(write_both(tmp_path), documents=documents, tokens=1200, units=600, rows=2)
     source, vocab = config.data.sources[0], config.joint_vocab
     records = list(packing.open_source(source, config))
-    got = [row for batch, _ in packing.eval_batches(source, config, "static", 100, documents)
-           for row in zip(*batch, strict=True)]
-    pieces = [(token[doc == n], weight[doc == n]) for token, _, weight, doc, _, _ in got
-              for n in range(1, doc.max() + 1)]
+    got = [
+        row
+        for batch, _ in packing.eval_batches(source, config, "static", 100, documents)
+        for row in zip(*batch, strict=True)
+    ]
+    pieces = [
+        (token[doc == n], weight[doc == n]) for token, _, weight, doc, _, _ in got for n in range(1, doc.max() + 1)
+    ]
     assert len(pieces) == len(records)
     for token, weight in pieces:
         marker = vocab.text_marker if documents == "asr" else vocab.speech_marker

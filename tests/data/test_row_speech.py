@@ -20,12 +20,18 @@ def local_tokens(config, batch):
 
 
 @hypothesis.settings(deadline=None, max_examples=25)
-@hypothesis.given(st.integers(32, 200), st.floats(0.1, 1.0), st.floats(0.1, 0.9), st.integers(0, 100),
-                  st.sampled_from(["static", "aligned", "curriculum"]))
+@hypothesis.given(
+    st.integers(32, 200),
+    st.floats(0.1, 1.0),
+    st.floats(0.1, 0.9),
+    st.integers(0, 100),
+    st.sampled_from(["static", "aligned", "curriculum"]),
+)
 def test_no_row_has_more_speech_than_it_may_and_no_token_is_lost(tokens, speech, share, seed, strategy):
     sources = SourceConfig("a", "utterance", "a", share), SourceConfig("b", "text", "b", 1 - share)
-    config = make_config(tokens, tokens // 2, 1, strategy, sources=sources, seed=seed,
-                         speech_tokens=max(16, int(tokens * speech)))
+    config = make_config(
+        tokens, tokens // 2, 1, strategy, sources=sources, seed=seed, speech_tokens=max(16, int(tokens * speech))
+    )
     made = make_rows(config, [SPEECH, TEXT], 0, 12)
     for batch, stats, _ in made:
         check_shape(config, batch)
@@ -36,8 +42,9 @@ def test_no_row_has_more_speech_than_it_may_and_no_token_is_lost(tokens, speech,
 @pytest.mark.parametrize("speech_tokens", [16, 17, 30])
 def test_silence_longer_than_the_room_for_speech_is_split_and_nothing_stalls(speech_tokens):
     records = [[utterance(i, 6, silence=13 * i) for i in range(8)]]
-    config = make_config(64, 64, 1, "aligned", sources=(SourceConfig("a", "utterance", "a", 1.0),),
-                         speech_tokens=speech_tokens)
+    config = make_config(
+        64, 64, 1, "aligned", sources=(SourceConfig("a", "utterance", "a", 1.0),), speech_tokens=speech_tokens
+    )
     made = make_rows(config, records, 0, 40)
     for batch, stats, _ in made:
         check_shape(config, batch)
@@ -58,8 +65,10 @@ def test_room_for_the_mean_share_of_speech_keeps_the_mixture():
 @pytest.mark.parametrize("strategy", ["aligned", "static"])
 def test_local_counts_leave_text_out(strategy, cross_window):
     config = make_config(200, 160, 1, strategy, speech_tokens=100)
-    config = dataclasses.replace(config, model=dataclasses.replace(
-        config.model, encoder_cross_window=cross_window, decoder_cross_window=cross_window))
+    config = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, encoder_cross_window=cross_window, decoder_cross_window=cross_window),
+    )
     for batch, stats, _ in make_rows(config, [SPEECH, TEXT], 0, 12):
         totals = dict.fromkeys(("local_units", "pairs", "encoder_cross", "decoder_cross"), 0)
         for start, end in pieces_of(batch):

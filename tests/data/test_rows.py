@@ -7,24 +7,15 @@ import pytest
 from synthetic_data import WORDS, make_config, texts, tokenizer, utterance, utterances
 
 from lst_jax.config import SourceConfig, row_tokens_for
+from lst_jax.core.errors import DataError
+from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.data import rows as rows_module
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import interleave
 from lst_jax.data.patching import aligned_probability, draw_policy
 from lst_jax.data.records import TextDocument, Utterance, Word
 from lst_jax.data.rng import generator, permuted
-from lst_jax.data.rows import (
-    CONSUMED,
-    MEASURED,
-    MIN_PIECE,
-    OFFSET,
-    ORDINAL,
-    RowStreams,
-    causal_pairs,
-    initial_state,
-)
-from lst_jax.errors import DataError
-from lst_jax.vocab import BOS_ID, EOS_ID
+from lst_jax.data.rows import CONSUMED, MEASURED, MIN_PIECE, OFFSET, ORDINAL, RowStreams, causal_pairs, initial_state
 
 SPEECH, TEXT = utterances(23), texts(17)
 
@@ -73,7 +64,7 @@ def check_shape(config, batch):
     for start, end in pieces:
         assert batch.patch_start_BT[start] and batch.patch_end_BT[start]
         assert end == start + 1 or batch.patch_start_BT[start + 1]
-        assert batch.target_BT[start:end - 1].tolist() == batch.token_BT[start + 1:end].tolist()
+        assert batch.target_BT[start : end - 1].tolist() == batch.token_BT[start + 1 : end].tolist()
         vocab = config.joint_vocab
         assert batch.token_BT[end - 1] not in (BOS_ID, vocab.text_marker, vocab.speech_marker)
         assert batch.weight_BT[start:end].tolist() == [1.0] * (end - start - 1) + [0.0]
@@ -106,10 +97,10 @@ def follow(config, records, row, made):
                 first += 1
             assert first < end
             size = end - first
-            assert batch.token_BT[first:end].tolist() == document.token[at:at + size].tolist()
+            assert batch.token_BT[first:end].tolist() == document.token[at : at + size].tolist()
             starts, ends = patches_from(document, at, vocab)
             assert batch.patch_end_BT[first:end].tolist() == ends[:size]
-            assert batch.patch_start_BT[first + 1:end].tolist() == starts[1:size]
+            assert batch.patch_start_BT[first + 1 : end].tolist() == starts[1:size]
             if at + size < len(document.token) and not document.cut[at + size]:
                 off_word += 1
                 split += not starts[size]
@@ -143,17 +134,26 @@ def which_source(config, records, piece, streams, step):
         marks = [token for token in document.token[:at] if token in markers]
         for skip in (0, 1):
             got = piece[skip:].tolist()
-            if got and got == document.token[at:at + len(got)].tolist() and (not skip or piece[0] in marks[-1:]):
+            if got and got == document.token[at : at + len(got)].tolist() and (not skip or piece[0] in marks[-1:]):
                 return source
     raise AssertionError("the piece continues no source")
 
 
-CONFIGS = st.fixed_dictionaries({
-    "tokens": st.integers(16, 200), "share_of_units": st.floats(0.3, 1.0), "rows": st.integers(1, 3),
-    "strategy": st.sampled_from(["static", "aligned", "mixed", "curriculum", "none"]), "static_size": st.integers(1, 9),
-    "measure": st.sampled_from(["tokens", "words", "units"]), "silence": st.sampled_from(["separate", "merged"]),
-    "aligned_to": st.sampled_from(["word", "bpe"]),
-    "share": st.floats(0.05, 0.95), "swap": st.booleans(), "seed": st.integers(0, 100)})
+CONFIGS = st.fixed_dictionaries(
+    {
+        "tokens": st.integers(16, 200),
+        "share_of_units": st.floats(0.3, 1.0),
+        "rows": st.integers(1, 3),
+        "strategy": st.sampled_from(["static", "aligned", "mixed", "curriculum", "none"]),
+        "static_size": st.integers(1, 9),
+        "measure": st.sampled_from(["tokens", "words", "units"]),
+        "silence": st.sampled_from(["separate", "merged"]),
+        "aligned_to": st.sampled_from(["word", "bpe"]),
+        "share": st.floats(0.05, 0.95),
+        "swap": st.booleans(),
+        "seed": st.integers(0, 100),
+    }
+)
 
 
 @hypothesis.settings(deadline=None, max_examples=40)
@@ -164,9 +164,19 @@ def test_no_token_is_lost_or_repeated_and_every_row_keeps_the_contract(drawn):
     records = [SPEECH, TEXT]
     if drawn["swap"]:
         sources, records = sources[::-1], records[::-1]
-    config = make_config(drawn["tokens"], units, drawn["rows"], drawn["strategy"], drawn["static_size"], (5, 10),
-                         tuple(sources), drawn["seed"], measure=drawn["measure"], aligned_to=drawn["aligned_to"],
-                         silence=drawn["silence"])
+    config = make_config(
+        drawn["tokens"],
+        units,
+        drawn["rows"],
+        drawn["strategy"],
+        drawn["static_size"],
+        (5, 10),
+        tuple(sources),
+        drawn["seed"],
+        measure=drawn["measure"],
+        aligned_to=drawn["aligned_to"],
+        silence=drawn["silence"],
+    )
     row = drawn["seed"] % drawn["rows"]
     made = make_rows(config, records, row, 12)
     for batch, stats, _ in made:
@@ -182,8 +192,9 @@ def test_no_token_is_lost_or_repeated_and_every_row_keeps_the_contract(drawn):
 @hypothesis.given(st.integers(16, 40), st.integers(0, 20))
 def test_silence_longer_than_rows_is_split_and_nothing_stalls(tokens, seed):
     records = [[utterance(i, 6, silence=13 * i) for i in range(8)]]
-    config = make_config(tokens, max(8, tokens // 2), 1, "aligned", seed=seed,
-                         sources=(SourceConfig("a", "utterance", "a", 1.0),))
+    config = make_config(
+        tokens, max(8, tokens // 2), 1, "aligned", seed=seed, sources=(SourceConfig("a", "utterance", "a", 1.0),)
+    )
     made = make_rows(config, records, 0, 40)
     for batch, stats, _ in made:
         check_shape(config, batch)
@@ -195,8 +206,10 @@ def test_silence_longer_than_rows_is_split_and_nothing_stalls(tokens, seed):
 
 def test_a_patch_that_could_fit_a_row_waits_for_one():
     """A patch of T-2 units fits behind BOS and the marker; one of T-1 does not and is split."""
+
     def record(silence):
         return Utterance("u", np.arange(silence + 4, dtype=np.uint16), (Word("the", silence, silence + 4),), None, None)
+
     for silence, splits in ((30, 0), (31, 1)):
         config = make_config(32, 16, 1, "aligned", sources=(SourceConfig("a", "utterance", "a", 1.0),))
         made = make_rows(config, [[record(silence)]], 0, 20)
@@ -261,7 +274,7 @@ def test_a_document_that_waited_for_room_is_patched_by_the_step_that_opens_it(sw
     """The cache has it in the patches of the step before: at the switch they are others."""
     config = make_config(48, 40, 1, "curriculum", taus=(switch, switch))
     made = make_rows(config, [SPEECH, TEXT], 0, switch + 1)
-    (fresh, _, after), = make_rows(config, [SPEECH, TEXT], 0, 1, made[-2][2], switch)
+    ((fresh, _, after),) = make_rows(config, [SPEECH, TEXT], 0, 1, made[-2][2], switch)
     assert all(np.array_equal(a, b) for a, b in zip(made[-1][0], fresh, strict=True))
     assert np.array_equal(made[-1][2], after)
 
@@ -288,8 +301,11 @@ def test_every_document_is_read_once_an_epoch_over_all_rows(monkeypatch):
 
     streams = RowStreams(config, [Watched(TEXT)], tokenizer())
     numbers = []
-    monkeypatch.setattr(streams, "_build", lambda source, number, step, build=streams._build: (
-        numbers.append(number), build(source, number, step))[1])
+    monkeypatch.setattr(
+        streams,
+        "_build",
+        lambda source, number, step, build=streams._build: (numbers.append(number), build(source, number, step))[1],
+    )
     for row in range(3):
         state = initial_state(3, 1)[row]
         while state[0, ORDINAL] < 12:
@@ -308,9 +324,16 @@ def long_texts(count, most):
     return [TextDocument(f"t{i}", " ".join(rng.choice(WORDS, size))) for i, size in enumerate(sizes)]
 
 
-@pytest.mark.parametrize("strategy, mean_patch, changes", [
-    ("static", 4, {}), ("aligned", 4.8, {}), ("curriculum", 4, {"taus": (13, 26)}),
-    ("aligned", 9.4, {"silence": "merged"}), ("none", 1, {})])
+@pytest.mark.parametrize(
+    "strategy, mean_patch, changes",
+    [
+        ("static", 4, {}),
+        ("aligned", 4.8, {}),
+        ("curriculum", 4, {"taus": (13, 26)}),
+        ("aligned", 9.4, {"silence": "merged"}),
+        ("none", 1, {}),
+    ],
+)
 def test_every_batch_nearly_fills_both_budgets_at_the_papers_mixture(strategy, mean_patch, changes):
     tokens = row_tokens_for(4096, mean_patch)
     config = make_config(tokens, 4096, 1, strategy, **changes)
@@ -370,9 +393,9 @@ def test_boundary_noise_moves_aligned_patches_in_training_and_is_the_same_every_
     plain = make_config(400, 400, 1, "aligned", sources=sources)
     noisy = make_config(400, 400, 1, "aligned", sources=sources, noise_ms=40.0)
     records = [[utterance(0, 60)]]
-    (still, _, _), = make_rows(plain, records, 0, 1)
-    (moved, _, _), = make_rows(noisy, records, 0, 1)
-    (again, _, _), = make_rows(noisy, records, 0, 1)
+    ((still, _, _),) = make_rows(plain, records, 0, 1)
+    ((moved, _, _),) = make_rows(noisy, records, 0, 1)
+    ((again, _, _),) = make_rows(noisy, records, 0, 1)
     size = min((still.doc_id_BT == 1).sum(), (moved.doc_id_BT == 1).sum())
     assert (still.token_BT[:size] == moved.token_BT[:size]).all()
     assert (still.patch_start_BT[:size] != moved.patch_start_BT[:size]).any()
@@ -383,8 +406,10 @@ def test_boundary_noise_moves_aligned_patches_in_training_and_is_the_same_every_
 @pytest.mark.parametrize("strategy", ["aligned", "static"])
 def test_counts_agree_with_the_rows(strategy, cross_window):
     config = make_config(200, 160, 1, strategy)
-    config = dataclasses.replace(config, model=dataclasses.replace(
-        config.model, encoder_cross_window=cross_window, decoder_cross_window=cross_window))
+    config = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, encoder_cross_window=cross_window, decoder_cross_window=cross_window),
+    )
     for batch, stats, _ in make_rows(config, [SPEECH, TEXT], 0, 20):
         speech = config.joint_vocab.is_speech(batch.token_BT)
         assert stats["tokens"] == (batch.doc_id_BT > 0).sum() and stats["units"] == batch.patch_start_BT.sum()
@@ -394,12 +419,22 @@ def test_counts_agree_with_the_rows(strategy, cross_window):
         tokens = {(i, j) for a, b in pieces_of(batch) for i in range(a, b) for j in range(a, i + 1)}
         assert stats["global_pairs"] == len({(patch[i], patch[j]) for i, j in tokens})
         assert stats["encoder_pairs"] == stats["decoder_pairs"] == sum(i - j < 16 for i, j in tokens)
-        seen = {(patch[i], j) for a, b in pieces_of(batch) for i in range(a, b) for j in range(a, b)
-                if 0 <= patch[i] - patch[j] < cross_window}
+        seen = {
+            (patch[i], j)
+            for a, b in pieces_of(batch)
+            for i in range(a, b)
+            for j in range(a, b)
+            if 0 <= patch[i] - patch[j] < cross_window
+        }
         assert stats["encoder_cross_pairs"] == len(seen)
         complete = {i: patch[i] - (not batch.patch_end_BT[i]) for a, b in pieces_of(batch) for i in range(a, b)}
-        seen = {(i, patch[j]) for a, b in pieces_of(batch) for i in range(a, b) for j in range(a, b)
-                if 0 <= complete[i] - patch[j] < cross_window}
+        seen = {
+            (i, patch[j])
+            for a, b in pieces_of(batch)
+            for i in range(a, b)
+            for j in range(a, b)
+            if 0 <= complete[i] - patch[j] < cross_window
+        }
         assert stats["decoder_cross_pairs"] == len(seen)
         assert stats["pieces"] == len(pieces_of(batch))
         unfinished = [b for _, b in pieces_of(batch) if batch.token_BT[b - 1] != EOS_ID]
@@ -412,15 +447,18 @@ def test_causal_pairs(length, window):
     assert causal_pairs(length, window) == sum(i - j < (window or length) for i in range(length) for j in range(i + 1))
 
 
-@pytest.mark.parametrize("words, unit, message", [
-    ((), 600, r"unit 600 is outside the codebook of 502"),
-    ((Word("a", 0, 4), Word("b", 3, 6)), 1, r"word 1 'b' at frames \[3, 6\) starts before the word in front"),
-    ((Word("a", -2, 4),), 1, r"word 0 'a' at frames \[-2, 4\) starts before the audio"),
-    ((Word("a", 4, 4),), 1, r"word 0 'a' at frames \[4, 4\) has no frames"),
-    ((Word("a", 4, 40),), 1, r"word 0 'a' at frames \[4, 40\) ends after the last of the 8 units"),
-    ((Word(" ", 4, 6),), 1, r"word 0 ' ' at frames \[4, 6\) has no text"),
-    ((), None, r"has no units"),
-])
+@pytest.mark.parametrize(
+    "words, unit, message",
+    [
+        ((), 600, r"unit 600 is outside the codebook of 502"),
+        ((Word("a", 0, 4), Word("b", 3, 6)), 1, r"word 1 'b' at frames \[3, 6\) starts before the word in front"),
+        ((Word("a", -2, 4),), 1, r"word 0 'a' at frames \[-2, 4\) starts before the audio"),
+        ((Word("a", 4, 4),), 1, r"word 0 'a' at frames \[4, 4\) has no frames"),
+        ((Word("a", 4, 40),), 1, r"word 0 'a' at frames \[4, 40\) ends after the last of the 8 units"),
+        ((Word(" ", 4, 6),), 1, r"word 0 ' ' at frames \[4, 6\) has no text"),
+        ((), None, r"has no units"),
+    ],
+)
 def test_a_broken_record_is_named_in_one_line_when_a_row_needs_it(words, unit, message):
     units = np.full(0 if unit is None else 8, unit or 0, np.uint16)
     config = make_config(sources=(SourceConfig("speech", "utterance", "somewhere", 1.0),))

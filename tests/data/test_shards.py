@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from synthetic_data import write_directory
 
-from lst_jax import files
+from lst_jax.core import files
+from lst_jax.core.errors import DataError, StorageError
 from lst_jax.data import shards
 from lst_jax.data.records import TextDocument, Utterance, Word
-from lst_jax.errors import DataError, StorageError
 
 
 def utterance(number):
@@ -95,22 +95,26 @@ def edit(**changes):
     def apply(directory):
         path = directory / "metadata.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
     return apply
 
 
-@pytest.mark.parametrize("damage, rule", [
-    (truncate, "part-2.array_record: has .* bytes, metadata.json says"),
-    (lambda d: (d / "part-2.array_record").unlink(), "part-2.array_record: missing"),
-    (lambda d: (d / "metadata.json").unlink(), "metadata.json: missing"),
-    (lambda d: (d / "metadata.json").write_text("{"), "metadata.json: is not JSON"),
-    (edit(kind="text"), "holds records of kind 'text', the run wants 'utterance'"),
-    (edit(kind="video"), "kind 'video' must be one of"),
-    (edit(format_version=2), "has format_version 2, this program reads 1"),
-    (edit(records=7), "records=7 is not the sum"),
-    (edit(frames="many"), "frames='many' has the wrong type"),
-    (edit(more=1), r"unknown: \['more'\]"),
-    (edit(shards=[{"name": "x"}]), "ShardInfo fields are missing"),
-])
+@pytest.mark.parametrize(
+    "damage, rule",
+    [
+        (truncate, "part-2.array_record: has .* bytes, metadata.json says"),
+        (lambda d: (d / "part-2.array_record").unlink(), "part-2.array_record: missing"),
+        (lambda d: (d / "metadata.json").unlink(), "metadata.json: missing"),
+        (lambda d: (d / "metadata.json").write_text("{"), "metadata.json: is not JSON"),
+        (edit(kind="text"), "holds records of kind 'text', the run wants 'utterance'"),
+        (edit(kind="video"), "kind 'video' must be one of"),
+        (edit(format_version=2), "has format_version 2, this program reads 1"),
+        (edit(records=7), "records=7 is not the sum"),
+        (edit(frames="many"), "frames='many' has the wrong type"),
+        (edit(more=1), r"unknown: \['more'\]"),
+        (edit(shards=[{"name": "x"}]), "ShardInfo fields are missing"),
+    ],
+)
 def test_a_directory_that_breaks_the_format_is_refused_at_open(directory, damage, rule):
     damage(directory)
     with pytest.raises(DataError, match=rule) as caught:

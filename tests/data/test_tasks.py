@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from lst_jax.core.errors import DataError
 from lst_jax.data.records import Word
 from lst_jax.data.tasks import benchmarks, items
 from lst_jax.data.tasks.items import Item, Part
-from lst_jax.errors import DataError
 
 LEXICAL = "id,filename,voice,frequency,word,phones,length_phones,correct"
 SYNTACTIC = "id,filename,voice,type,subtype,transcription,correct"
@@ -21,9 +21,17 @@ def write(path, *lines):
 
 
 def test_hellaswag_lines_become_prompts_with_four_endings(tmp_path):
-    fields = {"ind": 24, "activity_label": "Roof", "ctx_a": "A man is on a roof.", "ctx_b": "he",
-              "ctx": "How to jog [title] Warm up. [step] A man is on a roof. he", "split": "val",
-              "endings": ["walks [substeps] away.", "b", "c", "d"], "label": 3, "source_id": "x"}
+    fields = {
+        "ind": 24,
+        "activity_label": "Roof",
+        "ctx_a": "A man is on a roof.",
+        "ctx_b": "he",
+        "ctx": "How to jog [title] Warm up. [step] A man is on a roof. he",
+        "split": "val",
+        "endings": ["walks [substeps] away.", "b", "c", "d"],
+        "label": 3,
+        "source_id": "x",
+    }
     path = write(tmp_path / "hellaswag_val.jsonl", json.dumps(fields), json.dumps({**fields, "ind": 25, "label": ""}))
     task = benchmarks.read_task("hellaswag", path)
     assert task.items[0].prompt.text == "How to jog. Warm up. A man is on a roof. he"
@@ -32,8 +40,13 @@ def test_hellaswag_lines_become_prompts_with_four_endings(tmp_path):
 
 
 def test_storycloze_rows_become_prompts_of_four_sentences(tmp_path):
-    columns = ["InputStoryid", *(f"InputSentence{i}" for i in range(1, 5)), "RandomFifthSentenceQuiz1",
-               "RandomFifthSentenceQuiz2", "AnswerRightEnding"]
+    columns = [
+        "InputStoryid",
+        *(f"InputSentence{i}" for i in range(1, 5)),
+        "RandomFifthSentenceQuiz1",
+        "RandomFifthSentenceQuiz2",
+        "AnswerRightEnding",
+    ]
     path = tmp_path / "cloze.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -45,11 +58,22 @@ def test_storycloze_rows_become_prompts_of_four_sentences(tmp_path):
 
 
 def test_zerospeech_pairs_share_a_group_over_their_voices(tmp_path):
-    path = write(tmp_path / "gold.csv", LEXICAL, "1,fA,v1,0,brick,b r,3,1", "1,fB,v1,0,blick,b l,3,0",
-                 "1,fC,v2,0,brick,b r,3,1", "1,fD,v2,0,blick,b l,3,0", "2,fE,v1,20,dog,d,3,0", "2,fF,v1,20,cat,k,3,1")
+    path = write(
+        tmp_path / "gold.csv",
+        LEXICAL,
+        "1,fA,v1,0,brick,b r,3,1",
+        "1,fB,v1,0,blick,b l,3,0",
+        "1,fC,v2,0,brick,b r,3,1",
+        "1,fD,v2,0,blick,b l,3,0",
+        "2,fE,v1,20,dog,d,3,0",
+        "2,fF,v1,20,cat,k,3,1",
+    )
     task = benchmarks.read_task("swuggy", path)
     assert [(i.id, i.group, i.label, [c.name for c in i.choices]) for i in task.items] == [
-        ("1-v1", "1", 0, ["fA", "fB"]), ("1-v2", "1", 0, ["fC", "fD"]), ("2-v1", "2", 0, ["fF", "fE"])]
+        ("1-v1", "1", 0, ["fA", "fB"]),
+        ("1-v2", "1", 0, ["fC", "fD"]),
+        ("2-v1", "2", 0, ["fF", "fE"]),
+    ]
     assert [i.bands["frequency"] for i in task.items] == ["oov", "oov", "21-100"]
     assert [i.bands["vocabulary"] for i in task.items] == ["oov", "oov", "known"]
     assert benchmarks.submission(task.items[2:], [[-1.5, -20.25]]) == "fF -1.5\nfE -20.25\n"
@@ -59,13 +83,21 @@ def test_zerospeech_pairs_share_a_group_over_their_voices(tmp_path):
     assert [c.text for c in item.choices] == ["the cat", "a cats"] and item.prompt is None
 
 
-@pytest.mark.parametrize("lines, said", [
-    (("a,b", "1,2"), "gold.csv: has no column 'id'; is it the benchmark's file?"),
-    ((LEXICAL, "1,fA,v1,0,brick,b r,3,1"),
-     "line 2: id 1, voice v1 has one line; each must have one with correct=1 and one with 0"),
-    ((LEXICAL, "1,fA,v1,0,brick,b r,3"), "line 2: has not the 8 columns of the first line; correct it"),
-    ((LEXICAL, "1,fA,v1,often,brick,b r,3,1", "1,fB,v1,0,blick,b r,3,0"),
-     "line 2: frequency=often: must be a number; correct it")])
+@pytest.mark.parametrize(
+    "lines, said",
+    [
+        (("a,b", "1,2"), "gold.csv: has no column 'id'; is it the benchmark's file?"),
+        (
+            (LEXICAL, "1,fA,v1,0,brick,b r,3,1"),
+            "line 2: id 1, voice v1 has one line; each must have one with correct=1 and one with 0",
+        ),
+        ((LEXICAL, "1,fA,v1,0,brick,b r,3"), "line 2: has not the 8 columns of the first line; correct it"),
+        (
+            (LEXICAL, "1,fA,v1,often,brick,b r,3,1", "1,fB,v1,0,blick,b r,3,0"),
+            "line 2: frequency=often: must be a number; correct it",
+        ),
+    ],
+)
 def test_a_wrong_gold_file_is_one_line(tmp_path, lines, said):
     with pytest.raises(DataError) as error:
         benchmarks.read_task("swuggy", write(tmp_path / "gold.csv", *lines))
@@ -74,8 +106,14 @@ def test_a_wrong_gold_file_is_one_line(tmp_path, lines, said):
 
 def test_our_lines_are_read_back_as_they_were(tmp_path):
     units = np.array([5, 5, 9], np.uint16)
-    item = Item("a", Part("é one", units, (Word("é", 0, 1), Word("one", 1, 3))),
-                (Part("x", units[:1], (), "fA"), Part("y", units[1:], None)), 1, "g", {"band": "b"})
+    item = Item(
+        "a",
+        Part("é one", units, (Word("é", 0, 1), Word("one", 1, 3))),
+        (Part("x", units[:1], (), "fA"), Part("y", units[1:], None)),
+        1,
+        "g",
+        {"band": "b"},
+    )
     path = write(tmp_path / "task.jsonl", json.dumps(items.line(item, 25.0, "abc")))
     task = benchmarks.read_task("swuggy", path)
     assert (task.unit_rate, task.codebook) == (25.0, "abc")
@@ -86,14 +124,18 @@ def test_our_lines_are_read_back_as_they_were(tmp_path):
     assert (plain.id, plain.label, plain.prompt, plain.choices[0].text) == ("plain.jsonl:1", None, None, "a")
 
 
-@pytest.mark.parametrize("line, said", [
-    ('{"choice": []}', "has the field 'choice'"),
-    ('{"prompt": {"tekst": "a"}, "choices": ["a"]}', "prompt has the field 'tekst'"),
-    ('{"choices": ["a", "b"], "label": 2}', "label=2: must be from 0 to the 2 choices less one"),
-    ('{"choices": [{"units": [1, 70000]}]}', "units has 70000"),
-    ('{"choices": [{"units": [1], "words": [["a", 0, 1]]}]}', "words: needs units, and unit_rate in the line"),
-    ('{"choices": [{}]}', "has neither text nor units"),
-    ('nonsense', "is not JSON")])
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ('{"choice": []}', "has the field 'choice'"),
+        ('{"prompt": {"tekst": "a"}, "choices": ["a"]}', "prompt has the field 'tekst'"),
+        ('{"choices": ["a", "b"], "label": 2}', "label=2: must be from 0 to the 2 choices less one"),
+        ('{"choices": [{"units": [1, 70000]}]}', "units has 70000"),
+        ('{"choices": [{"units": [1], "words": [["a", 0, 1]]}]}', "words: needs units, and unit_rate in the line"),
+        ('{"choices": [{}]}', "has neither text nor units"),
+        ("nonsense", "is not JSON"),
+    ],
+)
 def test_a_wrong_line_is_one_line(tmp_path, line, said):
     with pytest.raises(DataError) as error:
         items.read(write(tmp_path / "task.jsonl", line))

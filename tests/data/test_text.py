@@ -1,7 +1,7 @@
 import pytest
 
+from lst_jax.core.errors import DataError, StorageError
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint, train_tokenizer
-from lst_jax.errors import DataError, StorageError
 
 TEXTS = [f"the quick brown fox number {i} jumps over lazy dogs in {i * 7} places" for i in range(100)]
 

@@ -21,6 +21,8 @@ from synthetic_data import (
 from test_rows import SPEECH, TEXT, check_shape, follow, make_rows
 
 from lst_jax.config import SourceConfig, check_same_identity, identity
+from lst_jax.core.errors import ConfigError, DataError
+from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.data import unit_pieces
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import Span, interleave
@@ -29,8 +31,6 @@ from lst_jax.data.pipeline import BatchStream
 from lst_jax.data.records import Utterance, Word
 from lst_jax.data.rng import generator
 from lst_jax.data.unit_pieces import Codebook, UnitPieces, train_unit_pieces
-from lst_jax.errors import ConfigError, DataError
-from lst_jax.vocab import BOS_ID, EOS_ID
 
 PHRASES = ([3, 3, 4, 5], [7, 8, 7, 8, 9], [1, 1, 1, 1], [0, 2], [6])
 
@@ -41,7 +41,7 @@ def small(tmp_path_factory):
     path = tmp_path_factory.mktemp("small") / "u.model"
     rng = np.random.default_rng(0)
     sequences = [np.concatenate([PHRASES[i] for i in rng.integers(5, size=30)]).astype(np.uint16) for _ in range(50)]
-    train_unit_pieces(sequences, path, 60, Codebook(40, "a, \"fingerprint\""))
+    train_unit_pieces(sequences, path, 60, Codebook(40, 'a, "fingerprint"'))
     return UnitPieces(path)
 
 
@@ -65,7 +65,7 @@ def test_pieces_give_back_exactly_the_units(small, phrases):
 
 
 def test_a_model_has_as_many_pieces_as_asked_for_and_knows_its_codebook(small):
-    assert len(small) == len(small.frames) == 60 and small.codebook == Codebook(40, "a, \"fingerprint\"")
+    assert len(small) == len(small.frames) == 60 and small.codebook == Codebook(40, 'a, "fingerprint"')
     texts = {tuple(small.decode(np.array([piece])).tolist()) for piece in range(60)}
     assert len(texts) == 60 and {(unit,) for unit in range(40)} < texts
     assert small.encode(np.array(PHRASES[0] + PHRASES[2])).size <= 4  # what occurs together is joined
@@ -77,10 +77,18 @@ def test_training_twice_gives_the_same_file(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-@pytest.mark.parametrize("size, codebook, message", [
-    (9, 10, "size=9 is less than the codebook's 10 units, each of which is a piece; use at least 10"),
-    (999, 10, r"no unit tokenizer of 999 pieces can be trained on these sequences \(at most \d+\); use at most \d+,"),
-    (70_000, 65_535, "a codebook of 65535 units is too large for a unit tokenizer; use at most 65534")])
+@pytest.mark.parametrize(
+    "size, codebook, message",
+    [
+        (9, 10, "size=9 is less than the codebook's 10 units, each of which is a piece; use at least 10"),
+        (
+            999,
+            10,
+            r"no unit tokenizer of 999 pieces can be trained on these sequences \(at most \d+\); use at most \d+,",
+        ),
+        (70_000, 65_535, "a codebook of 65535 units is too large for a unit tokenizer; use at most 65534"),
+    ],
+)
 def test_an_impossible_size_is_one_line_and_leaves_nothing(tmp_path, size, codebook, message):
     with pytest.raises(DataError, match=f"u.model: {message}") as caught:
         train_unit_pieces([np.arange(10)], tmp_path / "u.model", size, Codebook(codebook, None))
@@ -99,8 +107,9 @@ def test_the_size_that_an_error_names_can_be_trained(tmp_path):
 def test_the_largest_codebook_and_a_long_sequence(tmp_path):
     units = np.random.default_rng(0).integers(0xFFFE, size=20_000).astype(np.uint16)
     units[-2:] = 0xFFFD, 0
-    train_unit_pieces([np.tile([1, 2, 3], 20_000).astype(np.uint16)], tmp_path / "u.model", 0xFFFE + 3,
-                      Codebook(0xFFFE, None))
+    train_unit_pieces(
+        [np.tile([1, 2, 3], 20_000).astype(np.uint16)], tmp_path / "u.model", 0xFFFE + 3, Codebook(0xFFFE, None)
+    )
     pieces = UnitPieces(tmp_path / "u.model")
     assert (pieces.decode(pieces.encode(units)) == units).all()
     assert len(pieces.encode(np.array([1, 2, 3, 1, 2, 3]))) < 4  # 40 minutes of units were not left out
@@ -109,8 +118,11 @@ def test_the_largest_codebook_and_a_long_sequence(tmp_path):
 def test_files_that_are_no_unit_tokenizer_are_named(tmp_path, small):
     (tmp_path / "bad.model").write_bytes(b"hello")
     (tmp_path / "text.model").write_bytes(tokenizer().serialized_model_proto())
-    for name, rule in (("none", "no such file; make it"), ("bad", "is not a SentencePiece model over units; make one"),
-                       ("text", "is not a SentencePiece model over units; make one")):
+    for name, rule in (
+        ("none", "no such file; make it"),
+        ("bad", "is not a SentencePiece model over units; make one"),
+        ("text", "is not a SentencePiece model over units; make one"),
+    ):
         with pytest.raises(DataError, match=f"{name}.model: {rule} .* `lst prepare unit-tokenizer`|{rule}"):
             UnitPieces(tmp_path / f"{name}.model")
     with pytest.raises(DataError, match=r"u.model: units 3..40 are outside its codebook of 40; use the units"):
@@ -138,7 +150,8 @@ def test_a_document_in_pieces():
     begin = np.cumsum(pieces.frames[inside]) - pieces.frames[inside]
     edges = sorted({0} | {e for w in record.words for e in (w.start_frame, w.end_frame)})
     assert np.flatnonzero(example.cut[2:-1]).tolist() == sorted(
-        {int(np.argmax(begin >= e)) for e in edges if begin[-1] >= e})
+        {int(np.argmax(begin >= e)) for e in edges if begin[-1] >= e}
+    )
     assert builder.speech_frames(example.token) == len(record.units)
 
 
@@ -147,16 +160,20 @@ def test_every_span_is_written_in_pieces_of_its_own():
     builder, offset = ExampleBuilder.of(config, tokenizer()), config.joint_vocab.unit_offset
     record = utterance(3, 12)
     half = record.words[5].end_frame
-    example = builder.interleaved(record, [Span("speech", 0, 6, 0, half), Span("text", 6, 8, 0, 0),
-                                           Span("speech", 8, 12, half, len(record.units))], "none")
+    example = builder.interleaved(
+        record,
+        [Span("speech", 0, 6, 0, half), Span("text", 6, 8, 0, 0), Span("speech", 8, 12, half, len(record.units))],
+        "none",
+    )
     expected = [pieces.encode(part) for part in (record.units[:half], record.units[half:])]
     found = example.token[config.joint_vocab.is_speech(example.token)] - offset
     assert found.tolist() == np.concatenate(expected).tolist()
 
 
 @hypothesis.settings(deadline=None, max_examples=25)
-@hypothesis.given(st.integers(16, 200), st.floats(0.05, 0.95), st.integers(0, 100),
-                  st.sampled_from(["tokens", "words", "units"]))
+@hypothesis.given(
+    st.integers(16, 200), st.floats(0.05, 0.95), st.integers(0, 100), st.sampled_from(["tokens", "words", "units"])
+)
 def test_no_piece_is_lost_or_repeated_and_every_row_keeps_the_contract(tokens, share, seed, measure):
     sources = SourceConfig("a", "utterance", "a", share), SourceConfig("b", "text", "b", 1 - share)
     config = make_bpe_config(tokens, rows=2, sources=sources, seed=seed, measure=measure)
@@ -211,8 +228,13 @@ def test_held_out_speech_is_read_whole(data):
 
 
 def bpe(tokens=128):
-    return {"tokens": tokens, "units": tokens, "strategy": "none", "unit_slots": UNIT_PIECES,
-            "unit_tokenizer": unit_tokenizer_path()}
+    return {
+        "tokens": tokens,
+        "units": tokens,
+        "strategy": "none",
+        "unit_slots": UNIT_PIECES,
+        "unit_tokenizer": unit_tokenizer_path(),
+    }
 
 
 @pytest.mark.parametrize("hosts", [1, 4])
@@ -225,10 +247,10 @@ def test_a_stream_restores_at_every_step_on_any_number_of_hosts(data, hosts):
             rows = range(host * 4 // hosts, (host + 1) * 4 // hosts)
             again = BatchStream(config, rows=rows)
             again.set_state({"step": number + 1, "rows": steps[number].state_after})
-            for expected in steps[number + 1:]:
+            for expected in steps[number + 1 :]:
                 found = next(again)
                 for one, other in zip(found.batch, expected.batch, strict=True):
-                    assert np.array_equal(one, other[rows.start:rows.stop])
+                    assert np.array_equal(one, other[rows.start : rows.stop])
 
 
 def test_the_fingerprint_follows_the_unit_tokenizer_s_content_and_not_its_place(data, tmp_path):
@@ -249,12 +271,24 @@ def test_the_fingerprint_follows_the_unit_tokenizer_s_content_and_not_its_place(
         check_same_identity(units, identity(config), "there")
 
 
-@pytest.mark.parametrize("on_disk, slots, rule", [
-    ({}, UNIT_PIECES - 1, f"units.model: has {UNIT_PIECES} pieces, the run has vocab.unit_slots={UNIT_PIECES - 1}; "),
-    ({"codebook_size": 500}, UNIT_PIECES, r"metadata.json: has a codebook of 500 units \(of unknown making\), the unit "
-                                          r"tokenizer .*units.model was trained on 501 units \(of unknown making\); "),
-    ({"codebook_size": 502}, UNIT_PIECES, "has a codebook of 502 units"),
-    ({"codebook_size": None}, UNIT_PIECES, "codebook_size=None, the run")])
+@pytest.mark.parametrize(
+    "on_disk, slots, rule",
+    [
+        (
+            {},
+            UNIT_PIECES - 1,
+            f"units.model: has {UNIT_PIECES} pieces, the run has vocab.unit_slots={UNIT_PIECES - 1}; ",
+        ),
+        (
+            {"codebook_size": 500},
+            UNIT_PIECES,
+            r"metadata.json: has a codebook of 500 units \(of unknown making\), the unit "
+            r"tokenizer .*units.model was trained on 501 units \(of unknown making\); ",
+        ),
+        ({"codebook_size": 502}, UNIT_PIECES, "has a codebook of 502 units"),
+        ({"codebook_size": None}, UNIT_PIECES, "codebook_size=None, the run"),
+    ],
+)
 def test_a_unit_tokenizer_that_does_not_fit_the_run_is_refused(tmp_path, on_disk, slots, rule):
     write_directory(tmp_path / "speech", [utterances(2)], **on_disk)
     sources = (SourceConfig("speech", "utterance", str(tmp_path / "speech"), 1.0),)

@@ -23,7 +23,7 @@ def sequence(vocab, tokenizer, prompt, response, size, joined):
             filled = 0
         if number == len(prompt):
             start = len(out)
-        for one in (tokenizer.encode(content) if kind == "text" else content):
+        for one in tokenizer.encode(content) if kind == "text" else content:
             if kind == "text":
                 patch += 1
                 out.append((one, patch, True))
@@ -45,8 +45,9 @@ def nats(params, config, entries):
     for i in range(local.layers):
         h = block(h, params["patch_encoder"][f"layers_{i}"], local, config)
     q = config.queries_per_patch
-    x = np.stack([h[patch == p].max(0) for p in range(count)]) @ weight(params["patch_encoder"],
-                                                                       "patch_embedding_projection")
+    x = np.stack([h[patch == p].max(0) for p in range(count)]) @ weight(
+        params["patch_encoder"], "patch_embedding_projection"
+    )
     x = x.reshape(count * q, -1)
     own = np.repeat(np.arange(count), q)[:, None] == patch[None]
     x = 2 * x + cross(x, h, params["patch_encoder"]["cross_attn_layers_0"], own, config)
@@ -60,8 +61,12 @@ def nats(params, config, entries):
         h = 2 * h + cross(h, y, params["patch_decoder"][f"cross_attn_layers_{i}"], seen, config)
         h = block(h, params["patch_decoder"][f"layers_{i}"], config.patch_decoder, config)
     logits = norm(h, params["patch_decoder"]["norm"], config) @ weight(params["patch_decoder"], "output")
-    return np.array([np.log(np.exp(logits[t] - logits[t].max()).sum()) + logits[t].max() - logits[t, tokens[t + 1]]
-                     for t in range(n - 1)])
+    return np.array(
+        [
+            np.log(np.exp(logits[t] - logits[t].max()).sum()) + logits[t].max() - logits[t, tokens[t + 1]]
+            for t in range(n - 1)
+        ]
+    )
 
 
 def weight(params, name):
@@ -81,8 +86,10 @@ def softmax_mix(scores, mask, values):
 
 
 def attend(q, k, v, heads, mask):
-    parts = [softmax_mix(a @ b.T / np.sqrt(a.shape[1]), mask, c)
-             for a, b, c in zip(*(np.split(x, heads, axis=1) for x in (q, k, v)), strict=True)]
+    parts = [
+        softmax_mix(a @ b.T / np.sqrt(a.shape[1]), mask, c)
+        for a, b, c in zip(*(np.split(x, heads, axis=1) for x in (q, k, v)), strict=True)
+    ]
     return np.concatenate(parts, 1)
 
 
@@ -107,7 +114,8 @@ def block(x, params, stack, config):
     z = norm(x, params["ffn_norm"], config)
     gate = z @ weight(params["feed_forward"], "w1")
     return x + (gate / (1 + np.exp(-gate)) * (z @ weight(params["feed_forward"], "w3"))) @ weight(
-        params["feed_forward"], "w2")
+        params["feed_forward"], "w2"
+    )
 
 
 def cross(x, y, params, mask, config):

@@ -11,10 +11,10 @@ from synthetic_data import make_config, tokenizer, utterance, write_directory
 from training_run import make_config as make_run_config
 from training_run import make_data
 
-from lst_jax import train
+from lst_jax.core.errors import CheckpointError, ConfigError, DataError
+from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
-from lst_jax.errors import CheckpointError, ConfigError, DataError
 from lst_jax.evals import adaptation, command
 from lst_jax.evals.answers import Greedy
 from lst_jax.evals.recogniser import PocketSphinx
@@ -22,8 +22,8 @@ from lst_jax.generate.generator import Generator
 from lst_jax.model import lst
 from lst_jax.prepare.audio import load_audio
 from lst_jax.prepare.units import LogMelKMeans
-from lst_jax.run_dir import RunDirectory
-from lst_jax.vocab import BOS_ID, EOS_ID
+from lst_jax.runs.directory import RunDirectory
+from lst_jax.train import loop
 
 SPOKEN = [utterance(i, 2 + i) for i in range(3)]
 
@@ -40,9 +40,11 @@ class Known:
         assert modality == {"asr": "text", "tts": "speech"}[self.task]
         self.prompts, self.most = prompts, most
         config = make_config(strategy="static")
-        examples = [ExampleBuilder.of(config, tokenizer()).interleaved(u, PROMPTED[self.task](u), "static",
-                                                                       prompted=True) for u in SPOKEN]
-        answers = [e.token[e.loss_from:-1] for e in examples]
+        examples = [
+            ExampleBuilder.of(config, tokenizer()).interleaved(u, PROMPTED[self.task](u), "static", prompted=True)
+            for u in SPOKEN
+        ]
+        answers = [e.token[e.loss_from : -1] for e in examples]
         if self.texts is not None:
             answers = [np.array(tokenizer().encode(text), np.int32) for text in self.texts]
         assert all(len(a) <= m for a, m in zip(answers, most, strict=True))
@@ -57,8 +59,12 @@ def test_right_transcripts_have_no_errors_and_a_quarter_of_bases_context():
     assert found["normaliser"] == "english-1" and found["answering"] == "known" and found["patches"] == "static"
     units = [len(u.units) for u in SPOKEN]
     patches = sum(-(-n // 4) for n in units)
-    assert found["context"] == {"unit_positions": patches + 9, "base": sum(units) + 9,  # BOS <s> and <t> of each
-                                "ratio": (patches + 9) / (sum(units) + 9), "speech_ratio": patches / sum(units)}
+    assert found["context"] == {
+        "unit_positions": patches + 9,
+        "base": sum(units) + 9,  # BOS <s> and <t> of each
+        "ratio": (patches + 9) / (sum(units) + 9),
+        "speech_ratio": patches / sum(units),
+    }
     assert [p.token[-1] for p in known.prompts] == [config.joint_vocab.text_marker] * 3
 
 
@@ -78,8 +84,9 @@ def test_generated_speech_is_heard_by_a_recogniser_beside_the_recordings_units()
             index = next((i for i, u in enumerate(SPOKEN) if np.array_equal(u.units / 1000, audio)), None)
             return "" if index is None else " ".join(w.text for w in SPOKEN[index].words)
 
-    found, audio = adaptation.synthesise(SPOKEN, make_config(strategy="static"), Known("tts"),
-                                         lambda units: units / np.float32(1000) * 1.0, Ear())
+    found, audio = adaptation.synthesise(
+        SPOKEN, make_config(strategy="static"), Known("tts"), lambda units: units / np.float32(1000) * 1.0, Ear()
+    )
     assert len(audio) == 3 and found["recogniser"] == "ear"
     units = [len(u.units) for u in SPOKEN]
     patches = sum(-(-n // 4) for n in units)
@@ -98,13 +105,16 @@ def one_by_one(config, model, params, prompt, modality, most):
     """Each token from a forward pass over the document alone."""
     logits_of = jax.jit(lambda params, *rows: model(params, *rows)[0])
     vocab, ids = config.joint_vocab, np.arange(config.joint_vocab.size)
-    allowed = (ids < vocab.text_size) & (ids > BOS_ID) if modality == "text" else (ids >= vocab.unit_offset) | (
-        ids == EOS_ID)
+    allowed = (
+        (ids < vocab.text_size) & (ids > BOS_ID) if modality == "text" else (ids >= vocab.unit_offset) | (ids == EOS_ID)
+    )
     token, start, end = list(prompt.token), list(prompt.patch_start), list(prompt.patch_end)
     answer, size = [], config.data.patching.static_size if config.data.patching.strategy == "static" else 1
     while len(answer) < most:
-        rows = [np.pad(np.array([row]), ((0, 0), (0, 160 - len(token)))) for row in
-                (np.array(token, np.int32), np.ones(len(token), np.int32), start, end)]
+        rows = [
+            np.pad(np.array([row]), ((0, 0), (0, 160 - len(token))))
+            for row in (np.array(token, np.int32), np.ones(len(token), np.int32), start, end)
+        ]
         logits_V = np.asarray(logits_of(params, *rows))[len(token) - 1]
         may = allowed & (ids != EOS_ID) if not answer else allowed  # an answer has one token at least
         chosen = int(np.where(may, logits_V, -np.inf).argmax())
@@ -153,24 +163,43 @@ def trained(tmp_path_factory, compiled_once):
     units.save(folder / "units.safetensors")
     write_directory(folder / "held", [SPOKEN], codebook_fingerprint=units.fingerprint)
     config = make_run_config(folder, steps=2)
-    config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, completion_items=0, sources=()),
-                                 data=dataclasses.replace(config.data, patching=dataclasses.replace(
-                                     config.data.patching, strategy="static")))
-    assert train.train(RunDirectory(folder / "run"), config) == 0
+    config = dataclasses.replace(
+        config,
+        eval=dataclasses.replace(config.eval, completion_items=0, sources=()),
+        data=dataclasses.replace(config.data, patching=dataclasses.replace(config.data.patching, strategy="static")),
+    )
+    assert loop.train(RunDirectory(folder / "run"), config) == 0
     return folder
 
 
 def options(folder, **changes):
-    return argparse.Namespace(**{"run_dir": folder / "run", "asr": None, "tts": None, "units": None, "items": 1,
-                                 "json": True, "probe": None, "recogniser": None, **changes})
+    return argparse.Namespace(
+        **{
+            "run_dir": folder / "run",
+            "asr": None,
+            "tts": None,
+            "units": None,
+            "items": 1,
+            "json": True,
+            "probe": None,
+            "recogniser": None,
+            **changes,
+        }
+    )
 
 
 def test_the_command_writes_and_prints_what_it_measured(trained, capsys, monkeypatch):
     monkeypatch.setattr(adaptation, "LEAST", 2)
     monkeypatch.setattr(adaptation, "TEXT_TOKENS_A_SECOND", 1.0)
     monkeypatch.setattr(adaptation, "SECONDS_A_TEXT_TOKEN", 0.1)
-    assert command.run(options(trained, asr=str(trained / "held"), tts=str(trained / "held"),
-                               units=str(trained / "units.safetensors"))) == 0
+    assert (
+        command.run(
+            options(
+                trained, asr=str(trained / "held"), tts=str(trained / "held"), units=str(trained / "units.safetensors")
+            )
+        )
+        == 0
+    )
     for name, line in zip(("asr", "tts"), capsys.readouterr().out.splitlines(), strict=True):
         values = json.loads(line)
         assert values == json.loads((trained / "run" / "evaluations" / f"{name}.json").read_text())
@@ -189,8 +218,14 @@ def test_the_recogniser_asked_for_hears_the_speech(trained, capsys, monkeypatch)
     monkeypatch.setattr(adaptation, "LEAST", 2)
     monkeypatch.setattr(adaptation, "SECONDS_A_TEXT_TOKEN", 0.1)
     monkeypatch.setattr(command, "load_recogniser", {"whisper:there": Ear()}.__getitem__)
-    assert command.run(options(trained, tts=str(trained / "held"), units=str(trained / "units.safetensors"),
-                               recogniser="whisper:there")) == 0
+    assert (
+        command.run(
+            options(
+                trained, tts=str(trained / "held"), units=str(trained / "units.safetensors"), recogniser="whisper:there"
+            )
+        )
+        == 0
+    )
     values = json.loads(capsys.readouterr().out)
     assert values["recogniser"] == "ear" and [one["answer"] for one in values["answers"]] == ["yes"]
 
@@ -198,12 +233,13 @@ def test_the_recogniser_asked_for_hears_the_speech(trained, capsys, monkeypatch)
 def test_what_does_not_fit_is_refused_in_one_line(trained, tmp_path):
     held = str(trained / "held")
     for changes, error, message in (
-            ({"tts": held}, ConfigError, "--tts: what is generated has to be heard; give --units FILE"),
-            ({"asr": held, "items": 0}, ConfigError, "--items 0: must be at least 1"),
-            ({"asr": str(tmp_path / "no")}, DataError, "no: no such directory"),
-            ({"asr": held, "run_dir": tmp_path}, ConfigError, "no such run"),
-            ({"tts": held, "units": "any", "recogniser": "kaldi"}, DataError, "must be pocketsphinx or whisper:DIR"),
-            ({"tts": str(trained / "speech"), "units": str(trained / "other.safetensors")}, DataError, "other")):
+        ({"tts": held}, ConfigError, "--tts: what is generated has to be heard; give --units FILE"),
+        ({"asr": held, "items": 0}, ConfigError, "--items 0: must be at least 1"),
+        ({"asr": str(tmp_path / "no")}, DataError, "no: no such directory"),
+        ({"asr": held, "run_dir": tmp_path}, ConfigError, "no such run"),
+        ({"tts": held, "units": "any", "recogniser": "kaldi"}, DataError, "must be pocketsphinx or whisper:DIR"),
+        ({"tts": str(trained / "speech"), "units": str(trained / "other.safetensors")}, DataError, "other"),
+    ):
         with pytest.raises(error) as raised:
             command.run(options(trained, **changes))
         assert message in str(raised.value) and "\n" not in str(raised.value)

@@ -4,10 +4,19 @@ import pytest
 from lst_jax.evals.error_rate import Counts, character_error_rate, english, word_error_rate
 
 
-@pytest.mark.parametrize("text, normal", [
-    ("Don\u2019t \u2014 na\u00efve, twenty-one & 3%", "don't naive twenty one and 3"), ("  A\tB\nc ", "a b c"),
-    ("'Tis the dogs' o'clock", "tis the dogs o'clock"), ("re_do/it", "re do it"), ("", ""), ("...", ""),
-    ("\uff21\ufb01ne", "afine"), ("MR. QUILTER'S", "mr quilter's")])
+@pytest.mark.parametrize(
+    "text, normal",
+    [
+        ("Don\u2019t \u2014 na\u00efve, twenty-one & 3%", "don't naive twenty one and 3"),
+        ("  A\tB\nc ", "a b c"),
+        ("'Tis the dogs' o'clock", "tis the dogs o'clock"),
+        ("re_do/it", "re do it"),
+        ("", ""),
+        ("...", ""),
+        ("\uff21\ufb01ne", "afine"),
+        ("MR. QUILTER'S", "mr quilter's"),
+    ],
+)
 def test_the_english_normaliser(text, normal):
     assert english(text) == normal
     assert english(normal) == normal
@@ -38,7 +47,8 @@ def test_rates_are_levenshtein_distances_over_lengths(rate, split):
     found = rate(*sides)
     assert found.rate == pytest.approx(errors / sum(len(split(a)) for a in sides[0]))
     assert found.counts.hits + found.counts.substitutions + found.counts.deletions == sum(
-        len(split(a)) for a in sides[0])
+        len(split(a)) for a in sides[0]
+    )
 
 
 def test_silence_is_all_deletions_and_words_for_silence_are_insertions():

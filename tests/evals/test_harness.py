@@ -11,13 +11,18 @@ import numpy as np
 import pytest
 import saved_run
 
+from lst_jax.checkpoints.restored import restore
 from lst_jax.evals import harness, scorer
 from lst_jax.evals.scorer import Text
 from lst_jax.model import lst
-from lst_jax.restored import restore
 
-PAIRS = [("the river of", " little stream"), ("the river of ", "pleasant time"), ("winding", " path waded"),
-         ("", "the followed"), ("he was", "")]
+PAIRS = [
+    ("the river of", " little stream"),
+    ("the river of ", "pleasant time"),
+    ("winding", " path waded"),
+    ("", "the followed"),
+    ("he was", ""),
+]
 LENGTH = 32  # of rows of the whole forward
 
 
@@ -72,15 +77,15 @@ def test_greedy_continuations_are_those_of_whole_forwards_and_end_where_they_sho
             logits_V[[0, 1]] = -np.inf  # neither padding nor BOS is generated
             if len(token) == 0:
                 logits_V[2] = -np.inf  # nor an empty run
-            best = int(np.argmax(logits_V[:opened.config.vocab.text_size]))
+            best = int(np.argmax(logits_V[: opened.config.vocab.text_size]))
             if best == 2:
                 break
             token.append(best)
-        assert text == decode(token)[len(decode(token[:start])):]
+        assert text == decode(token)[len(decode(token[:start])) :]
     whole = max(found, key=len)
-    stop = whole[len(whole) // 2:][:2]
+    stop = whole[len(whole) // 2 :][:2]
     context = contexts[found.index(whole)]
-    assert texts.generate([(context, [stop], 7)]) == [whole[:whole.find(stop)]]
+    assert texts.generate([(context, [stop], 7)]) == [whole[: whole.find(stop)]]
 
 
 def test_rolling_is_the_whole_text_in_windows(texts):
@@ -102,13 +107,16 @@ def test_a_context_that_is_too_long_loses_its_beginning(texts):
     long = "the river of little path " * 60
     prompt, response = texts._parted(long, " winding")
     assert len(prompt) + len(response) == texts.limit
-    np.testing.assert_array_equal(prompt, texts.builder.tokenizer.encode(long.rstrip())[-len(prompt):])
+    np.testing.assert_array_equal(prompt, texts.builder.tokenizer.encode(long.rstrip())[-len(prompt) :])
 
 
 def test_the_harness_runs_a_local_task_and_gets_the_scorer_s_choices(run, tmp_path):
     pytest.importorskip("lm_eval", reason="the extra harness is not installed")
-    questions = [("the river of", ["little stream", "time"], 0), ("he was", ["winding path", "the"], 1),
-                 ("she followed", ["a pleasant river", "it"], 0)]
+    questions = [
+        ("the river of", ["little stream", "time"], 0),
+        ("he was", ["winding path", "the"], 1),
+        ("she followed", ["a pleasant river", "it"], 0),
+    ]
     lines = [json.dumps({"q": q, "c": c, "gold": gold}) for q, c, gold in questions]
     (tmp_path / "docs.jsonl").write_text("".join(f"{line}\n" for line in lines))
     (tmp_path / "local_choice.yaml").write_text(f"""
@@ -116,7 +124,7 @@ task: local_choice
 dataset_path: json
 dataset_kwargs:
   data_files:
-    test: {tmp_path / 'docs.jsonl'}
+    test: {tmp_path / "docs.jsonl"}
 test_split: test
 output_type: multiple_choice
 doc_to_text: "{{{{q}}}}"
@@ -126,10 +134,27 @@ metric_list:
   - metric: acc
 """)
     ran = subprocess.run(
-        [sys.executable, "-m", "lst_jax.evals.harness", "--model", "lst", "--model_args", f"run={run.path}", "--tasks",
-         "local_choice", "--include_path", str(tmp_path), "--output_path", str(tmp_path / "out"), "--log_samples"],
-        capture_output=True, text=True, timeout=500,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path)})
+        [
+            sys.executable,
+            "-m",
+            "lst_jax.evals.harness",
+            "--model",
+            "lst",
+            "--model_args",
+            f"run={run.path}",
+            "--tasks",
+            "local_choice",
+            "--include_path",
+            str(tmp_path),
+            "--output_path",
+            str(tmp_path / "out"),
+            "--log_samples",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+    )
     assert ran.returncode == 0, ran.stderr[-3000:]
     (samples,) = (tmp_path / "out").glob("**/samples_local_choice*.jsonl")
     lines = sorted((json.loads(line) for line in samples.read_text().splitlines()), key=lambda one: one["doc_id"])

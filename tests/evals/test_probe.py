@@ -8,31 +8,34 @@ import numpy as np
 import pytest
 from synthetic_data import make_config, tokenizer, utterance, utterances
 
-from lst_jax import sharding, step
+from lst_jax.checkpoints.restored import Restored
+from lst_jax.core.errors import DataError
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import Span
 from lst_jax.data.records import Utterance, Word
-from lst_jax.errors import DataError
 from lst_jax.evals import probe, probe_figures
 from lst_jax.evals.inside import global_states
 from lst_jax.model import lst
 from lst_jax.model.lst import GlobalTransformer, PatchDecoder, RMSNorm
 from lst_jax.model.patches import derive_patches
 from lst_jax.model.placement import ONE_DEVICE
-from lst_jax.restored import Restored
+from lst_jax.parallel import sharding
+from lst_jax.step import update
 
 
 def opened(strategy, **changes):
     config = make_config(256, 256, strategy=strategy, **changes)
     mesh = sharding.one_device()
-    model = step.build_model(config, mesh)
+    model = update.build_model(config, mesh)
     return Restored(None, config, mesh, model, jax.jit(model.init_params)(jax.random.key(0)), 0)
 
 
 def rows_of(example, length=128):
     n = len(example.token)
-    return [jnp.pad(jnp.asarray(row), (0, length - n))[None] for row in
-            (example.token, np.ones(n, np.int32), example.patch_start, example.patch_end)]
+    return [
+        jnp.pad(jnp.asarray(row), (0, length - n))[None]
+        for row in (example.token, np.ones(n, np.int32), example.patch_start, example.patch_end)
+    ]
 
 
 @pytest.mark.parametrize("strategy", ["static", "none"])
@@ -50,15 +53,19 @@ def test_states_lead_to_the_model_s_own_outputs(strategy):
     else:
         patches = derive_patches(*rows[1:], 128)
         h_BTE, _ = lst.PatchEncoder(config.model, ONE_DEVICE, config.joint_vocab.size).apply(
-            {"params": params["patch_encoder"]}, rows[0], rows[1], patches)
+            {"params": params["patch_encoder"]}, rows[0], rows[1], patches
+        )
         hidden = PatchDecoder(config.model, ONE_DEVICE, config.joint_vocab.size).apply(
-            {"params": params["patch_decoder"]}, h_BTE, states[-1], rows[1], patches)
+            {"params": params["patch_decoder"]}, h_BTE, states[-1], rows[1], patches
+        )
         assert unit_BT[0, :8].tolist() == [0, 1, 2, 2, 2, 2, 3, 3]
     theirs = jax.jit(model.hidden)(params, *rows)
     np.testing.assert_allclose(hidden[0][real], theirs[0][real], rtol=1e-4, atol=1e-5)
     again = GlobalTransformer(config.model, ONE_DEVICE).apply(
-        {"params": params["global_transformer"]}, states[0], rows[1] if strategy == "none" else
-        derive_patches(*rows[1:], 128).doc_id_BU)
+        {"params": params["global_transformer"]},
+        states[0],
+        rows[1] if strategy == "none" else derive_patches(*rows[1:], 128).doc_id_BU,
+    )
     np.testing.assert_allclose(again[0][:5], states[-1][0][:5], rtol=1e-4, atol=1e-5)
 
 
@@ -85,8 +92,10 @@ def slow_silhouette(distance, label):
             values.append(0.0)
             continue
         a = np.mean([distance[i, j] for j in own])
-        b = min(np.mean([distance[i, j] for j in range(len(label)) if label[j] == other])
-                for other in set(label) - {label[i]})
+        b = min(
+            np.mean([distance[i, j] for j in range(len(label)) if label[j] == other])
+            for other in set(label) - {label[i]}
+        )
         values.append((b - a) / max(a, b))
     return np.mean(values)
 
@@ -104,8 +113,9 @@ def test_separation_agrees_with_its_definition_and_with_scikit_learn_where_it_is
     distance = 1 - unit @ unit.T
     assert found["silhouette"] == pytest.approx(slow_silhouette(distance, label.tolist()))
     metrics = pytest.importorskip("sklearn.metrics")
-    assert found["silhouette"] == pytest.approx(metrics.silhouette_score(np.maximum(distance - np.diag(
-        np.diag(distance)), 0), label, metric="precomputed"))
+    assert found["silhouette"] == pytest.approx(
+        metrics.silhouette_score(np.maximum(distance - np.diag(np.diag(distance)), 0), label, metric="precomputed")
+    )
 
 
 def test_a_word_is_the_patches_that_are_mostly_its_own():
@@ -135,8 +145,10 @@ SPOKEN = [u for u in utterances(16) if len(u.words) >= 4]
 @pytest.fixture(scope="module")
 def probed():
     run = opened("static")
-    short = [Utterance(u.id, u.units[:u.words[min(11, len(u.words) - 1)].end_frame], u.words[:12], None, None)
-             for u in SPOKEN]
+    short = [
+        Utterance(u.id, u.units[: u.words[min(11, len(u.words) - 1)].end_frame], u.words[:12], None, None)
+        for u in SPOKEN
+    ]
     return probe.probe(run, short[:8])
 
 
@@ -148,7 +160,8 @@ def test_all_numbers_are_there_and_within_their_bounds(probed):
     assert set(values["margins"]) == {"s2s", "t2t", "s2t", "t2s"}
     for found in values["margins"].values():
         assert found["items"] == len(found["means"]) and np.mean(found["means"]) == pytest.approx(
-            found["mean_of_means"])
+            found["mean_of_means"]
+        )
 
 
 def test_the_same_word_is_nearer_where_speech_and_text_share_directions():
@@ -186,4 +199,7 @@ def test_pictures_are_drawn_with_and_without_scikit_learn(probed, tmp_path, monk
 
 def test_categories():
     assert [probe_figures.category(word) for word in ("seven", "the", "password")] == [
-        "numbers", "function words", "other words"]
+        "numbers",
+        "function words",
+        "other words",
+    ]

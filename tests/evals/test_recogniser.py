@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from lst_jax import cli
-from lst_jax.errors import ConfigError, DataError
+from lst_jax.cli import main
+from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.evals import recogniser, whisper
 
 
@@ -31,7 +31,7 @@ def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch):
 
 def test_a_recogniser_without_generated_speech_is_refused(tmp_path, capsys):
     for others in ([], ["--asr", "held"], ["--tasks", "completion"]):
-        assert cli.main(["evaluate", str(tmp_path), "--recogniser", "pocketsphinx", *others]) == ConfigError.exit_code
+        assert main.main(["evaluate", str(tmp_path), "--recogniser", "pocketsphinx", *others]) == ConfigError.exit_code
         assert "--recogniser: hears generated speech; give --tts beside it" in capsys.readouterr().err
 
 
@@ -48,6 +48,6 @@ def test_long_audio_is_cut_into_pieces_that_make_it_up(seconds):
 def test_cuts_lie_in_the_middle_of_silence():
     audio = np.ones(16000 * 85, np.float32)
     for start_sec, end_sec in [(10, 12), (25, 26), (29, 29.1), (54, 55), (70, 70.4)]:
-        audio[round(16000 * start_sec):round(16000 * end_sec)] = 0
+        audio[round(16000 * start_sec) : round(16000 * end_sec)] = 0
     edges = np.cumsum([len(piece) / 16000 for piece in whisper.pieces(audio, 480000)])
     np.testing.assert_allclose(edges, [25.5, 54.5, 70.2, 85], atol=0.01)

@@ -7,10 +7,10 @@ import pytest
 import saved_run
 import synthetic_data
 
-from lst_jax import cli
+from lst_jax.cli import main
+from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.tasks import items
 from lst_jax.data.tasks.items import Item, Part
-from lst_jax.errors import ConfigError, DataError
 from lst_jax.evals import results, tasks
 from lst_jax.evals.scorer import Amount
 
@@ -21,8 +21,12 @@ def run(compiled_once, tmp_path_factory):
 
 
 def random_part(rng, name=None):
-    return Part(" ".join(rng.choice(synthetic_data.WORDS, int(rng.integers(1, 5)))),
-                rng.integers(0, 501, int(rng.integers(3, 20))).astype(np.uint16), None, name)
+    return Part(
+        " ".join(rng.choice(synthetic_data.WORDS, int(rng.integers(1, 5)))),
+        rng.integers(0, 501, int(rng.integers(3, 20))).astype(np.uint16),
+        None,
+        name,
+    )
 
 
 def write_task(path, found, unit_rate=25.0):
@@ -32,10 +36,20 @@ def write_task(path, found, unit_rate=25.0):
 
 def test_pairs_are_averaged_over_voices_and_submitted_by_name(run, tmp_path, capsys):
     rng = np.random.default_rng(0)
-    found = [Item(f"{n}-{voice}", None, tuple(random_part(rng, f"f{n}{voice}{i}") for i in range(2)), 0, str(n),
-                  {"frequency": "oov" if n % 2 else ">100"}) for n in range(5) for voice in ("a", "b")]
+    found = [
+        Item(
+            f"{n}-{voice}",
+            None,
+            tuple(random_part(rng, f"f{n}{voice}{i}") for i in range(2)),
+            0,
+            str(n),
+            {"frequency": "oov" if n % 2 else ">100"},
+        )
+        for n in range(5)
+        for voice in ("a", "b")
+    ]
     path = write_task(tmp_path / "swuggy.jsonl", found)
-    assert cli.main(["evaluate", str(run.path), "--tasks", f"swuggy={path}", "--directions", "s2s", "--json"]) == 0
+    assert main.main(["evaluate", str(run.path), "--tasks", f"swuggy={path}", "--directions", "s2s", "--json"]) == 0
     (kept,) = json.loads(capsys.readouterr().out)
     (result,) = kept["results"]
     assert (result["scored"], result["patches"], result["patching"]) == ("response", "restart", "static patches of 4")
@@ -59,8 +73,23 @@ def test_a_task_with_both_modalities_has_four_directions_and_says_how_it_was_sco
     found = [Item(str(n), random_part(rng), tuple(random_part(rng) for _ in range(3)), n % 3) for n in range(6)]
     path = write_task(tmp_path / "mine.jsonl", found)
     assert tasks.available(found) == ["s2s", "t2t", "s2t", "t2s"]
-    assert cli.main(["evaluate", str(run.path), "--tasks", f"mine={path}", "--patches", "continue", "--score", "whole",
-                     "--directions", "t2s,s2t"]) == 0
+    assert (
+        main.main(
+            [
+                "evaluate",
+                str(run.path),
+                "--tasks",
+                f"mine={path}",
+                "--patches",
+                "continue",
+                "--score",
+                "whole",
+                "--directions",
+                "t2s,s2t",
+            ]
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
     for arrow in ("S→T", "T→S"):
         assert f"mine {arrow}" in shown
@@ -69,7 +98,7 @@ def test_a_task_with_both_modalities_has_four_directions_and_says_how_it_was_sco
 
 
 def test_held_out_text_has_perplexity_and_bits_per_character(run, capsys):
-    assert cli.main(["evaluate", str(run.path), "--json"]) == 0
+    assert main.main(["evaluate", str(run.path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     texts = [document.text for document in synthetic_data.texts(20)]
     tokens = [len(synthetic_data.tokenizer().encode(text)) + 1 for text in texts]  # and EOS
@@ -79,13 +108,17 @@ def test_held_out_text_has_perplexity_and_bits_per_character(run, capsys):
     assert found["heldout/text/bits_per_character"] == pytest.approx(np.log2(perplexity) * ratio, rel=1e-6)
 
 
-@pytest.mark.parametrize("arguments, error, said", [
-    (["--tasks", "mine"], ConfigError, "must be NAME=PATH"),
-    (["--tasks", "mine=no.jsonl"], DataError, "no.jsonl: no such file"),
-    (["--tasks", "completion", "--directions", "x2y"], ConfigError, "--directions x2y: must be some of"),
-    (["--patches", "continue"], ConfigError, "--patches: belongs to tasks")])
+@pytest.mark.parametrize(
+    "arguments, error, said",
+    [
+        (["--tasks", "mine"], ConfigError, "must be NAME=PATH"),
+        (["--tasks", "mine=no.jsonl"], DataError, "no.jsonl: no such file"),
+        (["--tasks", "completion", "--directions", "x2y"], ConfigError, "--directions x2y: must be some of"),
+        (["--patches", "continue"], ConfigError, "--patches: belongs to tasks"),
+    ],
+)
 def test_a_mistake_is_one_line(run, capsys, arguments, error, said):
-    assert cli.main(["evaluate", str(run.path), *arguments]) == error.exit_code
+    assert main.main(["evaluate", str(run.path), *arguments]) == error.exit_code
     shown = capsys.readouterr().err
     assert said in shown and shown.count("\n") == 1
 
@@ -94,14 +127,16 @@ def test_units_of_another_rate_or_codebook_and_missing_ones_are_refused(run, tmp
     rng = np.random.default_rng(2)
     found = [Item("a", random_part(rng), (random_part(rng), random_part(rng)), 0)]
     outside = Item("a", None, (Part(None, np.array([600], np.uint16)),) * 2, 0)
-    for path, said in ((write_task(tmp_path / "rate.jsonl", found, 50.0), "unit_rate=50.0, the run has"),
-                       (write_task(tmp_path / "units.jsonl", [outside]), "outside the codebook")):
-        assert cli.main(["evaluate", str(run.path), "--tasks", f"x={path}"]) == DataError.exit_code
+    for path, said in (
+        (write_task(tmp_path / "rate.jsonl", found, 50.0), "unit_rate=50.0, the run has"),
+        (write_task(tmp_path / "units.jsonl", [outside]), "outside the codebook"),
+    ):
+        assert main.main(["evaluate", str(run.path), "--tasks", f"x={path}"]) == DataError.exit_code
         assert said in capsys.readouterr().err
     path = tmp_path / "text.jsonl"
     path.write_text('{"choices": ["a", "b"], "label": 0}\n')
     arguments = ["evaluate", str(run.path), "--tasks", f"x={path}", "--directions", "s2s"]
-    assert cli.main(arguments) == DataError.exit_code
+    assert main.main(arguments) == DataError.exit_code
     assert "task x: item text.jsonl:1: s2s: a prompt or choice has no units" in capsys.readouterr().err
 
 

@@ -10,14 +10,15 @@ import synthetic_data
 from flax import traverse_util
 
 from lst_jax import config as cfg
-from lst_jax import sharding, step
+from lst_jax.core.errors import DataError
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.records import Word
 from lst_jax.data.unit_pieces import token_frames
-from lst_jax.errors import DataError
 from lst_jax.evals import scorer, shared_prompts
 from lst_jax.evals.results import GRIDS, RULES
 from lst_jax.evals.scorer import Speech, Text
+from lst_jax.parallel import sharding
+from lst_jax.step import update
 
 SIZE = 3
 
@@ -27,20 +28,31 @@ def small_config(**changes):
     config = synthetic_data.make_config(tokens=160, units=96, rows=8, static_size=SIZE, **changes)
     if config.model.system == "base":
         return config
-    return dataclasses.replace(config, model=dataclasses.replace(
-        config.model, patch_encoder=local, global_transformer=wide, queries_per_patch=2, ffn_multiple=8,
-        patch_decoder=dataclasses.replace(local, layers=2)))
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(
+            config.model,
+            patch_encoder=local,
+            global_transformer=wide,
+            queries_per_patch=2,
+            ffn_multiple=8,
+            patch_decoder=dataclasses.replace(local, layers=2),
+        ),
+    )
 
 
 def random_params(config, mesh):
     """Larger than fresh ones, so that what a token sees matters; the norms are not all 1."""
-    shapes = step.state_shape(config, step.build_model(config, mesh), mesh).params
+    shapes = update.state_shape(config, update.build_model(config, mesh), mesh).params
     rng, flat = np.random.default_rng(5), traverse_util.flatten_dict(shapes)
-    values = {path: rng.normal(1, 0.2, s.shape) if path[-1] == "scale" else rng.normal(0, s.shape[0] ** -0.5, s.shape)
-              for path, s in sorted(flat.items())}
+    values = {
+        path: rng.normal(1, 0.2, s.shape) if path[-1] == "scale" else rng.normal(0, s.shape[0] ** -0.5, s.shape)
+        for path, s in sorted(flat.items())
+    }
     values = {path: value * (4 if "embedding" in path else 1) for path, value in values.items()}
-    return jax.tree.map(lambda v, s: jax.device_put(v.astype(np.float32), s.sharding),
-                        traverse_util.unflatten_dict(values), shapes)
+    return jax.tree.map(
+        lambda v, s: jax.device_put(v.astype(np.float32), s.sharding), traverse_util.unflatten_dict(values), shapes
+    )
 
 
 def make_builder(config):
@@ -91,15 +103,16 @@ def test_every_token_s_nats_equal_those_of_a_slow_dense_loop(opened, grid):
     assert fill.prompt_shared > 0.15 and computed == pytest.approx((1 - fill.prompt_shared) * sum(tokens))
     host = jax.device_get(params)
     for (prompt, response), candidate, found in zip(asked, candidates, nats, strict=True):
-        entries, start = slow_scores.sequence(builder.vocab, builder.tokenizer, prompt, response, SIZE,
-                                              grid == "continue")
+        entries, start = slow_scores.sequence(
+            builder.vocab, builder.tokenizer, prompt, response, SIZE, grid == "continue"
+        )
         expected = slow_scores.nats(host, config.model, entries)
         assert (candidate.response_start, candidate.response_end) == (start, len(entries))
-        np.testing.assert_allclose(found[:len(expected)], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found[: len(expected)], expected, rtol=1e-5, atol=1e-5)
         for scope, first in (("response", start), ("whole", 2)):
             amount = scorer.amount(builder, candidate, found, 25.0, scope)
             patches = len({patch for _, patch, _ in entries[first:]})
-            total = expected[first - 1:].sum()
+            total = expected[first - 1 :].sum()
             assert (amount.tokens, amount.patches) == (len(entries) - first, patches)
             kinds = {kind for kind, _ in (response if scope == "response" else prompt + response)}
             scores = [total, total / (len(entries) - first), total / patches]
@@ -108,7 +121,7 @@ def test_every_token_s_nats_equal_those_of_a_slow_dense_loop(opened, grid):
                 scores.append(total / (frames / 25))
             else:
                 assert amount.score("per_second") is None
-            np.testing.assert_allclose([-amount.score(rule) for rule in list(RULES)[:len(scores)]], scores, rtol=1e-5)
+            np.testing.assert_allclose([-amount.score(rule) for rule in list(RULES)[: len(scores)]], scores, rtol=1e-5)
 
 
 def test_continuing_differs_from_restarting_only_within_one_modality_and_off_the_grid(opened):
@@ -120,8 +133,11 @@ def test_continuing_differs_from_restarting_only_within_one_modality_and_off_the
 
     response, text = spoken(7), ("text", words(rng, 4))
     pairs = [(spoken(4), response), (spoken(6), response), (text, response), (text, text)]
-    both = [scorer.candidate(builder, ours([prompt]), ours([answer]), "static", grid)
-            for prompt, answer in pairs for grid in GRIDS]
+    both = [
+        scorer.candidate(builder, ours([prompt]), ours([answer]), "static", grid)
+        for prompt, answer in pairs
+        for grid in GRIDS
+    ]
     found, _ = one_scorer.nats(params, both)
     nats = [scorer.amount(builder, c, n, 25.0).nats for c, n in zip(both, found, strict=True)]
     assert abs(nats[0] - nats[1]) > 1e-3  # one unit of the prompt is left over
@@ -146,11 +162,24 @@ def test_rows_are_nine_tenths_real_whatever_is_scored(opened, kinds):
 
 def variants():
     wide = small_config()
-    wide = dataclasses.replace(wide, model=dataclasses.replace(
-        wide.model, encoder_cross_window=3, decoder_cross_window=2, encoder_cross_all_layers=True,
-        patch_encoder=dataclasses.replace(wide.model.patch_encoder, layers=2), attention_block=16, scan_layers=True))
-    return {"wide windows": wide, "base": synthetic_data.make_config(units=160, rows=8, strategy="none"),
-            "bypass": small_config(speech_tokens=96), "pieces": synthetic_data.make_bpe_config(rows=8)}
+    wide = dataclasses.replace(
+        wide,
+        model=dataclasses.replace(
+            wide.model,
+            encoder_cross_window=3,
+            decoder_cross_window=2,
+            encoder_cross_all_layers=True,
+            patch_encoder=dataclasses.replace(wide.model.patch_encoder, layers=2),
+            attention_block=16,
+            scan_layers=True,
+        ),
+    )
+    return {
+        "wide windows": wide,
+        "base": synthetic_data.make_config(units=160, rows=8, strategy="none"),
+        "bypass": small_config(speech_tokens=96),
+        "pieces": synthetic_data.make_bpe_config(rows=8),
+    }
 
 
 @pytest.mark.parametrize("name", variants())
@@ -159,13 +188,15 @@ def test_a_shared_prompt_changes_no_likelihood(name):
     mesh = sharding.make_mesh(config.mesh)
     params, builder = random_params(config, mesh), make_builder(config)
     policy = "none" if config.data.patching.strategy == "none" else "static"
-    candidates = [scorer.candidate(builder, ours(p), ours(r), policy, grid)
-                  for p, r in questions(4, 10) for grid in GRIDS]
+    candidates = [
+        scorer.candidate(builder, ours(p), ours(r), policy, grid) for p, r in questions(4, 10) for grid in GRIDS
+    ]
     together, fill = scorer.Scorer(config, mesh).nats(params, candidates)
     assert fill.prompt_shared > 0.15 > fill.prompt_again
-    model = step.build_model(config, mesh)
-    alone, apart = scorer.packed_values(step.make_eval_step(config, model, mesh, token_frames(config)), params,
-                                        candidates, config, mesh)
+    model = update.build_model(config, mesh)
+    alone, apart = scorer.packed_values(
+        update.make_eval_step(config, model, mesh, token_frames(config)), params, candidates, config, mesh
+    )
     assert apart.prompt_shared == 0 and apart.prompt_again > 0.15
     for ours_, theirs in zip(together, alone[0], strict=True):
         np.testing.assert_allclose(ours_, theirs, rtol=1e-5, atol=1e-5)
@@ -193,8 +224,9 @@ def test_trees_keep_to_the_limits_and_lose_no_token(opened):
         trees = shared_prompts.grow(examples, starts, *most)
         assert sorted(number for tree in trees for number, _ in tree.members) == list(range(8))
         for tree in trees:
-            assert len(tree.members) == 1 or (len(tree.branch_n) <= most[0]
-                                              and tree.example.patch_start.sum() <= most[1])
+            assert len(tree.members) == 1 or (
+                len(tree.branch_n) <= most[0] and tree.example.patch_start.sum() <= most[1]
+            )
             for number, place in tree.members:
                 np.testing.assert_array_equal(tree.example.token[place], examples[number].token)
                 np.testing.assert_array_equal(tree.example.patch_end[place], examples[number].patch_end)
@@ -206,8 +238,10 @@ def test_continued_aligned_patches_join_the_silences_and_need_words(opened):
     builder = opened[4]
     prompt = Speech(np.arange(6, dtype=np.uint16), (Word("a", 1, 4),))
     response = Speech(np.arange(5, dtype=np.uint16), (Word("b", 2, 5),))
-    starts = {grid: np.flatnonzero(scorer.candidate(builder, [prompt], [response], "aligned", grid).example.patch_start)
-              for grid in GRIDS}
+    starts = {
+        grid: np.flatnonzero(scorer.candidate(builder, [prompt], [response], "aligned", grid).example.patch_start)
+        for grid in GRIDS
+    }
     #     BOS <s> 0 | 1 2 3 | 4 5 (0 1) | 2 3 4 EOS
     assert starts["continue"].tolist() == [0, 1, 2, 3, 6, 10, 13]
     assert starts["restart"].tolist() == [0, 1, 2, 3, 6, 8, 10, 13]
@@ -230,6 +264,6 @@ def test_a_response_can_be_shortened_to_what_a_row_holds(opened):
     long = scorer.candidate(builder, [Text("the river")], [Speech(np.zeros(240, np.uint16))], "static")
     short = scorer.shortened(config, long)
     assert short.response_end == len(short.example.token) == config.data.row_tokens
-    np.testing.assert_array_equal(short.example.patch_start, long.example.patch_start[:config.data.row_tokens])
+    np.testing.assert_array_equal(short.example.patch_start, long.example.patch_start[: config.data.row_tokens])
     assert scorer.shortened(config, short) is short
     assert scorer.shortened(config, dataclasses.replace(long, response_start=200)) is None

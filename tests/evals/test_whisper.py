@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 from lst_jax.evals import recogniser
 
 torch = pytest.importorskip("torch")
@@ -14,7 +14,13 @@ transformers = pytest.importorskip("transformers")
 torch.set_num_threads(1)  # threads of so small a model wait for each other
 
 END, START, ENGLISH, GERMAN, TRANSCRIBE, PLAIN = SPECIALS = (
-    "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|transcribe|>", "<|notimestamps|>")
+    "<|endoftext|>",
+    "<|startoftranscript|>",
+    "<|en|>",
+    "<|de|>",
+    "<|transcribe|>",
+    "<|notimestamps|>",
+)
 PITCHES = (300.0, 1500.0)
 WORDS = {ENGLISH: ("low", "high"), GERMAN: ("tief", "hoch")}  # of the pitches
 WINDOW_SEC = 2  # what it hears at once; Whisper's own is 30 s
@@ -29,30 +35,55 @@ def directory(tmp_path_factory):
     """A Whisper of one layer that says "low" or "high" of a tone when asked in English, and else German words."""
     path = tmp_path_factory.mktemp("whisper")
     vocabulary = {text: index for index, text in enumerate([*"Ġabcdefghijklmnopqrstuvwxyz", *SPECIALS])}
-    tokenizer = transformers.WhisperTokenizer(vocab=vocabulary, merges=[], language="de", task="transcribe",
-                                              additional_special_tokens=list(SPECIALS[1:]))
+    tokenizer = transformers.WhisperTokenizer(
+        vocab=vocabulary, merges=[], language="de", task="transcribe", additional_special_tokens=list(SPECIALS[1:])
+    )
     hear = transformers.WhisperFeatureExtractor(feature_size=20, chunk_length=WINDOW_SEC)
     transformers.WhisperProcessor(hear, tokenizer).save_pretrained(path)
     ends = {f"{name}_token_id": vocabulary[END] for name in ("bos", "eos", "pad")}
     ends["decoder_start_token_id"] = vocabulary[START]
     torch.manual_seed(0)
-    model = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(
-        vocab_size=len(vocabulary), num_mel_bins=20, d_model=32, encoder_layers=1, decoder_layers=1,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64,
-        max_source_positions=50 * WINDOW_SEC, max_target_positions=32, suppress_tokens=[], **ends))
+    model = transformers.WhisperForConditionalGeneration(
+        transformers.WhisperConfig(
+            vocab_size=len(vocabulary),
+            num_mel_bins=20,
+            d_model=32,
+            encoder_layers=1,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=64,
+            decoder_ffn_dim=64,
+            max_source_positions=50 * WINDOW_SEC,
+            max_target_positions=32,
+            suppress_tokens=[],
+            **ends,
+        )
+    )
     model.generation_config = transformers.GenerationConfig(
-        is_multilingual=True, lang_to_id={name: vocabulary[name] for name in (ENGLISH, GERMAN)}, max_length=32,
-        task_to_id={"transcribe": vocabulary[TRANSCRIBE]}, no_timestamps_token_id=vocabulary[PLAIN], **ends)
-    asked = [(tone(pitch, seconds), [vocabulary[name] for name in (START, language, TRANSCRIBE, PLAIN)],
-              [vocabulary[letter] for letter in word] + [vocabulary[END]])
-             for language, words in WORDS.items() for pitch, word in zip(PITCHES, words, strict=True)
-             for seconds in (0.5, 1.0, 1.9)]
+        is_multilingual=True,
+        lang_to_id={name: vocabulary[name] for name in (ENGLISH, GERMAN)},
+        max_length=32,
+        task_to_id={"transcribe": vocabulary[TRANSCRIBE]},
+        no_timestamps_token_id=vocabulary[PLAIN],
+        **ends,
+    )
+    asked = [
+        (
+            tone(pitch, seconds),
+            [vocabulary[name] for name in (START, language, TRANSCRIBE, PLAIN)],
+            [vocabulary[letter] for letter in word] + [vocabulary[END]],
+        )
+        for language, words in WORDS.items()
+        for pitch, word in zip(PITCHES, words, strict=True)
+        for seconds in (0.5, 1.0, 1.9)
+    ]
     features = hear([sound for sound, *_ in asked], sampling_rate=16000, return_tensors="pt").input_features
     given = torch.full((len(asked), 8), vocabulary[END])
     wanted = torch.full((len(asked), 8), -100)
     for row, (_, prompt, answer) in enumerate(asked):
-        given[row, :len(prompt) + len(answer) - 1] = torch.tensor([*prompt, *answer[:-1]])
-        wanted[row, len(prompt) - 1:len(prompt) + len(answer) - 1] = torch.tensor(answer)
+        given[row, : len(prompt) + len(answer) - 1] = torch.tensor([*prompt, *answer[:-1]])
+        wanted[row, len(prompt) - 1 : len(prompt) + len(answer) - 1] = torch.tensor(answer)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(100):
         logits = model(input_features=features, decoder_input_ids=given).logits
@@ -105,7 +136,7 @@ def test_an_english_only_model_is_not_told_the_language(directory, tmp_path):
 
 def cut_weights(path):
     whole = (path / "model.safetensors").read_bytes()
-    (path / "model.safetensors").write_bytes(whole[:len(whole) // 2])
+    (path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
 
 
 def drop_a_tensor(path):
@@ -119,16 +150,23 @@ def of_another_kind(path):
     (path / "config.json").write_text(json.dumps(config | {"model_type": "hubert"}))
 
 
-@pytest.mark.parametrize("damage, message", [
-    (lambda path: shutil.rmtree(path), "config.json: no such file; give a Hugging Face model directory"),
-    (of_another_kind, "config.json: model_type must be whisper; give the directory of such a model"),
-    (cut_weights, "cannot be used as a Whisper"),
-    (drop_a_tensor, "the weights lack model.decoder.layer_norm.bias"),
-    (lambda path: (path / "model.safetensors").unlink(), "cannot be used as a Whisper"),
-    (lambda path: (path / "tokenizer.json").write_text("{"), "cannot be used as a Whisper"),
-    (lambda path: (path / "generation_config.json").unlink(), "with its safetensors, tokenizer and generation_config"),
-    (lambda path: (path / "processor_config.json").unlink(), "cannot be used as a Whisper"),
-], ids=["missing", "another", "cut", "lacking", "none", "tokenizer", "generation", "processor"])
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda path: shutil.rmtree(path), "config.json: no such file; give a Hugging Face model directory"),
+        (of_another_kind, "config.json: model_type must be whisper; give the directory of such a model"),
+        (cut_weights, "cannot be used as a Whisper"),
+        (drop_a_tensor, "the weights lack model.decoder.layer_norm.bias"),
+        (lambda path: (path / "model.safetensors").unlink(), "cannot be used as a Whisper"),
+        (lambda path: (path / "tokenizer.json").write_text("{"), "cannot be used as a Whisper"),
+        (
+            lambda path: (path / "generation_config.json").unlink(),
+            "with its safetensors, tokenizer and generation_config",
+        ),
+        (lambda path: (path / "processor_config.json").unlink(), "cannot be used as a Whisper"),
+    ],
+    ids=["missing", "another", "cut", "lacking", "none", "tokenizer", "generation", "processor"],
+)
 def test_what_is_no_whole_whisper_is_one_line(directory, tmp_path, damage, message):
     copy = shutil.copytree(directory, tmp_path / "copy")
     damage(copy)

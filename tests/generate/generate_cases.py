@@ -1,19 +1,15 @@
 """Documents of text and speech with all that a training row says of them, and tokens forced through cached steps."""
 
 import functools
-import pathlib
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "model"))
 from model_cases import VOCAB, random_params, small_config, windows  # noqa: F401
 
+from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.generate import loop
 from lst_jax.model.decode import Decoder
-from lst_jax.vocab import BOS_ID, EOS_ID
 
 
 def document(rng, kinds, most=9):
@@ -44,7 +40,7 @@ def rows_of(documents, size, length):
     rows = [np.zeros((len(documents), length), kind) for kind in (np.int32, np.int32, bool, bool)]
     for i, token in enumerate(documents):
         for row, values in zip(rows, (token, np.ones(len(token)), *boundaries(token, size)), strict=True):
-            row[i, :len(token)] = values
+            row[i, : len(token)] = values
     return rows
 
 

@@ -15,8 +15,13 @@ SIZE, LENGTH = 3, 40
 SYSTEMS = {
     "lst": small_config(),
     "lst-window3": small_config(
-        **windows(3), queries_per_patch=3, attention_block=16, encoder_cross_all_layers=True,
-        decoder_cross_all_layers=False, patch_encoder=StackConfig(2, 16, 2, 4)),
+        **windows(3),
+        queries_per_patch=3,
+        attention_block=16,
+        encoder_cross_all_layers=True,
+        decoder_cross_all_layers=False,
+        patch_encoder=StackConfig(2, 16, 2, 4),
+    ),
     "lst-equal-widths": small_config(global_transformer=StackConfig(2, 16, 2, None), queries_per_patch=1),
     "lst_bypass": small_config("lst_bypass", **windows(2)),
     "base": small_config("base"),
@@ -41,8 +46,11 @@ def test_every_logit_is_that_of_the_training_forward(name):
     model, params = built(name)
     decoder, rng = Decoder.of(model, SIZE), np.random.default_rng(7)
     documents = [document(rng, kinds) for kinds in KINDS]
-    for prompts in ([1] * len(documents), [int(rng.integers(2, len(d) - 1)) for d in documents],
-                    [int(rng.integers(2, len(d) - 1)) for d in documents]):
+    for prompts in (
+        [1] * len(documents),
+        [int(rng.integers(2, len(d) - 1)) for d in documents],
+        [int(rng.integers(2, len(d) - 1)) for d in documents],
+    ):
         whole = rows_of(documents, SIZE, LENGTH)
         prompt = rows_of([d[:n] for d, n in zip(documents, prompts, strict=True)], SIZE, LENGTH)
         # boundaries do not depend on what follows, so a prompt has those of its document
@@ -51,5 +59,5 @@ def test_every_logit_is_that_of_the_training_forward(name):
         got, _ = forced_logits(decoder, LENGTH, params, tuple(prompt), whole[0], length)
         wanted = np.asarray(compiled(name)(params, *whole))
         for i, (n, end) in enumerate(zip(prompts, length, strict=True)):
-            np.testing.assert_allclose(got[i, n - 1:end - 1], wanted[i, n - 1:end - 1], atol=1e-4, err_msg=KINDS[i])
-            assert np.isnan(got[i, :n - 1]).all() and np.isnan(got[i, end - 1:]).all()
+            np.testing.assert_allclose(got[i, n - 1 : end - 1], wanted[i, n - 1 : end - 1], atol=1e-4, err_msg=KINDS[i])
+            assert np.isnan(got[i, : n - 1]).all() and np.isnan(got[i, end - 1 :]).all()

@@ -10,14 +10,16 @@ import soundfile
 import synthetic_data
 import training_run
 
-from lst_jax import cli, sharding, step
-from lst_jax.checkpoint import Checkpoints
+from lst_jax.checkpoints.store import Checkpoints
+from lst_jax.cli import main
+from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.rows import initial_state
-from lst_jax.errors import ConfigError, DataError
 from lst_jax.generate.generator import Generator
 from lst_jax.generate.sampling import Sampling
+from lst_jax.parallel import sharding
 from lst_jax.prepare.units import LogMelKMeans
-from lst_jax.run_dir import RunDirectory
+from lst_jax.runs.directory import RunDirectory
+from lst_jax.step import update
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +30,14 @@ def run(tmp_path_factory):
     config = training_run.make_config(folder)
     RunDirectory(folder / "run").write_config(config)
     mesh = sharding.one_device()
-    state = step.init_state(config, step.build_model(config, mesh), mesh)
+    state = update.init_state(config, update.build_model(config, mesh), mesh)
     checkpoints = Checkpoints(folder / "run" / "checkpoints", 1)
     checkpoints.save(state, initial_state(config.data.rows, 2), {})
     checkpoints.close()
     rng = np.random.default_rng(0)
-    LogMelKMeans(rng.normal(-5, 1, (501, 320)).astype(np.float32), np.zeros(320, np.float32),
-                 np.ones(320, np.float32)).save(folder / "units.safetensors")
+    LogMelKMeans(
+        rng.normal(-5, 1, (501, 320)).astype(np.float32), np.zeros(320, np.float32), np.ones(320, np.float32)
+    ).save(folder / "units.safetensors")
     (folder / "prompt.txt").write_text("3 3, 500\n7 9")
     soundfile.write(folder / "prompt.wav", rng.normal(0, 0.1, 16000), 16000)
     return folder
@@ -42,7 +45,7 @@ def run(tmp_path_factory):
 
 def lst(capsys, *argv):
     """(exit code, standard output, standard error)"""
-    code = cli.main(["generate", *map(str, argv)])
+    code = main.main(["generate", *map(str, argv)])
     return code, *capsys.readouterr()
 
 
@@ -72,19 +75,23 @@ def test_units_and_sound_become_speech_that_can_be_heard(run, capsys):
     assert all(soundfile.info(json.loads(line)["wav"]).frames == 10 * 640 for line in out.splitlines())
 
 
-@pytest.mark.parametrize(("argv", "line"), [
-    (["--count", "0"], "--count 0: must be at least 1"),
-    (["--seed", "-1"], "--seed -1: must lie in"),
-    (["--audio", "prompt.wav"], "--audio: becomes units .* add --units-model PATH"),
-    (["--wav", "out.wav", "--to", "text"], "--wav: text has no sound"),
-    (["--wav", "out.wav"], "--wav: .*add --units-model PATH or --vocoder DIR"),
-    (["--vocoder", "somewhere"], "--vocoder: makes sound; add --wav"),
-    (["--temperature", "-1"], "temperature=-1.0: must be"),
-    (["--max-seconds", "0"], "max_seconds=0.0: must be above 0"),
-    (["--text", ""], "prompt: is empty; leave it out"),
-    (["--units", "nothing.txt"], "nothing.txt: no such file; give a file of unit numbers"),
-    (["--units", "tokenizer.model"], "tokenizer.model: is no list of unit numbers"),
-    (["--units", "loud.txt"], "prompt: units 3..900 are outside the run's codebook of 502")])
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--count", "0"], "--count 0: must be at least 1"),
+        (["--seed", "-1"], "--seed -1: must lie in"),
+        (["--audio", "prompt.wav"], "--audio: becomes units .* add --units-model PATH"),
+        (["--wav", "out.wav", "--to", "text"], "--wav: text has no sound"),
+        (["--wav", "out.wav"], "--wav: .*add --units-model PATH or --vocoder DIR"),
+        (["--vocoder", "somewhere"], "--vocoder: makes sound; add --wav"),
+        (["--temperature", "-1"], "temperature=-1.0: must be"),
+        (["--max-seconds", "0"], "max_seconds=0.0: must be above 0"),
+        (["--text", ""], "prompt: is empty; leave it out"),
+        (["--units", "nothing.txt"], "nothing.txt: no such file; give a file of unit numbers"),
+        (["--units", "tokenizer.model"], "tokenizer.model: is no list of unit numbers"),
+        (["--units", "loud.txt"], "prompt: units 3..900 are outside the run's codebook of 502"),
+    ],
+)
 def test_mistakes_are_one_line(run, capsys, monkeypatch, argv, line):
     monkeypatch.chdir(run)
     (run / "loud.txt").write_text("[3, 900]")
@@ -112,7 +119,7 @@ def test_a_run_without_a_checkpoint_and_units_of_another_making_are_refused(run,
 
 def test_an_aligned_run_is_refused():
     config = synthetic_data.make_config(strategy="aligned")
-    model = step.build_model(config, sharding.one_device())
+    model = update.build_model(config, sharding.one_device())
     with pytest.raises(ConfigError, match="data.patching.strategy=aligned: .*generate with a static, mixed or"):
         Generator(config, model, {})
 
@@ -120,13 +127,14 @@ def test_an_aligned_run_is_refused():
 def test_pieces_of_units_become_units_as_many_as_fit_the_seconds():
     config = synthetic_data.make_bpe_config()
     mesh = sharding.one_device()
-    model = step.build_model(config, mesh)
+    model = update.build_model(config, mesh)
     params = jax.jit(model.init_params)(jax.random.key(0))
     generator = Generator(config, model, params)
     units = synthetic_data.utterance(3).units[:20]
     prompt = generator.prompt([units], "speech")
     np.testing.assert_array_equal(
-        generator.builder.pieces.decode(prompt.token[2:] - config.joint_vocab.unit_offset), units)
+        generator.builder.pieces.decode(prompt.token[2:] - config.joint_vocab.unit_offset), units
+    )
     found = generator.generate([prompt] * 2, "speech", Sampling(), [0, 1], max_seconds=1.2)
     for one in found:
         assert one.stopped == "seconds" and len(one.units) == 30 and one.units.max() < 501 and len(one.token) <= 30

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from generate_cases import VOCAB, document, random_params, rows_of, small_config
 
+from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.generate import loop
 from lst_jax.generate.generator import Settings, continue_rows
 from lst_jax.generate.sampling import OUTPUTS, Numbers, allowed_ids
 from lst_jax.model.decode import Decoder
 from lst_jax.model.lst import build
-from lst_jax.vocab import BOS_ID, EOS_ID
 
 SIZE, LENGTH, ROOM, UNITS_IN_USE = 3, 32, 64, 45
-PROMPTS = [np.array([BOS_ID], np.int32), *(document(np.random.default_rng(i), kinds)[:-1] for i, kinds in
-                                           enumerate(["s", "t", "st", "ts"]))]
+PROMPTS = [
+    np.array([BOS_ID], np.int32),
+    *(document(np.random.default_rng(i), kinds)[:-1] for i, kinds in enumerate(["s", "t", "st", "ts"])),
+]
 IS_UNIT = (np.arange(VOCAB.size) >= VOCAB.unit_offset).astype(np.float32)
 
 
@@ -27,22 +29,37 @@ def built():
     return Decoder.of(model, SIZE), jax.device_put(random_params(model))
 
 
-def go_on(prompts=tuple(PROMPTS), output="free", seeds=(0, 1, 2, 3, 4), temperature=1.0, tokens=ROOM, frames=np.inf,
-          units=UNITS_IN_USE):
+def go_on(
+    prompts=tuple(PROMPTS),
+    output="free",
+    seeds=(0, 1, 2, 3, 4),
+    temperature=1.0,
+    tokens=ROOM,
+    frames=np.inf,
+    units=UNITS_IN_USE,
+):
     """Tokens that follow each prompt, and the global steps that they took."""
     decoder, params = built()
     count = len(prompts)
     limits = loop.Limits(np.full(count, tokens, np.int32), np.full(count, frames, np.float32), IS_UNIT)
     rows, nats, steps = continue_rows(
-        decoder, VOCAB, Settings(LENGTH, LENGTH + ROOM, ROOM, True), params,
-        tuple(rows_of(prompts, SIZE, LENGTH)), limits, np.array(seeds, np.uint32), allowed_ids(VOCAB, output, units),
-        Numbers(np.float32(temperature), np.int32(0), np.float32(0.99)))
+        decoder,
+        VOCAB,
+        Settings(LENGTH, LENGTH + ROOM, ROOM, True),
+        params,
+        tuple(rows_of(prompts, SIZE, LENGTH)),
+        limits,
+        np.array(seeds, np.uint32),
+        allowed_ids(VOCAB, output, units),
+        Numbers(np.float32(temperature), np.int32(0), np.float32(0.99)),
+    )
     assert (np.asarray(nats) < 0).all()
     return [row[:n] for row, n in zip(np.asarray(rows.tokens_BN), np.asarray(rows.number_B), strict=True)], int(steps)
 
 
 def letters(token):
     """T and u for text and units, t and s for markers, B and E; ? for ids that nobody should see."""
+
     def letter(t):
         if t in (BOS_ID, EOS_ID, VOCAB.text_marker, VOCAB.speech_marker):
             return {BOS_ID: "B", EOS_ID: "E", VOCAB.text_marker: "t", VOCAB.speech_marker: "s"}[t]
@@ -96,8 +113,10 @@ def test_rows_stop_at_the_end_at_a_number_of_tokens_or_of_frames():
 @pytest.mark.parametrize("others", [1, 3])
 def test_rows_whose_patches_lie_differently_still_share_their_global_steps(others):
     """Prompts that end one, two and three units into a patch: a global step for `SIZE` tokens, not for each token."""
-    speech = [np.array([BOS_ID, VOCAB.speech_marker, *range(VOCAB.unit_offset, VOCAB.unit_offset + n)], np.int32)
-              for n in (3, 4, 5)][:others]
+    speech = [
+        np.array([BOS_ID, VOCAB.speech_marker, *range(VOCAB.unit_offset, VOCAB.unit_offset + n)], np.int32)
+        for n in (3, 4, 5)
+    ][:others]
     prompts = tuple((speech * 5)[:5])
     found, steps = go_on(prompts=prompts, output="speech", temperature=0.0, units=1)  # one unit and EOS
     longest = max(map(len, found))

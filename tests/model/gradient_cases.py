@@ -12,11 +12,11 @@ import numpy as np
 from flax import traverse_util
 from model_cases import VOCAB, pack, random_params, small_config, stack, windows
 
-from lst_jax import objective
 from lst_jax.config import ModelConfig, StackConfig
+from lst_jax.core.vocab import Vocab
 from lst_jax.data.rows import Batch
 from lst_jax.model.lst import build
-from lst_jax.vocab import Vocab
+from lst_jax.step import objective
 
 GOLDEN = pathlib.Path(__file__).with_name("golden_gradients.npz")
 TOLERANCE = 1e-4  # of each tensor's largest gradient
@@ -34,8 +34,11 @@ class Case:
 
 def _stacks(encoder: int, wide: int, decoder: int, width: int = 24, local: int = 16) -> dict[str, StackConfig]:
     """Layers of the three networks, and their widths."""
-    return {"patch_encoder": StackConfig(encoder, local, 2, 4), "global_transformer": StackConfig(wide, width, 2, None),
-            "patch_decoder": StackConfig(decoder, local, 2, 5)}
+    return {
+        "patch_encoder": StackConfig(encoder, local, 2, 4),
+        "global_transformer": StackConfig(wide, width, 2, None),
+        "patch_decoder": StackConfig(decoder, local, 2, 5),
+    }
 
 
 EVERY_LAYER = {"encoder_cross_all_layers": True, "decoder_cross_all_layers": True}
@@ -43,12 +46,17 @@ ONE_LAYER = {"encoder_cross_all_layers": False, "decoder_cross_all_layers": Fals
 # Rows of documents of patches (length, its end is known at its last token). Some documents open with a patch that ends
 # late or never: their first tokens see no patch at all, and not the one before, which is another document's.
 DOCUMENTS = (
-    ([(1, True)] * 2 + [(3, True)] * 2 + [(2, False)] + [(1, True)] * 2,
-     [(3, False), (1, True), (4, True), (1, True), (5, False)],
-     [(1, True)] * 2 + [(9, True), (2, True), (1, True)]),
-    ([(2, False), (2, True)] + [(1, True)] * 3 + [(3, True)] * 2,
-     [(1, True)] * 2 + [(3, True)] * 5 + [(1, False)],
-     [(4, True)] + [(1, True)] * 4))
+    (
+        [(1, True)] * 2 + [(3, True)] * 2 + [(2, False)] + [(1, True)] * 2,
+        [(3, False), (1, True), (4, True), (1, True), (5, False)],
+        [(1, True)] * 2 + [(9, True), (2, True), (1, True)],
+    ),
+    (
+        [(2, False), (2, True)] + [(1, True)] * 3 + [(3, True)] * 2,
+        [(1, True)] * 2 + [(3, True)] * 5 + [(1, False)],
+        [(4, True)] + [(1, True)] * 4,
+    ),
+)
 ROW_TOKENS = 48
 FEW_IDS = Vocab(text_size=20, unit_slots=20)
 CASES = {
@@ -57,10 +65,14 @@ CASES = {
     "projected": Case(small_config(**_stacks(1, 2, 2))),
     "window_3": Case(small_config(**_stacks(3, 2, 2), **EVERY_LAYER, **windows(3))),
     "window_3_in_one_layer": Case(small_config(**_stacks(2, 1, 3), **ONE_LAYER, **windows(3), attention_block=16)),
-    "window_512": Case(small_config(**_stacks(2, 1, 2), **EVERY_LAYER, **windows(512), queries_per_patch=3,
-                                    attention_block=16)),
-    "scanned_and_recomputed": Case(small_config(**_stacks(3, 3, 3), **EVERY_LAYER, **windows(2), attention_block=16,
-                                                scan_layers=True, remat="full")),
+    "window_512": Case(
+        small_config(**_stacks(2, 1, 2), **EVERY_LAYER, **windows(512), queries_per_patch=3, attention_block=16)
+    ),
+    "scanned_and_recomputed": Case(
+        small_config(
+            **_stacks(3, 3, 3), **EVERY_LAYER, **windows(2), attention_block=16, scan_layers=True, remat="full"
+        )
+    ),
     "base": Case(small_config("base", scan_layers=True, remat="attention")),
     "bypass": Case(small_config("lst_bypass", **_stacks(2, 2, 2), **EVERY_LAYER)),
     "bypass_window_3": Case(small_config("lst_bypass", **_stacks(2, 1, 2, width=32), **ONE_LAYER, **windows(3))),
@@ -107,8 +119,12 @@ def jax_results(case: Case):
     inputs = (batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)
 
     def loss_fn(params):
-        nll_BT, _ = objective.token_nll(lambda h: model.logits(params, h), model.hidden(params, *inputs),
-                                        jnp.asarray(batch.target_BT), case.config.logits_chunk)
+        nll_BT, _ = objective.token_nll(
+            lambda h: model.logits(params, h),
+            model.hidden(params, *inputs),
+            jnp.asarray(batch.target_BT),
+            case.config.logits_chunk,
+        )
         return jnp.sum(nll_BT * batch.weight_BT) / jnp.sum(batch.weight_BT)
 
     with jax.default_matmul_precision("highest"):

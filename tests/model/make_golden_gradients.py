@@ -1,6 +1,6 @@
 """Writes golden_gradients.npz: loss and gradients of the dense float64 model. Run where torch is installed:
 
-    PYTHONPATH=.:tests/model python tests/model/make_golden_gradients.py
+PYTHONPATH=.:tests/model python tests/model/make_golden_gradients.py
 """
 
 import gradient_cases

@@ -74,14 +74,17 @@ def on_device(arrays):
 def case(kind, queries, seed=0, rows=3, tokens=45, units=21):
     """Arguments of one of the three attentions: q, k, v and the ids and documents of both sides."""
     rng = np.random.default_rng(seed)
-    doc_BT, patch_BT, doc_BU = (np.stack(a) for a in zip(*(ragged_row(rng, tokens, units) for _ in range(rows)),
-                                                         strict=True))
+    doc_BT, patch_BT, doc_BU = (
+        np.stack(a) for a in zip(*(ragged_row(rng, tokens, units) for _ in range(rows)), strict=True)
+    )
     visible_BT = np.maximum(patch_BT - rng.integers(0, 2, patch_BT.shape), 0)
     units_id_BR, units_doc_BR = np.repeat(np.arange(units)[None], rows, 0).repeat(queries, 1), doc_BU.repeat(queries, 1)
     position_BT = np.broadcast_to(np.arange(tokens), (rows, tokens))
-    sides = {"self": ((position_BT, doc_BT), (position_BT, doc_BT)),
-             "encoder": ((units_id_BR, units_doc_BR), (patch_BT, doc_BT)),
-             "decoder": ((visible_BT, doc_BT), (units_id_BR, units_doc_BR))}
+    sides = {
+        "self": ((position_BT, doc_BT), (position_BT, doc_BT)),
+        "encoder": ((units_id_BR, units_doc_BR), (patch_BT, doc_BT)),
+        "decoder": ((visible_BT, doc_BT), (units_id_BR, units_doc_BR)),
+    }
     (q_id, q_doc), (k_id, k_doc) = sides[kind]
     shapes = [(rows, q_id.shape[1], 2, 8)] + [(rows, k_id.shape[1], 2, 8)] * 2
     q, k, v = (rng.standard_normal(s).astype(np.float32) for s in shapes)
@@ -121,6 +124,7 @@ def test_a_row_of_padding_only_gives_zeros_and_no_nan():
 
 def values_and_gradients(rule):
     """Of blocked self-attention; the cotangent is 1 everywhere."""
+
     @jax.jit
     def both(*qkv):
         out, pullback = jax.vjp(lambda *a: blocked_attention(*a, *rule, None, 16), *qkv)

@@ -19,8 +19,8 @@ from model_cases import (
 )
 
 from lst_jax.config import ModelConfig, StackConfig
+from lst_jax.core.vocab import Vocab
 from lst_jax.model.lst import build
-from lst_jax.vocab import Vocab
 
 VOCAB = Vocab(text_size=200, unit_slots=200)  # every position of a batch may have its own id, of either modality
 UNITS = 64  # also for rows of 61 patches
@@ -140,13 +140,13 @@ def test_what_comes_later_changes_no_earlier_logit(name):
     for t in sorted({*edges, *(e + 1 for e in edges), *range(2, 60, 9)}):
         changed = [a.copy() for a in batch.inputs]
         for mine, theirs in zip(changed, other.inputs, strict=True):
-            mine[:, t + 1:] = theirs[:, t + 1:]
-        changed[0][:, t + 1:] += 1  # other tokens of the same modality too
-        changed[1][:, t + 1:] += (changed[1][:, t + 1:] > 0) * 20  # the documents after t are others
+            mine[:, t + 1 :] = theirs[:, t + 1 :]
+        changed[0][:, t + 1 :] += 1  # other tokens of the same modality too
+        changed[1][:, t + 1 :] += (changed[1][:, t + 1 :] > 0) * 20  # the documents after t are others
         changed[2][:, t + 1] |= changed[1][:, t + 1] > 0  # which begin with a patch of their own
         after = np.asarray(logits(*changed))
-        np.testing.assert_array_equal(after[:, :t + 1], before[:, :t + 1])
-        assert (after[:, t + 1:] != before[:, t + 1:]).any() == changed[1][:, t + 1:].any()
+        np.testing.assert_array_equal(after[:, : t + 1], before[:, : t + 1])
+        assert (after[:, t + 1 :] != before[:, t + 1 :]).any() == changed[1][:, t + 1 :].any()
 
 
 @each_system
@@ -181,12 +181,14 @@ def test_rows_of_text_alone_have_finite_logits_and_no_gradient_in_the_local_netw
     gradients = gradients_of_loss("window1", batch, np.eye(VOCAB.size, dtype=np.float32)[7])
     for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
         assert np.isfinite(gradient).all()
-        assert (np.abs(gradient).max() > 0) == (path[0].key in ("text_embeddings", "global_transformer", "text_norm",
-                                                                "output")), path
+        assert (np.abs(gradient).max() > 0) == (
+            path[0].key in ("text_embeddings", "global_transformer", "text_norm", "output")
+        ), path
 
 
 def gradients_of_loss(name, batch, weight):
     """Of the sum of weighted log-probabilities."""
+
     @jax.jit
     @jax.grad
     def loss(logits):
@@ -208,11 +210,25 @@ def test_at_the_papers_1b_sizes_it_has_the_parameters_of_its_parts():
     """Those of "lst" (tests/model/test_lst.py) but for the tables: embeddings by modality, one output at D."""
     local = StackConfig(1, 1024, 16, 512)
     config = ModelConfig(
-        system="lst", patch_encoder=local, global_transformer=StackConfig(25, 2048, 16, None),
-        patch_decoder=dataclasses.replace(local, layers=9), queries_per_patch=2, cross_heads=16, encoder_cross_window=1,
-        decoder_cross_window=1, encoder_cross_all_layers=False, decoder_cross_all_layers=True, rope_theta=5e5,
-        norm_eps=1e-5, ffn_multiple=256, compute_dtype="bfloat16", attention_block=512, logits_chunk=1024,
-        scan_layers=False, remat="none")
+        system="lst",
+        patch_encoder=local,
+        global_transformer=StackConfig(25, 2048, 16, None),
+        patch_decoder=dataclasses.replace(local, layers=9),
+        queries_per_patch=2,
+        cross_heads=16,
+        encoder_cross_window=1,
+        decoder_cross_window=1,
+        encoder_cross_all_layers=False,
+        decoder_cross_all_layers=True,
+        rope_theta=5e5,
+        norm_eps=1e-5,
+        ffn_multiple=256,
+        compute_dtype="bfloat16",
+        attention_block=512,
+        logits_chunk=1024,
+        scan_layers=False,
+        remat="none",
+    )
     vocab = Vocab(text_size=32000, unit_slots=502)
     sizes = {}
     for system in ("lst", "lst_bypass"):
@@ -221,7 +237,12 @@ def test_at_the_papers_1b_sizes_it_has_the_parameters_of_its_parts():
         sizes[system] = {name: sum(x.size for x in jax.tree.leaves(part)) for name, part in shapes.items()}
     plain, bypass = sizes["lst"], sizes["lst_bypass"]
     assert bypass == {
-        "text_embeddings": 32005 * 2048, "patch_encoder": plain["patch_encoder"] - 32005 * 1024,
-        "global_transformer": plain["global_transformer"], "patch_decoder": plain["patch_decoder"] - 32508 * 1024,
-        "speech_projection": 1024 * 2048, "text_norm": 2048, "output": 32508 * 2048}
+        "text_embeddings": 32005 * 2048,
+        "patch_encoder": plain["patch_encoder"] - 32005 * 1024,
+        "global_transformer": plain["global_transformer"],
+        "patch_decoder": plain["patch_decoder"] - 32508 * 1024,
+        "speech_projection": 1024 * 2048,
+        "text_norm": 2048,
+        "output": 32508 * 2048,
+    }
     assert sum(bypass.values()) == 1_596_071_936

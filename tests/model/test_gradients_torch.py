@@ -7,15 +7,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lst_jax.bench import dense_torch  # noqa: E402  needs torch
+from lst_jax.bench import dense_torch  # noqa: E402
 
 
 def torch_results(case, dtype=torch.float64):
     """Logits, loss and flat gradients of the oracle."""
     model, params = dense_torch.DenseModel(case.config, case.vocab), gradient_cases.make_params(case)
     params = dense_torch.to_torch(params, dtype)
-    rows = dense_torch.rows_of(gradient_cases.make_batch(case), case.units, case.vocab,
-                               bypass=case.config.system == "lst_bypass")
+    rows = dense_torch.rows_of(
+        gradient_cases.make_batch(case), case.units, case.vocab, bypass=case.config.system == "lst_bypass"
+    )
     model.loss(params, rows).backward()
     grads = {name: leaf.grad.numpy() for name, leaf in dense_torch.leaves(params).items()}
     with torch.no_grad():

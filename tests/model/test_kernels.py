@@ -20,7 +20,7 @@ def packed(rows, seed=0):
     doc_BT = np.zeros((rows, T), np.int32)
     for row in doc_BT:
         edges = np.sort(rng.choice(np.arange(1, T - 5), 6, replace=False))
-        row[:edges[-1]] = np.searchsorted(edges, np.arange(edges[-1]), "right") + 1
+        row[: edges[-1]] = np.searchsorted(edges, np.arange(edges[-1]), "right") + 1
     arrays = tuple(rng.standard_normal((rows, T, 2, 8)).astype(np.float32) for _ in range(3))
     position_BT = np.broadcast_to(np.arange(T, dtype=np.int32), (rows, T))
     return arrays, doc_BT, (position_BT, position_BT, doc_BT, doc_BT)
@@ -48,6 +48,7 @@ def test_each_platform_gets_its_own_kernel():
 
 def test_the_gpu_program_calls_cudnn_forward_and_backward(monkeypatch):
     from jax._src.cudnn import fused_attention_stablehlo as library
+
     monkeypatch.setattr(library, "check_cudnn_version", lambda: 91000)
     monkeypatch.setattr(library, "check_compute_capability", lambda capability: True)
     arrays, doc_BT, _ = packed(2)
@@ -56,7 +57,12 @@ def test_the_gpu_program_calls_cudnn_forward_and_backward(monkeypatch):
     def loss(q, k, v):
         return kernels.cudnn(q, k, v, jnp.asarray(doc_BT), 40, 64).astype(jnp.float32).sum()
 
-    text = export.export(jax.jit(jax.grad(loss, (0, 1, 2))), platforms=["cuda"], disabled_checks=[
-        export.DisabledSafetyCheck.custom_call("__cudnn$fmhaSoftmax"),
-        export.DisabledSafetyCheck.custom_call("__cudnn$fmhaSoftmaxBackward")])(q, k, v).mlir_module()
+    text = export.export(
+        jax.jit(jax.grad(loss, (0, 1, 2))),
+        platforms=["cuda"],
+        disabled_checks=[
+            export.DisabledSafetyCheck.custom_call("__cudnn$fmhaSoftmax"),
+            export.DisabledSafetyCheck.custom_call("__cudnn$fmhaSoftmaxBackward"),
+        ],
+    )(q, k, v).mlir_module()
     assert text.count("@__cudnn$fmhaSoftmax(") == 1 and text.count("@__cudnn$fmhaSoftmaxBackward(") == 1

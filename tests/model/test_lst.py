@@ -20,9 +20,9 @@ from model_cases import (
 )
 
 from lst_jax.config import ModelConfig, StackConfig
-from lst_jax.errors import ConfigError
+from lst_jax.core.errors import ConfigError
+from lst_jax.core.vocab import Vocab
 from lst_jax.model.lst import build
-from lst_jax.vocab import Vocab
 
 UNITS = 50
 SYSTEMS = {
@@ -30,8 +30,12 @@ SYSTEMS = {
     "window3": small_config(**windows(3), attention_block=16),
     "window512": small_config(**windows(512)),
     "all_encoder_layers": small_config(
-        **windows(2), encoder_cross_all_layers=True, decoder_cross_all_layers=False, queries_per_patch=3,
-        patch_encoder=StackConfig(2, 16, 2, 4)),
+        **windows(2),
+        encoder_cross_all_layers=True,
+        decoder_cross_all_layers=False,
+        queries_per_patch=3,
+        patch_encoder=StackConfig(2, 16, 2, 4),
+    ),
     "equal_widths": small_config(**windows(2), global_transformer=StackConfig(2, 16, 2, None), queries_per_patch=1),
     "base": small_config("base", attention_block=16),
 }
@@ -64,17 +68,34 @@ def reading():
 
 def test_the_papers_1b_model_has_its_parameter_count():
     config = ModelConfig(
-        system="lst", patch_encoder=StackConfig(1, 1024, 16, 512), global_transformer=StackConfig(25, 2048, 16, None),
-        patch_decoder=StackConfig(9, 1024, 16, 512), queries_per_patch=2, cross_heads=16, encoder_cross_window=1,
-        decoder_cross_window=1, encoder_cross_all_layers=False, decoder_cross_all_layers=True, rope_theta=5e5,
-        norm_eps=1e-5, ffn_multiple=256, compute_dtype="bfloat16", attention_block=512, logits_chunk=1024,
-        scan_layers=False, remat="none")
+        system="lst",
+        patch_encoder=StackConfig(1, 1024, 16, 512),
+        global_transformer=StackConfig(25, 2048, 16, None),
+        patch_decoder=StackConfig(9, 1024, 16, 512),
+        queries_per_patch=2,
+        cross_heads=16,
+        encoder_cross_window=1,
+        decoder_cross_window=1,
+        encoder_cross_all_layers=False,
+        decoder_cross_all_layers=True,
+        rope_theta=5e5,
+        norm_eps=1e-5,
+        ffn_multiple=256,
+        compute_dtype="bfloat16",
+        attention_block=512,
+        logits_chunk=1024,
+        scan_layers=False,
+        remat="none",
+    )
     model = build(config, Vocab(text_size=32000, unit_slots=502), row_units=8)
     shapes = jax.eval_shape(model.init_params, jax.random.key(0))
     sizes = {name: sum(x.size for x in jax.tree.leaves(part)) for name, part in shapes.items()}
     assert sum(sizes.values()) == 1_527_911_424
     assert {k: round(v / 1e6, 1) for k, v in sizes.items()} == {
-        "patch_encoder": 52.4, "global_transformer": 1284.6, "patch_decoder": 190.9}
+        "patch_encoder": 52.4,
+        "global_transformer": 1284.6,
+        "patch_decoder": 190.9,
+    }
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(shapes))
 
 
@@ -189,7 +210,6 @@ def test_block_size_does_not_change_the_function(name):
 def test_bfloat16_compute_stays_near_float32_and_gives_float32_logits(name):
     batch, (_, params) = random_batch(2), model_and_params(name)
     half = build(dataclasses.replace(SYSTEMS[name], compute_dtype="bfloat16"), VOCAB, UNITS)
-
 
     @jax.jit
     def both(params, inputs):

@@ -19,8 +19,11 @@ UNITS = 50
 
 def layers(encoder, wide, decoder):
     """Layers of the three networks: at least two in each run of equal ones, so that all of them are scanned."""
-    return {"patch_encoder": StackConfig(encoder, 16, 2, 4), "global_transformer": StackConfig(wide, 24, 2, None),
-            "patch_decoder": StackConfig(decoder, 16, 2, 4)}
+    return {
+        "patch_encoder": StackConfig(encoder, 16, 2, 4),
+        "global_transformer": StackConfig(wide, 24, 2, None),
+        "patch_decoder": StackConfig(decoder, 16, 2, 4),
+    }
 
 
 SYSTEMS = {
@@ -52,9 +55,13 @@ def test_scanned_layers_have_the_same_parameters_losses_and_gradients(name):
 @each_system
 def test_scanned_layers_are_compiled_once(name):
     """The size of the program does not grow with the layers."""
+
     def lines(layers, scan):
-        changes = {s: dataclasses.replace(getattr(SYSTEMS[name], s), layers=layers)
-                   for s in ("patch_encoder", "global_transformer", "patch_decoder") if getattr(SYSTEMS[name], s)}
+        changes = {
+            s: dataclasses.replace(getattr(SYSTEMS[name], s), layers=layers)
+            for s in ("patch_encoder", "global_transformer", "patch_decoder")
+            if getattr(SYSTEMS[name], s)
+        }
         model, loss = loss_function(dataclasses.replace(SYSTEMS[name], scan_layers=scan, **changes), random_batch(3))
         params = jax.eval_shape(model.init_params, jax.random.key(0))
         return jax.jit(loss).lower(params).as_text().count("dot_general")
@@ -84,8 +91,11 @@ def test_each_policy_keeps_less_than_the_one_before(scan):
 @pytest.mark.parametrize("remat", ["full", "attention", "dots"])
 def test_recomputing_changes_no_gradient(remat, scan):
     config = dataclasses.replace(SYSTEMS["cross_in_all"], remat=remat, scan_layers=scan)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max() + 1e-7),
-                 loss_and_gradients(config)[1], loss_and_gradients(SYSTEMS["cross_in_all"])[1])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max() + 1e-7),
+        loss_and_gradients(config)[1],
+        loss_and_gradients(SYSTEMS["cross_in_all"])[1],
+    )
 
 
 @functools.cache

@@ -10,8 +10,11 @@ from prepare_helpers import sweep
 from lst_jax.prepare import manifest, units
 
 CORPUS = pathlib.Path(__file__).parents[2] / "corpora" / "asterisk"
-PROMPTS = {"conf-full": "that conference is full", "all-circuits-busy-now": "all circuits are busy now",
-           "agent-pass": "please enter your password followed by the pound key"}
+PROMPTS = {
+    "conf-full": "that conference is full",
+    "all-circuits-busy-now": "all circuits are busy now",
+    "agent-pass": "please enter your password followed by the pound key",
+}
 
 
 @pytest.fixture(scope="session")

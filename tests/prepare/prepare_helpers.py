@@ -6,12 +6,16 @@ import time
 import numpy as np
 import soxr
 
-from lst_jax.errors import DataError, RejectedItem
-from lst_jax.prepare import align, synthesis
+from lst_jax.core.errors import DataError, RejectedItem
+from lst_jax.prepare import aligners
+from lst_jax.prepare.synthesis import synthesise
 
 PLAIN = "you are in a maze of twisty little passages all alike and the magic words derive from this game"
-TO_ALIGN = ["please enter your password followed by the pound key", "that conference is full",
-            "all circuits are busy now"]
+TO_ALIGN = [
+    "please enter your password followed by the pound key",
+    "that conference is full",
+    "all circuits are busy now",
+]
 
 
 class EvenAligner:
@@ -21,7 +25,7 @@ class EvenAligner:
         self.name, self.delay = name, delay
 
     def align(self, item_id, audio, words):
-        """See `lst_jax.prepare.align.Aligner`."""
+        """See `lst_jax.prepare.aligners.Aligner`."""
         time.sleep(self.delay)
         part = len(audio) / 16000 / len(words)
         return [(word, i * part, (i + 1) * part) for i, word in enumerate(words)]
@@ -35,7 +39,7 @@ def sweep(seconds: float, start: float) -> np.ndarray:
     """A rising tone with a little noise, float32 at 16 kHz."""
     time = np.arange(int(seconds * 16000)) / 16000
     noise = np.random.default_rng(int(start)).normal(0, 0.01, len(time))
-    return (0.3 * np.sin(2 * np.pi * (start * time + 600 * time ** 2)) + noise).astype(np.float32)
+    return (0.3 * np.sin(2 * np.pi * (start * time + 600 * time**2)) + noise).astype(np.float32)
 
 
 class ToneSynthesiser:
@@ -50,17 +54,17 @@ class ToneSynthesiser:
         self.delay, self.rate = delay, rate
 
     def check_voice(self, voice):
-        """See `lst_jax.prepare.synthesis.Synthesiser`."""
+        """See `lst_jax.prepare.synthesis.synthesise.Synthesiser`."""
         if voice not in self.pitches:
             raise DataError(f"--voice {voice}: is no tone; use low or high")
 
     def speak(self, text, voice):
-        """See `lst_jax.prepare.synthesis.Synthesiser`."""
+        """See `lst_jax.prepare.synthesis.synthesise.Synthesiser`."""
         time.sleep(self.delay)
         if "unspeakable" in text:
             raise RejectedItem("no tone", "it cannot be said; leave it out")
         if "mute" in text:
-            return synthesis.Speech(np.zeros(self.rate, np.float32), self.rate, [(0.1, 0.2)] * len(text.split()))
+            return synthesise.Speech(np.zeros(self.rate, np.float32), self.rate, [(0.1, 0.2)] * len(text.split()))
         pause, pieces, words = np.zeros(self.rate // 20, np.float32), [], []
         for word in text.split():
             pieces.append(pause)
@@ -69,11 +73,11 @@ class ToneSynthesiser:
             pieces.append((0.5 * np.sin(2 * np.pi * self.pitches[voice] * clock)).astype(np.float32))
             words.append((start / self.rate, (start + len(clock)) / self.rate))
         words = words[:-1] if "forgotten" in text else words
-        return synthesis.Speech(np.concatenate([*pieces, pause]), self.rate, words)
+        return synthesise.Speech(np.concatenate([*pieces, pause]), self.rate, words)
 
 
 def assert_is_synthesiser_that_pickles(synthesiser):
-    assert isinstance(synthesiser, synthesis.Synthesiser)
+    assert isinstance(synthesiser, synthesise.Synthesiser)
     assert pickle.loads(pickle.dumps(synthesiser)).name == synthesiser.name
 
 
@@ -95,9 +99,9 @@ def assert_one_interval_a_word_and_sound_in_it(speech, text, first_sec, shortest
     for word, (start_sec, end_sec) in zip(words, speech.words, strict=True):
         assert start_sec >= before
         assert shortest_sec < end_sec - start_sec < (number_sec if word == "1234567" else 2.2), word
-        inside[round(start_sec * speech.rate):round(end_sec * speech.rate)] = True
+        inside[round(start_sec * speech.rate) : round(end_sec * speech.rate)] = True
         before = end_sec - slack_sec
-    energy = speech.samples ** 2
+    energy = speech.samples**2
     assert energy[inside].mean() > 100 * energy[~inside].mean()  # pauses are 20 dB below speech at least
     assert inside.mean() > 0.75
 
@@ -105,5 +109,5 @@ def assert_one_interval_a_word_and_sound_in_it(speech, text, first_sec, shortest
 def apart_from_alignment(speech, text):
     """Seconds [words, 2] by which forced alignment of the sound finds other starts and ends."""
     samples = soxr.resample(speech.samples, speech.rate, 16000)
-    found = align.PocketSphinxAligner(least_score=-20.0).align("u", samples, text.split())
+    found = aligners.PocketSphinxAligner(least_score=-20.0).align("u", samples, text.split())
     return np.abs(np.array(speech.words) - [times for _, *times in found])

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import to_frames
 from lst_jax.data.records import Utterance, check_utterance
-from lst_jax.errors import RejectedItem
-from lst_jax.prepare import align
+from lst_jax.prepare import aligners
 from lst_jax.prepare.audio import load_audio
 
 
@@ -21,8 +21,8 @@ def recordings(prompts):
 
 def test_a_reused_decoder_aligns_as_a_new_one(recordings):
     (_, _), (busy, busy_words), (key, key_words) = recordings
-    alone = align.PocketSphinxAligner().align("u", key, key_words)
-    reused = align.PocketSphinxAligner()
+    alone = aligners.PocketSphinxAligner().align("u", key, key_words)
+    reused = aligners.PocketSphinxAligner()
     reused.align("u", busy * 0.05, busy_words)
     with pytest.raises(RejectedItem):
         reused.align("u", busy[:8000], ["frobnicate"] * 30)
@@ -30,7 +30,7 @@ def test_a_reused_decoder_aligns_as_a_new_one(recordings):
 
 
 def test_words_come_back_in_order_within_the_audio(recordings):
-    aligner = align.PocketSphinxAligner()
+    aligner = aligners.PocketSphinxAligner()
     for audio, words in recordings:
         placed = aligner.align("u", audio, words)
         assert [word for word, *_ in placed] == words
@@ -42,7 +42,7 @@ def test_words_come_back_in_order_within_the_audio(recordings):
 def test_words_are_where_they_sound(recordings):
     """Silence put in front moves every word by as much; nothing but the edges of the first may differ."""
     audio, words = recordings[2]
-    aligner = align.PocketSphinxAligner()
+    aligner = aligners.PocketSphinxAligner()
     before = aligner.align("u", audio, words)
     after = aligner.align("u", np.concatenate([np.zeros(16000, np.float32), audio]), words)
     shifts = [b[2] - a[2] for a, b in zip(before, after, strict=True)]
@@ -51,10 +51,13 @@ def test_words_are_where_they_sound(recordings):
 
 
 def test_wrong_text_is_rejected_with_a_reason(recordings):
-    aligner = align.PocketSphinxAligner()
+    aligner = aligners.PocketSphinxAligner()
     reasons = set()
-    for text in ("congratulations you have installed the demonstration",
-                 "seventeen purple elephants danced slowly north", "a " * 200):
+    for text in (
+        "congratulations you have installed the demonstration",
+        "seventeen purple elephants danced slowly north",
+        "a " * 200,
+    ):
         with pytest.raises(RejectedItem) as caught:
             aligner.align("u", recordings[0][0], text.split())
         reasons.add(caught.value.reason)
@@ -66,30 +69,30 @@ def test_wrong_text_is_rejected_with_a_reason(recordings):
 def test_a_placed_but_poor_match_is_told_by_its_score(recordings):
     audio, _ = recordings[0]
     with pytest.raises(RejectedItem, match="score -4.* is below -3.5") as caught:
-        align.PocketSphinxAligner().align("u", audio, ["goodbye"])
+        aligners.PocketSphinxAligner().align("u", audio, ["goodbye"])
     assert caught.value.reason == "poor match"
-    lenient = align.PocketSphinxAligner(least_score=-10.0)
-    assert len(lenient.align("u", audio, ["goodbye"])) == 1 and lenient.name != align.PocketSphinxAligner().name
+    lenient = aligners.PocketSphinxAligner(least_score=-10.0)
+    assert len(lenient.align("u", audio, ["goodbye"])) == 1 and lenient.name != aligners.PocketSphinxAligner().name
 
 
 def test_unknown_written_forms_are_aligned_and_counted(recordings):
     audio, _ = recordings[0]  # that conference is full
-    aligner = align.PocketSphinxAligner()
+    aligner = aligners.PocketSphinxAligner()
     written = ["That", "konferents", "is", "-", "full!"]
     placed = aligner.align("u", audio, written)
     assert [word for word, *_ in placed] == ["That", "konferents", "is -", "full!"]
     assert aligner.guessed(written) == ["konferents"]
-    told = align.PocketSphinxAligner(pronunciations={"konferents": "K AA N F ER AH N S"})
+    told = aligners.PocketSphinxAligner(pronunciations={"konferents": "K AA N F ER AH N S"})
     assert told.guessed(written) == [] and told.name != aligner.name
     assert [w for w, *_ in told.align("u", audio, written)] == [w for w, *_ in placed]
 
 
 def test_an_aligner_travels_to_another_process_without_its_decoder(recordings):
-    aligner = align.PocketSphinxAligner(-4.0, {"abcde": "B IY"})
+    aligner = aligners.PocketSphinxAligner(-4.0, {"abcde": "B IY"})
     first = aligner.align("u", *recordings[0])
     copy = pickle.loads(pickle.dumps(aligner))
     assert copy.name == aligner.name and copy.align("u", *recordings[0]) == first
-    assert isinstance(copy, align.Aligner)
+    assert isinstance(copy, aligners.Aligner)
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.5), st.floats(0, 0.3)), min_size=1, max_size=12), st.integers(1, 40))

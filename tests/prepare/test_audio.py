@@ -5,13 +5,21 @@ import pytest
 import soundfile
 from prepare_helpers import sweep
 
-from lst_jax.errors import DataError, RejectedItem
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.prepare import audio
 
 
-@pytest.mark.parametrize(("name", "kind", "rate"), [
-    ("a.wav", {}, 16000), ("a.wav", {"subtype": "FLOAT"}, 44100), ("a.flac", {}, 8000), ("a.ogg", {}, 22050),
-    ("a.ogg", {"format": "OGG", "subtype": "OPUS"}, 48000), ("a.mp3", {}, 44100)])
+@pytest.mark.parametrize(
+    ("name", "kind", "rate"),
+    [
+        ("a.wav", {}, 16000),
+        ("a.wav", {"subtype": "FLOAT"}, 44100),
+        ("a.flac", {}, 8000),
+        ("a.ogg", {}, 22050),
+        ("a.ogg", {"format": "OGG", "subtype": "OPUS"}, 48000),
+        ("a.mp3", {}, 44100),
+    ],
+)
 def test_formats_and_rates_give_the_same_tone(tmp_path, name, kind, rate):
     time = np.arange(rate) / rate
     tone = 0.5 * np.sin(2 * np.pi * 440 * time)
@@ -26,9 +34,13 @@ def test_formats_and_rates_give_the_same_tone(tmp_path, name, kind, rate):
 
 
 def test_bad_recordings_are_rejected_with_their_reason(tmp_path):
-    cases = {"missing audio": tmp_path / "none.wav", "unreadable audio": tmp_path / "text.wav",
-             "NaN audio": tmp_path / "nan.wav", "silent audio": tmp_path / "zero.wav",
-             "too short": tmp_path / "short.wav"}
+    cases = {
+        "missing audio": tmp_path / "none.wav",
+        "unreadable audio": tmp_path / "text.wav",
+        "NaN audio": tmp_path / "nan.wav",
+        "silent audio": tmp_path / "zero.wav",
+        "too short": tmp_path / "short.wav",
+    }
     cases["unreadable audio"].write_text("this is no audio")
     soundfile.write(cases["NaN audio"], np.array([0.1, np.nan] * 8000), 16000, subtype="FLOAT")
     soundfile.write(cases["silent audio"], np.zeros(16000), 16000)

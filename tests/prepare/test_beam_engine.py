@@ -8,17 +8,18 @@ import pytest
 from prepare_helpers import EvenAligner
 from test_prepare_resume import contents, start, wait_until
 
-from lst_jax.errors import DataError, StorageError, storage_error
-from lst_jax.prepare import align, manifest, run
-from lst_jax.prepare.engines import Local, load_beam
+from lst_jax.core.errors import DataError, StorageError, storage_error
+from lst_jax.prepare import aligners, manifest, run
+from lst_jax.prepare.engines.engine import Local, load_beam
 
 pytest.importorskip("apache_beam")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Beam's own, many
 
 
 def with_rejections(prompts):
-    items = [manifest.Item(f"{item.id}-{i}", item.audio_path, item.text, item.speaker)
-             for i in range(2) for item in prompts]
+    items = [
+        manifest.Item(f"{item.id}-{i}", item.audio_path, item.text, item.speaker) for i in range(2) for item in prompts
+    ]
     items[1] = manifest.Item("wrong", items[1].audio_path, "seventeen purple elephants danced slowly", None)
     return items
 
@@ -27,8 +28,9 @@ def with_rejections(prompts):
 def test_speech_from_beam_is_byte_for_byte_the_local_one(prompts, unit_file, tmp_path, options):
     items = with_rejections(prompts)
     for name, engine in {"local": Local(), "beam": load_beam(options)}.items():
-        report = run.prepare_speech(items, tmp_path / name, unit_file, align.PocketSphinxAligner(), engine,
-                                    shard_records=2, source="prompts")
+        report = run.prepare_speech(
+            items, tmp_path / name, unit_file, aligners.PocketSphinxAligner(), engine, shard_records=2, source="prompts"
+        )
         assert [r.id for r in report.rejected] == ["wrong"]
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")
     assert len(contents(tmp_path / "beam")) == 3 * 2 + 3

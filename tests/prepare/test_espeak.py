@@ -1,6 +1,5 @@
 """espeak-ng: the same bytes for the same words whatever came before, and times that suit the sound."""
 
-
 import numpy as np
 import pytest
 from prepare_helpers import (
@@ -14,8 +13,9 @@ from prepare_helpers import (
 
 pytest.importorskip("espeakng_loader")
 
-from lst_jax.errors import DataError, RejectedItem
-from lst_jax.prepare import espeak, synthesis, utterances
+from lst_jax.core.errors import DataError, RejectedItem
+from lst_jax.prepare import utterances
+from lst_jax.prepare.synthesis import espeak, synthesise
 
 HARD = "In the end, Dr. Smith paid $42.50 at 3:45 p.m. for e.g. café 1234567 naïve things! “Quoted” & 50% don't say."
 VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb-scotland")
@@ -47,7 +47,7 @@ def test_one_interval_a_written_word_and_sound_in_it(synthesiser, text, voice):
     assert_one_interval_a_word_and_sound_in_it(speech, text, 0.0, 0.03, 6, 1e-9)
     lead = speech.words[0][0]
     assert lead == pytest.approx(espeak.EDGE_SEC, abs=0.001)
-    assert not speech.samples[:int(lead * speech.rate) - 1].any()
+    assert not speech.samples[: int(lead * speech.rate) - 1].any()
 
 
 @pytest.mark.parametrize("text", TO_ALIGN)
@@ -95,8 +95,11 @@ def test_a_word_ends_where_its_pause_begins():
 def test_unknown_voices_are_one_line(synthesiser):
     for voice in (*VOICES, "EN-US", "de"):
         synthesiser.check_voice(voice)
-    for voice, message in [("en-xx", "no such voice; use for example en-"), ("zz", "use for example en-us"),
-                           ("en-us+nobody", "no variant 'nobody'; use one of .*f3")]:
+    for voice, message in [
+        ("en-xx", "no such voice; use for example en-"),
+        ("zz", "use for example en-us"),
+        ("en-us+nobody", "no variant 'nobody'; use one of .*f3"),
+    ]:
         with pytest.raises(DataError, match=message):
             synthesiser.check_voice(voice)
 
@@ -110,7 +113,7 @@ def test_what_does_not_end_is_cut_short(synthesiser, monkeypatch):
 def test_the_command_with_it(synthesiser, tmp_path):
     items = [utterances.Utterance(f"u{i}", text, {}) for i, text in enumerate([PLAIN, HARD, "hello"])]
     for out, workers in (("one", 1), ("two", 2)):
-        report = synthesis.synthesise(items, tmp_path / out, synthesiser, VOICES, workers)
+        report = synthesise.synthesise(items, tmp_path / out, synthesiser, VOICES, workers)
         assert report.utterances == 3 and not report.rejected
     made = [path.relative_to(tmp_path / "one") for path in tmp_path.glob("one/audio/*/*")]
     for name in ("words.ctm", "manifest.jsonl", *made):

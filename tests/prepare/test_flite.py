@@ -13,9 +13,10 @@ from prepare_helpers import (
     assert_one_interval_a_word_and_sound_in_it,
 )
 
-from lst_jax import cli
-from lst_jax.errors import DataError, RejectedItem
-from lst_jax.prepare import align, flite, manifest, synthesis
+from lst_jax.cli import main
+from lst_jax.core.errors import DataError, RejectedItem
+from lst_jax.prepare import aligners, manifest
+from lst_jax.prepare.synthesis import flite, synthesise
 
 HARD = "In the end, Dr. Smith paid $42.50 at 3:45 p.m. for e.g. café 1234567 naïve things! “Quoted” & 50% don’t say."
 VOICES = ("slt", "rms", "awb", "kal16", "kal")
@@ -38,15 +39,29 @@ def test_what_a_written_word_is_spoken_as_is_one_interval():
 def test_words_that_are_not_spoken_share_the_time_of_the_word_before_or_of_the_first():
     spoken = [flite.SpokenWord(1, 0.2, 0.6), flite.SpokenWord(3, 0.8, 1.2)]
     found = flite.word_intervals(["日", "one", "xy", "two", "z"], spoken)
-    np.testing.assert_allclose(found, [(0.2, 0.2 + 0.4 / 6), (0.2 + 0.4 / 6, 0.2 + 1.6 / 6), (0.2 + 1.6 / 6, 0.6),
-                                       (0.8, 1.1), (1.1, 1.2)])
+    np.testing.assert_allclose(
+        found, [(0.2, 0.2 + 0.4 / 6), (0.2 + 0.4 / 6, 0.2 + 1.6 / 6), (0.2 + 1.6 / 6, 0.6), (0.8, 1.1), (1.1, 1.2)]
+    )
 
 
 def test_without_the_library_the_error_says_how_to_get_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(flite, "LIBRARY", "libnothing.so.1")
     (tmp_path / "a.txt").write_text("some words\n")
-    assert cli.main(["prepare", "synthesise", "--manifest", str(tmp_path / "a.txt"), "--out", str(tmp_path / "o"),
-                     "--synthesiser", "flite"]) == DataError.exit_code
+    assert (
+        main.main(
+            [
+                "prepare",
+                "synthesise",
+                "--manifest",
+                str(tmp_path / "a.txt"),
+                "--out",
+                str(tmp_path / "o"),
+                "--synthesiser",
+                "flite",
+            ]
+        )
+        == DataError.exit_code
+    )
     printed = capsys.readouterr().err.strip()
     assert "libnothing.so.1 is not installed; apt-get install flite, or choose another" in printed
     assert "\n" not in printed and not (tmp_path / "o").exists()
@@ -54,7 +69,7 @@ def test_without_the_library_the_error_says_how_to_get_it(tmp_path, capsys, monk
 
 def test_it_takes_no_argument():
     with pytest.raises(DataError, match="^--synthesiser flite:slt: flite takes no argument; give voices with --voice$"):
-        synthesis.load_synthesiser("flite:slt")
+        synthesise.load_synthesiser("flite:slt")
 
 
 def test_it_is_a_synthesiser_that_pickles(synthesiser):
@@ -106,10 +121,27 @@ def test_unknown_voices_are_one_line(synthesiser):
 
 def test_the_command_speaks_what_the_aligner_of_files_reads(synthesiser, tmp_path, capsys):
     (tmp_path / "a.txt").write_text(f"{PLAIN}\n")
-    assert cli.main(["prepare", "synthesise", "--manifest", str(tmp_path / "a.txt"), "--out", str(tmp_path / "out"),
-                     "--synthesiser", "flite", "--voice", "rms", "--workers", "2"]) == 0
+    assert (
+        main.main(
+            [
+                "prepare",
+                "synthesise",
+                "--manifest",
+                str(tmp_path / "a.txt"),
+                "--out",
+                str(tmp_path / "out"),
+                "--synthesiser",
+                "flite",
+                "--voice",
+                "rms",
+                "--workers",
+                "2",
+            ]
+        )
+        == 0
+    )
     assert "1 utterances, 19 words" in capsys.readouterr().out
-    item, = manifest.read_items(tmp_path / "out" / "manifest.jsonl", {})
-    placed = align.load_aligner(f"ctm:{tmp_path / 'out' / 'words.ctm'}").align(item.id, np.zeros(10 ** 6), [])
+    (item,) = manifest.read_items(tmp_path / "out" / "manifest.jsonl", {})
+    placed = aligners.load_aligner(f"ctm:{tmp_path / 'out' / 'words.ctm'}").align(item.id, np.zeros(10**6), [])
     expected = synthesiser.speak(PLAIN, "rms").words
     np.testing.assert_allclose([times for _, *times in placed], expected, atol=1e-3)

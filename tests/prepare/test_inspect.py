@@ -9,15 +9,16 @@ import soundfile
 from matplotlib.image import imread
 from prepare_helpers import EvenAligner
 
+from lst_jax.cli import prepare
+from lst_jax.core.errors import DataError
 from lst_jax.data import records, shards
 from lst_jax.data.records import Utterance, Word
-from lst_jax.errors import DataError
-from lst_jax.prepare import cli, inspect, manifest, picture, run
+from lst_jax.prepare import inspect, manifest, picture, run
 
 
 def lst(*words) -> int:
     parser = argparse.ArgumentParser()
-    cli.add_arguments(parser.add_subparsers(required=True))
+    prepare.add_arguments(parser.add_subparsers(required=True))
     args = parser.parse_args([str(word) for word in words])
     return args.run(args)
 
@@ -25,23 +26,34 @@ def lst(*words) -> int:
 @pytest.fixture
 def speech(tones, unit_file, tmp_path):
     """A prepared directory of five tones; the manifest is tones.jsonl beside it."""
-    run.prepare_speech(manifest.read_items(tones(5), {}), tmp_path / "speech", unit_file, EvenAligner(),
-                       shard_records=3)
+    run.prepare_speech(
+        manifest.read_items(tones(5), {}), tmp_path / "speech", unit_file, EvenAligner(), shard_records=3
+    )
     return tmp_path / "speech"
 
 
 def test_numbers_of_two_known_utterances(tmp_path):
-    made = [Utterance("paper", np.array([0, 0, 1, 1, 1, 0, 2, 2], np.uint16), (Word("a", 2, 5), Word("b", 6, 8)), None,
-                      None), Utterance("mute", np.array([3, 3], np.uint16), (), None, None)]
+    made = [
+        Utterance(
+            "paper", np.array([0, 0, 1, 1, 1, 0, 2, 2], np.uint16), (Word("a", 2, 5), Word("b", 6, 8)), None, None
+        ),
+        Utterance("mute", np.array([3, 3], np.uint16), (), None, None),
+    ]
     (tmp_path / "d").mkdir()
     info = shards.write_shard(tmp_path / "d" / "s.array_record", [records.encode(u) for u in made])
-    shards.write_metadata(tmp_path / "d", shards.Metadata("utterance", shards.FORMAT_VERSION, 2, 10, 2, 25.0, 8,
-                                                          "f" * 16, None, "none", "0", (info,)))
+    shards.write_metadata(
+        tmp_path / "d",
+        shards.Metadata("utterance", shards.FORMAT_VERSION, 2, 10, 2, 25.0, 8, "f" * 16, None, "none", "0", (info,)),
+    )
     summary = inspect.summarise(inspect.open_directory(tmp_path / "d"), static_size=3)
     assert summary["rejected"] is None and summary["distinct_words"] == 2
     frames = {name: (s["count"], s["mean"], s["least"], s["most"]) for name, s in summary["patch_frames"].items()}
-    assert frames == {"static 3": (4, 2.5, 2, 3), "aligned": (5, 2.0, 1, 3), "aligned, words": (2, 2.5, 2, 3),
-                      "aligned, silence": (3, pytest.approx(5 / 3), 1, 2)}
+    assert frames == {
+        "static 3": (4, 2.5, 2, 3),
+        "aligned": (5, 2.0, 1, 3),
+        "aligned, words": (2, 2.5, 2, 3),
+        "aligned, silence": (3, pytest.approx(5 / 3), 1, 2),
+    }
     assert summary["word_share"] == 0.5 and summary["words_per_second"] == 5.0
     usage = summary["unit_usage"]
     assert usage["used"] == 4 and usage["most_bits"] == 3.0 and usage["repeats"] == 0.5
@@ -73,8 +85,20 @@ def test_text_is_summarised(tmp_path, capsys):
 
 def test_pictures_share_one_time_axis_and_grow_with_the_sound(speech, unit_file, tmp_path):
     out, wav = tmp_path / "p.png", tmp_path / "p.wav"
-    lst("inspect", speech, "--picture", "tone03", "--audio", tmp_path / "tones.jsonl", "--units", unit_file,
-        "--out", out, "--wav", wav)
+    lst(
+        "inspect",
+        speech,
+        "--picture",
+        "tone03",
+        "--audio",
+        tmp_path / "tones.jsonl",
+        "--units",
+        unit_file,
+        "--out",
+        out,
+        "--wav",
+        wav,
+    )
     full = imread(out)
     assert soundfile.info(wav).frames == len(inspect.find(inspect.open_directory(speech), "tone03").units) * 640
     lst("inspect", speech, "--picture", "tone03", "--out", out)
@@ -86,12 +110,16 @@ def test_pictures_share_one_time_axis_and_grow_with_the_sound(speech, unit_file,
     assert imread(out).shape[1] > 4 * plain.shape[1]
 
 
-@pytest.mark.parametrize(("arguments", "part"), [
-    (["--picture", "nobody"], "nobody: no utterance has this id"),
-    (["--out", "x.png"], "--out: belongs to a picture"),
-    (["--picture", "tone01", "--wav", "x.wav"], "--wav: units are made audible by their tokenizer"),
-    (["--picture", "tone01", "--audio", "other.jsonl"], "tone01: no item has this id"),
-    (["--picture", "tone01", "--units", "other.safetensors"], "other.safetensors: has fingerprint")])
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--picture", "nobody"], "nobody: no utterance has this id"),
+        (["--out", "x.png"], "--out: belongs to a picture"),
+        (["--picture", "tone01", "--wav", "x.wav"], "--wav: units are made audible by their tokenizer"),
+        (["--picture", "tone01", "--audio", "other.jsonl"], "tone01: no item has this id"),
+        (["--picture", "tone01", "--units", "other.safetensors"], "other.safetensors: has fingerprint"),
+    ],
+)
 def test_mistakes_are_one_line(speech, unit_file, tmp_path, monkeypatch, arguments, part):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other.jsonl").write_text('{"audio": "x.wav", "text": "a"}\n')
@@ -102,14 +130,32 @@ def test_mistakes_are_one_line(speech, unit_file, tmp_path, monkeypatch, argumen
 
 
 def test_the_commands_from_manifest_to_records(prompts, tmp_path, capsys):
-    lines = [json.dumps({"id": p.id, "audio": str(p.audio_path), "text": p.text, "split": s})
-             for p, s in zip(prompts, ("train", "train", "test"), strict=True)]
+    lines = [
+        json.dumps({"id": p.id, "audio": str(p.audio_path), "text": p.text, "split": s})
+        for p, s in zip(prompts, ("train", "train", "test"), strict=True)
+    ]
     (tmp_path / "m.jsonl").write_text("\n".join(lines))
     (tmp_path / "words.txt").write_text("prepend P R IY P EH N D\n")
     files = ["--manifest", tmp_path / "m.jsonl", "--where", "split=train"]
     assert lst("prepare", "units-fit", *files, "--k", 20, "--out", tmp_path / "u.safetensors", "--workers", 1) == 0
-    assert lst("prepare", "speech", *files, "--units", tmp_path / "u.safetensors", "--out", tmp_path / "s",
-               "--workers", 1, "--pronunciations", tmp_path / "words.txt", "--source", "asterisk") == 0
+    assert (
+        lst(
+            "prepare",
+            "speech",
+            *files,
+            "--units",
+            tmp_path / "u.safetensors",
+            "--out",
+            tmp_path / "s",
+            "--workers",
+            1,
+            "--pronunciations",
+            tmp_path / "words.txt",
+            "--source",
+            "asterisk",
+        )
+        == 0
+    )
     assert lst("prepare", "tokenizer", *files, "--out", tmp_path / "t.model", "--size", 300) == 0
     printed = capsys.readouterr().out.splitlines()
     assert "20 units at 25 Hz" in printed[0] and "2 prepared, 0 rejected" in printed[1] and "300 pieces" in printed[2]

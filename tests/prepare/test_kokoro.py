@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from prepare_helpers import EvenAligner
 
-from lst_jax import cli
-from lst_jax.errors import DataError, RejectedItem
-from lst_jax.prepare import align, kokoro, manifest, synthesis
+from lst_jax.cli import main
+from lst_jax.core.errors import DataError, RejectedItem
+from lst_jax.prepare import manifest
+from lst_jax.prepare.synthesis import kokoro, synthesise
 
 TEXT = "hello there - my friend 42"
 STEP = 2400  # samples that the tiny model makes of a phoneme
-needs_kokoro = pytest.mark.skipif(any(importlib.util.find_spec(name) is None for name in ("kokoro_onnx", "onnx")),
-                                  reason="needs kokoro-onnx, and onnx to make a model")
+needs_kokoro = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("kokoro_onnx", "onnx")),
+    reason="needs kokoro-onnx, and onnx to make a model",
+)
 
 
 def write_model(path):
@@ -26,17 +29,30 @@ def write_model(path):
 
     clock = np.arange(STEP, dtype=np.float32)[None] / 24000
     constants = {"clock": 2 * np.pi * 20 * clock, "column": np.array([-1, 1]), "flat": np.array([-1])}
-    nodes = [("Cast", ["tokens"], "ids", {"to": TensorProto.FLOAT}), ("Reshape", ["ids", "column"], "pitch", {}),
-             ("Mul", ["pitch", "clock"], "angle", {}), ("Sin", ["angle"], "sine", {}),
-             ("ReduceMean", ["style"], "loud", {"keepdims": 0}), ("Mul", ["sine", "loud"], "tone", {}),
-             ("RandomNormalLike", ["tone"], "noise", {"scale": 0.01}), ("Add", ["tone", "noise"], "sound", {}),
-             ("Div", ["sound", "speed"], "spoken", {}), ("Reshape", ["spoken", "flat"], "audio", {})]
+    nodes = [
+        ("Cast", ["tokens"], "ids", {"to": TensorProto.FLOAT}),
+        ("Reshape", ["ids", "column"], "pitch", {}),
+        ("Mul", ["pitch", "clock"], "angle", {}),
+        ("Sin", ["angle"], "sine", {}),
+        ("ReduceMean", ["style"], "loud", {"keepdims": 0}),
+        ("Mul", ["sine", "loud"], "tone", {}),
+        ("RandomNormalLike", ["tone"], "noise", {"scale": 0.01}),
+        ("Add", ["tone", "noise"], "sound", {}),
+        ("Div", ["sound", "speed"], "spoken", {}),
+        ("Reshape", ["spoken", "flat"], "audio", {}),
+    ]
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
-        [helper.make_node(kind, inputs, [output], **settings) for kind, inputs, output, settings in nodes], "kokoro",
-        [value("tokens", TensorProto.INT64, [1, "n"]), value("style", TensorProto.FLOAT, [1, 256]),
-         value("speed", TensorProto.FLOAT, [1])], [value("audio", TensorProto.FLOAT, ["m"])],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()])
+        [helper.make_node(kind, inputs, [output], **settings) for kind, inputs, output, settings in nodes],
+        "kokoro",
+        [
+            value("tokens", TensorProto.INT64, [1, "n"]),
+            value("style", TensorProto.FLOAT, [1, 256]),
+            value("speed", TensorProto.FLOAT, [1]),
+        ],
+        [value("audio", TensorProto.FLOAT, ["m"])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
 
 
@@ -54,6 +70,7 @@ def directory(tmp_path):
 @pytest.fixture
 def even(monkeypatch):
     """Words of the tiny model's tones cannot be found; those that the aligner joins are joined."""
+
     class Even(EvenAligner):
         def align(self, item_id, audio, words):
             found = super().align(item_id, audio, words)
@@ -70,8 +87,8 @@ def even(monkeypatch):
 
 @needs_kokoro
 def test_it_speaks_with_one_interval_a_written_word(directory, even):
-    speaker = synthesis.load_synthesiser(f"kokoro:{directory}")
-    assert isinstance(speaker, synthesis.Synthesiser) and speaker.voices == ("af_heart",)
+    speaker = synthesise.load_synthesiser(f"kokoro:{directory}")
+    assert isinstance(speaker, synthesise.Synthesiser) and speaker.voices == ("af_heart",)
     speech = speaker.speak(TEXT, "af_heart")
     assert speech.rate == 24000 and speech.samples.dtype == np.float32
     assert len(speech.samples) / STEP > len("hellotheremyfriend") // 2
@@ -113,19 +130,43 @@ def test_the_embedded_aligner_refuses_what_is_no_speech(directory):
 @needs_kokoro
 def test_the_command_speaks_with_it(directory, even, tmp_path, capsys):
     (tmp_path / "a.txt").write_text("some words to say\nand others\n")
-    assert cli.main(["prepare", "synthesise", "--manifest", str(tmp_path / "a.txt"), "--out", str(tmp_path / "out"),
-                     "--synthesiser", f"kokoro:{directory}", "--voice", "bm_lewis", "--workers", "1"]) == 0
+    assert (
+        main.main(
+            [
+                "prepare",
+                "synthesise",
+                "--manifest",
+                str(tmp_path / "a.txt"),
+                "--out",
+                str(tmp_path / "out"),
+                "--synthesiser",
+                f"kokoro:{directory}",
+                "--voice",
+                "bm_lewis",
+                "--workers",
+                "1",
+            ]
+        )
+        == 0
+    )
     assert "2 utterances, 6 words" in capsys.readouterr().out
     assert {item.speaker for item in manifest.read_items(tmp_path / "out" / "manifest.jsonl", {})} == {"bm_lewis"}
 
 
 @needs_kokoro
-@pytest.mark.parametrize("damage, message", [
-    (lambda path: (path / "tiny.onnx").unlink(), "must hold one .onnx file and has 0; give the directory of one"),
-    (lambda path: (path / "more.bin").write_text(""), "must hold one .bin file and has 2; give the directory of one"),
-    (lambda path: (path / "tiny.onnx").write_bytes(b"damaged"), "cannot be used as a Kokoro"),
-    (lambda path: (path / "voices.bin").write_bytes(b"damaged"), "cannot be used as a Kokoro"),
-], ids=["missing", "several", "model", "voices"])
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda path: (path / "tiny.onnx").unlink(), "must hold one .onnx file and has 0; give the directory of one"),
+        (
+            lambda path: (path / "more.bin").write_text(""),
+            "must hold one .bin file and has 2; give the directory of one",
+        ),
+        (lambda path: (path / "tiny.onnx").write_bytes(b"damaged"), "cannot be used as a Kokoro"),
+        (lambda path: (path / "voices.bin").write_bytes(b"damaged"), "cannot be used as a Kokoro"),
+    ],
+    ids=["missing", "several", "model", "voices"],
+)
 def test_what_is_no_whole_kokoro_is_one_line(directory, damage, message):
     damage(directory)
     with pytest.raises(DataError) as raised:
@@ -145,8 +186,8 @@ def test_voices_of_other_languages_are_refused(directory, even):
 
 def test_without_a_directory_or_the_extra_the_error_says_what_to_do(monkeypatch):
     with pytest.raises(DataError, match="^--synthesiser kokoro: needs its model's directory; write kokoro:DIR$"):
-        synthesis.load_synthesiser("kokoro")
+        synthesise.load_synthesiser("kokoro")
     monkeypatch.setitem(sys.modules, "kokoro_onnx", None)  # as if it were not installed
     with pytest.raises(DataError) as raised:
-        synthesis.load_synthesiser("kokoro:there")
+        synthesise.load_synthesiser("kokoro:there")
     assert "pip install -e '.[kokoro]'" in str(raised.value) and "\n" not in str(raised.value)

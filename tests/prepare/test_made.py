@@ -1,6 +1,6 @@
 import pytest
 
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 from lst_jax.prepare import made
 
 

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 from lst_jax.prepare import manifest
 
 
@@ -15,25 +15,33 @@ def write(path: pathlib.Path, *lines) -> pathlib.Path:
 
 
 def test_manifest_lines_become_items(tmp_path):
-    path = write(tmp_path / "m.jsonl", {"audio": "a/x.wav", "text": " Hello  there ", "split": "train"}, "",
-                 {"id": "y", "audio": "/abs/y.flac", "text": "", "speaker": "s1", "split": "test"})
+    path = write(
+        tmp_path / "m.jsonl",
+        {"audio": "a/x.wav", "text": " Hello  there ", "split": "train"},
+        "",
+        {"id": "y", "audio": "/abs/y.flac", "text": "", "speaker": "s1", "split": "test"},
+    )
     assert manifest.read_items(path, {}) == [
         manifest.Item("a/x", tmp_path / "a/x.wav", "Hello there", None),
-        manifest.Item("y", pathlib.Path("/abs/y.flac"), "", "s1")]
+        manifest.Item("y", pathlib.Path("/abs/y.flac"), "", "s1"),
+    ]
     assert [i.id for i in manifest.read_items(path, {"split": "test"})] == ["y"]
 
 
-@pytest.mark.parametrize(("lines", "where", "part"), [
-    (['{"audio": "x.wav"'], {}, "line 1: is not JSON"),
-    ([{"audio": "x.wav", "text": "a"}, "[1]"], {}, "line 2: must be a JSON object"),
-    ([{"audio": "x.wav"}], {}, "line 1: has no 'text'"),
-    ([{"audio": 3, "text": "a"}], {}, "line 1: audio must be a string, not int"),
-    ([{"audio": "x.wav", "text": "a", "speaker": 3}], {}, "speaker must be a string"),
-    ([{"audio": "x.wav", "text": "a"}] * 2, {}, "x: the id is there twice"),
-    ([{"audio": "x.wav", "text": "a"}], {"split": "train"}, "line 1: has no field 'split'"),
-    ([{"audio": "x.wav", "text": "a", "split": "b"}], {"split": "train"}, "has no items with {'split': 'train'}"),
-    ([], {}, "has no items"),
-])
+@pytest.mark.parametrize(
+    ("lines", "where", "part"),
+    [
+        (['{"audio": "x.wav"'], {}, "line 1: is not JSON"),
+        ([{"audio": "x.wav", "text": "a"}, "[1]"], {}, "line 2: must be a JSON object"),
+        ([{"audio": "x.wav"}], {}, "line 1: has no 'text'"),
+        ([{"audio": 3, "text": "a"}], {}, "line 1: audio must be a string, not int"),
+        ([{"audio": "x.wav", "text": "a", "speaker": 3}], {}, "speaker must be a string"),
+        ([{"audio": "x.wav", "text": "a"}] * 2, {}, "x: the id is there twice"),
+        ([{"audio": "x.wav", "text": "a"}], {"split": "train"}, "line 1: has no field 'split'"),
+        ([{"audio": "x.wav", "text": "a", "split": "b"}], {"split": "train"}, "has no items with {'split': 'train'}"),
+        ([], {}, "has no items"),
+    ],
+)
 def test_a_bad_manifest_is_one_line_with_its_place(tmp_path, lines, where, part):
     path = write(tmp_path / "m.jsonl", *lines)
     with pytest.raises(DataError) as caught:
@@ -56,7 +64,8 @@ def test_librispeech_tree(tmp_path):
     write(folder / "84-121123.trans.txt", "84-121123-0000 GO DO YOU HEAR", "84-121123-0001 BUT IN LESS")
     assert manifest.read_items(tmp_path, {}) == [
         manifest.Item("84-121123-0000", folder / "84-121123-0000.flac", "go do you hear", "84"),
-        manifest.Item("84-121123-0001", folder / "84-121123-0001.flac", "but in less", "84")]
+        manifest.Item("84-121123-0001", folder / "84-121123-0001.flac", "but in less", "84"),
+    ]
     with pytest.raises(DataError, match="has no fields to select by"):
         manifest.read_items(tmp_path, {"split": "train"})
     (tmp_path / "empty").mkdir()
@@ -66,10 +75,14 @@ def test_librispeech_tree(tmp_path):
 
 def test_text_documents_from_json_lines_and_plain_text(tmp_path):
     lines = write(tmp_path / "t.jsonl", {"id": "d1", "text": "one\ntwo"}, {"text": "three"})
-    assert list(manifest.iter_text(lines, {})) == [manifest.TextItem("d1", "one\ntwo"),
-                                                   manifest.TextItem("t.jsonl:2", "three")]
+    assert list(manifest.iter_text(lines, {})) == [
+        manifest.TextItem("d1", "one\ntwo"),
+        manifest.TextItem("t.jsonl:2", "three"),
+    ]
     plain = write(tmp_path / "t.txt", "first one", "", "  second\u2028half ")
-    assert list(manifest.iter_text(plain, {})) == [manifest.TextItem("t.txt:1", "first one"),
-                                                   manifest.TextItem("t.txt:3", "second\u2028half")]
+    assert list(manifest.iter_text(plain, {})) == [
+        manifest.TextItem("t.txt:1", "first one"),
+        manifest.TextItem("t.txt:3", "second\u2028half"),
+    ]
     with pytest.raises(DataError, match="t.txt: plain text has no fields"):
         list(manifest.iter_text(plain, {"split": "train"}))

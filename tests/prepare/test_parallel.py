@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from lst_jax.errors import DataError
-from lst_jax.prepare import parallel
+from lst_jax.core.errors import DataError
+from lst_jax.prepare.engines import processes
 
 
 def slow_square(value: int) -> int:
@@ -26,24 +26,24 @@ def die(value: int) -> int:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_keep_the_order_of_the_items(workers):
-    assert list(parallel.ordered_map(slow_square, range(45), workers)) == [i * i for i in range(45)]
-    assert list(parallel.ordered_map(slow_square, [], workers)) == []
+    assert list(processes.ordered_map(slow_square, range(45), workers)) == [i * i for i in range(45)]
+    assert list(processes.ordered_map(slow_square, [], workers)) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_in_the_function_reaches_the_caller(workers):
     with pytest.raises(DataError, match="unlucky"):
-        list(parallel.ordered_map(fail_at_thirteen, range(100), workers))
+        list(processes.ordered_map(fail_at_thirteen, range(100), workers))
 
 
 def test_a_worker_that_dies_is_one_line():
     with pytest.raises(DataError, match="workers=2: a worker process died.*with fewer"):
-        list(parallel.ordered_map(die, range(3), 2))
+        list(processes.ordered_map(die, range(3), 2))
 
 
 def test_stopping_early_ends_the_workers_and_restores_the_environment():
     before = dict(os.environ)
-    results = parallel.ordered_map(slow_square, range(10_000), 2)
+    results = processes.ordered_map(slow_square, range(10_000), 2)
     assert next(results) == 0
     results.close()
     assert dict(os.environ) == before

@@ -9,12 +9,12 @@ import pytest
 import soundfile
 from prepare_helpers import EvenAligner, sweep
 
+from lst_jax.core.errors import DataError
 from lst_jax.data import shards, text
 from lst_jax.data.records import TextDocument, Word
-from lst_jax.errors import DataError
-from lst_jax.prepare import align, audio, manifest, run, units
+from lst_jax.prepare import aligners, audio, manifest, run, units
 from lst_jax.prepare.directory import Directory
-from lst_jax.prepare.engines import Local
+from lst_jax.prepare.engines.engine import Local
 
 
 def contents(directory) -> dict[str, bytes]:
@@ -31,8 +31,10 @@ def test_records_hold_units_words_and_speaker_and_metadata_says_how(tones, unit_
     for item, utterance in zip(items, directory, strict=True):
         np.testing.assert_array_equal(utterance.units, tokenizer.encode(audio.load_audio(item.audio_path), 16000))
         frames, first = len(utterance.units), utterance.words[0]
-        assert utterance.words == (Word("tone", 0, first.end_frame),
-                                   Word(item.text.split()[1], first.end_frame, frames))
+        assert utterance.words == (
+            Word("tone", 0, first.end_frame),
+            Word(item.text.split()[1], first.end_frame, frames),
+        )
         assert abs(first.end_frame - frames / 2) <= 1 and utterance.source == "tones"
     m = directory.metadata
     assert [s.records for s in m.shards] == [2, 2, 1]
@@ -43,12 +45,14 @@ def test_records_hold_units_words_and_speaker_and_metadata_says_how(tones, unit_
 
 
 def test_the_number_of_workers_changes_no_byte(prompts, unit_file, tmp_path):
-    items = [manifest.Item(f"{item.id}-{i}", item.audio_path, item.text, item.speaker)
-             for i in range(6) for item in prompts]
+    items = [
+        manifest.Item(f"{item.id}-{i}", item.audio_path, item.text, item.speaker) for i in range(6) for item in prompts
+    ]
     items[4] = manifest.Item("wrong", items[4].audio_path, "seventeen purple elephants danced slowly", None)
     for workers in (1, 2):
-        run.prepare_speech(items, tmp_path / str(workers), unit_file, align.PocketSphinxAligner(), Local(workers),
-                           shard_records=7)
+        run.prepare_speech(
+            items, tmp_path / str(workers), unit_file, aligners.PocketSphinxAligner(), Local(workers), shard_records=7
+        )
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
     assert len(contents(tmp_path / "1")) == 3 * 2 + 3
 
@@ -58,11 +62,13 @@ def bad_items(tmp_path, tones):
     soundfile.write(tmp_path / "nan.wav", np.full(16000, np.nan), 16000, subtype="FLOAT")
     (tmp_path / "junk.wav").write_text("junk")
     soundfile.write(tmp_path / "brief.wav", sweep(0.05, 300), 16000)
-    return items + [manifest.Item("gone", tmp_path / "gone.wav", "two words", None),
-                    manifest.Item("junk", tmp_path / "junk.wav", "two words", None),
-                    manifest.Item("nan", tmp_path / "nan.wav", "two words", None),
-                    manifest.Item("empty", items[0].audio_path, "", None),
-                    manifest.Item("crowded", tmp_path / "brief.wav", "five words in one frame", None)]
+    return items + [
+        manifest.Item("gone", tmp_path / "gone.wav", "two words", None),
+        manifest.Item("junk", tmp_path / "junk.wav", "two words", None),
+        manifest.Item("nan", tmp_path / "nan.wav", "two words", None),
+        manifest.Item("empty", items[0].audio_path, "", None),
+        manifest.Item("crowded", tmp_path / "brief.wav", "five words in one frame", None),
+    ]
 
 
 def test_bad_items_are_left_out_and_every_one_is_reported(tones, unit_file, tmp_path):
@@ -71,15 +77,19 @@ def test_bad_items_are_left_out_and_every_one_is_reported(tones, unit_file, tmp_
     stored = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (stored["items"], stored["prepared"], stored["rejected"]) == (13, 8, 5)
     assert {r: (c["count"], list(c["examples"])) for r, c in stored["reasons"].items()} == {
-        "missing audio": (1, ["gone"]), "unreadable audio": (1, ["junk"]), "NaN audio": (1, ["nan"]),
-        "empty transcript": (1, ["empty"]), "more words than frames": (1, ["crowded"])}
+        "missing audio": (1, ["gone"]),
+        "unreadable audio": (1, ["junk"]),
+        "NaN audio": (1, ["nan"]),
+        "empty transcript": (1, ["empty"]),
+        "more words than frames": (1, ["crowded"]),
+    }
     line = report.line()
     assert "8 prepared, 5 rejected" in line and "1 NaN audio" in line and "\n" not in line
 
 
 def test_text_that_is_not_what_is_said_is_rejected(prompts, unit_file, tmp_path):
     wrong = manifest.Item("wrong", prompts[0].audio_path, "seventeen purple elephants danced slowly", None)
-    report = run.prepare_speech([*prompts, wrong], tmp_path / "out", unit_file, align.PocketSphinxAligner())
+    report = run.prepare_speech([*prompts, wrong], tmp_path / "out", unit_file, aligners.PocketSphinxAligner())
     assert [(r.id, r.reason in ("poor match", "alignment failed")) for r in report.rejected] == [("wrong", True)]
 
 
@@ -103,9 +113,12 @@ def test_another_input_is_refused_naming_what_differs_until_overwritten(tones, u
 
     prepare()
     first = contents(out)
-    for change, field in [({"aligner": "odd"}, "aligner='even', now it is 'odd'"),
-                          ({"shard_records": 3}, "shard_records=2"), ({"items": items[:2]}, "transcripts="),
-                          ({"source": "x"}, "source=None, now it is 'x'")]:
+    for change, field in [
+        ({"aligner": "odd"}, "aligner='even', now it is 'odd'"),
+        ({"shard_records": 3}, "shard_records=2"),
+        ({"items": items[:2]}, "transcripts="),
+        ({"source": "x"}, "source=None, now it is 'x'"),
+    ]:
         with pytest.raises(DataError, match=f"out: was prepared with {field}.*--overwrite"):
             prepare(**change)
     soundfile.write(items[1].audio_path, sweep(0.5, 700), 16000)
@@ -132,8 +145,9 @@ def test_a_directory_of_something_else_is_left_alone(tones, unit_file, tmp_path)
 
 
 def test_text_directories(tmp_path):
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"id": f"d{i}", "text": t}) + "\n"
-                                              for i, t in enumerate(["one two", " ", "three"])))
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps({"id": f"d{i}", "text": t}) + "\n" for i, t in enumerate(["one two", " ", "three"]))
+    )
     (tmp_path / "b.txt").write_text("four five six\n")
     report = run.prepare_text([tmp_path / "a.jsonl"], tmp_path / "one", {}, shard_records=2)
     directory = shards.RecordDirectory(tmp_path / "one", "text")
@@ -176,7 +190,7 @@ def test_training_a_text_tokenizer(tmp_path):
 
 
 def test_importing_the_whole_package_loads_no_jax():
-    code = "import sys, lst_jax.prepare.cli; sys.exit('jax' in sys.modules or 'flax' in sys.modules)"
+    code = "import sys, lst_jax.cli.prepare; sys.exit('jax' in sys.modules or 'flax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -186,6 +200,7 @@ def test_a_shard_that_went_elsewhere_is_noticed(tones, unit_file, tmp_path):
             super().make_shards(out, maker, list(slices)[1:], tick)
 
     with pytest.raises(DataError, match="shard-00000-of-00002 is not there though its maker ended well"):
-        run.prepare_speech(manifest.read_items(tones(3), {}), tmp_path / "out", unit_file, EvenAligner(), Elsewhere(),
-                           shard_records=2)
+        run.prepare_speech(
+            manifest.read_items(tones(3), {}), tmp_path / "out", unit_file, EvenAligner(), Elsewhere(), shard_records=2
+        )
     assert not (tmp_path / "out" / "metadata.json").exists()

@@ -12,8 +12,8 @@ import time
 import pytest
 from prepare_helpers import EvenAligner
 
-from lst_jax.errors import StorageError
-from lst_jax.prepare import align, manifest, run
+from lst_jax.core.errors import StorageError
+from lst_jax.prepare import aligners, manifest, run
 
 SCRIPT = """
 import sys
@@ -23,7 +23,7 @@ from lst_jax.errors import UserError
 from lst_jax.prepare import align, engines, manifest, run
 if __name__ == "__main__":
     engine = engines.load_beam({}) if sys.argv[6] == "beam" else engines.Local(int(sys.argv[6]))
-    aligner = EvenAligner(delay=0.1) if sys.argv[5] == "even" else align.PocketSphinxAligner()
+    aligner = EvenAligner(delay=0.1) if sys.argv[5] == "even" else aligners.PocketSphinxAligner()
     try:
         run.prepare_speech(manifest.read_items(sys.argv[2], {}), sys.argv[3], sys.argv[4], aligner, engine,
                            shard_records=2)
@@ -35,8 +35,9 @@ if __name__ == "__main__":
 
 def start(manifest_path, out, unit_file, aligner="even", workers=1, before="") -> subprocess.Popen:
     arguments = [pathlib.Path(__file__).parent, manifest_path, out, unit_file, aligner, workers]
-    return subprocess.Popen([sys.executable, "-c", before + SCRIPT, *map(str, arguments)], stdout=subprocess.PIPE,
-                            text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", before + SCRIPT, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+    )
 
 
 def contents(directory) -> dict[str, bytes]:
@@ -67,8 +68,7 @@ def test_kill_nine_then_the_same_bytes(unbroken, unit_file, tmp_path):
     out = tmp_path / "out"
     for shards_done in (0, 1, 3):  # the same directory is killed three times
         process = start(path, out, unit_file)
-        wait_until(lambda: (out / "prepare.json").exists()
-                   and len(list(out.glob("shard-*.json"))) >= shards_done)  # noqa: B023
+        wait_until(lambda: (out / "prepare.json").exists() and len(list(out.glob("shard-*.json"))) >= shards_done)  # noqa: B023
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         process.stdout.close()
@@ -83,8 +83,12 @@ def test_kill_nine_then_the_same_bytes(unbroken, unit_file, tmp_path):
 
 def test_killing_the_parent_leaves_no_worker_behind(prompts, unit_file, tmp_path):
     path = tmp_path / "many.jsonl"
-    path.write_text("".join(json.dumps({"id": f"{i}", "audio": str(prompts[i % 3].audio_path),
-                                        "text": prompts[i % 3].text}) + "\n" for i in range(48)))
+    path.write_text(
+        "".join(
+            json.dumps({"id": f"{i}", "audio": str(prompts[i % 3].audio_path), "text": prompts[i % 3].text}) + "\n"
+            for i in range(48)
+        )
+    )
     process = start(path, tmp_path / "out", unit_file, "sphinx", workers=2)
     wait_until(lambda: list((tmp_path / "out").glob("shard-*.json")))
     children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -97,8 +101,8 @@ def test_killing_the_parent_leaves_no_worker_behind(prompts, unit_file, tmp_path
     wait_until(lambda: not any(_alive(child) for child in children))
     items = manifest.read_items(path, {})
     before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("shard-*.array_record")}
-    run.prepare_speech(items, tmp_path / "out", unit_file, align.PocketSphinxAligner(), shard_records=2)
-    run.prepare_speech(items, tmp_path / "unbroken", unit_file, align.PocketSphinxAligner(), shard_records=2)
+    run.prepare_speech(items, tmp_path / "out", unit_file, aligners.PocketSphinxAligner(), shard_records=2)
+    run.prepare_speech(items, tmp_path / "unbroken", unit_file, aligners.PocketSphinxAligner(), shard_records=2)
     assert contents(tmp_path / "out") == contents(tmp_path / "unbroken") and before
 
 
@@ -119,7 +123,8 @@ def test_a_shard_without_its_account_a_cut_one_and_leftovers_are_made_good(unbro
         "leftover": lambda out: (out / ".shard-00002-of-00005.array_record.123.tmp").write_text("half"),
         "no end": lambda out: [(out / f"{n}.json").unlink() for n in ("metadata", "report")],
         "foreign sidecar": lambda out: (out / "shard-00001-of-00005.json").write_text(
-            (out / "shard-00001-of-00005.json").read_text().replace('"input_hash": "', '"input_hash": "0')),
+            (out / "shard-00001-of-00005.json").read_text().replace('"input_hash": "', '"input_hash": "0')
+        ),
     }.items():
         out = tmp_path / name
         shutil.copytree(tmp_path / "unbroken", out)

@@ -4,30 +4,64 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lst_jax.errors import DataError
+from lst_jax.core.errors import DataError
 from lst_jax.prepare import pronounce
 
-KNOWN = {"un": "AH N", "muted": "M Y UW T IH D", "lower": "L OW ER", "case": "K EY S", "bus": "B AH S",
-         "wall": "W AO L", "be": "B IY"}
+KNOWN = {
+    "un": "AH N",
+    "muted": "M Y UW T IH D",
+    "lower": "L OW ER",
+    "case": "K EY S",
+    "bus": "B AH S",
+    "wall": "W AO L",
+    "be": "B IY",
+}
 
 
-@pytest.mark.parametrize(("written", "spoken"), [
-    ("hello", ["hello"]), ("Fly-by,", ["fly", "by"]), ("Waldo’s", ["waldo's"]), ("“don't”", ["don't"]), ("--", []),
-    ("42", ["forty", "two"]), ("1,905", ["one", "thousand", "nine", "hundred", "five"]),
-    ("007", ["zero", "zero", "seven"]),
-    ("3.5%", ["three", "point", "five", "percent"]), ("café", ["cafe"]), ("R&D", ["r", "and", "d"]), ("'", []),
-    ("320,000", ["three", "hundred", "twenty", "thousand"]), ("x2", ["x", "two"])])
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("hello", ["hello"]),
+        ("Fly-by,", ["fly", "by"]),
+        ("Waldo’s", ["waldo's"]),
+        ("“don't”", ["don't"]),
+        ("--", []),
+        ("42", ["forty", "two"]),
+        ("1,905", ["one", "thousand", "nine", "hundred", "five"]),
+        ("007", ["zero", "zero", "seven"]),
+        ("3.5%", ["three", "point", "five", "percent"]),
+        ("café", ["cafe"]),
+        ("R&D", ["r", "and", "d"]),
+        ("'", []),
+        ("320,000", ["three", "hundred", "twenty", "thousand"]),
+        ("x2", ["x", "two"]),
+    ],
+)
 def test_spoken_words(written, spoken):
     assert pronounce.spoken_words(written) == spoken
 
 
-@pytest.mark.parametrize(("word", "phones"), [
-    ("unmuted", "AH N M Y UW T IH D"), ("lowercase", "L OW ER K EY S"), ("wall's", "W AO L Z"),
-    ("bus's", "B AH S AH Z"),
-    ("pbx", "P IY B IY EH K S"), ("q", "K Y UW"), ("ship", "SH IH P"), ("phone", "F OW N"), ("quick", "K W IH K"),
-    ("night", "N AY T"), ("station", "S T AE SH AH N"), ("knee", "N IY"), ("hammer", "HH AE M ER"),
-    ("xray", "EH K S R EY"),
-    ("xerox", "Z ER AA K S"), ("bathed", "B AE TH D")])
+@pytest.mark.parametrize(
+    ("word", "phones"),
+    [
+        ("unmuted", "AH N M Y UW T IH D"),
+        ("lowercase", "L OW ER K EY S"),
+        ("wall's", "W AO L Z"),
+        ("bus's", "B AH S AH Z"),
+        ("pbx", "P IY B IY EH K S"),
+        ("q", "K Y UW"),
+        ("ship", "SH IH P"),
+        ("phone", "F OW N"),
+        ("quick", "K W IH K"),
+        ("night", "N AY T"),
+        ("station", "S T AE SH AH N"),
+        ("knee", "N IY"),
+        ("hammer", "HH AE M ER"),
+        ("xray", "EH K S R EY"),
+        ("xerox", "Z ER AA K S"),
+        ("bathed", "B AE TH D"),
+    ],
+)
 def test_guesses(word, phones):
     assert pronounce.guess(word, KNOWN.get) == phones
 

@@ -5,7 +5,7 @@ import pytest
 import safetensors.numpy
 from prepare_helpers import sweep
 
-from lst_jax.errors import DataError, StorageError
+from lst_jax.core.errors import DataError, StorageError
 from lst_jax.prepare import units
 from lst_jax.prepare.units import LogMelKMeans
 
@@ -22,17 +22,18 @@ def test_a_unit_is_the_centroid_nearest_to_its_own_40_ms(unit_file):
     assert ids.dtype == np.uint16 and len(set(ids.tolist())) > 3
     features = LogMelKMeans.features(audio)
     for frame in range(25):
-        distances = [np.sum(((features[frame] - tokenizer.mean) / tokenizer.scale - c) ** 2)
-                     for c in tokenizer.centroids]
+        distances = [
+            np.sum(((features[frame] - tokenizer.mean) / tokenizer.scale - c) ** 2) for c in tokenizer.centroids
+        ]
         assert ids[frame] == np.argmin(distances)
-    shifted = tokenizer.encode(audio[640 * 5:], 16000)  # whole frames later: the same units, but for the cut edge
+    shifted = tokenizer.encode(audio[640 * 5 :], 16000)  # whole frames later: the same units, but for the cut edge
     np.testing.assert_array_equal(shifted[1:], ids[6:])
 
 
 def test_frames_are_centred_on_their_own_samples():
     """A click in the middle of a frame of 40 ms is seen the same way from both sides, and by that frame most."""
     audio = np.zeros(6400, np.float32)
-    audio[640 * 5 + 319:640 * 5 + 321] = 0.5
+    audio[640 * 5 + 319 : 640 * 5 + 321] = 0.5
     mel = LogMelKMeans.features(audio).reshape(10, 4, 80)
     assert mel.sum(axis=(1, 2)).argmax() == 5
     np.testing.assert_allclose(mel[5], mel[5, ::-1], atol=0.05)
@@ -77,12 +78,19 @@ def test_bad_settings_and_files_are_one_line(tmp_path, unit_file):
         LogMelKMeans.load(unit_file).encode(sweep(1, 200), 8000)
     (tmp_path / "text").write_text("no")
     safetensors.numpy.save_file({"a": np.zeros(3)}, tmp_path / "other")
-    safetensors.numpy.save_file({"a": np.zeros(3)}, tmp_path / "kind",
-                                {"unit_tokenizer": '{"kind": "hubert", "version": 1}'})
-    safetensors.numpy.save_file({"a": np.zeros(3)}, tmp_path / "shape",
-                                {"unit_tokenizer": '{"kind": "logmel_kmeans", "version": 1}'})
-    for name, part in [("none", "no such file"), ("text", "is not a safetensors file"),
-                       ("other", "is no unit tokenizer"), ("kind", "of kind 'hubert'"), ("shape", "has tensors")]:
+    safetensors.numpy.save_file(
+        {"a": np.zeros(3)}, tmp_path / "kind", {"unit_tokenizer": '{"kind": "hubert", "version": 1}'}
+    )
+    safetensors.numpy.save_file(
+        {"a": np.zeros(3)}, tmp_path / "shape", {"unit_tokenizer": '{"kind": "logmel_kmeans", "version": 1}'}
+    )
+    for name, part in [
+        ("none", "no such file"),
+        ("text", "is not a safetensors file"),
+        ("other", "is no unit tokenizer"),
+        ("kind", "of kind 'hubert'"),
+        ("shape", "has tensors"),
+    ]:
         with pytest.raises(DataError, match=part) as caught:
             units.load_unit_tokenizer(tmp_path / name)
         assert "\n" not in str(caught.value) and str(tmp_path / name) in str(caught.value)

@@ -8,17 +8,18 @@ import pytest
 import soundfile
 from prepare_helpers import ToneSynthesiser, sweep
 
-from lst_jax import cli
+from lst_jax.cli import main
+from lst_jax.core.errors import DataError
 from lst_jax.data.tasks import items
 from lst_jax.data.tasks.items import Item, Part, Task
-from lst_jax.errors import DataError
-from lst_jax.prepare import audio, spoken_task, synthesis, units
+from lst_jax.prepare import audio, spoken_task, units
+from lst_jax.prepare.synthesis import synthesise
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(spoken_task, "SHARD", 2)
-    monkeypatch.setitem(synthesis.SYNTHESISERS, "tones", lambda argument: ToneSynthesiser())
+    monkeypatch.setitem(synthesise.SYNTHESISERS, "tones", lambda argument: ToneSynthesiser())
 
 
 def make_task(count=6):
@@ -38,8 +39,11 @@ def test_parts_are_spoken_apart_in_one_voice_an_item_and_words_have_their_times(
     assert [(i.id, i.label) for i in task.items] == [(f"item {n}", n % 2) for n in range(6)]
     used = set()
     for number, item in enumerate(task.items):
-        voices = [path.parent.name for path in (tmp_path / "out" / "spoken").glob("*/manifest.jsonl")
-                  if f'"{number:06d}-prompt"' in path.read_text()]
+        voices = [
+            path.parent.name
+            for path in (tmp_path / "out" / "spoken").glob("*/manifest.jsonl")
+            if f'"{number:06d}-prompt"' in path.read_text()
+        ]
         assert len(voices) == 1
         used |= set(voices)
         for _, part in items.parts(item):
@@ -64,8 +68,13 @@ def test_what_cannot_be_spoken_leaves_its_item_out_and_a_killed_run_ends_with_th
     with pytest.raises(DataError, match="begun with another input"):
         spoken_task.speak(make_task(3), tmp_path / "whole", unit_file, ToneSynthesiser(), ["low"])
     with pytest.raises(DataError, match="prompt has no text to speak"):
-        spoken_task.speak(Task((Item("x", Part(None, name="f"), (Part("a"),), None),)), tmp_path / "x", unit_file,
-                          ToneSynthesiser(), ["low"])
+        spoken_task.speak(
+            Task((Item("x", Part(None, name="f"), (Part("a"),), None),)),
+            tmp_path / "x",
+            unit_file,
+            ToneSynthesiser(),
+            ["low"],
+        )
 
 
 def test_a_zerospeech_list_takes_its_audio_from_a_folder(tmp_path, unit_file, capsys):
@@ -73,11 +82,25 @@ def test_a_zerospeech_list_takes_its_audio_from_a_folder(tmp_path, unit_file, ca
     for i, name in enumerate(("fA", "fB", "fC", "fD")):
         soundfile.write(tmp_path / "wav" / f"{name}.wav", sweep(0.4 + 0.1 * i, 200 + 100 * i), 16000)
     gold = tmp_path / "gold.csv"
-    gold.write_text("id,filename,voice,frequency,word,phones,length_phones,correct\n1,fA,v1,3,brick,b,1,1\n"
-                    "1,fB,v1,3,blick,b,1,0\n2,fC,v1,3,dog,b,1,0\n2,fD,v1,3,cat,b,1,1\n")
-    arguments = ["prepare", "spoken-task", "--task", f"swuggy={gold}", "--units", str(unit_file), "--audio",
-                 str(tmp_path / "wav"), "--out", str(tmp_path / "out"), "--workers", "1"]
-    assert cli.main(arguments) == 0
+    gold.write_text(
+        "id,filename,voice,frequency,word,phones,length_phones,correct\n1,fA,v1,3,brick,b,1,1\n"
+        "1,fB,v1,3,blick,b,1,0\n2,fC,v1,3,dog,b,1,0\n2,fD,v1,3,cat,b,1,1\n"
+    )
+    arguments = [
+        "prepare",
+        "spoken-task",
+        "--task",
+        f"swuggy={gold}",
+        "--units",
+        str(unit_file),
+        "--audio",
+        str(tmp_path / "wav"),
+        "--out",
+        str(tmp_path / "out"),
+        "--workers",
+        "1",
+    ]
+    assert main.main(arguments) == 0
     assert "2 items, 4 prompts and choices" in capsys.readouterr().out
     task = items.read(tmp_path / "out" / "task.jsonl")
     expected = units.load_unit_tokenizer(unit_file).encode(audio.load_audio(tmp_path / "wav" / "fD.wav"), 16000)
@@ -85,7 +108,7 @@ def test_a_zerospeech_list_takes_its_audio_from_a_folder(tmp_path, unit_file, ca
     assert task.items[1].choices[0].name == "fD" and task.items[1].choices[0].words is None
     assert json.loads((tmp_path / "out" / "report.json").read_text())["parts"] == 4
     (tmp_path / "wav" / "fB.wav").unlink()
-    assert cli.main([*arguments[:-3], str(tmp_path / "other"), *arguments[-2:]]) == DataError.exit_code
+    assert main.main([*arguments[:-3], str(tmp_path / "other"), *arguments[-2:]]) == DataError.exit_code
     assert "no fB.wav" in capsys.readouterr().err
-    assert cli.main([*arguments, "--voice", "low"]) == DataError.exit_code
+    assert main.main([*arguments, "--voice", "low"]) == DataError.exit_code
     assert "--voice: nothing is spoken where --audio is given" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import synthetic_data
 
-from lst_jax.cli import main
+from lst_jax.cli.main import main
 from lst_jax.data.records import Utterance
 from lst_jax.data.unit_pieces import Codebook, UnitPieces
 from lst_jax.prepare import unit_tokenizer
@@ -33,8 +33,10 @@ def test_a_unit_tokenizer_is_made_once_from_several_directories(speech, tmp_path
     pieces = UnitPieces(out)
     units = [u.units for u in synthetic_data.utterances(9)[1:]]
     mean = sum(map(len, units)) / sum(len(pieces.encode(u)) for u in units)
-    assert capsys.readouterr().out == (f"{out}: 600 pieces of 501 units (abc), trained on 8 of 8 utterances; there a "
-                                       f"piece stands for {mean:.2f} frames on average\n")
+    assert capsys.readouterr().out == (
+        f"{out}: 600 pieces of 501 units (abc), trained on 8 of 8 utterances; there a "
+        f"piece stands for {mean:.2f} frames on average\n"
+    )
     assert pieces.codebook == Codebook(501, "abc") and len(pieces) == 600
     before = out.read_bytes(), out.stat().st_mtime_ns
     assert lst(*arguments) == 0
@@ -59,16 +61,25 @@ def test_the_sample_is_the_same_for_a_seed_and_another_for_another(speech, monke
     assert len(seen[0]) == 4 and set(seen[0]) < set(seen[5]) < set(lengths)  # a larger sample holds the smaller
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--size", 500], "--size 500: is less than the codebook's 501 units, each of which is a piece; use at least 501"),
-    (["--size", 99999], "no unit tokenizer of 99999 pieces can be trained on these sequences (at most "),
-    (["--sequences", 0], "--sequences 0: must be at least 1; use 100000"),
-    (["--data", "other"], "other/metadata.json: has a codebook of 501 units (xyz), another --data has 501 units (abc)"),
-    (["--data", "larger"], "larger/metadata.json: has a codebook of 502 units (abc), another --data has 501 units"),
-    (["--data", "text"], "holds records of kind 'text', the run wants 'utterance'"),
-    (["--data", "nowhere"], "nowhere: no such directory"),
-    (["--data", "broken"], "broken: record 1: bad: unit 501 is outside the codebook of 501"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            ["--size", 500],
+            "--size 500: is less than the codebook's 501 units, each of which is a piece; use at least 501",
+        ),
+        (["--size", 99999], "no unit tokenizer of 99999 pieces can be trained on these sequences (at most "),
+        (["--sequences", 0], "--sequences 0: must be at least 1; use 100000"),
+        (
+            ["--data", "other"],
+            "other/metadata.json: has a codebook of 501 units (xyz), another --data has 501 units (abc)",
+        ),
+        (["--data", "larger"], "larger/metadata.json: has a codebook of 502 units (abc), another --data has 501 units"),
+        (["--data", "text"], "holds records of kind 'text', the run wants 'utterance'"),
+        (["--data", "nowhere"], "nowhere: no such directory"),
+        (["--data", "broken"], "broken: record 1: bad: unit 501 is outside the codebook of 501"),
+    ],
+)
 def test_a_mistake_is_one_line_and_makes_no_file(speech, tmp_path, capsys, arguments, message):
     some = synthetic_data.utterances(2)[1:]
     synthetic_data.write_directory(tmp_path / "other", [some], codebook_fingerprint="xyz")

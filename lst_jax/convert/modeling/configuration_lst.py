@@ -15,16 +15,38 @@ class LstConfig(PreTrainedConfig):
 
     model_type = "lst"
 
-    def __init__(self, vocab_size=32508, unit_offset=32006, static_size=4, patch_encoder=None, global_transformer=None,
-                 patch_decoder=None, queries_per_patch=2, cross_heads=16, encoder_cross_window=1,
-                 decoder_cross_window=1, encoder_cross_all_layers=False, decoder_cross_all_layers=True,
-                 rope_theta=5e5, norm_eps=1e-5, max_position_embeddings=4096, bos_token_id=1, eos_token_id=2,
-                 pad_token_id=32000, **kwargs):
+    def __init__(
+        self,
+        vocab_size=32508,
+        unit_offset=32006,
+        static_size=4,
+        patch_encoder=None,
+        global_transformer=None,
+        patch_decoder=None,
+        queries_per_patch=2,
+        cross_heads=16,
+        encoder_cross_window=1,
+        decoder_cross_window=1,
+        encoder_cross_all_layers=False,
+        decoder_cross_all_layers=True,
+        rope_theta=5e5,
+        norm_eps=1e-5,
+        max_position_embeddings=4096,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=32000,
+        **kwargs,
+    ):
         """Keeps them. Raises: ValueError where nothing would split a global output into several vectors."""
         local = {"width": 1024, "heads": 16, "ffn_width": 2816, "window": 512}
         self.patch_encoder = patch_encoder or local | {"layers": 1}
-        self.global_transformer = global_transformer or {"layers": 25, "width": 2048, "heads": 16, "ffn_width": 5632,
-                                                         "window": None}
+        self.global_transformer = global_transformer or {
+            "layers": 25,
+            "width": 2048,
+            "heads": 16,
+            "ffn_width": 5632,
+            "window": None,
+        }
         self.patch_decoder = patch_decoder or local | {"layers": 9}
         if queries_per_patch != 1 and self.global_transformer["width"] == self.patch_decoder["width"]:
             raise ValueError(f"queries_per_patch={queries_per_patch}: must be 1 where the widths are equal; use 1")

@@ -104,8 +104,12 @@ def find_patches(token_BS: torch.Tensor, real_BS: torch.Tensor, config: LstConfi
     ends_BS = real_BS & (~is_unit_BS | (place_BS == config.static_size - 1))
     patch_BS = starts_BS.cumsum(1) - 1
     visible_BS = torch.where(real_BS, torch.where(ends_BS, patch_BS, patch_BS - 1), -1)
-    return Patches(position_BS.masked_fill(~real_BS, NONE), patch_BS.masked_fill(~real_BS, NONE), visible_BS,
-                   visible_BS.amax(1) + 1)
+    return Patches(
+        position_BS.masked_fill(~real_BS, NONE),
+        patch_BS.masked_fill(~real_BS, NONE),
+        visible_BS,
+        visible_BS.amax(1) + 1,
+    )
 
 
 def may_see(query_BT: torch.Tensor, key_BS: torch.Tensor, window: int | None) -> torch.Tensor:
@@ -120,8 +124,9 @@ def attend(q_BTHK: torch.Tensor, k_BSHK: torch.Tensor, v_BSHK: torch.Tensor, see
     if not see_BTS.shape[2]:
         return torch.zeros_like(q_BTHK).flatten(2)
     # a query without keys looks at all of them and is set to zero: a softmax over nothing would be NaN
-    out_BHTK = F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q_BTHK, k_BSHK, v_BSHK)),
-                                              attn_mask=see_BTS[:, None] | ~some_B1T1)
+    out_BHTK = F.scaled_dot_product_attention(
+        *(x.transpose(1, 2) for x in (q_BTHK, k_BSHK, v_BSHK)), attn_mask=see_BTS[:, None] | ~some_B1T1
+    )
     return torch.where(some_B1T1, out_BHTK, 0).transpose(1, 2).flatten(2)
 
 
@@ -173,10 +178,13 @@ class Block(nn.Module):
         super().__init__()
         width, self.theta, self.name = stack["width"], config.rope_theta, name
         self.attention = Attention(width, stack["heads"])
-        self.feed_forward = nn.ModuleDict({
-            "w1": nn.Linear(width, stack["ffn_width"], bias=False),
-            "w3": nn.Linear(width, stack["ffn_width"], bias=False),
-            "w2": nn.Linear(stack["ffn_width"], width, bias=False)})
+        self.feed_forward = nn.ModuleDict(
+            {
+                "w1": nn.Linear(width, stack["ffn_width"], bias=False),
+                "w3": nn.Linear(width, stack["ffn_width"], bias=False),
+                "w2": nn.Linear(stack["ffn_width"], width, bias=False),
+            }
+        )
         self.attention_norm, self.ffn_norm = RMSNorm(config, width), RMSNorm(config, width)
 
     def forward(self, x_BTD: torch.Tensor, place_BT: torch.Tensor, see_BTS: torch.Tensor, remember) -> torch.Tensor:
@@ -205,8 +213,9 @@ class CrossAttention(Attention):
         y_BRE = self.cross_attn_norm_kv(y_BRE)
         return [self.split(w(y_BRE)) for w in (self.wk, self.wv)]
 
-    def forward(self, x_BTE: torch.Tensor, k_BRHK: torch.Tensor, v_BRHK: torch.Tensor,
-                see_BTR: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x_BTE: torch.Tensor, k_BRHK: torch.Tensor, v_BRHK: torch.Tensor, see_BTR: torch.Tensor
+    ) -> torch.Tensor:
         """x + what it finds."""
         return x_BTE + self.wo(attend(self.split(self.wq(self.cross_attn_norm_q(x_BTE))), k_BRHK, v_BRHK, see_BTR))
 
@@ -225,10 +234,11 @@ class PatchEncoder(nn.Module):
         crosses = stack["layers"] if config.encoder_cross_all_layers else 1
         self.cross_attn_layers = nn.ModuleList(CrossAttention(config, f"encoder.cross.{i}") for i in range(crosses))
 
-    def forward(self, token_BT: torch.Tensor, at: Patches, patch_BM: torch.Tensor,
-                cache: LstCache) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, token_BT: torch.Tensor, at: Patches, patch_BM: torch.Tensor, cache: LstCache
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """A patch starts from the largest values of its tokens' states at the first cross-attention."""
-        place_BT, first = at.position_BS[:, -token_BT.shape[1]:], len(self.layers) - len(self.cross_attn_layers)
+        place_BT, first = at.position_BS[:, -token_BT.shape[1] :], len(self.layers) - len(self.cross_attn_layers)
         see_BTS = may_see(place_BT, at.position_BS, self.window)
         h_BTE, keys = self.tok_embeddings(token_BT), []
         for i, layer in enumerate(self.layers):
@@ -268,9 +278,11 @@ class GlobalTransformer(nn.Module):
             self.token_embedding_projection = nn.Linear(patch_width, stack["width"], bias=False)
         self.layers = nn.ModuleList(Block(config, stack, f"global.{i}") for i in range(stack["layers"]))
 
-    def forward(self, x_BMW: torch.Tensor, patch_BM: torch.Tensor, patch_BU: torch.Tensor,
-                cache: LstCache) -> torch.Tensor:
+    def forward(
+        self, x_BMW: torch.Tensor, patch_BM: torch.Tensor, patch_BU: torch.Tensor, cache: LstCache
+    ) -> torch.Tensor:
         """Outputs [B, M, D] of the patches `patch_BM`; all that are known are `patch_BU`."""
+
         def remember(name, new_BMHK):
             return cache.put(name, new_BMHK, patch_BM, patch_BU.shape[1])
 
@@ -299,19 +311,28 @@ class PatchDecoder(nn.Module):
         self.norm = RMSNorm(config, stack["width"])
         self.output = nn.Linear(stack["width"], config.vocab_size, bias=False)
 
-    def forward(self, h_BTE: torch.Tensor, global_BMD: torch.Tensor, at: Patches, patch_BM: torch.Tensor,
-                patch_BU: torch.Tensor, cache: LstCache) -> torch.Tensor:
+    def forward(
+        self,
+        h_BTE: torch.Tensor,
+        global_BMD: torch.Tensor,
+        at: Patches,
+        patch_BM: torch.Tensor,
+        patch_BU: torch.Tensor,
+        cache: LstCache,
+    ) -> torch.Tensor:
         """Normed states [B, T, E], from the encoder's states and the global outputs of the patches `patch_BM`."""
-        place_BT, (m, units) = at.position_BS[:, -h_BTE.shape[1]:], (patch_BM.shape[1], patch_BU.shape[1])
+        place_BT, (m, units) = at.position_BS[:, -h_BTE.shape[1] :], (patch_BM.shape[1], patch_BU.shape[1])
         y_BMD = global_BMD if self.patch_embedding_projection is None else self.patch_embedding_projection(global_BMD)
         y_BRE = y_BMD.unflatten(-1, (self.queries, -1)).flatten(1, 2)
         see_BTS = may_see(place_BT, at.position_BS, self.window)
-        see_BTU = may_see(at.visible_BS[:, -place_BT.shape[1]:], patch_BU, self.cross_window)
+        see_BTU = may_see(at.visible_BS[:, -place_BT.shape[1] :], patch_BU, self.cross_window)
         for i, layer in enumerate(self.layers):
             if i < len(self.cross_attn_layers):
                 cross = self.cross_attn_layers[i]
-                pair = [cache.put(f"{cross.name}.{j}", x.unflatten(1, (m, self.queries)), patch_BM, units).flatten(1, 2)
-                        for j, x in enumerate(cross.keys_values(y_BRE))]
+                pair = [
+                    cache.put(f"{cross.name}.{j}", x.unflatten(1, (m, self.queries)), patch_BM, units).flatten(1, 2)
+                    for j, x in enumerate(cross.keys_values(y_BRE))
+                ]
                 h_BTE = h_BTE + cross(h_BTE, *pair, see_BTU.repeat_interleave(self.queries, 2))
             h_BTE = layer(h_BTE, place_BT, see_BTS, cache.append)
         return self.norm(h_BTE)
@@ -332,10 +353,17 @@ class LstForCausalLM(PreTrainedModel, GenerationMixin):
         self.patch_decoder = PatchDecoder(config)
         self.post_init()
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None,
-                past_key_values: LstCache | None = None, labels: torch.Tensor | None = None, use_cache: bool = False,
-                logits_to_keep: int | torch.Tensor = 0, return_dict: bool | None = None,
-                **loss_arguments) -> CausalLMOutputWithPast | tuple:
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: LstCache | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool = False,
+        logits_to_keep: int | torch.Tensor = 0,
+        return_dict: bool | None = None,
+        **loss_arguments,
+    ) -> CausalLMOutputWithPast | tuple:
         """Logits [B, T, V] of the token after each token, and the loss where there are labels.
 
         Args: `input_ids` [B, T], behind those that `past_key_values` (of an earlier call) knows of; `attention_mask`
@@ -344,8 +372,10 @@ class LstForCausalLM(PreTrainedModel, GenerationMixin):
         """
         t = input_ids.shape[1]
         if past_key_values is not None and not isinstance(past_key_values, LstCache):
-            raise ValueError(f"past_key_values: must be what an earlier call returned, is a "
-                             f"{type(past_key_values).__name__}; leave it out")
+            raise ValueError(
+                f"past_key_values: must be what an earlier call returned, is a "
+                f"{type(past_key_values).__name__}; leave it out"
+            )
         if attention_mask is not None and attention_mask.dim() != 2:
             raise ValueError(f"attention_mask: must be [B, T], has {attention_mask.dim()} axes; give 1 or 0 a token")
         cache = LstCache(keeps=use_cache) if past_key_values is None else past_key_values
@@ -355,8 +385,9 @@ class LstForCausalLM(PreTrainedModel, GenerationMixin):
         logits_BTV = self.patch_decoder.output(h_BTE[:, kept])
         loss = None
         if labels is not None:
-            loss = self.loss_function(logits=logits_BTV, labels=labels, vocab_size=self.config.vocab_size,
-                                      **loss_arguments)
+            loss = self.loss_function(
+                logits=logits_BTV, labels=labels, vocab_size=self.config.vocab_size, **loss_arguments
+            )
         output = CausalLMOutputWithPast(loss, logits_BTV, cache if cache.keeps else None)
         return output.to_tuple() if return_dict is False else output
 

@@ -59,8 +59,9 @@ class LstTokenizer(PreTrainedTokenizer):
 
     def save_vocabulary(self, save_directory, filename_prefix=None):
         """Copies tokenizer.model."""
-        path = os.path.join(save_directory, f"{filename_prefix}-tokenizer.model" if filename_prefix else
-                            "tokenizer.model")
+        path = os.path.join(
+            save_directory, f"{filename_prefix}-tokenizer.model" if filename_prefix else "tokenizer.model"
+        )
         if os.path.abspath(path) != os.path.abspath(self.vocab_file):
             shutil.copyfile(self.vocab_file, path)
         return (path,)

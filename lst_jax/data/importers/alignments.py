@@ -10,10 +10,10 @@ import pathlib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import SLACK_SEC, Placed, fit_frames
 from lst_jax.data.importers import base
 from lst_jax.data.records import Utterance, check_utterance
-from lst_jax.errors import DataError, RejectedItem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +85,9 @@ class AlignmentTree:
 class AlignmentTable:
     """All items in memory, each still as its lines, which are parsed when asked for."""
 
-    def __init__(self, name: str, items: Mapping[str, tuple[str, typing.Any]],
-                 parse: Callable[[typing.Any], Alignment]):
+    def __init__(
+        self, name: str, items: Mapping[str, tuple[str, typing.Any]], parse: Callable[[typing.Any], Alignment]
+    ):
         """`items`: (place, what `parse` takes) by item id."""
         self.name = name
         self._items, self._parse = items, parse
@@ -130,37 +131,54 @@ def tree_paths(root: str | os.PathLike, suffix: str) -> dict[str, pathlib.Path]:
     return {path.relative_to(root).as_posix().removesuffix(suffix): path for path in files}
 
 
-def words_of(intervals: Iterable[Placed], silences: Set[str] = frozenset({""}),
-             unknown: Set[str] = frozenset()) -> tuple[Placed, ...]:
+def words_of(
+    intervals: Iterable[Placed], silences: Set[str] = frozenset({""}), unknown: Set[str] = frozenset()
+) -> tuple[Placed, ...]:
     """The intervals that are words, edges stripped; `silences` and `unknown` are labels in lower case.
 
     Example: [("", 0.0, 0.4), ("a ", 0.4, 0.5)] -> (("a", 0.4, 0.5),)
     Raises: RejectedItem where a word is unknown to the aligner, or times break a rule.
     """
-    placed = [(text.strip(), start_sec, end_sec) for text, start_sec, end_sec in intervals
-              if text.strip().lower() not in silences]
+    placed = [
+        (text.strip(), start_sec, end_sec)
+        for text, start_sec, end_sec in intervals
+        if text.strip().lower() not in silences
+    ]
     label = next((text for text, *_ in placed if text.lower() in unknown), None)
     if label is not None:
-        raise RejectedItem("unknown word", f"the aligner wrote {label!r} for a word it did not know; add the word to "
-                           "its dictionary and align again, or leave the item out")
+        raise RejectedItem(
+            "unknown word",
+            f"the aligner wrote {label!r} for a word it did not know; add the word to "
+            "its dictionary and align again, or leave the item out",
+        )
     base.check_placed(placed)
     return tuple(placed)
 
 
-def paired(units: Iterable[Utterance], alignments: AlignmentFile, unit_rate: float, codebook_size: int,
-           source: str | None = None, on_bad: base.OnBad = base.stop) -> Iterator[Utterance]:
+def paired(
+    units: Iterable[Utterance],
+    alignments: AlignmentFile,
+    unit_rate: float,
+    codebook_size: int,
+    source: str | None = None,
+    on_bad: base.OnBad = base.stop,
+) -> Iterator[Utterance]:
     """The utterances of `units` with the words of `alignments` for their own, and `source`, where given.
 
     Raises: RejectedItem, by default, where an utterance has no alignment, or its length is another.
     """
+
     def pair(utterance: Utterance) -> Utterance:
         found = alignments.lookup(utterance.id)
         frames = len(utterance.units)
         length = frames if found.duration_sec is None else found.duration_sec * unit_rate
         if abs(length - frames) > 2 + SLACK_SEC * unit_rate:
-            raise RejectedItem("other length", f"{utterance.id}: the alignment is of {found.duration_sec:g} s, "
-                               f"{frames} units at {unit_rate:g} a second last {frames / unit_rate:g} s; check the "
-                               "unit rate, and that both are of one audio")
+            raise RejectedItem(
+                "other length",
+                f"{utterance.id}: the alignment is of {found.duration_sec:g} s, "
+                f"{frames} units at {unit_rate:g} a second last {frames / unit_rate:g} s; check the "
+                "unit rate, and that both are of one audio",
+            )
         try:
             words = fit_frames(found.words, unit_rate, frames)
         except RejectedItem as error:

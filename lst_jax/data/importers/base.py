@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import Placed, check_placed
 from lst_jax.data.records import Utterance
-from lst_jax.errors import DataError, RejectedItem
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,8 +48,9 @@ def unique(utterances: Iterable[tuple[str, Utterance]], on_bad: OnBad) -> Iterat
     seen = set()
     for place, utterance in utterances:
         if utterance.id in seen:
-            on_bad(RejectedItem("the id is there twice", f"{place}: id {utterance.id!r} is there twice; give each its "
-                                "own"))
+            on_bad(
+                RejectedItem("the id is there twice", f"{place}: id {utterance.id!r} is there twice; give each its own")
+            )
             continue
         seen.add(utterance.id)
         yield utterance
@@ -65,8 +66,9 @@ def text_lines(path: str | os.PathLike) -> Iterator[tuple[str, str]]:
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise DataError(f"{path}: line {number}: is not UTF-8 text ({error.reason}); convert the "
-                                "file") from error
+                raise DataError(
+                    f"{path}: line {number}: is not UTF-8 text ({error.reason}); convert the file"
+                ) from error
             if text.strip():
                 yield f"{path}: line {number}", text.rstrip("\r\n")
 
@@ -129,8 +131,9 @@ def placed_words(values: Any, name: str) -> list[Placed]:
     placed = []
     for number, entry in enumerate(values):
         if not (isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], str) and number_pair(entry[1:])):
-            raise RejectedItem("bad words", f"{name}[{number}] is {short(entry)}, not [word, start_sec, end_sec]; "
-                               "correct it")
+            raise RejectedItem(
+                "bad words", f"{name}[{number}] is {short(entry)}, not [word, start_sec, end_sec]; correct it"
+            )
         if entry[0].strip():
             placed.append((entry[0].strip(), float(entry[1]), float(entry[2])))
     check_placed(placed)
@@ -139,8 +142,11 @@ def placed_words(values: Any, name: str) -> list[Placed]:
 
 def number_pair(value: Any) -> bool:
     """Whether `value` is a list of two numbers that can be seconds; NaN cannot."""
-    return isinstance(value, list) and len(value) == 2 and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < LONGEST_SEC for v in value)
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < LONGEST_SEC for v in value)
+    )
 
 
 def parse_seconds(text: str) -> float:
@@ -162,16 +168,20 @@ def exportable_text(text: str, format_name: str, forbidden: Sequence[str] = ()) 
     bad = next((part for part in forbidden if part in text), None)
     if not text or text != text.strip() or bad is not None:
         why = f"has {bad!r} in it" if bad is not None else "is empty or has blanks at its edges"
-        raise RejectedItem("cannot be written", f"text {text!r} {why}, which {format_name} cannot hold; change it, or "
-                           "export to another format")
+        raise RejectedItem(
+            "cannot be written",
+            f"text {text!r} {why}, which {format_name} cannot hold; change it, or export to another format",
+        )
     return text
 
 
 def exportable_word(text: str, format_name: str, forbidden: Sequence[str] = ()) -> str:
     """As `exportable_text`, where labels such as "sil" mean silence or an unknown word. Raises: RejectedItem."""
     if text.lower() in SILENCES | UNKNOWN:
-        raise RejectedItem("cannot be written", f"the word {text!r} does not mean a word in {format_name}; change it, "
-                           "or export to another format")
+        raise RejectedItem(
+            "cannot be written",
+            f"the word {text!r} does not mean a word in {format_name}; change it, or export to another format",
+        )
     return exportable_text(text, format_name, forbidden)
 
 

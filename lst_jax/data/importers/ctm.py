@@ -1,16 +1,16 @@
 """CTM, as of NIST and Kaldi: `file channel start_sec duration_sec word [confidence]` a line, `;;` before comments.
 
-    u1 1 0.08 0.32 hello 0.97
+u1 1 0.08 0.32 hello 0.97
 """
 
 import os
 from collections.abc import Sequence
 
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTable, words_of
 from lst_jax.data.records import Utterance
-from lst_jax.errors import DataError, RejectedItem
 
 CHANNEL = "1"  # what export writes
 
@@ -26,8 +26,9 @@ def open_alignments(path: str | os.PathLike, channel: str | None = None) -> Alig
             continue
         parts = line.split()
         if len(parts) not in (5, 6):
-            raise DataError(f"{place}: has {len(parts)} fields; a CTM line is `file channel start duration word "
-                            "[confidence]`")
+            raise DataError(
+                f"{place}: has {len(parts)} fields; a CTM line is `file channel start duration word [confidence]`"
+            )
         if channel is None or parts[1] == channel:
             items.setdefault(parts[0], (place, []))[1].append(parts[1:5])
     if not items:
@@ -54,12 +55,16 @@ def format_lines(utterance: Utterance, unit_rate: float) -> str:
     name = _one(utterance.id)
     if name.startswith(";;"):
         raise RejectedItem("cannot be written", f"id {name!r} would be a comment; change it")
-    return "".join(f"{name} {CHANNEL} {start_sec:.6f} {end_sec - start_sec:.6f} {_one(text)}\n"
-                   for text, start_sec, end_sec in to_seconds(utterance.words, unit_rate))
+    return "".join(
+        f"{name} {CHANNEL} {start_sec:.6f} {end_sec - start_sec:.6f} {_one(text)}\n"
+        for text, start_sec, end_sec in to_seconds(utterance.words, unit_rate)
+    )
 
 
 def _one(text: str) -> str:
     if len(text.split()) != 1:
-        raise RejectedItem("cannot be written", f"text {text!r} is not one word, as a CTM field must be; change it, or "
-                           "export to another format")
+        raise RejectedItem(
+            "cannot be written",
+            f"text {text!r} is not one word, as a CTM field must be; change it, or export to another format",
+        )
     return base.exportable_word(text, "CTM")

@@ -9,11 +9,11 @@ The same archive's TextGrids are read by `textgrid`.
 import os
 import re
 
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTable, tree_paths, words_of
 from lst_jax.data.records import Utterance
-from lst_jax.errors import DataError, RejectedItem
 
 SUFFIX = ".alignment.txt"
 _LINE = re.compile(r'(\S+)\s+"([^"]*)"\s+"([^"]*)"\s*')
@@ -64,5 +64,7 @@ def format_line(utterance: Utterance, unit_rate: float) -> str:
         words.append(base.exportable_text(text, SUFFIX, (",", '"', "\n", "\r")))
         ends_sec.append(end_sec)
         at = end_sec
-    return (f'{name} "{",".join([*words, ""])}" '
-            f'"{",".join(f"{sec:.6f}" for sec in [*ends_sec, len(utterance.units) / unit_rate])}"')
+    return (
+        f'{name} "{",".join([*words, ""])}" '
+        f'"{",".join(f"{sec:.6f}" for sec in [*ends_sec, len(utterance.units) / unit_rate])}"'
+    )

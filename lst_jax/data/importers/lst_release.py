@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from lst_jax.core.errors import RejectedItem
 from lst_jax.data.importers import base
 from lst_jax.data.records import Utterance, Word, check_utterance
-from lst_jax.errors import RejectedItem
 
 SEPARATOR = "<LST MODE SEP>"
 TEXT, UNITS = "TEXT", "HUBERT"
@@ -25,9 +25,14 @@ UNIT_RATE = 25.0  # of the released unit files
 CODEBOOK_SIZE = 501
 
 
-def read(path: str | os.PathLike, codebook_size: int = CODEBOOK_SIZE, source: str | None = None,
-         on_bad: base.OnBad = base.stop) -> Iterator[Utterance]:
+def read(
+    path: str | os.PathLike,
+    codebook_size: int = CODEBOOK_SIZE,
+    source: str | None = None,
+    on_bad: base.OnBad = base.stop,
+) -> Iterator[Utterance]:
     """The utterances of a file of such lines. Raises: RejectedItem (a DataError) naming file and line, by default."""
+
     def parse(item: tuple[str, str]) -> tuple[str, Utterance]:
         place, line = item
         return place, parse_line(base.json_object(line), codebook_size, source)
@@ -41,8 +46,10 @@ def parse_line(fields: dict[str, Any], codebook_size: int, source: str | None) -
     name = base.item_id(fields, "file_id")
     pieces = base.field(fields, "interleaved", str).split(SEPARATOR)
     if pieces[0].strip() or len(pieces) % 2 == 0:
-        raise RejectedItem("bad structure", f"interleaved must be pairs of {SEPARATOR}{TEXT} and {SEPARATOR}{UNITS}; "
-                           "is the line whole?")
+        raise RejectedItem(
+            "bad structure",
+            f"interleaved must be pairs of {SEPARATOR}{TEXT} and {SEPARATOR}{UNITS}; is the line whole?",
+        )
     units: list[int] = []
     words = []
     for number in range(1, len(pieces), 2):
@@ -73,9 +80,10 @@ def format_line(utterance: Utterance) -> str:
     for word in utterance.words:
         text = base.exportable_text(word.text, "an .on_the_fly line", (SEPARATOR,))
         if text == SILENCE:
-            raise RejectedItem("cannot be written", f"the word {SILENCE} means silence in an .on_the_fly line; change "
-                               "it")
-        parts += [(SILENCE, units[at:word.start_frame]), (text, units[word.start_frame:word.end_frame])]
+            raise RejectedItem(
+                "cannot be written", f"the word {SILENCE} means silence in an .on_the_fly line; change it"
+            )
+        parts += [(SILENCE, units[at : word.start_frame]), (text, units[word.start_frame : word.end_frame])]
         at = word.end_frame
     parts.append((SILENCE, units[at:]))
     text = "".join(f"{SEPARATOR}{TEXT} {word} {SEPARATOR}{UNITS} {' '.join(map(str, run))} " for word, run in parts)
@@ -86,8 +94,9 @@ def _content(piece: str, mode: str, number: int) -> str:
     """What follows the mode's name. Example: _content("TEXT in ", "TEXT", 3) -> "in"."""
     found, _, content = piece.partition(" ")
     if found.strip() != mode:
-        raise RejectedItem("bad structure", f"part {number} has mode {base.short(found)}, not {mode!r}; is the line "
-                           "whole?")
+        raise RejectedItem(
+            "bad structure", f"part {number} has mode {base.short(found)}, not {mode!r}; is the line whole?"
+        )
     return content.strip()
 
 

@@ -10,11 +10,11 @@ import os
 import pathlib
 from typing import Any
 
+from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTree, tree_paths, words_of
 from lst_jax.data.records import Utterance
-from lst_jax.errors import RejectedItem
 
 MAIN_SPEAKER = "SPEAKER_MAIN"  # the left channel
 
@@ -26,8 +26,11 @@ def open_alignments(path: str | os.PathLike, speaker: str = MAIN_SPEAKER) -> Ali
     """
     path = pathlib.Path(path)
     if not path.is_file() or path.suffix == ".json":
-        return AlignmentTree("moshi-finetune", tree_paths(path, ".json"),
-                             lambda file: parse(base.json_object(file.read_text(encoding="utf-8")), speaker, None))
+        return AlignmentTree(
+            "moshi-finetune",
+            tree_paths(path, ".json"),
+            lambda file: parse(base.json_object(file.read_text(encoding="utf-8")), speaker, None),
+        )
     durations, paths = {}, {}
     for place, line in base.text_lines(path):
         try:
@@ -38,18 +41,28 @@ def open_alignments(path: str | os.PathLike, speaker: str = MAIN_SPEAKER) -> Ali
             raise RejectedItem(error.reason, f"{place}: {error}") from error
         file = path.parent / f"{name}.json"
         paths[name.as_posix()], durations[file] = file, duration
-    return AlignmentTree("moshi-finetune", paths, lambda file: parse(
-        base.json_object(file.read_text(encoding="utf-8")), speaker, durations[file]))
+    return AlignmentTree(
+        "moshi-finetune",
+        paths,
+        lambda file: parse(base.json_object(file.read_text(encoding="utf-8")), speaker, durations[file]),
+    )
 
 
 def parse(fields: dict[str, Any], speaker: str, duration_sec: float | None) -> Alignment:
     """The words of `speaker`, by their start. Raises: RejectedItem."""
     intervals = []
     for number, entry in enumerate(base.field(fields, "alignments", list)):
-        if not (isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], str)
-                and isinstance(entry[2], str) and base.number_pair(entry[1])):
-            raise RejectedItem("bad words", f"alignments[{number}] is {base.short(entry)}, not [word, [start_sec, "
-                               "end_sec], speaker]; correct it")
+        if not (
+            isinstance(entry, list)
+            and len(entry) == 3
+            and isinstance(entry[0], str)
+            and isinstance(entry[2], str)
+            and base.number_pair(entry[1])
+        ):
+            raise RejectedItem(
+                "bad words",
+                f"alignments[{number}] is {base.short(entry)}, not [word, [start_sec, end_sec], speaker]; correct it",
+            )
         if entry[2] == speaker:
             intervals.append((entry[0], float(entry[1][0]), float(entry[1][1])))
     return Alignment(words_of(sorted(intervals, key=lambda interval: interval[1])), duration_sec)
@@ -60,6 +73,8 @@ def format_file(utterance: Utterance, unit_rate: float) -> str:
 
     Raises: RejectedItem where a word could not be read back.
     """
-    words = [[base.exportable_text(text, "a moshi alignment"), [start_sec, end_sec], MAIN_SPEAKER]
-             for text, start_sec, end_sec in to_seconds(utterance.words, unit_rate)]
+    words = [
+        [base.exportable_text(text, "a moshi alignment"), [start_sec, end_sec], MAIN_SPEAKER]
+        for text, start_sec, end_sec in to_seconds(utterance.words, unit_rate)
+    ]
     return json.dumps({"alignments": words}, ensure_ascii=False)

@@ -16,20 +16,27 @@ from typing import Any
 
 import numpy as np
 
+from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import fit_frames, to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.records import Utterance, check_utterance
-from lst_jax.errors import RejectedItem
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".sph")
 
 
-def read(path: str | os.PathLike, unit_rate: float, codebook_size: int, source: str | None = None,
-         meta: str | os.PathLike | None = None, on_bad: base.OnBad = base.stop) -> Iterator[Utterance]:
+def read(
+    path: str | os.PathLike,
+    unit_rate: float,
+    codebook_size: int,
+    source: str | None = None,
+    meta: str | os.PathLike | None = None,
+    on_bad: base.OnBad = base.stop,
+) -> Iterator[Utterance]:
     """The utterances of a features file; `meta` is a folder of `NAME.json` with `aligned_text`.
 
     Lines without words stay without where there is no `meta`. Raises: RejectedItem naming file and line, by default.
     """
+
     def parse(item: tuple[str, str]) -> tuple[str, Utterance]:
         place, line = item
         fields = base.json_object(line)
@@ -55,7 +62,7 @@ def parse_line(fields: dict[str, Any], unit_rate: float, codebook_size: int, sou
     placed = base.placed_words(fields["aligned_text"], "aligned_text") if "aligned_text" in fields else []
     suffix = next((s for s in AUDIO_SUFFIXES if name.lower().endswith(s)), "")
     words = fit_frames(placed, unit_rate, len(units))
-    utterance = Utterance(name[:len(name) - len(suffix)], units, words, None, source)
+    utterance = Utterance(name[: len(name) - len(suffix)], units, words, None, source)
     check_utterance(utterance, codebook_size)
     return utterance
 
@@ -65,10 +72,19 @@ def format_line(utterance: Utterance, unit_rate: float) -> str:
     joining of words expects. Speaker and source are lost. Raises: RejectedItem where a word could not be read back.
     """
     runs = [(unit, len(list(run))) for unit, run in itertools.groupby(utterance.units.tolist())]
-    words = [[" " * (number > 0) + base.exportable_text(text, "features.jsonl"), start_sec, end_sec]
-             for number, (text, start_sec, end_sec) in enumerate(to_seconds(utterance.words, unit_rate))]
-    return json.dumps({"units": [u for u, _ in runs], "duration": [n for _, n in runs],
-                       "file_name": f"{utterance.id}.wav", "aligned_text": words}, ensure_ascii=False)
+    words = [
+        [" " * (number > 0) + base.exportable_text(text, "features.jsonl"), start_sec, end_sec]
+        for number, (text, start_sec, end_sec) in enumerate(to_seconds(utterance.words, unit_rate))
+    ]
+    return json.dumps(
+        {
+            "units": [u for u, _ in runs],
+            "duration": [n for _, n in runs],
+            "file_name": f"{utterance.id}.wav",
+            "aligned_text": words,
+        },
+        ensure_ascii=False,
+    )
 
 
 def _meta_words(folder: pathlib.Path, file_name: str) -> Any:
@@ -76,8 +92,9 @@ def _meta_words(folder: pathlib.Path, file_name: str) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RejectedItem("no alignment", f"{path} cannot be read ({type(error).__name__}); give the folder of the "
-                           "alignments") from error
+        raise RejectedItem(
+            "no alignment", f"{path} cannot be read ({type(error).__name__}); give the folder of the alignments"
+        ) from error
     try:
         return base.field(base.json_object(text), "aligned_text", list)
     except RejectedItem as error:

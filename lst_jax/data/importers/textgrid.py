@@ -9,19 +9,24 @@ import os
 import re
 from collections.abc import Iterator
 
+from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import Placed, to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTree, tree_paths, words_of
 from lst_jax.data.records import Utterance
-from lst_jax.errors import RejectedItem
 
 SUFFIX = ".TextGrid"
 WORD_TIER = "words"  # the Montreal Forced Aligner's name; "SPEAKER - words" where there are several speakers
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|<(\w*)>|![^\n]*|([^\s"]+)')
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 # Praat writes a mark before UTF-16; some others leave it out, but every TextGrid starts with the F of "File type".
-_STARTS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
-           (b"\0F", "utf-16-be"), (b"F\0", "utf-16-le"))
+_STARTS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (b"\0F", "utf-16-be"),
+    (b"F\0", "utf-16-le"),
+)
 
 
 def open_alignments(path: str | os.PathLike, tier: str | None = None) -> AlignmentTree:
@@ -57,14 +62,30 @@ def format_file(utterance: Utterance, unit_rate: float) -> str:
         intervals.append((base.exportable_word(text, "a TextGrid"), start_sec, stop_sec))
         at = stop_sec
     intervals += [("", at, end_sec)] * (end_sec > at)
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end_sec!r}",
-             "tiers? <exists>", "size = 1", "item []:", "    item [1]:", '        class = "IntervalTier"',
-             f'        name = "{WORD_TIER}"', "        xmin = 0", f"        xmax = {end_sec!r}",
-             f"        intervals: size = {len(intervals)}"]
+    lines = [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        "xmin = 0",
+        f"xmax = {end_sec!r}",
+        "tiers? <exists>",
+        "size = 1",
+        "item []:",
+        "    item [1]:",
+        '        class = "IntervalTier"',
+        f'        name = "{WORD_TIER}"',
+        "        xmin = 0",
+        f"        xmax = {end_sec!r}",
+        f"        intervals: size = {len(intervals)}",
+    ]
     for number, (text, start_sec, stop_sec) in enumerate(intervals, 1):
         quoted = text.replace('"', '""')
-        lines += [f"        intervals [{number}]:", f"            xmin = {start_sec!r}",
-                  f"            xmax = {stop_sec!r}", f'            text = "{quoted}"']
+        lines += [
+            f"        intervals [{number}]:",
+            f"            xmin = {start_sec!r}",
+            f"            xmax = {stop_sec!r}",
+            f'            text = "{quoted}"',
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -73,8 +94,9 @@ def _decoded(content: bytes) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise RejectedItem("unreadable", f"is neither UTF-8 nor UTF-16 ({error.reason}); save it as one of "
-                           "them") from error
+        raise RejectedItem(
+            "unreadable", f"is neither UTF-8 nor UTF-16 ({error.reason}); save it as one of them"
+        ) from error
 
 
 def _tokens(text: str) -> Iterator[str | float | bool]:
@@ -124,6 +146,7 @@ def _tier(tokens: Iterator[str | float | bool]) -> tuple[str, list[Placed]] | No
 
 def _chosen(tiers: list[tuple[str, list[Placed]]], wanted: str | None) -> list[Placed]:
     """The tier named `wanted`; without one, the only one named words or "SPEAKER - words", else the only one."""
+
     def fits(name: str) -> bool:
         return name == wanted if wanted is not None else re.fullmatch(rf"(.* - )?{WORD_TIER}", name.lower()) is not None
 
@@ -132,6 +155,9 @@ def _chosen(tiers: list[tuple[str, list[Placed]]], wanted: str | None) -> list[P
         found = [tiers[0][1]]
     if len(found) != 1:
         names = ", ".join(base.short(name) for name, _ in tiers)
-        raise RejectedItem("no word tier", f"{len(found)} of its interval tiers ({names}) are named "
-                           f"{WORD_TIER if wanted is None else wanted!r}; name the tier with --tier")
+        raise RejectedItem(
+            "no word tier",
+            f"{len(found)} of its interval tiers ({names}) are named "
+            f"{WORD_TIER if wanted is None else wanted!r}; name the tier with --tier",
+        )
     return found[0]

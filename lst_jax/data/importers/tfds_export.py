@@ -16,18 +16,23 @@ from collections.abc import Mapping
 import tensorflow_datasets as tfds
 import tqdm
 
-from lst_jax import files
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
 from lst_jax.data import shards
 from lst_jax.data.tfds_source import METADATA_KEY, file_sha256, text_features, to_example, utterance_features
-from lst_jax.errors import DataError
 
 VERSION = "1.0.0"
 SHARD_RECORDS = 10_000
 _FEATURES = {"utterance": utterance_features, "text": text_features}
 
 
-def write_tfds(splits: Mapping[str, shards.RecordDirectory], out: str | os.PathLike, overwrite: bool = False,
-               shard_records: int = SHARD_RECORDS, progress: bool = False) -> pathlib.Path:
+def write_tfds(
+    splits: Mapping[str, shards.RecordDirectory],
+    out: str | os.PathLike,
+    overwrite: bool = False,
+    shard_records: int = SHARD_RECORDS,
+    progress: bool = False,
+) -> pathlib.Path:
     """Writes the directories as the splits of one dataset under `out`; complete or absent.
 
     Returns: the dataset's folder.
@@ -40,16 +45,29 @@ def write_tfds(splits: Mapping[str, shards.RecordDirectory], out: str | os.PathL
         raise DataError(f"{target}: is there already; choose another place or pass --overwrite")
     with files.whole_directory(target, partial) as folder:
         info = _write(splits, folder, name, _FEATURES[kind](), shard_records, progress)
-        files.write_json(folder / shards.METADATA_NAME, {METADATA_KEY: {
-            split: dataclasses.asdict(dataclasses.replace(directory.metadata, shards=_shards(info, split)))
-            for split, directory in splits.items()}})
+        files.write_json(
+            folder / shards.METADATA_NAME,
+            {
+                METADATA_KEY: {
+                    split: dataclasses.asdict(dataclasses.replace(directory.metadata, shards=_shards(info, split)))
+                    for split, directory in splits.items()
+                }
+            },
+        )
     return target
 
 
-def _write(splits: Mapping[str, shards.RecordDirectory], folder: pathlib.Path, name: str,
-           features: tfds.features.FeaturesDict, shard_records: int, progress: bool) -> tfds.core.DatasetInfo:
-    identity = tfds.core.dataset_info.DatasetIdentity(name=name, version=tfds.core.Version(VERSION),
-                                                      data_dir=str(folder), module_name="")
+def _write(
+    splits: Mapping[str, shards.RecordDirectory],
+    folder: pathlib.Path,
+    name: str,
+    features: tfds.features.FeaturesDict,
+    shard_records: int,
+    progress: bool,
+) -> tfds.core.DatasetInfo:
+    identity = tfds.core.dataset_info.DatasetIdentity(
+        name=name, version=tfds.core.Version(VERSION), data_dir=str(folder), module_name=""
+    )
     info = tfds.core.DatasetInfo(builder=identity, features=features, disable_shuffling=True)
     writer = tfds.core.SequentialWriter(info, shard_records, file_format="array_record")
     writer.initialize_splits(list(splits))
@@ -73,8 +91,10 @@ def _common_kind(splits: Mapping[str, shards.RecordDirectory]) -> str:
         for key in ("kind", "unit_rate", "codebook_size", "codebook_fingerprint"):
             ours, theirs = getattr(directory.metadata, key), getattr(splits[first].metadata, key)
             if ours != theirs:
-                raise DataError(f"{directory.path}: has {key}={ours}, split {first!r} has {theirs}; splits of one "
-                                "dataset must agree")
+                raise DataError(
+                    f"{directory.path}: has {key}={ours}, split {first!r} has {theirs}; splits of one "
+                    "dataset must agree"
+                )
     return splits[first].kind
 
 

@@ -10,20 +10,26 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import fit_frames, to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.records import Utterance, check_utterance
-from lst_jax.errors import RejectedItem
 
 FIELDS = {"id", "units", "unit_rate", "words", "speaker", "source"}
 
 
-def read(path: str | os.PathLike, unit_rate: float, codebook_size: int, source: str | None = None,
-         on_bad: base.OnBad = base.stop) -> Iterator[Utterance]:
+def read(
+    path: str | os.PathLike,
+    unit_rate: float,
+    codebook_size: int,
+    source: str | None = None,
+    on_bad: base.OnBad = base.stop,
+) -> Iterator[Utterance]:
     """The utterances of such a file; `source` goes into those that name none.
 
     Raises: RejectedItem (a DataError) naming file and line, by default.
     """
+
     def parse(item: tuple[str, str]) -> tuple[str, Utterance]:
         place, line = item
         return place, parse_line(base.json_object(line), unit_rate, codebook_size, source)
@@ -37,24 +43,34 @@ def parse_line(fields: dict[str, Any], unit_rate: float, codebook_size: int, sou
     name = base.item_id(fields, "id")
     unknown = sorted(fields.keys() - FIELDS)
     if unknown:
-        raise RejectedItem("unknown field", f"has unknown fields {', '.join(unknown)}; known are "
-                           f"{', '.join(sorted(FIELDS))}")
+        raise RejectedItem(
+            "unknown field", f"has unknown fields {', '.join(unknown)}; known are {', '.join(sorted(FIELDS))}"
+        )
     if "unit_rate" in fields and base.field(fields, "unit_rate", (int, float)) != unit_rate:
-        raise RejectedItem("other unit rate", f"unit_rate is {fields['unit_rate']}, asked for {unit_rate:g}; one "
-                           "directory holds one rate")
+        raise RejectedItem(
+            "other unit rate",
+            f"unit_rate is {fields['unit_rate']}, asked for {unit_rate:g}; one directory holds one rate",
+        )
     units = base.unit_array(base.field(fields, "units", list))
     placed = base.placed_words(fields["words"], "words") if "words" in fields else []
     own_source = base.optional_text(fields, "source")
-    utterance = Utterance(name, units, fit_frames(placed, unit_rate, len(units)), base.optional_text(fields, "speaker"),
-                          own_source if own_source is not None else source)
+    utterance = Utterance(
+        name,
+        units,
+        fit_frames(placed, unit_rate, len(units)),
+        base.optional_text(fields, "speaker"),
+        own_source if own_source is not None else source,
+    )
     check_utterance(utterance, codebook_size)
     return utterance
 
 
 def format_line(utterance: Utterance, unit_rate: float) -> str:
     """The line of an utterance; nothing is lost. Raises: RejectedItem where a word has blanks at its edges."""
-    words = [[base.exportable_text(text, "a unit file"), start_sec, end_sec]
-             for text, start_sec, end_sec in to_seconds(utterance.words, unit_rate)]
+    words = [
+        [base.exportable_text(text, "a unit file"), start_sec, end_sec]
+        for text, start_sec, end_sec in to_seconds(utterance.words, unit_rate)
+    ]
     fields = {"id": utterance.id, "units": utterance.units.tolist(), "unit_rate": unit_rate, "words": words}
     extra = {"speaker": utterance.speaker, "source": utterance.source}
     return json.dumps({**fields, **{k: v for k, v in extra.items() if v is not None}}, ensure_ascii=False)

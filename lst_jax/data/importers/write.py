@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import lst_jax
-from lst_jax import files
+from lst_jax.core import files
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import records, shards
-from lst_jax.errors import DataError, RejectedItem
 
 SHARD_RECORDS = 1000
 REPORT_NAME = "report.json"
@@ -39,8 +39,9 @@ class Tally:
 
     def mapping(self, done: int) -> dict[str, Any]:
         """What a report holds, `done` items being good."""
-        reasons = {reason: {"count": count, "examples": self.examples[reason]}
-                   for reason, count in self.reasons.most_common()}
+        reasons = {
+            reason: {"count": count, "examples": self.examples[reason]} for reason, count in self.reasons.most_common()
+        }
         return {"items": done + len(self), "prepared": done, "rejected": len(self), "reasons": reasons}
 
     def line(self) -> str:
@@ -59,8 +60,14 @@ class Origin:
     aligner: str | None
 
 
-def write_directory(utterances: Iterable[records.Utterance], out: str | os.PathLike, origin: Origin, tally: Tally,
-                    shard_records: int = SHARD_RECORDS, overwrite: bool = False) -> shards.Metadata:
+def write_directory(
+    utterances: Iterable[records.Utterance],
+    out: str | os.PathLike,
+    origin: Origin,
+    tally: Tally,
+    shard_records: int = SHARD_RECORDS,
+    overwrite: bool = False,
+) -> shards.Metadata:
     """Writes shards, `metadata.json` and `report.json`, first beside `out`, then renamed: `out` is complete or absent.
 
     Raises: DataError where `out` is there already, or nothing is left to write; StorageError.
@@ -89,8 +96,9 @@ def check_free(out: pathlib.Path, overwrite: bool) -> None:
         raise DataError(f"{out}: is no directory of records, it is not overwritten; choose another name")
 
 
-def _write(utterances: Iterable[records.Utterance], folder: pathlib.Path, origin: Origin,
-           shard_records: int) -> shards.Metadata:
+def _write(
+    utterances: Iterable[records.Utterance], folder: pathlib.Path, origin: Origin, shard_records: int
+) -> shards.Metadata:
     infos, frames, words = [], 0, 0
     for number in itertools.count():
         payloads = []
@@ -101,5 +109,16 @@ def _write(utterances: Iterable[records.Utterance], folder: pathlib.Path, origin
             break
         infos.append(shards.write_shard(folder / f"shard-{number:05d}.array_record", payloads))
     return shards.Metadata(
-        "utterance", shards.FORMAT_VERSION, sum(i.records for i in infos), frames, words, origin.unit_rate,
-        origin.codebook_size, origin.codebook_fingerprint, None, origin.aligner, lst_jax.__version__, tuple(infos))
+        "utterance",
+        shards.FORMAT_VERSION,
+        sum(i.records for i in infos),
+        frames,
+        words,
+        origin.unit_rate,
+        origin.codebook_size,
+        origin.codebook_fingerprint,
+        None,
+        origin.aligner,
+        lst_jax.__version__,
+        tuple(infos),
+    )

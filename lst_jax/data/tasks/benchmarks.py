@@ -6,10 +6,10 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.importers import base
 from lst_jax.data.tasks import items as ours
 from lst_jax.data.tasks.items import Item, Part, Task
-from lst_jax.errors import DataError, RejectedItem
 
 # occurrences of a word in LibriSpeech, and the names of the bands: the challenge's own program cuts [0, 1), [1, 5), …
 BANDS = ((1, "oov"), (5, "1-5"), (20, "6-20"), (100, "21-100"), (float("inf"), ">100"))
@@ -26,8 +26,10 @@ def read_task(name: str, path: str | os.PathLike) -> Task:
     if name in READERS and not _is_ours(path):
         return READERS[name](path)
     if path.suffix == ".csv":
-        raise DataError(f"{path}: {name} is no benchmark whose files are known ({', '.join(READERS)}); give one of "
-                        "these names, or JSON lines")
+        raise DataError(
+            f"{path}: {name} is no benchmark whose files are known ({', '.join(READERS)}); give one of "
+            "these names, or JSON lines"
+        )
     return ours.read(path)
 
 
@@ -53,8 +55,14 @@ def hellaswag(path: str | os.PathLike) -> Task:
             endings = base.field(fields, "endings", list)
             label = fields["label"] if "label" in fields else None
             number = base.field(fields, "ind", (int, str)) if "ind" in fields else place.rpartition(" ")[2]
-            found.append(Item(str(number), Part(_plain(base.field(fields, "ctx", str))),
-                              tuple(Part(_plain(one)) for one in endings), _label(label, place)))
+            found.append(
+                Item(
+                    str(number),
+                    Part(_plain(base.field(fields, "ctx", str))),
+                    tuple(Part(_plain(one)) for one in endings),
+                    _label(label, place),
+                )
+            )
         except RejectedItem as error:
             raise DataError(f"{place}: {error}") from error
     ours.check(found, path)
@@ -71,8 +79,14 @@ def storycloze(path: str | os.PathLike) -> Task:
     for place, row in _rows(path, ["InputStoryid", *sentences, *endings]):
         right = row["AnswerRightEnding"] if "AnswerRightEnding" in row else None
         label = _label(right, place)
-        found.append(Item(row["InputStoryid"], Part(" ".join(row[name].strip() for name in sentences)),
-                          tuple(Part(row[name].strip()) for name in endings), None if label is None else label - 1))
+        found.append(
+            Item(
+                row["InputStoryid"],
+                Part(" ".join(row[name].strip() for name in sentences)),
+                tuple(Part(row[name].strip()) for name in endings),
+                None if label is None else label - 1,
+            )
+        )
     ours.check(found, path)
     return Task(tuple(found), "four sentences")
 
@@ -82,13 +96,16 @@ def swuggy(path: str | os.PathLike) -> Task:
 
     Voices of an id are a group; bands are the word's frequency and whether it is in the training vocabulary.
     """
+
     def bands(row: Mapping[str, str], place: str) -> dict[str, str]:
         try:
             count = float(row["frequency"] or 0)
         except ValueError as error:
             raise DataError(f"{place}: frequency={row['frequency']}: must be a number; correct it") from error
-        return {"frequency": next(name for limit, name in BANDS if count < limit),
-                "vocabulary": "known" if count else "oov"}
+        return {
+            "frequency": next(name for limit, name in BANDS if count < limit),
+            "vocabulary": "known" if count else "oov",
+        }
 
     return _pairs(path, "word", ["frequency"], bands)
 
@@ -98,12 +115,21 @@ def sblimp(path: str | os.PathLike) -> Task:
 
     Voices of an id are a group; bands are the phenomenon (`type`) and its `subtype`.
     """
-    return _pairs(path, "transcription", ["type", "subtype"],
-                  lambda row, place: {"phenomenon": row["type"], "subtype": row["subtype"]})
+    return _pairs(
+        path,
+        "transcription",
+        ["type", "subtype"],
+        lambda row, place: {"phenomenon": row["type"], "subtype": row["subtype"]},
+    )
 
 
 READERS: dict[str, Callable[[str | os.PathLike], Task]] = {
-    "hellaswag": hellaswag, "storycloze": storycloze, "topicstorycloze": storycloze, "swuggy": swuggy, "sblimp": sblimp}
+    "hellaswag": hellaswag,
+    "storycloze": storycloze,
+    "topicstorycloze": storycloze,
+    "swuggy": swuggy,
+    "sblimp": sblimp,
+}
 
 
 def submission(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> str:
@@ -111,8 +137,12 @@ def submission(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> str:
 
     Example: "aAAfmkmQpVz -31.25" a line; the challenge wants it as lexical/dev.txt or syntactic/dev.txt.
     """
-    return "".join(f"{part.name} {score!r}\n" for item, own in zip(items, scores, strict=True)
-                   for part, score in zip(item.choices, own, strict=True) if part.name is not None)
+    return "".join(
+        f"{part.name} {score!r}\n"
+        for item, own in zip(items, scores, strict=True)
+        for part, score in zip(item.choices, own, strict=True)
+        if part.name is not None
+    )
 
 
 def _pairs(path, text: str, others: list[str], bands) -> Task:
@@ -122,15 +152,17 @@ def _pairs(path, text: str, others: list[str], bands) -> Task:
         correct = row["correct"].strip()
         pair = halves.setdefault((row["id"], row["voice"]), {})
         if correct not in ("0", "1") or correct in pair:
-            raise DataError(f"{place}: correct={correct}: each id and voice must have one line with 1 and one with 0; "
-                            "correct it")
+            raise DataError(
+                f"{place}: correct={correct}: each id and voice must have one line with 1 and one with 0; correct it"
+            )
         pair[correct] = place, row
     found = []
     for (name, voice), pair in halves.items():
         if len(pair) < 2:
-            (place, _), = pair.values()
-            raise DataError(f"{place}: id {name}, voice {voice} has one line; each must have one with correct=1 and "
-                            "one with 0")
+            ((place, _),) = pair.values()
+            raise DataError(
+                f"{place}: id {name}, voice {voice} has one line; each must have one with correct=1 and one with 0"
+            )
         place, right = pair["1"]
         parts = tuple(Part(row[text], name=row["filename"].removesuffix(".wav")) for _, row in (pair["1"], pair["0"]))
         found.append(Item(f"{name}-{voice}", None, parts, 0, name, bands(right, place)))
@@ -151,8 +183,9 @@ def _rows(path: str | os.PathLike, columns: list[str]) -> Iterator[tuple[str, di
             for row in reader:
                 place = f"{path}: line {reader.line_num}"
                 if None in row or None in row.values():
-                    raise DataError(f"{place}: has not the {len(reader.fieldnames or ())} columns of the first line; "
-                                    "correct it")
+                    raise DataError(
+                        f"{place}: has not the {len(reader.fieldnames or ())} columns of the first line; correct it"
+                    )
                 yield place, row
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text ({error.reason}); convert it") from error

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import fit_frames, to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.records import Utterance, Word, check_utterance
-from lst_jax.errors import DataError, RejectedItem
 
 ITEM_FIELDS = frozenset({"id", "prompt", "choices", "label", "group", "bands", "unit_rate", "codebook"})
 PART_FIELDS = frozenset({"text", "units", "words", "name"})
@@ -73,8 +73,10 @@ def check(items: Sequence[Item], place: str | os.PathLike) -> None:
             raise DataError(f"{place}: item {item.id}: the id is there twice; give each its own")
         seen.add(item.id)
         if not item.choices or (item.label is not None and not (0 <= item.label < len(item.choices) > 1)):
-            raise DataError(f"{place}: item {item.id}: label={item.label}: must be from 0 to the {len(item.choices)} "
-                            "choices less one, of two or more; correct it")
+            raise DataError(
+                f"{place}: item {item.id}: label={item.label}: must be from 0 to the {len(item.choices)} "
+                "choices less one, of two or more; correct it"
+            )
 
 
 def read(path: str | os.PathLike) -> Task:
@@ -95,15 +97,21 @@ def read(path: str | os.PathLike) -> Task:
     check(items, path)
     for name, values in (("unit_rate", rates), ("codebook", codebooks)):
         if len(values) > 1:
-            raise DataError(f"{path}: {name}: lines have different ones ({', '.join(sorted(map(str, values)))}); make "
-                            "the units alike")
+            raise DataError(
+                f"{path}: {name}: lines have different ones ({', '.join(sorted(map(str, values)))}); make "
+                "the units alike"
+            )
     return Task(tuple(items), "", rates.pop(), codebooks.pop())
 
 
 def line(item: Item, unit_rate: float | None, codebook: str | None) -> dict[str, Any]:
     """The JSON object of an item; `read` gives the item back."""
-    fields = {"id": item.id, "prompt": None if item.prompt is None else _part_line(item.prompt, unit_rate),
-              "choices": [_part_line(part, unit_rate) for part in item.choices], "label": item.label}
+    fields = {
+        "id": item.id,
+        "prompt": None if item.prompt is None else _part_line(item.prompt, unit_rate),
+        "choices": [_part_line(part, unit_rate) for part in item.choices],
+        "label": item.label,
+    }
     if item.group is not None:
         fields["group"] = item.group
     if item.bands:
@@ -136,10 +144,14 @@ def _item(fields: Mapping[str, Any], name: str) -> tuple[Item, float | None, str
     bands = fields["bands"] if "bands" in fields else {}
     if not isinstance(bands, dict) or not all(isinstance(v, str) for v in bands.values()):
         raise RejectedItem("wrong type", "bands must be an object of strings; correct it")
-    item = Item(base.item_id(fields, "id") if "id" in fields else name,
-                None if prompt is None else _part(prompt, "prompt", rate),
-                tuple(_part(part, f"choices[{i}]", rate) for i, part in enumerate(choices)), label,
-                base.optional_text(fields, "group"), bands)
+    item = Item(
+        base.item_id(fields, "id") if "id" in fields else name,
+        None if prompt is None else _part(prompt, "prompt", rate),
+        tuple(_part(part, f"choices[{i}]", rate) for i, part in enumerate(choices)),
+        label,
+        base.optional_text(fields, "group"),
+        bands,
+    )
     return item, rate, codebook
 
 
@@ -181,5 +193,6 @@ def _part_line(part: Part, rate: float | None) -> dict[str, Any]:
 def _no_others(fields: Mapping[str, Any], known: frozenset[str], place: str) -> None:
     others = sorted(fields.keys() - known)
     if others:
-        raise RejectedItem("unknown field",
-                           f"{place} has the field {others[0]!r}; known are {', '.join(sorted(known))}")
+        raise RejectedItem(
+            "unknown field", f"{place} has the field {others[0]!r}; known are {', '.join(sorted(known))}"
+        )

@@ -36,5 +36,6 @@ def built(parts):
 
 def utterance(name="u1", source=None, speaker=None):
     """Eight frames with the words "a" at 2-4 and "b" at 6-7."""
-    return Utterance(name, np.array([5, 5, 9, 9, 9, 5, 3, 3], np.uint16), (Word("a", 2, 5), Word("b", 6, 8)), speaker,
-                     source)
+    return Utterance(
+        name, np.array([5, 5, 9, 9, 9, 5, 3, 3], np.uint16), (Word("a", 2, 5), Word("b", 6, 8)), speaker, source
+    )

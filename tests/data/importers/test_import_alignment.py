@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from import_samples import RATES, built, utterance_parts
 
+from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import check_placed, fit_frames, to_frames, to_seconds
-from lst_jax.errors import RejectedItem
 
 
 @given(utterance_parts(), st.sampled_from(RATES), st.integers(2, 6))
@@ -14,7 +14,7 @@ def test_frames_survive_seconds_even_when_rounded_to_hundredths(parts, rate, dig
     utterance = built(parts)
     placed = to_seconds(utterance.words, rate)
     assert to_frames(placed, rate, len(utterance.units)) == utterance.words
-    if 10.0 ** -digits * rate < 0.5:
+    if 10.0**-digits * rate < 0.5:
         rounded = [(w, round(s, digits), round(e, digits)) for w, s, e in placed]
         assert to_frames(rounded, rate, len(utterance.units)) == utterance.words
 
@@ -35,8 +35,16 @@ def test_words_far_beyond_the_units_are_refused_and_a_frame_or_two_is_not():
     assert fit_frames([("a", 0.1, 1.1)], 25.0, 25)[0].end_frame == 25
 
 
-@pytest.mark.parametrize("placed", [[("a", math.nan, 1.0)], [("a", 0.0, math.inf)], [("a", -0.1, 1.0)],
-                                    [("a", 1.0, 0.5)], [("a", 1.0, 1.5), ("b", 0.5, 2.0)]])
+@pytest.mark.parametrize(
+    "placed",
+    [
+        [("a", math.nan, 1.0)],
+        [("a", 0.0, math.inf)],
+        [("a", -0.1, 1.0)],
+        [("a", 1.0, 0.5)],
+        [("a", 1.0, 1.5), ("b", 0.5, 2.0)],
+    ],
+)
 def test_times_that_cannot_be_are_refused(placed):
     with pytest.raises(RejectedItem):
         check_placed(placed)

@@ -4,17 +4,18 @@ import json
 import pytest
 from import_samples import utterance
 
+from lst_jax.cli import import_export
+from lst_jax.core.errors import DataError, StorageError
 from lst_jax.data import shards
-from lst_jax.data.importers import cli, lst_release, unit_lines, write
+from lst_jax.data.importers import lst_release, unit_lines, write
 from lst_jax.data.sources import open_records
-from lst_jax.errors import DataError, StorageError
 
 GOOD = [utterance(f"u{i}", source="made", speaker="s") for i in range(5)]
 
 
 def run(*arguments):
     parser = argparse.ArgumentParser()
-    cli.add_arguments(parser.add_subparsers(dest="command", required=True))
+    import_export.add_arguments(parser.add_subparsers(dest="command", required=True))
     args = parser.parse_args([str(a) for a in arguments])
     return args.run(args)
 
@@ -34,14 +35,29 @@ def directory(tmp_path, units_file):
 
 def test_a_unit_file_becomes_a_directory_with_what_it_says(tmp_path, units_file):
     out = tmp_path / "records"
-    run("import", "units", units_file, "--codebook-size", 10, "--codebook-fingerprint", "mine", "--shard-records", 2,
-        "--out", out)
+    run(
+        "import",
+        "units",
+        units_file,
+        "--codebook-size",
+        10,
+        "--codebook-fingerprint",
+        "mine",
+        "--shard-records",
+        2,
+        "--out",
+        out,
+    )
     found = shards.RecordDirectory(out, "utterance")
     found.verify()
     metadata = found.metadata
     assert list(found) == GOOD and [s.records for s in metadata.shards] == [2, 2, 1]
     assert (metadata.unit_rate, metadata.codebook_size, metadata.codebook_fingerprint, metadata.aligner) == (
-        50.0, 10, "mine", "import/units")
+        50.0,
+        10,
+        "mine",
+        "import/units",
+    )
     assert (metadata.records, metadata.frames, metadata.words) == (5, 40, 10)
 
 
@@ -82,12 +98,15 @@ def test_what_is_there_is_replaced_only_when_asked_and_only_if_it_is_records(tmp
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("units", "--codebook-size", 10), "--unit-rate: .* for example 25"),
-    (("units", "--codebook-size", 10, "--unit-rate", 0), "--unit-rate"),
-    (("units", "--codebook-size", 0, "--unit-rate", 25), "--codebook-size 0"),
-    (("lst", "--shard-records", 0), "shard_records=0"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("units", "--codebook-size", 10), "--unit-rate: .* for example 25"),
+        (("units", "--codebook-size", 10, "--unit-rate", 0), "--unit-rate"),
+        (("units", "--codebook-size", 0, "--unit-rate", 25), "--codebook-size 0"),
+        (("lst", "--shard-records", 0), "shard_records=0"),
+    ],
+)
 def test_arguments_out_of_range_are_named(tmp_path, arguments, message):
     (tmp_path / "f").write_text('{"id": "a", "units": [1]}\n')
     with pytest.raises(DataError, match=message):
@@ -137,8 +156,9 @@ def test_splits_go_out_as_one_tfds_dataset(tmp_path, directory, capsys):
 
 
 def test_ids_cannot_lead_out_of_the_folder(tmp_path, directory):
-    write.write_directory([utterance("../../u")], directory, write.Origin(50.0, 10, None, None), write.Tally(),
-                          overwrite=True)
+    write.write_directory(
+        [utterance("../../u")], directory, write.Origin(50.0, 10, None, None), write.Tally(), overwrite=True
+    )
     with pytest.raises(DataError, match="leads out of"):
         run("export", "textgrid", directory, "--out", tmp_path / "a" / "b")
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from import_samples import WORDS, built, utterance, utterance_parts
 
+from lst_jax.core.errors import DataError
 from lst_jax.data.importers import lst_release
 from lst_jax.data.records import Utterance, Word
-from lst_jax.errors import DataError
 
 REAL = pathlib.Path(__file__).parents[3].parent / "shared" / "data" / "mls_5.on_the_fly"
 SEP = "<LST MODE SEP>"
@@ -21,8 +21,9 @@ def line(*pairs, name="u1"):
 def test_words_and_silences_become_units_and_frames(tmp_path):
     path = tmp_path / "a.on_the_fly"
     path.write_text(line(("[SIL]", "5 5"), ("in", "9"), ("[SIL]", ""), ("the", "7 7 7"), ("[SIL]", "1")) + "\n")
-    assert list(lst_release.read(path, source="mls")) == [Utterance(
-        "u1", np.array([5, 5, 9, 7, 7, 7, 1], np.uint16), (Word("in", 2, 3), Word("the", 3, 6)), None, "mls")]
+    assert list(lst_release.read(path, source="mls")) == [
+        Utterance("u1", np.array([5, 5, 9, 7, 7, 7, 1], np.uint16), (Word("in", 2, 3), Word("the", 3, 6)), None, "mls")
+    ]
 
 
 @given(utterance_parts(words=WORDS.filter(lambda text: SEP not in text and text != lst_release.SILENCE)))
@@ -39,24 +40,27 @@ def test_released_lines_come_back_byte_for_byte():
     assert [(len(u.units), len(u.words)) for u in utterances] == [(374, 35), (407, 38), (413, 41), (406, 41), (417, 39)]
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("{", "is not JSON"),
-    ("[1]", "must be a JSON object"),
-    ('{"file_id": "u"}', "has no 'interleaved'"),
-    ('{"file_id": "", "interleaved": ""}', "file_id is empty"),
-    ('{"file_id": "u\\ud800", "interleaved": ""}', "is not JSON"),
-    (json.dumps({"file_id": "u", "interleaved": f"{SEP}TEXT a"}), "must be pairs"),
-    (json.dumps({"file_id": "u", "interleaved": f"x {SEP}TEXT a {SEP}HUBERT 1"}), "must be pairs"),
-    (json.dumps({"file_id": "u", "interleaved": f"{SEP}HUBERT 1 {SEP}TEXT a"}), "has mode 'HUBERT'"),
-    (line(("a", "")), "word 'a' has no units"),
-    (line(("", "1")), "without a word"),
-    (line(("[SIL]", "")), "has no units"),
-    (line(("a", "1 x")), "'x' is not a unit"),
-    (line(("a", "-1")), "'-1' is not a unit"),
-    (line(("a", "²")), "is not a unit"),
-    (line(("a", "70000")), "is not a unit"),
-    (line(("a", "501")), "unit 501 is outside the codebook of 501"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "must be a JSON object"),
+        ('{"file_id": "u"}', "has no 'interleaved'"),
+        ('{"file_id": "", "interleaved": ""}', "file_id is empty"),
+        ('{"file_id": "u\\ud800", "interleaved": ""}', "is not JSON"),
+        (json.dumps({"file_id": "u", "interleaved": f"{SEP}TEXT a"}), "must be pairs"),
+        (json.dumps({"file_id": "u", "interleaved": f"x {SEP}TEXT a {SEP}HUBERT 1"}), "must be pairs"),
+        (json.dumps({"file_id": "u", "interleaved": f"{SEP}HUBERT 1 {SEP}TEXT a"}), "has mode 'HUBERT'"),
+        (line(("a", "")), "word 'a' has no units"),
+        (line(("", "1")), "without a word"),
+        (line(("[SIL]", "")), "has no units"),
+        (line(("a", "1 x")), "'x' is not a unit"),
+        (line(("a", "-1")), "'-1' is not a unit"),
+        (line(("a", "²")), "is not a unit"),
+        (line(("a", "70000")), "is not a unit"),
+        (line(("a", "501")), "unit 501 is outside the codebook of 501"),
+    ],
+)
 def test_a_bad_line_is_one_line_naming_file_line_rule_and_fix(tmp_path, text, message):
     path = tmp_path / "a.on_the_fly"
     path.write_text(f"{line(('a', '1'), name='ok')}\n\n{text}\n", encoding="utf-8")

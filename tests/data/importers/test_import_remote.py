@@ -5,10 +5,10 @@ import fsspec
 import pytest
 from import_samples import utterance
 
+from lst_jax.core.errors import DataError
 from lst_jax.data import remote
 from lst_jax.data.importers import write
 from lst_jax.data.sources import open_records
-from lst_jax.errors import DataError
 
 GOOD = [utterance(f"u{i}") for i in range(5)]
 
@@ -45,8 +45,9 @@ def test_records_are_read_from_a_remote_place_through_checked_copies(place, tmp_
 def test_a_changed_directory_is_copied_anew_and_the_old_copy_stays(place, tmp_path):
     address, system = place
     before = open_records(address, "utterance")
-    write.write_directory(GOOD[:1], tmp_path / "speech", write.Origin(25.0, 10, None, None), write.Tally(),
-                          overwrite=True)
+    write.write_directory(
+        GOOD[:1], tmp_path / "speech", write.Origin(25.0, 10, None, None), write.Tally(), overwrite=True
+    )
     upload(system, tmp_path / "speech")
     assert list(open_records(address, "utterance")) == GOOD[:1] and list(before) == GOOD
 
@@ -66,9 +67,14 @@ def test_a_damaged_shard_is_named_and_the_next_try_goes_on_from_what_is_whole(pl
     assert list(open_records(address, "utterance")) == GOOD and kept[0].stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize(("address", "message"), [
-    ("memory://bucket/none", "metadata.json: cannot be read"), ("nothing://bucket/x", "no address that can be read"),
-    ("file:///no/such/place", "cannot be read")])
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("memory://bucket/none", "metadata.json: cannot be read"),
+        ("nothing://bucket/x", "no address that can be read"),
+        ("file:///no/such/place", "cannot be read"),
+    ],
+)
 def test_places_that_cannot_be_reached_are_named(place, address, message):
     with pytest.raises(DataError, match=message) as error:
         open_records(address, "utterance")
@@ -84,9 +90,14 @@ def test_a_file_system_whose_package_is_missing_says_what_to_install(place, monk
         open_records("gs://bucket/speech", "utterance")
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda m: m.update(format_version=9), "has format_version 9"), (lambda m: m.pop("words"), "missing or unknown"),
-    (lambda m: m["shards"][0].update(name="../../x"), "must be a plain file name")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(format_version=9), "has format_version 9"),
+        (lambda m: m.pop("words"), "missing or unknown"),
+        (lambda m: m["shards"][0].update(name="../../x"), "must be a plain file name"),
+    ],
+)
 def test_metadata_is_checked_before_anything_is_copied(place, tmp_path, change, message):
     address, system = place
     metadata = json.loads(system.cat_file("/bucket/speech/metadata.json"))

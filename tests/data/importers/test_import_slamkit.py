@@ -7,19 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from import_samples import RATES, built, utterance_parts
 
+from lst_jax.core.errors import DataError
 from lst_jax.data.importers import slamkit
 from lst_jax.data.records import Utterance, Word
-from lst_jax.errors import DataError
 
 
 def fields(**changes):
-    return {"units": [5, 9, 3], "duration": [2, 1, 3], "file_name": "audio/u1.flac",
-            "aligned_text": [["in", 0.0, 0.08], [" the", 0.12, 0.2]], **changes}
+    return {
+        "units": [5, 9, 3],
+        "duration": [2, 1, 3],
+        "file_name": "audio/u1.flac",
+        "aligned_text": [["in", 0.0, 0.08], [" the", 0.12, 0.2]],
+        **changes,
+    }
 
 
 def test_run_lengths_are_restored_and_words_placed():
     assert slamkit.parse_line(fields(), 25.0, 501, "s") == Utterance(
-        "audio/u1", np.array([5, 5, 9, 3, 3, 3], np.uint16), (Word("in", 0, 2), Word("the", 3, 5)), None, "s")
+        "audio/u1", np.array([5, 5, 9, 3, 3, 3], np.uint16), (Word("in", 0, 2), Word("the", 3, 5)), None, "s"
+    )
 
 
 @given(utterance_parts(), st.sampled_from(RATES))
@@ -48,14 +54,23 @@ def test_words_come_from_the_file_of_the_recording_where_a_folder_is_given(tmp_p
     assert [e.reason for e in bad] == ["no alignment"] and "line 2" in str(bad[0])
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"duration": [2, 1]}, "3 units have 2 durations"), ({"duration": [2, 0, 1]}, "duration has 0"),
-    ({"duration": [2, True, 1]}, "duration has True"), ({"units": []}, "units is empty"),
-    ({"units": [1, 2, 65536]}, "units has 65536"), ({"units": [1, 2, 501]}, "outside the codebook"),
-    ({"units": [1, 2.0, 3]}, "units has 2.0"), ({"aligned_text": [["a", 0.0]]}, r"aligned_text\[0\]"),
-    ({"aligned_text": [["a", 0.0, 9.0]]}, "check the unit rate"), ({"aligned_text": "a"}, "must be a list"),
-    ({"aligned_text": [["a", 0.0, float("nan")]]}, r"aligned_text\[0\]"), ({"file_name": 3}, "must not be a int"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"duration": [2, 1]}, "3 units have 2 durations"),
+        ({"duration": [2, 0, 1]}, "duration has 0"),
+        ({"duration": [2, True, 1]}, "duration has True"),
+        ({"units": []}, "units is empty"),
+        ({"units": [1, 2, 65536]}, "units has 65536"),
+        ({"units": [1, 2, 501]}, "outside the codebook"),
+        ({"units": [1, 2.0, 3]}, "units has 2.0"),
+        ({"aligned_text": [["a", 0.0]]}, r"aligned_text\[0\]"),
+        ({"aligned_text": [["a", 0.0, 9.0]]}, "check the unit rate"),
+        ({"aligned_text": "a"}, "must be a list"),
+        ({"aligned_text": [["a", 0.0, float("nan")]]}, r"aligned_text\[0\]"),
+        ({"file_name": 3}, "must not be a int"),
+    ],
+)
 def test_bad_lines_name_the_rule(changes, message):
     with pytest.raises(DataError, match=message):
         slamkit.parse_line(fields(**changes), 25.0, 501, None)

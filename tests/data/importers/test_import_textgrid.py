@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from import_samples import RATES, WORDS, built, utterance_parts
 
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import to_frames
 from lst_jax.data.importers import base, textgrid
-from lst_jax.errors import DataError, RejectedItem
 
 SHORT = '''File type = "ooTextFile"
 Object class = "TextGrid"
@@ -48,19 +48,22 @@ Object class = "TextGrid"
 "ding"
 '''
 EXPECTED = (('say "hi"', 0.2, 0.5), ("wörld", 0.7, 1.2))
-COMMENTED = '''File type = "ooTextFile" ! made by hand, "with" 3 strange "things"
+COMMENTED = """File type = "ooTextFile" ! made by hand, "with" 3 strange "things"
 Object class = "TextGrid"
 0 1.2 <exists> 1 ! one tier
 "IntervalTier" "words" from 0 to 1.2 with 2 intervals [7] 0 0.5 "eins" 0.5 1.2 text= "<eps>"
-'''
+"""
 
 
 def long_form(short):
     """The same grid as Praat's long form writes it."""
     names = iter("xmin xmax tiers? size class name xmin xmax intervals: size".split())
     head, *rest = short.split("\n\n")
-    return head + "\n\n" + "\n".join(f"    item [2]: {next(names, 'text')} = {line}" if line else ""
-                                     for line in rest[0].split("\n"))
+    return (
+        head
+        + "\n\n"
+        + "\n".join(f"    item [2]: {next(names, 'text')} = {line}" if line else "" for line in rest[0].split("\n"))
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -74,8 +77,10 @@ def test_comments_and_free_text_do_not_count():
     assert textgrid.parse(COMMENTED.encode(), None).words == (("eins", 0.0, 0.5),)
 
 
-@given(utterance_parts(words=WORDS.filter(lambda text: text.lower() not in base.SILENCES | base.UNKNOWN)),
-       st.sampled_from(RATES))
+@given(
+    utterance_parts(words=WORDS.filter(lambda text: text.lower() not in base.SILENCES | base.UNKNOWN)),
+    st.sampled_from(RATES),
+)
 def test_files_round_trip(parts, rate):
     utterance = built(parts)
     found = textgrid.parse(textgrid.format_file(utterance, rate).encode(), None)
@@ -91,15 +96,22 @@ def test_tiers_of_several_speakers_are_named():
     assert textgrid.parse(SHORT.replace('"words"', '"anna - Words"').encode(), None).words == EXPECTED
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"ooBinaryFile\x08TextGrid", "binary form"), (b"", "does not start"), (b"\xff\xfe\x00", "neither UTF-8"),
-    (SHORT[:len(SHORT) // 2].encode(), "is the file whole"), (SHORT.replace("\n3\n", "\n3.5\n").encode(), "a count"),
-    (SHORT.replace("wörld", "<unk>").encode(), "did not know"),
-    (SHORT.replace("0.7\n1.2", "0.1\n1.2").encode(), "sort"),
-    (SHORT.replace("TextTier", "Pitch").encode(), "class 'Pitch'"), (SHORT.replace("words", "w").encode(), "--tier"),
-    (SHORT.replace("<exists>", "<absent>").encode(), "0 of its"),
-    (SHORT.replace("0.7\n1.2", "0.7\n0.6").encode(), "ends before"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"ooBinaryFile\x08TextGrid", "binary form"),
+        (b"", "does not start"),
+        (b"\xff\xfe\x00", "neither UTF-8"),
+        (SHORT[: len(SHORT) // 2].encode(), "is the file whole"),
+        (SHORT.replace("\n3\n", "\n3.5\n").encode(), "a count"),
+        (SHORT.replace("wörld", "<unk>").encode(), "did not know"),
+        (SHORT.replace("0.7\n1.2", "0.1\n1.2").encode(), "sort"),
+        (SHORT.replace("TextTier", "Pitch").encode(), "class 'Pitch'"),
+        (SHORT.replace("words", "w").encode(), "--tier"),
+        (SHORT.replace("<exists>", "<absent>").encode(), "0 of its"),
+        (SHORT.replace("0.7\n1.2", "0.7\n0.6").encode(), "ends before"),
+    ],
+)
 def test_broken_files_name_the_rule(content, message):
     with pytest.raises(RejectedItem, match=message):
         textgrid.parse(content, None)

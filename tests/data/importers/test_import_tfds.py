@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from import_samples import built, utterance, utterance_parts
 
+from lst_jax.core.errors import DataError
 from lst_jax.data import shards, tfds_source
 from lst_jax.data.importers import tfds_export, write
 from lst_jax.data.records import TextDocument, encode
 from lst_jax.data.sources import open_records
-from lst_jax.errors import DataError
 
 SPEECH = [utterance(f"ü{i}", source="made" if i % 2 else None, speaker="s") for i in range(5)]
 SPEECH[3] = dataclasses.replace(SPEECH[3], words=())
@@ -31,8 +31,9 @@ def directories(tmp_path_factory):
     info = shards.write_shard(root / "text" / "a", [encode(t) for t in TEXTS])
     nothing = [None] * 5
     shards.write_metadata(root / "text", shards.Metadata("text", 1, 3, 0, 4, *nothing, "t", (info,)))
-    speech = {split: open_records(str(root / name), "utterance") for split, name in
-              (("train", "speech"), ("valid", "valid"))}
+    speech = {
+        split: open_records(str(root / name), "utterance") for split, name in (("train", "speech"), ("valid", "valid"))
+    }
     tfds_export.write_tfds(speech, root / "out", shard_records=2)
     tfds_export.write_tfds({"train": open_records(str(root / "text"), "text")}, root / "out")
     return root
@@ -63,9 +64,11 @@ def test_both_kinds_come_back_in_order(directories):
 
 
 def test_tfds_reads_them_by_name_and_nothing_imports_tensorflow(directories):
-    code = (f"import sys, tensorflow_datasets as tfds\n"
-            f"source = tfds.data_source('lst_utterance', split='train', data_dir={str(directories / 'out')!r})\n"
-            "print(len(source), source[1]['id'].decode(), source[1]['units'].tolist(), 'tensorflow' in sys.modules)")
+    code = (
+        f"import sys, tensorflow_datasets as tfds\n"
+        f"source = tfds.data_source('lst_utterance', split='train', data_dir={str(directories / 'out')!r})\n"
+        "print(len(source), source[1]['id'].decode(), source[1]['units'].tolist(), 'tensorflow' in sys.modules)"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
     assert out == f"5 ü1 {SPEECH[1].units.tolist()} False\n"
 
@@ -75,10 +78,12 @@ def foreign(tmp_path_factory):
     """A text dataset laid out as C4 is, without our metadata."""
     root = tmp_path_factory.mktemp("c4") / "c4" / "en" / "3.1.0"
     root.mkdir(parents=True)
-    features = tfds.features.FeaturesDict({"text": tfds.features.Text(), "url": tfds.features.Text(),
-                                           "content-length": tfds.features.Scalar(np.int32)})
-    identity = tfds.core.dataset_info.DatasetIdentity(name="c4", version=tfds.core.Version("3.1.0"), data_dir=str(root),
-                                                      module_name="")
+    features = tfds.features.FeaturesDict(
+        {"text": tfds.features.Text(), "url": tfds.features.Text(), "content-length": tfds.features.Scalar(np.int32)}
+    )
+    identity = tfds.core.dataset_info.DatasetIdentity(
+        name="c4", version=tfds.core.Version("3.1.0"), data_dir=str(root), module_name=""
+    )
     info = tfds.core.DatasetInfo(builder=identity, features=features)
     writer = tfds.core.SequentialWriter(info, 4, file_format="array_record")
     writer.initialize_splits(["train"])
@@ -96,11 +101,18 @@ def test_any_dataset_with_a_text_feature_is_a_source_of_text(foreign):
     assert [t.text for t in part] == ["page 2", "page 3", "page 4"] and part.metadata.records == 3
 
 
-@pytest.mark.parametrize(("address", "kind", "message"), [
-    ("{c4}#test", "text", "has no split 'test'; it has train"), ("{c4}#train[x", "text", "cannot be opened"),
-    ("{c4}#train", "utterance", "need the features ends"), ("{c4}/..#train", "text", "dataset_info.json: missing"),
-    ("{c4}", "text", "must be tfds:DIR#SPLIT"), ("gs://b/c4#train", "text", "local disks only"),
-    ("{lst}#train[:2]", "utterance", "name a whole split")])
+@pytest.mark.parametrize(
+    ("address", "kind", "message"),
+    [
+        ("{c4}#test", "text", "has no split 'test'; it has train"),
+        ("{c4}#train[x", "text", "cannot be opened"),
+        ("{c4}#train", "utterance", "need the features ends"),
+        ("{c4}/..#train", "text", "dataset_info.json: missing"),
+        ("{c4}", "text", "must be tfds:DIR#SPLIT"),
+        ("gs://b/c4#train", "text", "local disks only"),
+        ("{lst}#train[:2]", "utterance", "name a whole split"),
+    ],
+)
 def test_addresses_that_lead_nowhere_are_named(foreign, directories, address, kind, message):
     address = address.format(c4=foreign, lst=directories / "out" / "lst_utterance" / "1.0.0")
     with pytest.raises(DataError, match=message) as error:

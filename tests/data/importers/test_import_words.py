@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from import_samples import PLAIN_WORDS, RATES, built, utterance, utterance_parts
 
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import to_frames
 from lst_jax.data.importers import alignments, ctm, librispeech, moshi
 from lst_jax.data.records import Word
-from lst_jax.errors import DataError, RejectedItem
 
 
 @given(utterance_parts(words=PLAIN_WORDS), st.sampled_from(RATES))
@@ -23,8 +23,9 @@ def test_ctm_round_trips(parts, rate):
 
 def test_ctm_skips_comments_silence_and_other_channels(tmp_path):
     path = tmp_path / "a.ctm"
-    path.write_text(";; made by hand\nu1 A 0.5 0.25 b 0.9\nu1 A 0.1 0.2 a\nu1 A 0.75 0.1 <eps>\n"
-                    "u2 A 0 1 x\nu2 B 0 1 y\n")
+    path.write_text(
+        ";; made by hand\nu1 A 0.5 0.25 b 0.9\nu1 A 0.1 0.2 a\nu1 A 0.75 0.1 <eps>\nu2 A 0 1 x\nu2 B 0 1 y\n"
+    )
     table = ctm.open_alignments(path)
     assert table.align("u1") == table.align("some/folder/u1") == [("a", 0.1, pytest.approx(0.3)), ("b", 0.5, 0.75)]
     with pytest.raises(RejectedItem, match="line 5: has channels A, B.*--channel"):
@@ -57,8 +58,12 @@ def test_librispeech_lines_of_the_published_form(tmp_path):
     path = folder / "84-121123.alignment.txt"
     path.write_text('84-121123-0000 ",GO,,DO,YOU,HEAR," "0.490,0.890,1.270,1.380,1.490,1.890,2.09" \n')
     table = librispeech.open_alignments(tmp_path)
-    assert table.align("84-121123-0000") == [("go", 0.49, 0.89), ("do", 1.27, 1.38), ("you", 1.38, 1.49),
-                                             ("hear", 1.49, 1.89)]
+    assert table.align("84-121123-0000") == [
+        ("go", 0.49, 0.89),
+        ("do", 1.27, 1.38),
+        ("you", 1.38, 1.49),
+        ("hear", 1.49, 1.89),
+    ]
     assert table.lookup("84-121123-0000").duration_sec == 2.09
     assert librispeech.open_alignments(path, keep_case=True).align("84-121123-0000")[0][0] == "GO"
     path.write_text('1-2-3 ",A," "0.1,0.2"\n1-2-4 ",A,","0.1,0.2"\n')
@@ -77,8 +82,14 @@ def test_moshi_round_trips(parts, rate):
 
 
 def test_moshi_takes_one_speaker_and_the_duration_from_the_dataset_file(tmp_path):
-    sidecar = {"alignments": [["late ", [1.0, 1.2], "SPEAKER_MAIN"], ["no", [0.9, 1.4], "SPEAKER_OTHER"],
-                              ["first", [0.1, 0.1], "SPEAKER_MAIN"]], "text_conditions": {}}
+    sidecar = {
+        "alignments": [
+            ["late ", [1.0, 1.2], "SPEAKER_MAIN"],
+            ["no", [0.9, 1.4], "SPEAKER_OTHER"],
+            ["first", [0.1, 0.1], "SPEAKER_MAIN"],
+        ],
+        "text_conditions": {},
+    }
     (tmp_path / "wav").mkdir()
     (tmp_path / "wav" / "a.json").write_text(json.dumps(sidecar))
     (tmp_path / "set.jsonl").write_text('{"path": "wav/a.wav", "duration": 2.5}\n{"path": "wav/b.wav", "duration": 1}')
@@ -94,28 +105,42 @@ def test_moshi_takes_one_speaker_and_the_duration_from_the_dataset_file(tmp_path
 
 
 def table_of(words, duration_sec):
-    return alignments.AlignmentTable("made-up", {"u1": ("here", None)},
-                                     lambda item: alignments.Alignment(tuple(words), duration_sec))
+    return alignments.AlignmentTable(
+        "made-up", {"u1": ("here", None)}, lambda item: alignments.Alignment(tuple(words), duration_sec)
+    )
 
 
 def test_units_get_the_words_of_their_alignment_and_keep_everything_else():
     before = utterance(speaker="s")
-    after, = alignments.paired([before], table_of([("x", 0.0, 0.16)], 0.32), 25.0, 501, source="new")
+    (after,) = alignments.paired([before], table_of([("x", 0.0, 0.16)], 0.32), 25.0, 501, source="new")
     assert after == dataclasses.replace(before, words=(Word("x", 0, 4),), source="new")
 
 
-@pytest.mark.parametrize(("rate", "duration_sec", "name", "message"), [
-    (25.0, 0.32, "u2", "has no alignment"), (50.0, 2.0, "u1", "check the unit rate"),
-    (25.0, 0.7, "u1", "of one audio")])
+@pytest.mark.parametrize(
+    ("rate", "duration_sec", "name", "message"),
+    [
+        (25.0, 0.32, "u2", "has no alignment"),
+        (50.0, 2.0, "u1", "check the unit rate"),
+        (25.0, 0.7, "u1", "of one audio"),
+    ],
+)
 def test_units_that_do_not_fit_their_alignment_are_refused(rate, duration_sec, name, message):
     with pytest.raises(DataError, match=f"^{name}: .*{message}") as error:
         list(alignments.paired([utterance(name)], table_of([("x", 0.0, 0.16)], duration_sec), rate, 501))
     assert str(error.value).count(f"{name}: ") == 1
 
 
-@pytest.mark.parametrize(("form", "text"), [
-    (ctm.format_lines, "two words"), (ctm.format_lines, "sil"), (librispeech.format_line, "a,b"),
-    (librispeech.format_line, 'a"'), (moshi.format_file, " a"), (moshi.format_file, "")])
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        (ctm.format_lines, "two words"),
+        (ctm.format_lines, "sil"),
+        (librispeech.format_line, "a,b"),
+        (librispeech.format_line, 'a"'),
+        (moshi.format_file, " a"),
+        (moshi.format_file, ""),
+    ],
+)
 def test_words_that_could_not_be_read_back_are_not_written(form, text):
     with pytest.raises(RejectedItem):
         form(dataclasses.replace(utterance(), words=(Word(text, 0, 1),)), 25.0)

@@ -1,0 +1,1 @@
+"""Saving and restoring state with Orbax; beginning from, and opening, other runs."""

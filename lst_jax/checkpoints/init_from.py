@@ -1,0 +1,91 @@
+"""What a run begins with: drawn parameters, or those of another run (`train.init_from`), and nothing else of it.
+
+Optimizer, schedule and data are fresh either way. It matters for a run's very first start only: what goes on from a
+checkpoint of its own never looks at the other run again.
+"""
+
+import pathlib
+
+from jax.sharding import Mesh
+
+from lst_jax.checkpoints.store import Checkpoints
+from lst_jax.config import Config, identity, other_function
+from lst_jax.core.errors import CheckpointError
+from lst_jax.data.pipeline import BatchStream, vocabulary_of
+from lst_jax.model import lst
+from lst_jax.parallel import processes
+from lst_jax.runs import directory
+from lst_jax.runs.directory import RunDirectory
+from lst_jax.step import update
+
+VOCABULARY_FORMAT = 3  # checkpoints below it do not know the fingerprints of their vocabulary
+FIELDS = {"tokenizer": "data.tokenizer", "unit_tokenizer": "data.unit_tokenizer", "codebook": "data.sources"}
+
+
+def first_state(
+    config: Config, model: lst.Model, mesh: Mesh, stream: BatchStream
+) -> tuple[update.TrainState, pathlib.Path | None]:
+    """The state before the first update, on the mesh, and the checkpoint that its parameters are from, if any.
+
+    Parameters are read into their shardings, each device's part once.
+    Raises: CheckpointError where there is no such checkpoint, it is damaged, or does not fit the run.
+    """
+    if config.train.init_from is None:
+        return update.init_state(config, model, mesh), None
+    with processes.agreeing({}):
+        run, number = find(config.train.init_from)
+    checkpoints = Checkpoints(run.checkpoints_path, keep=1)  # meets the other processes; what only reads removes none
+    said: dict[str, int] = {}
+    with processes.agreeing(said):
+        said["step of train.init_from"] = number = _present(checkpoints, number, config.train.init_from)
+        check_fits(config, stream.vocabulary(), checkpoints.meta(number), run, number)
+    with processes.agreeing({}):
+        params = checkpoints.restore_params(number, update.state_shape(config, model, mesh).params)
+    checkpoints.close()
+    return update.state_from(config, model, mesh, params), run.checkpoint_path(number)
+
+
+def find(path: str) -> tuple[RunDirectory, int | None]:
+    """The run that `path` names, and the step if it names one of its checkpoints.
+
+    Raises: CheckpointError where there is neither.
+    """
+    found = directory.find(path)
+    if found is None:
+        raise CheckpointError(
+            f"train.init_from={path!r}: is neither a run with checkpoints nor one of them; give a "
+            "run directory, or RUN/checkpoints/STEP"
+        )
+    return found
+
+
+def check_fits(config: Config, vocabulary: dict[str, str | None], meta: dict, run: RunDirectory, number: int) -> None:
+    """Refuses parameters of another model or over other tokens, naming the field and both sides.
+
+    Args: `vocabulary` of this run, as `BatchStream.vocabulary` tells it; `meta` of the checkpoint.
+    """
+    folder, ours = run.checkpoint_path(number), identity(config)
+    if key := other_function(ours, meta["identity"]):
+        raise CheckpointError(
+            f"{key}={ours[key]!r}: {folder} (train.init_from) was trained with "
+            f"{meta['identity'][key]!r}; use that value, or begin from another run"
+        )
+    if meta["format_version"] >= VOCABULARY_FORMAT:
+        theirs = meta["vocabulary"]
+    else:
+        theirs = vocabulary_of(run.load_config())
+    for name, field in FIELDS.items():
+        unknown = name == "codebook" and None in (vocabulary[name], theirs[name])
+        if vocabulary[name] != theirs[name] and not unknown:
+            raise CheckpointError(
+                f"{field}: {name.replace('_', ' ')} has the fingerprint {vocabulary[name]}, {folder} "
+                f"(train.init_from) was trained with {theirs[name]}; use that one, or begin from "
+                "another run"
+            )
+
+
+def _present(checkpoints: Checkpoints, number: int | None, path: str) -> int:
+    found = checkpoints.latest() if number is None else number
+    if found is None:
+        raise CheckpointError(f"train.init_from={path!r}: holds no checkpoint; train it first, or give another run")
+    return found

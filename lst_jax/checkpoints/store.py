@@ -1,0 +1,253 @@
+"""Orbax behind one thin module: parameters, optimizer and data state of a step, saved without holding up the loop.
+
+A checkpoint directory holds one folder a step with the items `params`, `train` (optimizer state, step, watch over
+bad steps), `data` (the data state, one integer array) and `meta` (JSON: the configuration's identity, the data's
+fingerprint, versions, a checksum of each array). A save that was cut short leaves no folder under a step's name, so
+whatever is listed is whole. What was damaged later is found when it is read: the files' own checksums cover what Orbax
+keeps beside the arrays, ours cover the arrays.
+"""
+
+import inspect
+import logging
+import pathlib
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from lst_jax.core.errors import DISK_FULL_ERRNOS, CheckpointError, StorageError, storage_error
+from lst_jax.step.update import TrainState
+
+FORMAT_VERSION = 3  # 1 had no checksums, 2 no fingerprints of the vocabulary
+FULL_DISK_WORDS = ("No space left", "RESOURCE_EXHAUSTED", "File too large", "Disk quota")
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs several lines a save; what fails is raised
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the siblings of a failed write; the failure itself is raised
+
+
+def _pass_over_siblings(unraisable, before=sys.unraisablehook) -> None:
+    """Siblings of a failed write or read, again: hundreds of tracebacks around the one error, which is raised.
+
+    tensorstore hands their results to an event loop that has ended, and Orbax drops the coroutines that wait for them.
+    """
+    source = unraisable.object
+    too_late = source is None and str(unraisable.exc_value) == "Event loop is closed"
+    dropped = inspect.iscoroutine(source) and "/orbax/" in source.cr_code.co_filename
+    if not (too_late or dropped):
+        before(unraisable)
+
+
+sys.unraisablehook = _pass_over_siblings
+
+
+class Restored(NamedTuple):
+    """What a checkpoint gives back."""
+
+    state: TrainState
+    data_state: np.ndarray
+    meta: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, directory: pathlib.Path, keep: int, keep_every: int | None = None):
+        """Opens (and makes) `directory`; saves leave the `keep` newest steps, and all multiples of `keep_every`."""
+        self.directory = pathlib.Path(directory).absolute()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, keep_period=keep_every, enable_async_checkpointing=True, step_format_fixed_length=8
+        )
+        with storage(self.directory):
+            self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def latest(self) -> int | None:
+        """The newest whole step, or None."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, data_state: np.ndarray, meta: dict[str, Any]) -> None:
+        """Starts writing the state at `state.step`; returns when the arrays are copied. Raises StorageError."""
+        items = {"params": state.params, "train": _train_item(state), "data": {"state": data_state}}
+        args = ocp.args.Composite(
+            **{name: ocp.args.StandardSave(item) for name, item in items.items()},
+            meta=ocp.args.JsonSave(
+                {
+                    "format_version": FORMAT_VERSION,
+                    **meta,
+                    "checksums": {name: checksums(item) for name, item in items.items()},
+                }
+            ),
+        )
+        with storage(self.directory):
+            self._manager.save(int(state.step), args=args)
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """The JSON item of a step."""
+        with self._reading(step):
+            return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+
+    def check_whole(self, step: int) -> None:
+        """Raises CheckpointError where a step holds parameters alone, so that no run can go on from it."""
+        folder = self.directory / f"{step:08d}"
+        if (folder / "params").is_dir() and not (folder / "train").is_dir():
+            raise CheckpointError(
+                f"{folder}: holds parameters alone, as lst convert writes them; begin another run "
+                "with train.init_from and this path"
+            )
+
+    def restore(self, step: int, like: TrainState, data_like: np.ndarray) -> Restored:
+        """Reads a step into the shapes and shardings of `like`. Raises CheckpointError naming the folder."""
+        like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        args = ocp.args.Composite(
+            params=ocp.args.StandardRestore(like.params),
+            train=ocp.args.StandardRestore(_train_item(like)),
+            data=ocp.args.StandardRestore({"state": data_like}),
+            meta=ocp.args.JsonRestore(),
+        )
+        with self._reading(step):
+            got = self._manager.restore(step, args=args)
+            for name in ("params", "train", "data"):
+                _verify(got.meta, name, got[name])
+        state = TrainState(params=got.params, **got.train)
+        return Restored(state, np.asarray(got.data["state"]), got.meta)
+
+    def restore_params(self, step: int, like: Any) -> Any:
+        """Reads only the parameters of a step."""
+        args = ocp.args.Composite(params=ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, like)))
+        meta = self.meta(step)
+        with self._reading(step):
+            params = self._manager.restore(step, args=args).params
+            _verify(meta, "params", params)
+        return params
+
+    def before(self, step: int) -> int | None:
+        """The newest whole step before `step`, or None."""
+        return max((s for s in self._manager.all_steps() if s < step), default=None)
+
+    def restore_data_state(self, step: int, like: np.ndarray) -> np.ndarray:
+        """Reads only the data state of a step."""
+        args = ocp.args.Composite(data=ocp.args.StandardRestore({"state": like}))
+        meta = self.meta(step)
+        with self._reading(step):
+            data = self._manager.restore(step, args=args).data
+            _verify(meta, "data", data)
+        return np.asarray(data["state"])
+
+    def wait(self) -> None:
+        """Returns when the last save is on disk. Raises StorageError where it failed."""
+        with storage(self.directory):
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+
+    def close(self) -> None:
+        """Waits and lets go."""
+        self.wait()
+        self._manager.close()
+
+    def _reading(self, step: int):
+        return Reading(self.directory / f"{step:08d}", [s for s in self._manager.all_steps() if s < step])
+
+
+def _train_item(state: TrainState) -> dict[str, Any]:
+    return {name: value for name, value in state._asdict().items() if name != "params"}
+
+
+def checksums(item: Any) -> dict[str, int]:
+    """A number for each array of a tree, by its path; the same however the array is split over devices."""
+    found = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): _checksum(leaf)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(item)[0]
+    }
+    return {path: int(number) for path, number in jax.device_get(found).items()}
+
+
+def _checksum(array: np.ndarray | jax.Array):
+    if isinstance(array, np.ndarray):
+        return zlib.crc32(np.ascontiguousarray(array).tobytes())
+    if array.sharding.memory_kind == "pinned_host":  # moments with train.offload_moments
+        array = jax.device_put(array, array.sharding.with_memory_kind("device"))
+    return _weighted_bits(array)
+
+
+@jax.jit
+def _weighted_bits(array: jax.Array) -> jax.Array:
+    """The sum modulo 2³² of every element's bits times an odd number of its place, where the array is.
+
+    An odd factor loses no bit, so that no change of one element can go unseen.
+    """
+    bits = jax.lax.bitcast_convert_type(array, jnp.dtype(f"uint{8 * array.dtype.itemsize}")).astype(jnp.uint32)
+    place = jnp.zeros(array.shape, jnp.uint32)
+    for axis, size in enumerate(array.shape):
+        place = place * np.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, array.shape, axis)
+    return jnp.sum(bits * (2 * place + 1), dtype=jnp.uint32)
+
+
+def _verify(meta: dict[str, Any], name: str, item: Any) -> None:
+    """Raises ValueError naming the first array that is not what was saved."""
+    if meta["format_version"] == 1:
+        return
+    saved, found = meta["checksums"][name], checksums(item)
+    for path in sorted(saved.keys() | found.keys()):
+        if saved.get(path) != found.get(path):
+            raise ValueError(f"{name}/{path} is not what was saved")
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    return any(words in str(error) for words in FULL_DISK_WORDS)
+
+
+class storage:
+    """Turns a failed write into a StorageError; tensorstore reports a full disk as ValueError text."""
+
+    def __init__(self, directory: pathlib.Path):
+        self._directory = directory
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, OSError):
+            raise storage_error(self._directory, error) from error
+        if isinstance(error, Exception) and _disk_is_full(error):
+            raise storage_error(self._directory, OSError(min(DISK_FULL_ERRNOS), str(error))) from error
+
+
+class SaveClock:
+    """Says that a save is due because of the time since the last one, whatever the step."""
+
+    def __init__(self, minutes: float | None, clock: Callable[[], float] = time.monotonic):
+        """`minutes` between saves; None = never by time."""
+        self._minutes, self._clock = minutes, clock
+        self.saved()
+
+    def minutes_passed(self) -> bool:
+        """Whether they have passed: by this process's clock, so that several processes have to agree on it."""
+        return self._minutes is not None and self._clock() - self._last >= 60 * self._minutes
+
+    def saved(self) -> None:
+        """Starts the minutes anew."""
+        self._last = self._clock()
+
+
+class Reading:
+    """Turns any failure to read a step into one line that offers the step before it."""
+
+    def __init__(self, folder: pathlib.Path, earlier: list[int]):
+        self._folder, self._earlier = folder, earlier
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, Exception) and not isinstance(error, StorageError):
+            first_line = (str(error).strip().splitlines() or [kind.__name__])[0]
+            cause = first_line.partition(" See full TensorStore details")[0][:160]
+            then = f"go on from step {max(self._earlier)}" if self._earlier else "start again"
+            raise CheckpointError(
+                f"{self._folder}: cannot be read ({cause}); move it away to {then}: "
+                f"mv {self._folder} {self._folder}.damaged"
+            ) from error

@@ -1,0 +1,87 @@
+"""The arguments and the action of `lst convert`."""
+
+import argparse
+import pathlib
+
+FORMATS = ("orbax", "ancestor", "hf")
+
+
+def add_arguments(subparsers) -> None:
+    """Registers the command on what `ArgumentParser.add_subparsers` returned; it sets `run`: args → exit code."""
+    convert = subparsers.add_parser(
+        "convert",
+        help="write a model in the format of other programs, or read it from one",
+        description="Writes the model in SRC, whose format is recognised, into the new directory DST. Both sides "
+        "compute the same inputs; conversion.json holds by how much they differ, and above 1e-4 "
+        "nothing is kept.",
+    )
+    convert.add_argument(
+        "src",
+        metavar="SRC",
+        type=pathlib.Path,
+        help="a run (its newest checkpoint), RUN/checkpoints/STEP, or a directory of another format",
+    )
+    convert.add_argument("dst", metavar="DST", type=pathlib.Path, help="directory to make")
+    convert.add_argument(
+        "--to",
+        required=True,
+        choices=FORMATS,
+        help="orbax: a run that evaluate, generate and train.init_from take; ancestor: params.json "
+        "and consolidated.safetensors of the PyTorch code; hf: a directory that transformers "
+        "loads, tokenizer and all, with its own code for LST",
+    )
+    convert.add_argument("--step", type=int, metavar="N", help="of a run: this checkpoint instead of the newest one")
+    convert.add_argument(
+        "--average",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of a run: the mean of its N newest checkpoints, up to --step",
+    )
+    convert.add_argument(
+        "--config",
+        metavar="FILE.py[:ARG]",
+        help="recipe that the model was trained with, where SRC has no lst_config.json",
+    )
+    convert.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the recipe, as model.rope_theta=10000; may be repeated",
+    )
+    convert.add_argument(
+        "--warm-start",
+        action="store_true",
+        help="SRC is a Llama-style text model: begin a model of --config with it, as Base or as LST's "
+        "global transformer; what it does not have is drawn, or the mean of the rows it has",
+    )
+    convert.add_argument(
+        "--state", action="store_true", help="orbax to orbax: copy the whole training state, not parameters alone"
+    )
+    convert.add_argument(
+        "--pth",
+        action="store_true",
+        help="for --to ancestor: consolidated.pth instead of safetensors; needs torch, and memory for the whole model",
+    )
+    convert.set_defaults(run=_convert)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from lst_jax.convert.command import Options, convert
+
+    report = convert(
+        args.src,
+        args.dst,
+        args.to,
+        Options(args.step, args.average, args.config, tuple(args.set), args.warm_start, args.state, args.pth),
+    )
+    for kind in ("taken", "initialised", "left_out"):
+        for line in report["source"][kind] if kind in report["source"] else ():
+            print(f"{kind.replace('_', ' ')}: {line}")
+    print(
+        f"{args.dst}: {report['to']}, {report['parameters']:,} parameters in {report['arrays']} arrays; logits "
+        f"differ by {report['max_logit_error']:.2g} at most, {report['mean_logit_error']:.2g} on average "
+        f"({report['computed_by']})"
+    )
+    return 0

@@ -1,0 +1,94 @@
+"""The arguments and the actions of `lst evaluate`."""
+
+import argparse
+
+from lst_jax.core.errors import ConfigError
+
+OF_TASKS = ("directions", "patches", "score")
+
+
+def add_arguments(subparsers) -> None:
+    """Registers the command on what `ArgumentParser.add_subparsers` returned; it sets `run`: args → exit code."""
+    evaluate = subparsers.add_parser(
+        "evaluate",
+        help="evaluate the newest checkpoint of a run",
+        description="Held-out likelihoods and completion choice; or tasks, recognition, synthesis, a look inside, "
+        "whose numbers are kept in RUN/evaluations and shown by lst report.",
+    )
+    evaluate.add_argument("run_dir", metavar="RUN")
+    evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    evaluate.add_argument(
+        "--tasks",
+        metavar="NAME=PATH[,…]",
+        help="choices between responses, instead of held-out likelihoods: JSON lines, files of "
+        "hellaswag, storycloze, topicstorycloze, swuggy, sblimp, or `completion` without a "
+        "path: docs/formats_external.md",
+    )
+    evaluate.add_argument(
+        "--directions",
+        metavar="s2s,t2t,…",
+        help="of the tasks: speech or text in prompts and in responses (default: all they allow)",
+    )
+    evaluate.add_argument(
+        "--patches",
+        choices=("restart", "continue"),
+        help="whether a response's first patch starts with it, or may go on from a prompt in the "
+        "same modality (default: restart)",
+    )
+    evaluate.add_argument(
+        "--score",
+        choices=("response", "whole"),
+        help="the response given the prompt, or prompt and response (default: response)",
+    )
+    evaluate.add_argument(
+        "--asr",
+        metavar="SOURCE",
+        help="word error rate on utterances: a name in eval.sources, or a directory of records",
+    )
+    evaluate.add_argument(
+        "--tts",
+        metavar="SOURCE",
+        help="character error rate of generated speech, as --recogniser hears it; needs --units",
+    )
+    evaluate.add_argument("--units", metavar="FILE", help="for --tts: what made the units and can make them sound")
+    evaluate.add_argument(
+        "--recogniser", metavar="SPEC", help="for --tts: pocketsphinx (the default), or whisper:DIR, a local model"
+    )
+    evaluate.add_argument(
+        "--probe",
+        choices=("patches",),
+        help="look inside: embeddings of words, speech against text by layer, margins of choices",
+    )
+    evaluate.add_argument("--probe-source", metavar="SOURCE", help="for --probe, if not all of eval.sources")
+    evaluate.add_argument(
+        "--items", type=int, metavar="N", help="for --asr, --tts, --probe: the first N utterances of a source only"
+    )
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from lst_jax.runs.directory import RunDirectory
+
+    if args.recogniser is not None and not args.tts:
+        raise ConfigError("--recogniser: hears generated speech; give --tts beside it")
+    if args.tasks is not None:
+        from lst_jax.evals.run_tasks import evaluate_tasks
+
+        return evaluate_tasks(
+            RunDirectory(args.run_dir),
+            args.tasks,
+            args.directions,
+            args.patches or "restart",
+            args.score or "response",
+            args.json,
+        )
+    for option in OF_TASKS:
+        if getattr(args, option) is not None:
+            raise ConfigError(f"--{option}: belongs to tasks; give --tasks beside it")
+    if args.asr or args.tts or args.probe:
+        from lst_jax.evals import command
+
+        return command.run(args)
+    from lst_jax.evals.evaluator import evaluate_run
+
+    return evaluate_run(RunDirectory(args.run_dir), args.json)

@@ -1,0 +1,131 @@
+"""The `lst` command: one parser, one line for each mistake, imports only what the subcommand needs."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+from lst_jax import __version__
+from lst_jax.core.errors import PeerError, UserError
+
+BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
+
+
+def _train(subparsers) -> None:
+    from lst_jax.cli import train
+
+    train.add_arguments(subparsers)
+
+
+def _report(subparsers) -> None:
+    from lst_jax.cli import report
+
+    report.add_arguments(subparsers)
+
+
+def _prepare(subparsers) -> None:
+    from lst_jax.cli import prepare
+
+    prepare.add_arguments(subparsers)
+
+
+def _import_export(subparsers) -> None:
+    from lst_jax.cli import import_export
+
+    import_export.add_arguments(subparsers)
+
+
+def _plan(subparsers) -> None:
+    from lst_jax.cli import plan
+
+    plan.add_arguments(subparsers)
+
+
+def _launch(subparsers) -> None:
+    from lst_jax.cli import launch
+
+    launch.add_arguments(subparsers)
+
+
+def _fit(subparsers) -> None:
+    from lst_jax.cli import fit
+
+    fit.add_arguments(subparsers)
+
+
+def _sweep(subparsers) -> None:
+    from lst_jax.cli import sweep
+
+    sweep.add_arguments(subparsers)
+
+
+def _evaluate(subparsers) -> None:
+    from lst_jax.cli import evaluate
+
+    evaluate.add_arguments(subparsers)
+
+
+def _generate(subparsers) -> None:
+    from lst_jax.cli import generate
+
+    generate.add_arguments(subparsers)
+
+
+def _convert(subparsers) -> None:
+    from lst_jax.cli import convert
+
+    convert.add_arguments(subparsers)
+
+
+def _bench(subparsers) -> None:
+    from lst_jax.cli import bench
+
+    bench.add_arguments(subparsers)
+
+
+# Each subcommand's arguments are imported only when the command is run: `lst train --help` must not wait for SciPy.
+COMMANDS: dict[str, Callable[[argparse._SubParsersAction], None]] = {
+    "prepare": _prepare,
+    "inspect": _prepare,
+    "import": _import_export,
+    "export": _import_export,
+    "plan": _plan,
+    "train": _train,
+    "report": _report,
+    "evaluate": _evaluate,
+    "generate": _generate,
+    "convert": _convert,
+    "launch": _launch,
+    "sweep": _sweep,
+    "fit": _fit,
+    "bench": _bench,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit code (see `lst_jax.core.errors`)."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = build_parser(argv[0] if argv else "").parse_args(argv)
+    args.began = BEGAN
+    try:
+        return args.run(args)
+    except UserError as error:
+        print(f"lst {args.command}: {error}", file=sys.stderr)
+        if isinstance(error, PeerError):
+            from lst_jax.parallel import processes
+
+            processes.leave(error.exit_code)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)
+        return 130
+
+
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser of `command`, or of all commands if it is another word."""
+    parser = argparse.ArgumentParser(prog="lst", description="Pre-train Latent Speech-Text Transformers.")
+    parser.add_argument("--version", action="version", version=f"lst {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add_arguments in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
+        add_arguments(subparsers)
+    return parser

@@ -1,0 +1,137 @@
+"""The arguments and the actions of `lst sweep`."""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+
+from lst_jax.core import files
+from lst_jax.core.errors import RESTART_EXIT_CODE, ConfigError
+from lst_jax.jobs.launch.targets import TARGETS, renderer
+
+
+def add_arguments(subparsers) -> None:
+    """Registers the command on what `ArgumentParser.add_subparsers` returned; it sets `run`: args → exit code."""
+    sweep = subparsers.add_parser(
+        "sweep",
+        help="many runs of one recipe: here, or as jobs for pods",
+        description="A recipe's sweep(add, NAME) says which runs there are. SWEEP is a folder that keeps them: "
+        "sweep.json, runs/NAME, points.jsonl and the page that lst report SWEEP writes.",
+    )
+    parts = sweep.add_subparsers(dest="part", required=True, metavar="PART")
+    run = parts.add_parser(
+        "run",
+        help="train all runs on this machine, several at a time, then write the page",
+        description="Trains what is not done yet, the costliest first; the same command goes on after any stop.",
+    )
+    _add_sweep(run)
+    run.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="runs at a time, each on its share of the cores (default: %(default)s, one a core)",
+    )
+    run.add_argument("--dry-run", action="store_true", help="only print the runs and what they cost")
+    run.set_defaults(run=_run)
+    status = parts.add_parser("status", help="which runs are done, running, preempted, missing")
+    status.add_argument("folder", metavar="SWEEP")
+    _add_runs(status)
+    status.add_argument("--json", action="store_true", help="print it as JSON")
+    status.set_defaults(run=_status)
+    collect = parts.add_parser("collect", help="write the finished runs' points.jsonl, which lst fit reads")
+    collect.add_argument("folder", metavar="SWEEP")
+    _add_runs(collect)
+    collect.set_defaults(run=_collect)
+    render = parts.add_parser(
+        "render",
+        help="write one job a run for a cluster",
+        description="Writes SWEEP/jobs/NAME/…, what lst launch writes for each run. It starts nothing.",
+    )
+    _add_sweep(render)
+    render.add_argument("--cluster", required=True, metavar="FILE", help="description of the cluster: see launch/")
+    render.add_argument("--to", required=True, choices=TARGETS, metavar="TARGET", help=f"one of {', '.join(TARGETS)}")
+    render.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="write no jobs: compile each run's step for the cluster's TPUs and total the chip-hours",
+    )
+    render.add_argument("--quick", action="store_true", help="with --dry-run: compile with the least effort")
+    render.set_defaults(run=_render)
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="SWEEP", help="folder of the sweep, made if it does not exist")
+    parser.add_argument("--config", metavar="FILE.py:NAME", help="recipe and its sweep; needed only to make the sweep")
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", metavar="DIR", help="where the runs are, if not in SWEEP/runs: a mounted bucket, …")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from lst_jax.jobs.sweeps import local, status, text, trials
+
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs {args.jobs}: must be at least 1; use {os.cpu_count()}")
+    folder = pathlib.Path(args.folder)
+    if args.dry_run:
+        sweep = trials.make_sweep(args.config) if args.config else trials.read_sweep(folder)
+        print(text.runs_table(sweep.trials))
+        return 0
+    sweep = trials.open_sweep(folder, args.config)
+    for trial in sweep.trials:
+        trial.config()
+    print(f"lst sweep: {text.totals(sweep.trials)}", file=sys.stderr)
+    outcome = local.run_all(folder, sweep.trials, args.jobs)
+    found = status.status_of(folder / status.RUNS, sweep.trials)
+    print(status.summary(found))
+    for name, code in outcome.failed.items():
+        print(f"lst sweep: {name} ended with exit code {code}: see {folder / local.LOGS / name}.log", file=sys.stderr)
+    if outcome.stopped:
+        print(f"lst sweep: {folder}: stopped, saved; run the same command to go on", file=sys.stderr)
+        return RESTART_EXIT_CODE
+    if outcome.failed:
+        return 1
+    from lst_jax.jobs.sweeps.report import write_report
+
+    return write_report(folder)
+
+
+def _status(args: argparse.Namespace) -> int:
+    from lst_jax.jobs.sweeps import status, text, trials
+
+    folder = pathlib.Path(args.folder)
+    found = status.status_of(_runs_of(args), trials.read_sweep(folder).trials)
+    print(json.dumps(text.as_json(found), indent=1) if args.json else text.status_table(found))
+    return 0
+
+
+def _collect(args: argparse.Namespace) -> int:
+    from lst_jax.jobs.sweeps import collect
+
+    print(f"wrote {collect.write_points(pathlib.Path(args.folder), _runs_of(args))}")
+    return 0
+
+
+def _render(args: argparse.Namespace) -> int:
+    from lst_jax.jobs.launch.cluster import load_cluster
+    from lst_jax.jobs.sweeps import render, text, trials
+
+    folder, cluster = pathlib.Path(args.folder), load_cluster(args.cluster)
+    sweep = trials.open_sweep(folder, args.config)
+    jobs = render.jobs_of(folder, sweep.trials, cluster)
+    rendered = list(render.files_of(jobs, renderer(args.to)))
+    if args.dry_run:
+        return text.print_plans(render.plans_of(sweep.trials, cluster, args.quick), len(sweep.trials))
+    for name, content in rendered:
+        files.write_text(folder / "jobs" / name, content)
+        print(folder / "jobs" / name)
+    return 0
+
+
+def _runs_of(args: argparse.Namespace) -> pathlib.Path:
+    from lst_jax.jobs.sweeps.status import RUNS
+
+    return pathlib.Path(args.runs) if args.runs else pathlib.Path(args.folder) / RUNS

@@ -1,0 +1,60 @@
+"""The arguments and the action of `lst train`."""
+
+import argparse
+import sys
+
+from lst_jax.core.errors import ConfigError
+
+
+def add_arguments(subparsers) -> None:
+    """Registers the command on what `ArgumentParser.add_subparsers` returned; it sets `run`: args → exit code."""
+    train = subparsers.add_parser(
+        "train",
+        help="train a model, or go on with a run",
+        description="Trains from --config, or resumes the run directory given.",
+    )
+    train.add_argument("run_dir", metavar="RUN", help="run directory, made if it does not exist")
+    train.add_argument("--config", metavar="FILE.py[:ARG]", help="recipe; needed only to start a run")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the recipe, as train.accumulate=4; may be repeated",
+    )
+    train.add_argument(
+        "--budget",
+        metavar="BUDGET",
+        help="how long to train: optimal, tokens=70e9, flops-of=FILE.py:ARG, …: see lst_jax/budget.py",
+    )
+    train.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes of this job, one a TPU host or one a GPU, all started with the same command",
+    )
+    train.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="of process 0, where JAX cannot find it out: not on TPU pods, GKE and under SLURM",
+    )
+    train.add_argument("--process-id", type=int, metavar="I", help="of this process, from 0, beside --coordinator")
+    train.set_defaults(run=_train)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from lst_jax.cost import budget
+    from lst_jax.parallel import processes
+    from lst_jax.runs.directory import RunDirectory
+    from lst_jax.train.loop import train
+
+    processes.join(args.processes, args.coordinator, args.process_id)
+    with processes.agreeing({}):
+        for option, value in (("--set", args.set), ("--budget", args.budget)):
+            if value and not args.config:
+                raise ConfigError(f"{option}: changes a recipe; give --config beside it")
+        config = budget.load(args.config, args.set, args.budget) if args.config else None
+        if args.budget and processes.is_leader():
+            print(budget.describe(config, args.budget), file=sys.stderr)
+    return train(RunDirectory(args.run_dir), config, args.began)

@@ -1,0 +1,1 @@
+"""What every room uses: errors, files written whole, the vocabulary, shapes, signals, tables and pages. No JAX."""

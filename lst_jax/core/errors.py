@@ -1,0 +1,83 @@
+"""The errors a user can cause. Each is one line: `<field or file>: <rule>; <the fix>`.
+
+`lst` prints the line without a traceback and exits with the error's code. Small codes mean "a person must act";
+42 means "start me again" (a preemption or a requested stop), which launchers restart on.
+"""
+
+RESTART_EXIT_CODE = 42
+DISK_FULL_ERRNOS = frozenset({27, 28, 122})  # EFBIG, ENOSPC, EDQUOT
+
+
+class UserError(Exception):
+    """A mistake or a condition that a person mends; the message is one line with the fix."""
+
+    exit_code = 1
+
+
+class ConfigError(UserError):
+    """A config field breaks a rule: `<field path>=<value>: <rule>; <fix>`."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """A file or record breaks a rule: `<file>[: record]: <rule>; <fix>`."""
+
+    exit_code = 3
+
+
+class RejectedItem(DataError):
+    """An item that cannot be used; the others can go on. `reason` is the short name it is counted under."""
+
+    def __init__(self, reason: str, message: str):
+        """`message` is the one line that names the file or record."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, or belongs to another configuration."""
+
+    exit_code = 4
+
+
+class ConversionError(UserError):
+    """What was written does not compute what its source does."""
+
+    exit_code = 7
+
+
+class BadStepError(UserError):
+    """A step's loss or gradients are not finite, or spike, and the run is to stop there."""
+
+    exit_code = 6
+
+
+class BusyError(UserError):
+    """Another command is at work where this one would be."""
+
+
+class PeerError(UserError):
+    """Another process of the job is gone or does not answer: all of them have to be started again."""
+
+    exit_code = RESTART_EXIT_CODE
+
+
+class StorageError(UserError):
+    """A write failed (a full disk, a quota, a read-only place)."""
+
+    exit_code = 5
+
+
+def storage_error(path, error: OSError) -> StorageError:
+    """The one-line error for a failed write to `path`."""
+    cause = "no space left" if error.errno in DISK_FULL_ERRNOS else (error.strerror or str(error))
+    return StorageError(
+        f"{path}: cannot write ({cause}); free space or choose another place, then run the same "
+        "command again: what was complete is kept"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what a library says, to be quoted within a line of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].replace(";", ",")

@@ -1,0 +1,16 @@
+"""Tables for a terminal."""
+
+from collections.abc import Sequence
+
+
+def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = (1,)) -> list[str]:
+    """Lines of aligned columns, those of the places `right` to the right; rows may end early."""
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""What training costs: FLOPs, accelerators, budgets, compiled programs, and `lst plan`."""

@@ -1,0 +1,129 @@
+"""A plan in words and tables."""
+
+from lst_jax.core.text_table import columns
+from lst_jax.cost.plan import Plan
+from lst_jax.cost.search import parts_that_fit
+from lst_jax.runs.ledger import in_words
+
+GIB = 2**30
+COLUMNS = (
+    "recipe",
+    "topology",
+    "mesh",
+    "parts",
+    "remat",
+    "HBM",
+    "step ≥",
+    "MFU ≤",
+    "bound by",
+    "chip-hours ≥",
+    "compiled in",
+)
+
+
+def verdict(plan: Plan) -> str:
+    """One line: whether it fits, and what it costs or what to change."""
+    memory = f"{plan.hbm_bytes / GIB:.1f} of {plan.hbm_capacity / GIB:.1f} GiB a device"
+    if not plan.fits:
+        return f"does not fit: needs {memory}; {advice(plan)}"
+    return (
+        f"fits: {memory}; a step takes at least {plan.step_sec:.3g} s ({bound_by(plan)}), MFU at most "
+        f"{plan.mfu:.0%}; {plan.steps:,} steps: {in_words(plan.steps * plan.step_sec)}, "
+        f"{plan.chip_hours:,.0f} chip-hours"
+    )
+
+
+def advice(plan: Plan) -> str:
+    """Which field to change, and to what, for a step that does not fit."""
+    more = parts_that_fit(plan)
+    if more is not None:
+        return f"--set train.accumulate={more}, which divides what rows need, or let --search find the fastest"
+    if plan.remat != "full":
+        return '--set model.remat="full", or let --search find the fastest'
+    return f"take more than {plan.devices} devices, or lower data.rows={plan.rows}"
+
+
+def bound_by(plan: Plan) -> str:
+    """The floor that is the highest."""
+    return max(plan.floors_sec, key=plan.floors_sec.__getitem__)
+
+
+def row(plan: Plan) -> list[str]:
+    """A line of the table of several plans; see `COLUMNS`."""
+    where = plan.topology if plan.slices == 1 else f"{plan.slices} × {plan.topology}"
+    head = [
+        f"`{plan.recipe}`",
+        where,
+        " × ".join(map(str, plan.mesh.values())),
+        str(plan.accumulate),
+        plan.remat,
+        f"{plan.hbm_bytes / GIB:.1f} of {plan.hbm_capacity / GIB:.1f} GiB",
+    ]
+    if not plan.fits:
+        return [*head, "does not fit", "", "", "", f"{plan.compile_sec:.0f} s"]
+    return [
+        *head,
+        f"{plan.step_sec:.3g} s",
+        f"{plan.mfu:.0%}",
+        bound_by(plan),
+        f"{plan.chip_hours:,.0f}",
+        f"{plan.compile_sec:.0f} s",
+    ]
+
+
+def page(plan: Plan) -> str:
+    """Everything about one plan, for a terminal."""
+    where = f"{plan.slices} × {plan.topology}: {plan.devices} devices"
+    mesh = ", ".join(f"{axis} {parts}" for axis, parts in plan.mesh.items())
+    lines = [
+        f"{plan.recipe} on {where}; mesh {mesh}; {plan.rows} rows in {plan.accumulate} parts, remat {plan.remat}",
+        "",
+        verdict(plan),
+        "",
+    ]
+    lines += columns(
+        [
+            ["", "parameters", "GiB of a device"],
+            *([name, f"{count:,}", f"{plan.state_bytes[name] / GIB:.2f}"] for name, count in plan.parameters.items()),
+            ["all", f"{sum(plan.parameters.values()):,}", f"{sum(plan.state_bytes.values()) / GIB:.2f}"],
+        ]
+    )
+    if not plan.fits:
+        return "\n".join(lines)
+    lines += [
+        "",
+        *columns(
+            [
+                ["a step takes at least", "seconds", "for"],
+                [
+                    "arithmetic",
+                    f"{plan.floors_sec['arithmetic']:.4f}",
+                    f"{(plan.matrix_flops + plan.kernel_flops) / 1e12:,.1f} TFLOP a device, "
+                    f"{plan.kernel_flops / 1e12:,.1f} of them in kernels",
+                ],
+                ["memory", f"{plan.floors_sec['memory']:.4f}", f"{plan.bytes_accessed / GIB:,.1f} GiB to and from HBM"],
+                ["network", f"{plan.floors_sec['network']:.4f}", f"{len(plan.collective_bytes)} kinds of collectives"],
+            ]
+        ),
+    ]
+    lines += [
+        "",
+        *columns(
+            [
+                ["collectives", "GiB a step"],
+                *([name, f"{total / GIB:.3f}"] for name, total in plan.collective_bytes.items()),
+            ]
+        ),
+    ]
+    useful = plan.analytic_flops / plan.devices
+    lines += [
+        "",
+        f"{plan.tokens:,.0f} tokens in {plan.units:,.0f} unit positions a step: {useful / 1e12:,.1f} TFLOP a "
+        f"device by module, {useful / (plan.matrix_flops + plan.kernel_flops):.0%} of what is computed",
+        f"kernels: {', '.join(f'{name} ({calls} calls)' for name, calls in plan.kernels.items()) or 'none'}",
+        f"the largest collective moves {plan.largest_collective / 2**20:,.1f} MiB, the largest parameter has "
+        f"{plan.largest_parameter / 2**20:,.1f} MiB",
+        f"a checkpoint has {plan.checkpoint_bytes / GIB:.1f} GiB; the run reads {plan.steps * plan.tokens:.3g} "
+        f"tokens in {plan.steps:,} steps; compiled in {plan.compile_sec:.0f} s",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,83 @@
+"""`lst plan --search`: the fastest mesh, remat policy and number of parts of a batch that fit.
+
+Policies are tried from the one that recomputes least, each with as few parts (`train.accumulate`) as fit: more parts
+only gather the parameters more often. Tensor parts are tried where nothing fits without them, or where the network is
+what bounds the step. The fastest is the one of the lowest floor.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+from lst_jax.config import Config
+from lst_jax.core.errors import ConfigError
+from lst_jax.cost.plan import Plan
+
+REMAT = ("none", "dots", "attention", "full")  # from the one that recomputes least
+TENSOR = (1, 2, 4)
+
+
+def search(config: Config, make: Callable[[Config], Plan]) -> Iterator[Plan]:
+    """The plans that are made on the way, one after the other. Args: `make` compiles one."""
+    found: list[Plan] = []
+    for tensor in TENSOR:
+        fitting = [plan for plan in found if plan.fits]
+        if fitting and min(fitting, key=_speed).floors_sec["network"] < min(fitting, key=_speed).step_sec:
+            return
+        for remat in REMAT:
+            for plan in _least_parts(_with(config, tensor, remat, 1), make):
+                found.append(plan)
+                yield plan
+
+
+def best(plans: list[Plan]) -> Plan:
+    """The fastest that fits, or the one that misses by least. Raises: ConfigError where there is none."""
+    if not plans:
+        raise ConfigError(
+            "--search: no mesh of these devices divides the recipe's rows, widths and heads; give "
+            "another topology, or other data.rows"
+        )
+    fitting = [plan for plan in plans if plan.fits]
+    return min(fitting, key=_speed) if fitting else min(plans, key=lambda plan: plan.hbm_bytes)
+
+
+def _speed(plan: Plan) -> float:
+    return plan.step_sec
+
+
+def _with(config: Config, tensor: int, remat: str, accumulate: int) -> Config:
+    return dataclasses.replace(
+        config,
+        mesh=dataclasses.replace(config.mesh, data=None, tensor=tensor),
+        model=dataclasses.replace(config.model, remat=remat),
+        train=dataclasses.replace(config.train, accumulate=accumulate),
+    )
+
+
+def _least_parts(config: Config, make: Callable[[Config], Plan]) -> Iterator[Plan]:
+    """Plans of more and more parts, up to the first that fits; none where the mesh does not divide the recipe."""
+    accumulate = 1
+    while True:
+        try:
+            plan = make(_with(config, config.mesh.tensor, config.model.remat, accumulate))
+        except ConfigError:
+            return
+        yield plan
+        more = parts_that_fit(plan)
+        if plan.fits or more is None:
+            return
+        accumulate = more
+
+
+def parts_that_fit(plan: Plan) -> int | None:
+    """How many parts a batch that does not fit should have: what rows need falls with them, and the state stays.
+
+    None where a device has but one row at a time, or the state alone is too much.
+    """
+    rows = plan.rows // (plan.mesh["replica"] * plan.mesh["data"])  # of a device
+    state = 2 * sum(plan.state_bytes.values())  # and gradients, and layers stacked in the compute dtype
+    room = plan.hbm_capacity - state
+    if room <= 0:
+        return None
+    needed = plan.accumulate * (plan.hbm_bytes - state) / room
+    larger = [n for n in range(plan.accumulate + 1, rows + 1) if rows % n == 0 and n >= needed]
+    return larger[0] if larger else None

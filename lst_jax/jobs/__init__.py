@@ -1,0 +1,1 @@
+"""Many runs, and runs elsewhere: `lst launch` renders jobs, `lst sweep` runs families."""

@@ -1,0 +1,270 @@
+"""A cluster: what a job runs on, read strictly from a small TOML or JSON file (examples: `launch/*.toml`).
+
+Fields that may be None can be left out; any other missing or unknown one is an error. What `--to` a target needs beside
+the common fields is a section: [tpu] and [kubernetes] for a JobSet, [tpu] and [google] for queued resources, all three
+for xpk, [slurm] for GPUs.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+import re
+import tomllib
+import typing
+from typing import Any, Literal
+
+from lst_jax.core.errors import ConfigError
+from lst_jax.core.strict import build, fail
+
+
+@dataclasses.dataclass(frozen=True)
+class Tpu:
+    """Slices of TPU chips, all alike."""
+
+    topology: str  # chips along each side of a slice: "4x4x4" for v4 and v5p, "16x16" for v5e and v6e
+    chips_per_host: int
+    slices: int
+    capacity: Literal["on-demand", "spot", "reserved"]
+    reservation: str | None  # its name, for "reserved" on Kubernetes; queued resources take the project's own
+
+    @property
+    def chips(self) -> int:
+        """Of one slice. Example: 4x4x4 -> 64."""
+        return math.prod(map(int, self.topology.split("x")))
+
+    @property
+    def hosts(self) -> int:
+        """Of one slice; each is a process of the job."""
+        return self.chips // self.chips_per_host
+
+
+@dataclasses.dataclass(frozen=True)
+class Kubernetes:
+    """Where pods of a GKE cluster run, and what they see."""
+
+    image: str  # has `lst` on its path
+    namespace: str
+    service_account: str | None
+    queue: str | None  # Kueue's local queue
+    bucket: str | None  # of Cloud Storage, mounted at `mount` by GKE's FUSE driver
+    mount: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Google:
+    """Where TPU machines are asked for, and how they are made ready."""
+
+    project: str
+    zone: str
+    runtime_version: str | None  # of the machine's system, for queued resources: v2-alpha-tpuv6e, ...
+    service_account: str | None
+    setup: str | None  # a shell line for every host before each start: installs `lst`, mounts the data
+
+
+@dataclasses.dataclass(frozen=True)
+class Slurm:
+    """A part of a SLURM cluster of GPUs."""
+
+    nodes: int
+    gpus_per_node: int
+    partition: str
+    time: str  # as sbatch takes it: 24:00:00, 2-00:00:00
+    account: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """What a job runs on."""
+
+    name: str  # of the cluster
+    kind: Literal["v4", "v5e", "v5p", "v6e", "gpu"]
+    workdir: str  # on every host: the recipe and the paths in it are relative to this folder
+    run_root: str  # a folder that all hosts share: a relative RUN lies in it
+    grace_seconds: int  # between SIGTERM and the end: a step and a save
+    max_restarts: int
+    env: tuple[str, ...]  # NAME=value
+    tpu: Tpu | None
+    kubernetes: Kubernetes | None
+    google: Google | None
+    slurm: Slurm | None
+
+    @property
+    def devices(self) -> int:
+        """JAX devices of the whole job; the four kinds of TPU have one a chip."""
+        if self.kind == "gpu":
+            return self.slurm.nodes * self.slurm.gpus_per_node
+        return self.tpu.chips * self.tpu.slices
+
+    @property
+    def processes(self) -> int:
+        """Of the whole job: one a TPU host, one a GPU."""
+        return self.devices if self.kind == "gpu" else self.tpu.hosts * self.tpu.slices
+
+
+# From cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}. 3-D: beside these, any of full cubes (sides of multiples of four).
+SHAPES_2D = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+SHAPES_3D = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")
+SIDES = {"v4": 3, "v5p": 3, "v5e": 2, "v6e": 2}
+# What JAX finds itself on TPU machines, on GKE and under SLURM; a value of ours could only be wrong.
+FOUND_BY_JAX = (
+    "JAX_COORDINATOR_",
+    "JAX_NUM_PROCESSES",
+    "JAX_PROCESS_ID",
+    "JAX_LOCAL_DEVICE_IDS",
+    "TPU_WORKER_",
+    "TPU_PROCESS_",
+    "MEGASCALE_",
+    "SLURM_",
+    "CUDA_VISIBLE_DEVICES",
+)
+LEAST_GRACE = 30  # seconds, Kubernetes' own default
+
+
+def load_cluster(path: str | pathlib.Path) -> Cluster:
+    """Reads and checks a description. Raises: ConfigError."""
+    file = pathlib.Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+        mapping = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such cluster description; copy one from launch/") from error
+    except (OSError, ValueError) as error:  # ValueError: what both parsers and UTF-8 raise
+        raise ConfigError(
+            f"{path}: cannot be read ({str(error).splitlines()[0]}); write TOML, or JSON in a .json file"
+        ) from error
+    try:
+        cluster = build(Cluster, _with_nones(Cluster, mapping), "")
+        validate(cluster)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return cluster
+
+
+def _with_nones(kind: Any, mapping: Any) -> Any:
+    """The mapping with None for what may be left out: TOML has no word for it."""
+    if not isinstance(mapping, dict):
+        return mapping
+    filled = dict(mapping)
+    for name, hint in typing.get_type_hints(kind).items():
+        inner = [a for a in typing.get_args(hint) if a is not type(None)]
+        if type(None) in typing.get_args(hint):
+            filled.setdefault(name, None)
+            if dataclasses.is_dataclass(inner[0]):
+                filled[name] = _with_nones(inner[0], filled[name])
+    return filled
+
+
+def validate(cluster: Cluster) -> None:
+    """Checks what the fields say of each other. Raises ConfigError; changes nothing."""
+    for path, text in _strings(dataclasses.asdict(cluster), ""):
+        if not text or not text.isprintable():
+            fail(path, text, "must be one line of printable characters", "give it a value, or leave the field out")
+    if cluster.grace_seconds < LEAST_GRACE:
+        fail(
+            "grace_seconds", cluster.grace_seconds, f"must be at least {LEAST_GRACE}, for a step and a save", "use 300"
+        )
+    if cluster.max_restarts < 0:
+        fail("max_restarts", cluster.max_restarts, "must not be negative", "use 0 for none")
+    if not cluster.workdir.startswith("/"):
+        fail("workdir", cluster.workdir, "must be an absolute path", f"use /{cluster.workdir}")
+    if "://" in cluster.run_root:
+        fail(
+            "run_root",
+            cluster.run_root,
+            "must be a path, as a run directory is",
+            "mount the bucket on every host and give the folder it is mounted at",
+        )
+    for i, setting in enumerate(cluster.env):
+        _validate_env(f"env.{i}", setting)
+    if cluster.kind == "gpu":
+        _validate_slurm(cluster)
+    else:
+        _validate_tpu(cluster)
+
+
+def _strings(mapping: Any, prefix: str):
+    items = mapping.items() if isinstance(mapping, dict) else enumerate(mapping)
+    for key, value in items:
+        if isinstance(value, str):
+            yield f"{prefix}{key}", value
+        elif isinstance(value, (dict, list, tuple)):
+            yield from _strings(value, f"{prefix}{key}.")
+
+
+def _validate_env(path: str, setting: str) -> None:
+    name, equals, _ = setting.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        fail(path, setting, "must be NAME=value", f"use {re.sub(r'[^A-Za-z0-9_]', '_', name) or 'NAME'}=value")
+    if name.startswith(FOUND_BY_JAX):
+        fail(path, setting, "JAX finds this itself", "leave it out")
+
+
+def _validate_tpu(cluster: Cluster) -> None:
+    tpu, sides = cluster.tpu, SIDES[cluster.kind]
+    if tpu is None:
+        fail("tpu", None, f'needed for kind="{cluster.kind}"', "add a section [tpu]")
+    if cluster.slurm is not None:
+        fail("slurm", "{...}", f'has no meaning for kind="{cluster.kind}"', "leave it out")
+    _validate_topology(cluster.kind, tpu.topology, sides)
+    one_host = {"1x1": 1, "2x4": 8} if sides == 2 else {}
+    usual = one_host.get(tpu.topology, 4)
+    # 2x4 of two hosts exists on GKE only, and v5e and v6e have one host of 8 chips for it anywhere
+    if tpu.chips_per_host not in {usual, 4} or tpu.hosts * tpu.chips_per_host != tpu.chips:
+        fail(
+            "tpu.chips_per_host",
+            tpu.chips_per_host,
+            f"must make whole hosts of {cluster.kind} out of the {tpu.chips} chips of {tpu.topology}",
+            f"use {usual}",
+        )
+    if tpu.slices < 1:
+        fail("tpu.slices", tpu.slices, "must be at least 1", "use 1")
+    if tpu.reservation is not None and tpu.capacity != "reserved":
+        fail(
+            "tpu.reservation",
+            tpu.reservation,
+            f'has no meaning for tpu.capacity="{tpu.capacity}"',
+            'leave it out, or use capacity = "reserved"',
+        )
+    pods = cluster.kubernetes
+    if pods is not None and (pods.bucket is None) != (pods.mount is None):
+        missing = "mount" if pods.mount is None else "bucket"
+        fail(f"kubernetes.{missing}", None, "a bucket and the folder it is mounted at go together", "give both or none")
+    if pods is not None and pods.mount is not None and not pods.mount.startswith("/"):
+        fail("kubernetes.mount", pods.mount, "must be an absolute path", f"use /{pods.mount}")
+
+
+def _validate_topology(kind: str, topology: str, sides: int) -> None:
+    shapes = SHAPES_2D if sides == 2 else SHAPES_3D
+    example = "4x4" if sides == 2 else "4x4x4"
+    if not re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*)+", topology):
+        fail("tpu.topology", topology, "must be chips along each side", f"use one such as {example}")
+    lengths = [int(n) for n in topology.split("x")]
+    if len(lengths) != sides:
+        fail(
+            "tpu.topology",
+            topology,
+            f"a slice of {kind} has {sides} sides, not {len(lengths)}",
+            f"use one such as {example}",
+        )
+    cubes = sides == 3 and all(n % 4 == 0 for n in lengths) and lengths == sorted(lengths)
+    if topology not in shapes and not cubes:
+        beside = "" if sides == 2 else ", or multiples of 4 in ascending order"
+        fail("tpu.topology", topology, f"{kind} has no such slice", f"use one of {', '.join(shapes)}{beside}")
+
+
+def _validate_slurm(cluster: Cluster) -> None:
+    slurm = cluster.slurm
+    if slurm is None:
+        fail("slurm", None, 'needed for kind="gpu"', "add a section [slurm]")
+    if cluster.tpu is not None:
+        fail("tpu", "{...}", 'has no meaning for kind="gpu"', "leave it out")
+    for name in ("nodes", "gpus_per_node"):
+        if getattr(slurm, name) < 1:
+            fail(f"slurm.{name}", getattr(slurm, name), "must be at least 1", "use 1")
+    if not re.fullmatch(r"(\d+-)?\d+(:\d\d){0,2}", slurm.time):
+        fail("slurm.time", slurm.time, "must be a time limit as sbatch takes it", "use one such as 24:00:00")
+    for name in ("partition", "account"):
+        value = getattr(slurm, name)
+        if value is not None and not re.fullmatch(r"[\w.,@-]+", value, re.ASCII):
+            fail(f"slurm.{name}", value, "must be letters, digits and . , @ - _", "use the name that sinfo prints")

@@ -1,0 +1,99 @@
+"""A job: one recipe, one run directory, one cluster; and what every way of starting it has in common."""
+
+import dataclasses
+import pathlib
+import re
+import shlex
+from collections.abc import Sequence
+
+from lst_jax.config import load_recipe, mesh_sizes
+from lst_jax.core.errors import RESTART_EXIT_CODE
+from lst_jax.core.strict import fail
+from lst_jax.jobs.launch.cluster import Cluster
+
+# From here on the process was ended by something else than `lst`: 128 + a signal, as shells count. xpk starts such
+# jobs again by itself, with the same bound and the same 42.
+FIRST_SIGNAL_CODE = 127
+LONGEST_NAME = 40  # xpk's bound; leaves 23 of a pod name's 63 for its slice, host and random part
+LAST_EXIT_CODE = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is started where."""
+
+    name: str
+    run: str  # on the hosts
+    recipe: str  # as `lst train --config` takes it, from the cluster's workdir
+    changes: tuple[str, ...]  # of its fields, as `lst train --set` takes them
+    cluster: Cluster
+
+    @property
+    def command(self) -> list[str]:
+        """The words every process is started with; JAX finds out itself where the others are."""
+        changes = [word for change in self.changes for word in ("--set", change)]
+        return ["lst", "train", self.run, "--config", self.recipe, *changes, "--processes", str(self.cluster.processes)]
+
+    @property
+    def summary(self) -> str:
+        """One line about the whole, safe in a comment."""
+        cluster = self.cluster
+        if cluster.kind == "gpu":
+            where = f"{cluster.slurm.nodes} nodes of {cluster.slurm.gpus_per_node} GPUs"
+        else:
+            where = f"{cluster.tpu.slices} x {cluster.kind} {cluster.tpu.topology}"
+        return f"{shlex.join(self.command)} on {where}: {cluster.devices} devices"
+
+
+def make_job(run: str, recipe: str, cluster: Cluster, name: str | None, changes: Sequence[str] = ()) -> Job:
+    """The job, after all checks that need the recipe; `name` is the recipe's own where it is None.
+
+    Raises: ConfigError, also where the mesh does not fit the cluster, or the recipe the mesh.
+    """
+    config = load_recipe(recipe, changes)
+    name = config.name if name is None else name
+    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) or len(name) > LONGEST_NAME:
+        plain = re.sub(r"^[^a-z]+|-+$", "", re.sub(r"[^a-z0-9]+", "-", name.lower())[:LONGEST_NAME])
+        fail(
+            "name",
+            name,
+            f"a job's name is at most {LONGEST_NAME} lower-case letters, digits and hyphens",
+            f"give --name {plain or 'lst'}",
+        )
+    for path, word in (("RUN", run), ("--config", recipe), *(("--set", change) for change in changes)):
+        if not word.isprintable() or not word or word.startswith("-"):
+            fail(path, word, "must be printable, and begin with no hyphen", "give another path")
+    if "://" in run:
+        fail("RUN", run, "must be a path, as a run directory is", "give a folder that all hosts mount")
+    slices = cluster.tpu.slices if cluster.tpu is not None else 1
+    mesh_sizes.check(config, mesh_sizes.mesh_sizes(config.mesh, cluster.devices, slices))
+    return Job(name, str(pathlib.PurePosixPath(cluster.run_root) / run), recipe, tuple(changes), cluster)
+
+
+def restarts(code: int) -> bool:
+    """Whether a process that ended with `code` is to be started again; the other failures wait for a person."""
+    return code == RESTART_EXIT_CODE or code >= FIRST_SIGNAL_CODE
+
+
+def stop_codes() -> list[int]:
+    """All exit codes that end a job for good."""
+    return [code for code in range(1, LAST_EXIT_CODE + 1) if not restarts(code)]
+
+
+def need(job: Job, section: str, target: str):
+    """A section of the cluster's description. Raises: ConfigError where it is missing."""
+    found = getattr(job.cluster, section)
+    if found is None:
+        if section == "tpu":
+            fail("kind", job.cluster.kind, f"--to {target} is for TPUs", "use --to slurm")
+        if section == "slurm":
+            fail("kind", job.cluster.kind, f"--to {target} is for GPUs", "use --to jobset, queued-resource or xpk")
+        fail(section, None, f"needed by --to {target}", f"add a section [{section}] to the cluster's description")
+    return found
+
+
+def shell_line(job: Job, prefix: tuple[str, ...] = ()) -> str:
+    """The command with its folder and environment as one shell line that becomes the process: `exec`."""
+    env = ["env", *job.cluster.env] if job.cluster.env else []
+    words = [*prefix, *env, *job.command]
+    return f"cd {shlex.quote(job.cluster.workdir)} && exec {shlex.join(words)}"

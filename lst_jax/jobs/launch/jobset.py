@@ -1,0 +1,123 @@
+"""A GKE JobSet: a Job for each slice, a pod for each of its hosts, all restarted together.
+
+A Job fails for good only by its pod failure policy (reason PodFailurePolicy); any other failure, a preempted node's
+too, ends in backoffLimit 0 and lets the JobSet begin anew.
+"""
+
+from typing import Any
+
+import yaml
+
+from lst_jax.jobs.launch.job import Job, need, stop_codes
+
+ACCELERATORS = {"v4": "tpu-v4-podslice", "v5e": "tpu-v5-lite-podslice", "v5p": "tpu-v5p-slice", "v6e": "tpu-v6e-slice"}
+CONTAINER = "train"
+VOLUME = "bucket"
+
+
+class _Flow(list):
+    """A list on one line, as far as it fits."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Knows `_Flow`."""
+
+
+_Dumper.add_representer(
+    _Flow, lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+)
+
+
+def render(job: Job) -> dict[str, str]:
+    """File name -> text."""
+    tpu, pods = need(job, "tpu", "jobset"), need(job, "kubernetes", "jobset")
+    metadata = {"name": job.name, "namespace": pods.namespace}
+    if pods.queue is not None:
+        metadata["labels"] = {"kueue.x-k8s.io/queue-name": pods.queue}
+    # a slice is a node pool: no two Jobs may share one
+    metadata["annotations"] = {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}
+    manifest = {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "metadata": metadata,
+        "spec": {
+            "failurePolicy": {
+                "maxRestarts": job.cluster.max_restarts,
+                "rules": [
+                    {"name": "personMustAct", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
+                ],
+            },
+            "replicatedJobs": [{"name": "slice", "replicas": tpu.slices, "template": {"spec": _job_spec(job)}}],
+        },
+    }
+    text = yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return {f"{job.name}.yaml": f"# {job.summary}\n# kubectl apply -f {job.name}.yaml\n{text}"}
+
+
+def _job_spec(job: Job) -> dict[str, Any]:
+    hosts = job.cluster.tpu.hosts
+    return {
+        "parallelism": hosts,
+        "completions": hosts,
+        "completionMode": "Indexed",
+        "backoffLimit": 0,
+        "podFailurePolicy": {
+            "rules": [
+                # first: the code of a pod whose node is taken away means nothing
+                {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": _Flow(stop_codes())},
+                },
+            ]
+        },
+        "template": _pod_template(job),
+    }
+
+
+def _pod_template(job: Job) -> dict[str, Any]:
+    tpu, pods = job.cluster.tpu, job.cluster.kubernetes
+    selector = {
+        "cloud.google.com/gke-tpu-accelerator": ACCELERATORS[job.cluster.kind],
+        "cloud.google.com/gke-tpu-topology": tpu.topology,
+    }
+    if tpu.capacity == "spot":
+        selector["cloud.google.com/gke-spot"] = "true"
+    if tpu.reservation is not None:
+        selector["cloud.google.com/reservation-name"] = tpu.reservation
+    spec = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": job.cluster.grace_seconds,
+        "nodeSelector": selector,
+    }
+    if pods.service_account is not None:
+        spec["serviceAccountName"] = pods.service_account
+    container = {
+        "name": CONTAINER,
+        "image": pods.image,
+        "workingDir": job.cluster.workdir,
+        "command": [_literal(word) for word in job.command],  # no shell between: SIGTERM arrives at Python
+    }
+    if job.cluster.env:
+        settings = (setting.partition("=") for setting in job.cluster.env)
+        container["env"] = [{"name": name, "value": _literal(value)} for name, _, value in settings]
+    container["resources"] = {"limits": {"google.com/tpu": tpu.chips_per_host}}
+    spec["containers"] = [container]
+    if pods.bucket is None:
+        return {"spec": spec}
+    container["volumeMounts"] = [{"name": VOLUME, "mountPath": pods.mount}]
+    spec["volumes"] = [
+        {
+            "name": VOLUME,
+            "csi": {
+                "driver": "gcsfuse.csi.storage.gke.io",
+                "volumeAttributes": {"bucketName": pods.bucket, "mountOptions": "implicit-dirs"},
+            },
+        }
+    ]
+    return {"metadata": {"annotations": {"gke-gcsfuse/volumes": "true"}}, "spec": spec}
+
+
+def _literal(word: str) -> str:
+    """Kubernetes replaces $(NAME) in commands and environments, and $$ is its way to write $."""
+    return word.replace("$(", "$$(")

@@ -1,0 +1,74 @@
+"""From finished runs to points of scaling laws: SWEEP/points.jsonl (docs/formats.md, "Points")."""
+
+import json
+import pathlib
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from lst_jax.config import config_hash
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
+from lst_jax.core.files import read_json_lines
+from lst_jax.data.packing import eval_label
+from lst_jax.jobs.sweeps.status import Status, status_of
+from lst_jax.jobs.sweeps.trials import Trial, read_sweep
+from lst_jax.runs.directory import RunDirectory
+
+POINTS = "points.jsonl"
+# measure -> the kind of held-out source, the mode, and the figure
+LOSSES = {
+    "loss_speech": ("utterance", "speech", "bits_per_second_speech"),
+    "loss_text": ("text", "text", "bits_per_text_token"),
+}
+ACCURACIES = {"accuracy_speech": "completion/s2s", "accuracy_text": "completion/t2t"}
+RULE = "mean"  # of completion choice: per token
+
+
+def points_of(runs: pathlib.Path, found: Sequence[Status]) -> list[dict[str, Any]]:
+    """A point for each run that is done. Raises: DataError where none is."""
+    points = [_point(RunDirectory(runs / s.trial.name), s.trial) for s in found if s.state == "done"]
+    if not points:
+        raise DataError(f"{runs}: no run is done; run the sweep first")
+    return points
+
+
+def _point(run: RunDirectory, trial: Trial) -> dict[str, Any]:
+    """N is all parameters, D all tokens trained on, C the analytic FLOPs of the records' own batches over all steps.
+
+    Losses are of the first held-out source of each kind, whole documents of one modality: bits per second of speech,
+    bits a text token. Accuracies are completion choice S→S and T→T, where the recipe has it.
+    """
+    config, records = run.load_config(), run.read_metrics()
+    if config_hash(config) != trial.config_hash:
+        raise DataError(
+            f"{run.config_path}: is of configuration {config_hash(config)}, the sweep has "
+            f"{trial.config_hash} under this name; give the folder of this sweep's runs"
+        )
+    trained = [r for r in records if r["kind"] == "train"]
+    last = [r for r in records if r["kind"] == "eval"][-1]
+    measures = {}
+    for name, (kind, mode, key) in LOSSES.items():
+        source = next((s.name for s in config.eval.sources if s.kind == kind), "")
+        measures[name] = last.get(f"heldout/{eval_label(source, mode)}/{key}")
+    items = [last[f"{where}/items"] for where in ACCURACIES.values() if f"{where}/items" in last]
+    if items:
+        measures |= {name: last.get(f"{where}/{RULE}") or None for name, where in ACCURACIES.items()}
+        measures["items"] = min(items)
+    return {
+        "run": trial.name,
+        "system": trial.label,
+        "parameters": trial.parameters,
+        "tokens": trained[-1]["tokens_so_far"],
+        "flops": statistics.fmean(r["flops"] for r in trained) * trial.steps,
+        **measures,
+        "config_hash": trial.config_hash,
+        "commit": read_json_lines(run.starts_path)[-1]["commit"],
+    }
+
+
+def write_points(folder: pathlib.Path, runs: pathlib.Path) -> pathlib.Path:
+    """Writes the points of a sweep's finished runs, which lie in `runs`; returns the file."""
+    points = points_of(runs, status_of(runs, read_sweep(folder).trials))
+    files.write_text(folder / POINTS, "".join(json.dumps(point) + "\n" for point in points))
+    return folder / POINTS

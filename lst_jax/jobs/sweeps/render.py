@@ -1,0 +1,70 @@
+"""A sweep on pods: one job a run through `launch`, and what all of them cost at least through `plan`."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+
+from lst_jax.core.errors import ConfigError
+from lst_jax.jobs.launch.cluster import Cluster
+from lst_jax.jobs.launch.job import LONGEST_NAME, Job, make_job
+from lst_jax.jobs.sweeps.status import RUNS
+from lst_jax.jobs.sweeps.trials import HASH_DIGITS, Trial
+
+
+def jobs_of(folder: pathlib.Path, trials: Sequence[Trial], cluster: Cluster) -> list[Job]:
+    """One job a run, whose run directory is run_root/SWEEP/runs/NAME on the cluster.
+
+    Raises: ConfigError, also where the mesh of a run does not fit the cluster.
+    """
+    found = []
+    for trial in trials:
+        trial.config()  # still what the sweep was made with
+        run = pathlib.PurePosixPath(folder.name) / RUNS / trial.name
+        try:
+            found.append(make_job(str(run), trial.recipe, cluster, job_name(trial), trial.changes))
+        except ConfigError as error:
+            raise ConfigError(f"{trial.name}: {error}") from error
+    return found
+
+
+def job_name(trial: Trial) -> str:
+    """The run's name, as short as jobs' names have to be; its hash stays. Example: "lst-1b-curriculum-3f2a91c0"."""
+    plain = re.sub(r"[^a-z0-9]+", "-", trial.name[: -HASH_DIGITS - 1].lower()).strip("-")
+    return f"{plain[: LONGEST_NAME - HASH_DIGITS - 1].rstrip('-')}-{trial.config_hash[:HASH_DIGITS]}"
+
+
+def files_of(jobs: Sequence[Job], target: ModuleType) -> Iterator[tuple[str, str]]:
+    """(name, text) of every file, each job's in a folder of its name. Raises: ConfigError."""
+    for job in jobs:
+        for name, text in target.render(job).items():
+            yield f"{job.name}/{name}", text
+
+
+def topology_of(cluster: Cluster) -> tuple[str, int]:
+    """A cluster's slices as `lst plan` takes them. Raises: ConfigError for GPUs, which nothing here compiles for."""
+    if cluster.tpu is None:
+        raise ConfigError(f"kind={cluster.kind!r}: costs are of compiled TPU programs; leave --dry-run out")
+    return f"{cluster.kind}:{cluster.tpu.topology}", cluster.tpu.slices
+
+
+def plans_of(trials: Sequence[Trial], cluster: Cluster, quick: bool) -> Iterator[tuple[Trial, object]]:
+    """The plan of every run; programs that differ in numbers only are compiled once."""
+    from lst_jax.cost.plan import make_plan
+
+    topology, slices = topology_of(cluster)
+    compiled = {}
+    for trial in trials:
+        config = trial.config()
+        patching = dataclasses.replace(config.data.patching, tau1=0, tau2=0)
+        shape = (
+            config.vocab,
+            config.model,
+            config.mesh,
+            dataclasses.replace(config.data, patching=patching),
+            dataclasses.replace(config.train, steps=1),
+        )
+        if shape not in compiled:
+            compiled[shape] = make_plan(trial.recipe, config, topology, slices, quick)
+        yield trial, dataclasses.replace(compiled[shape], steps=trial.steps)

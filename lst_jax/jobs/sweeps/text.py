@@ -1,0 +1,79 @@
+"""A sweep in words and tables."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from lst_jax.core.text_table import columns
+from lst_jax.jobs.sweeps.status import Status, summary
+from lst_jax.jobs.sweeps.trials import Trial
+
+RUNS = ("run", "parameters", "steps", "tokens", "FLOPs", "of", "changes")
+STATES = ("run", "step", "state", "starts", "loss")
+
+
+def runs_table(trials: Sequence[Trial]) -> str:
+    """What the runs are and cost; ends with the sum."""
+    rows = [
+        [t.name, f"{t.parameters:,}", f"{t.steps:,}", f"{t.tokens:.3g}", f"{t.flops:.3g}", t.label, " ".join(t.changes)]
+        for t in trials
+    ]
+    return "\n".join([*columns([RUNS, *rows], right=(1, 2, 3, 4)), totals(trials)])
+
+
+def totals(trials: Sequence[Trial]) -> str:
+    """One line: what all runs together take, and what records say so."""
+    tokens, flops = sum(t.tokens for t in trials), sum(t.flops for t in trials)
+    content = "; ".join(dict.fromkeys(t.content for t in trials))
+    return f"{len(trials)} runs, {tokens:.3g} tokens, {flops:.3g} FLOPs, {content}"
+
+
+def status_table(found: Sequence[Status]) -> str:
+    """How far the runs are; ends with the counts."""
+    rows = [
+        [
+            s.trial.name,
+            f"{s.step:,} of {s.trial.steps:,}",
+            s.state,
+            str(s.starts),
+            "" if s.loss is None else f"{s.loss:.3f}",
+        ]
+        for s in found
+    ]
+    return "\n".join([*columns([STATES, *rows], right=(1, 3, 4)), summary(found)])
+
+
+def as_json(found: Sequence[Status]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "run": s.trial.name,
+            "label": s.trial.label,
+            "state": s.state,
+            "step": s.step,
+            "steps": s.trial.steps,
+            "starts": s.starts,
+            "loss": s.loss,
+        }
+        for s in found
+    ]
+
+
+def print_plans(plans: Iterator[tuple[Trial, Any]], count: int) -> int:
+    """Prints a line a run as its plan is made, then the total of chip-hours; 0 where every run fits, else 1."""
+    from lst_jax.cost import plan_text
+
+    made = []
+    with tqdm(total=count, desc="plan", unit="run") as progress:
+        for trial, plan in plans:
+            progress.write(f"  {trial.name}: {plan_text.verdict(plan)}", file=sys.stdout)
+            made.append(plan)
+            progress.update()
+    fitting = [plan for plan in made if plan.fits]
+    print(
+        f"{len(made)} runs, {sum(plan.chip_hours for plan in fitting):,.0f} chip-hours at least"
+        + (f"; {len(made) - len(fitting)} do not fit, and are not in it" if len(fitting) < len(made) else "")
+    )
+    return 0 if len(fitting) == len(made) else 1

@@ -1,0 +1,1 @@
+"""Scaling laws of finished runs: `lst fit`. Reads points, knows nothing of models."""

@@ -1,0 +1,218 @@
+"""Where each word of a transcript is in its recording: aligners. From seconds to frames: `lst_jax.data.alignment`.
+
+An aligner works on a recording and its written words. The embedded one is PocketSphinx with the US-English model its
+wheel brings; `FileAligner` takes the words of files; `load_aligner` finds the right one, models included.
+"""
+
+import hashlib
+import importlib
+import importlib.metadata
+import math
+import pathlib
+import re
+import typing
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pocketsphinx
+
+from lst_jax.core.errors import DataError, RejectedItem
+from lst_jax.data.alignment import SLACK_SEC, Placed, regroup
+from lst_jax.data.importers import alignments, ctm, librispeech, moshi, textgrid
+from lst_jax.prepare import audio as audio_lib
+from lst_jax.prepare import pronounce
+
+SPHINX_RATE = 100  # frames per second of the decoder
+LEAST_SCORE = -3.5  # see PocketSphinxAligner
+EMBEDDED = "pocketsphinx"
+FILE_FORMATS: dict[str, Callable[[str], alignments.AlignmentFile]] = {
+    "textgrid": textgrid.open_alignments,
+    "ctm": ctm.open_alignments,
+    "moshi": moshi.open_alignments,
+    "librispeech": librispeech.open_alignments,
+}
+
+
+@typing.runtime_checkable
+class Aligner(typing.Protocol):
+    """Places words in time. `name` goes into the metadata and changes whenever any time could."""
+
+    name: str
+
+    def align(self, item_id: str, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
+        """(word, start_sec, end_sec) of each of `words`, in order, for float32 audio at 16 kHz.
+
+        Raises: RejectedItem where the words cannot be placed.
+        """
+
+    def guessed(self, words: Sequence[str]) -> list[str]:
+        """Those of the spoken words whose pronunciation is a guess."""
+
+
+@typing.runtime_checkable
+class BatchAligner(Aligner, typing.Protocol):
+    """An aligner that is faster with several recordings, and wants one process to itself: a model."""
+
+    def align_batch(
+        self, item_ids: Sequence[str], recordings: Sequence[np.ndarray], texts: Sequence[Sequence[str]]
+    ) -> list[list[Placed] | RejectedItem]:
+        """`align` of several recordings; what cannot be placed is a RejectedItem."""
+
+
+class PocketSphinxAligner:
+    """The word pass of PocketSphinx's forced alignment.
+
+    - The decoder carries its estimate of the cepstral mean from one utterance to the next, so results would depend on
+      the order; `reinit_feat` before each utterance prevents it.
+    - Beams are the library's: wider ones gave worse alignments.
+    - Silences shorter than what the silence model wants (some 0.2 s), also at the edges, are absorbed by words.
+    - A word the dictionary lacks gets guessed phones (`pronounce.guess`).
+    - `least_score` is the lowest mean log-likelihood per 10 ms frame, relative to the best state of each frame,
+      that counts as a match. On the 248 prompts of corpora/asterisk it lies above -1.8 with their own text;
+      with another prompt's text of the same length, 161 of 246 searches failed, 79 scored below -3.5 and 6 above.
+      Single words come down to -3.3 with their own text.
+    """
+
+    def __init__(self, least_score: float | None = None, pronunciations: Mapping[str, str] | None = None):
+        """Cheap: the decoder is made at the first use, and again in each process that gets a copy.
+
+        `least_score` is LEAST_SCORE unless given. `pronunciations` has phones of words; those are used that the
+        dictionary lacks.
+        """
+        self.least_score = LEAST_SCORE if least_score is None else least_score
+        self.pronunciations = dict(pronunciations or {})
+        version = importlib.metadata.version("pocketsphinx")
+        self.name = f"pocketsphinx-{version}/en-us/pronounce-{pronounce.VERSION}/least-score{self.least_score:g}"
+        if self.pronunciations:
+            self.name += f"/words-{hashlib.sha256(repr(sorted(self.pronunciations.items())).encode()).hexdigest()[:8]}"
+        self._made: pocketsphinx.Decoder | None = None
+        self._added: dict[str, bool] = {}  # words the dictionary was given here, and whether they were guessed
+
+    def __reduce__(self):
+        """Pickles as its settings: a decoder belongs to one process."""
+        return type(self), (self.least_score, self.pronunciations)
+
+    def align(self, item_id: str, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
+        """See `Aligner.align`; audio is float32 at 16 kHz.
+
+        Raises: RejectedItem where nothing can be spoken, the search ends early, or the match is poor.
+        """
+        groups = [pronounce.spoken_words(word) for word in words]
+        spoken = [word for group in groups for word in group]
+        if not spoken:
+            raise RejectedItem("no spoken words", f"text {' '.join(words)!r} has no word to speak; correct the text")
+        self._learn(spoken)
+        found = self._search(audio, spoken)
+        if [word for word, *_ in found] != spoken:
+            raise RejectedItem(
+                "alignment failed",
+                f"the search placed {len(found)} of {len(spoken)} words; does the text match the audio?",
+            )
+        score = sum(s for *_, s in found) / sum(end - start for _, start, end, _ in found)
+        if score < self.least_score:
+            raise RejectedItem(
+                "poor match", f"score {score:.2f} a frame is below {self.least_score:g}; does the text match the audio?"
+            )
+        times = [(start / SPHINX_RATE, end / SPHINX_RATE) for _, start, end, _ in found]
+        return regroup(words, [len(group) for group in groups], times)
+
+    def guessed(self, words: Sequence[str]) -> list[str]:
+        """Spoken words of `words` that the dictionary lacks, in order, each once."""
+        spoken = [word for written in words for word in pronounce.spoken_words(written)]
+        self._learn(spoken)
+        return [word for word in dict.fromkeys(spoken) if word in self._added and self._added[word]]
+
+    @property
+    def _decoder(self) -> pocketsphinx.Decoder:
+        if self._made is None:
+            self._made = pocketsphinx.Decoder(lm=None, loglevel="FATAL")
+        return self._made
+
+    def _learn(self, spoken: Sequence[str]) -> None:
+        """Adds unknown words to the dictionary; guesses rest on what was known at the start, not on earlier guesses."""
+        for word in spoken:
+            if word not in self._added and self._decoder.lookup_word(word) is None:
+                phones = self._known(word)
+                self._decoder.add_word(word, phones or pronounce.guess(word, self._known), False)
+                self._added[word] = phones is None
+
+    def _known(self, word: str) -> str | None:
+        if word in self.pronunciations and (word in self._added or self._decoder.lookup_word(word) is None):
+            return self.pronunciations[word]
+        return None if word in self._added else self._decoder.lookup_word(word)
+
+    def _search(self, audio: np.ndarray, spoken: Sequence[str]) -> list[tuple[str, int, int, float]]:
+        """(word, start, end, log-likelihood) of the words found; start and end in frames of 10 ms, end exclusive."""
+        decoder = self._decoder
+        decoder.reinit_feat()
+        decoder.set_align_text(" ".join(spoken))
+        decoder.start_utt()
+        samples = np.clip(audio * 32768, -32768, 32767).astype("<i2")
+        decoder.process_raw(samples.tobytes(), full_utt=True)
+        decoder.end_utt()
+        found = []
+        for segment in decoder.seg() or ():
+            word = re.sub(r"\(\d+\)$", "", segment.word)
+            if word[0] not in "<[+":  # <s>, <sil>, [NOISE], ++BREATH++
+                score = math.log(max(segment.ascore, 1e-300))
+                found.append((word, segment.start_frame, segment.end_frame + 1, score))
+        return found
+
+
+class FileAligner:
+    """Words and times that another program found, by item id; the transcript's own words are not used."""
+
+    def __init__(self, format_name: str, path: str, name: str | None = None):
+        """Opens files of a format in FILE_FORMATS. `name` saves reading them all, where a copy knows it."""
+        self.format_name, self.path = format_name, path
+        self.file = FILE_FORMATS[format_name](path)
+        self.name = name or f"{self.file.name}/{self.file.fingerprint()}"
+
+    def __reduce__(self):
+        """Pickles as its settings."""
+        return type(self), (self.format_name, self.path, self.name)
+
+    def align(self, item_id: str, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
+        """The file's words of the item. Raises: RejectedItem where it has none, or is of another recording."""
+        found, length_sec = self.file.lookup(item_id), len(audio) / audio_lib.RATE
+        if not found.words:
+            raise RejectedItem("no spoken words", f"{self.path} has nothing but silence for it; leave it out")
+        last_sec = max(end_sec for *_, end_sec in found.words)
+        wrong_length = found.duration_sec is not None and abs(found.duration_sec - length_sec) > SLACK_SEC
+        if wrong_length or last_sec > length_sec + SLACK_SEC:
+            claimed_sec = found.duration_sec if wrong_length else last_sec
+            raise RejectedItem(
+                "other length",
+                f"the audio has {length_sec:g} s, its alignment in {self.path} "
+                f"{claimed_sec:g} s; are both of one recording?",
+            )
+        return list(found.words)
+
+    def guessed(self, words: Sequence[str]) -> list[str]:
+        """None: pronunciations are not this program's."""
+        return []
+
+
+def load_aligner(
+    spec: str, least_score: float | None = None, pronunciations: Mapping[str, str] | None = None
+) -> Aligner:
+    """The aligner of `pocketsphinx`, `FORMAT:PATH` (FILE_FORMATS), or a directory with a CTC model.
+
+    Raises: DataError where there is none of that name, or a setting is not for it.
+    """
+    if spec == EMBEDDED:
+        return PocketSphinxAligner(least_score, pronunciations)
+    if pronunciations is not None:
+        raise DataError(f"--pronunciations: are for --aligner {EMBEDDED}, not for {spec}; leave them out")
+    format_name, colon, path = spec.partition(":")
+    if colon and format_name in FILE_FORMATS:
+        if least_score is not None:
+            raise DataError(f"--least-score={least_score:g}: words of files have no score; leave it out")
+        return FileAligner(format_name, path)
+    if (pathlib.Path(spec) / "config.json").is_file():
+        # By name, and only here: models need JAX, which preparation does without unless it is asked for one.
+        return importlib.import_module("lst_jax.prepare.acoustic.align").CtcAligner(spec, least_score)
+    raise DataError(
+        f"--aligner {spec}: must be {EMBEDDED}, a model's directory (with config.json), or "
+        f"{', '.join(f'{name}:PATH' for name in FILE_FORMATS)}; correct it"
+    )

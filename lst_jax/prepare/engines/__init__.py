@@ -1,0 +1,1 @@
+"""Where preparation runs: this process, several processes, or Beam."""

@@ -1,0 +1,1 @@
+"""Synthesisers that give texts a voice, behind one protocol."""

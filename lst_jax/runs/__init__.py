@@ -1,0 +1,1 @@
+"""What a run directory holds: configuration, metrics, ledger. No JAX."""

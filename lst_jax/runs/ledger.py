@@ -1,0 +1,183 @@
+"""Where a run's wall time went, over all of its starts: RUN/ledger.jsonl, and the split that its lines add up to.
+
+While a start is open exactly one account runs, so that the accounts of a start add up to its wall time:
+
+    start        from the process's start to the first step, and whatever no other account names
+    compile      compiling the train step (smaller programs are in start, evaluation's in evaluation)
+    data         waiting for the next batch, as the host sees it; the device may be busy meanwhile
+    step         the rest of the loop: steps, and writing their records
+    checkpoint   the loop held up by a save, and the wait for the last one
+    evaluation   held-out evaluation, the first one of a start with its compilation
+    lost         not in the file: the step and data of steps that a later start had to do again
+
+A start's first line is {"kind": "start", "time": when its process began, "step": the step it goes on from}; the others
+are {"kind": "spent", "time": now, "step": the last step done, "seconds": {account: since the line before}}. Lines break
+where a save begins, so that a line is lost as a whole or not at all. A killed start lacks what came after its last
+line, some ten seconds: that counts as down, as does the time between starts, and neither is wall time of the run.
+
+Example: a start that did steps 1 to 5 and was killed after the save of step 3, then one that went on from there:
+    {"kind": "start", "time": "2026-11-21T12:00:00.000+00:00", "step": 0}
+    {"kind": "spent", "time": "2026-11-21T12:00:09.000+00:00", "step": 3, "seconds": {"start": 6.0, "step": 3.0}}
+    {"kind": "spent", "time": "2026-11-21T12:00:11.000+00:00", "step": 5, "seconds": {"step": 2.0}}
+    {"kind": "start", "time": "2026-11-21T12:01:00.000+00:00", "step": 3}
+    -> the first start: start 6, step 3, lost 2 seconds; 49 seconds down before the second
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lst_jax.core.errors import StorageError
+from lst_jax.core.files import add_json_line, open_json_lines
+
+ACCOUNTS = {
+    "start": "starting",
+    "compile": "compiling",
+    "step": "steps that counted",
+    "data": "waiting for data",
+    "evaluation": "evaluating",
+    "checkpoint": "saving",
+    "lost": "lost: steps that were done again",
+}
+REDONE = ("step", "data")  # what is lost when a later start does a step again
+EVERY_SEC = 10.0  # a line is written at least so often, between steps
+LEAST_SEC = 1e-3  # less waits for the next line
+
+
+class Ledger(contextlib.AbstractContextManager):
+    """Writes the lines of one start. A line that cannot be written is an error at the end, and only if no other is."""
+
+    def __init__(self, path: pathlib.Path | None, step: int, began: float, clock: Callable[[], float] = time.monotonic):
+        """`path`: None = another process writes. `step`: the one that the start goes on from. `began`: `clock()` when
+        its process began.
+        """
+        self._clock, self._step = clock, step
+        self._account, self._since, self._written = "start", began, began
+        self._seconds: dict[str, float] = {}
+        self._failed: StorageError | None = None
+        self._file = open(os.devnull, "wb", buffering=0) if path is None else open_json_lines(path)
+        add_json_line(self._file, {"kind": "start", "time": _stamp(clock() - began), "step": step})
+        self.write()
+
+    @contextlib.contextmanager
+    def span(self, account: str) -> Iterator[None]:
+        """The time within counts for `account`, but for that of spans within; "data" alone writes no lines."""
+        assert account in ACCOUNTS, account
+        outer = self._account
+        self._switch(account)
+        try:
+            yield
+        finally:
+            self._switch(outer)
+
+    def reached(self, step: int, record: bool = False) -> None:
+        """Notes that `step` is done; writes a line if there is a `record` of the step, or the last line is old."""
+        self._step = step
+        if record or self._clock() - self._written >= EVERY_SEC:
+            self.write()
+
+    def write(self) -> None:
+        """Writes what was spent since the last line."""
+        self._settle()
+        self._written = self._since
+        if self._failed or sum(self._seconds.values()) < LEAST_SEC:
+            return
+        seconds = {account: round(sec, 4) for account, sec in self._seconds.items() if sec >= 5e-5}
+        self._seconds = {}
+        try:
+            add_json_line(self._file, {"kind": "spent", "time": _stamp(), "step": self._step, "seconds": seconds})
+        except StorageError as error:
+            self._failed = error
+
+    def __exit__(self, kind, error, traceback) -> None:
+        self.write()
+        self._file.close()
+        if self._failed and error is None:
+            raise self._failed
+
+    def _switch(self, account: str) -> None:
+        if "data" not in (account, self._account):
+            self.write()
+        self._settle()
+        self._account = account
+
+    def _settle(self) -> None:
+        now = self._clock()
+        self._seconds[self._account] = self._seconds.get(self._account, 0.0) + now - self._since
+        self._since = now
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """One start of a run: where its time went, by account, and the seconds before it in which nothing ran."""
+
+    time: str
+    from_step: int
+    to_step: int
+    seconds: dict[str, float]
+    down_sec: float
+
+
+def split(lines: list[dict[str, Any]]) -> list[Start]:
+    """The starts of a run from the lines of its ledger; see the module's example."""
+    opened = [i for i, line in enumerate(lines) if line["kind"] == "start"]
+    starts = []
+    for first, end in zip(opened, [*opened, len(lines)][1:], strict=True):
+        spent = lines[first + 1 : end]
+        kept = min((lines[i]["step"] for i in opened if i >= end), default=None)  # what no later start did again
+        seconds = dict.fromkeys(ACCOUNTS, 0.0)
+        for line in spent:
+            lost = kept is not None and line["step"] > kept
+            for account, sec in line["seconds"].items():
+                seconds["lost" if lost and account in REDONE else account] += sec
+        time_, step = lines[first]["time"], lines[first]["step"]
+        starts.append(
+            Start(
+                time_,
+                step,
+                spent[-1]["step"] if spent else step,
+                seconds,
+                max(0.0, _seconds_between(lines[first - 1]["time"], time_)) if first else 0.0,
+            )
+        )
+    return starts
+
+
+def summarize(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """The split over the whole run: `goodput` is the share of the wall time in steps that counted."""
+    starts = split(lines)
+    seconds = {account: sum(start.seconds[account] for start in starts) for account in ACCOUNTS}
+    wall = sum(seconds.values())
+    return {
+        "wall_sec": wall,
+        "goodput": seconds["step"] / wall if wall else 0.0,
+        "seconds": seconds,
+        "down_sec": sum(start.down_sec for start in starts),
+        "starts": [dataclasses.asdict(start) for start in starts],
+    }
+
+
+def in_words(seconds: float) -> str:
+    """Two units of time. Example: 3.21 -> "3.2 s", 723 -> "12 min 3 s", 18720 -> "5 h 12 min", 187200 -> "2 d 4 h"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    large, small, size, of_large = (
+        ("min", "s", 1, 60) if seconds < 3600 else ("h", "min", 60, 60) if seconds < 86400 else ("d", "h", 3600, 24)
+    )
+    count = round(seconds / size)
+    return f"{count // of_large} {large} {count % of_large} {small}"
+
+
+def _stamp(seconds_ago: float = 0.0) -> str:
+    now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds_ago)
+    return now.isoformat(timespec="milliseconds")
+
+
+def _seconds_between(earlier: str, later: str) -> float:
+    parse = datetime.datetime.fromisoformat
+    return (parse(later) - parse(earlier)).total_seconds()

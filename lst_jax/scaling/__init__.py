@@ -1,1 +1,0 @@
-"""Costs and laws: FLOPs, chips, what compiled programs do."""

@@ -1,0 +1,1 @@
+"""One optimizer update and one evaluation of likelihoods, as pure functions."""

@@ -1,0 +1,204 @@
+"""One optimizer update, and one evaluation of likelihoods, as pure jitted functions."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, PartitionSpec
+
+from lst_jax.config import Config
+from lst_jax.core.errors import ConfigError
+from lst_jax.model import lst
+from lst_jax.parallel import sharding
+from lst_jax.step import objective, optim
+
+
+class TrainState(NamedTuple):
+    """All that an update reads and writes. `step` counts the updates done."""
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    watch: optim.Watch
+
+
+def build_model(config: Config, mesh: Mesh, row_speech_tokens: int | None = None, branched: bool = False) -> lst.Model:
+    """The model of a run as it runs on each device of the mesh.
+
+    Args: `row_speech_tokens` as in `lst.build`; `branched`: its rows may hold documents that branch.
+    """
+    return lst.build(
+        config.model, config.joint_vocab, config.data.row_units, row_speech_tokens, sharding.placement(mesh, branched)
+    )
+
+
+def fresh_state(model: lst.Model, key) -> TrainState:
+    """Parameters drawn from a PRNG key, and nothing learned."""
+    params = model.init_params(key)
+    return TrainState(jnp.zeros((), jnp.int32), params, optim.init(params), optim.init_watch())
+
+
+def state_shape(config: Config, model: lst.Model, mesh: Mesh) -> TrainState:
+    """Shapes, types and shardings of a state; nothing is computed."""
+    shapes = jax.eval_shape(lambda: fresh_state(model, jax.random.key(0)))
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, _state_shardings(config, shapes, mesh)
+    )
+
+
+def _state_shardings(config: Config, shapes: TrainState, mesh: Mesh) -> TrainState:
+    """Moments lie as their parameters do, in the host's memory with `train.offload_moments`."""
+    whole = sharding.replicated(mesh)
+    memory = "pinned_host" if config.train.offload_moments else None
+    moments = sharding.parameter_shardings(mesh, shapes.params, memory)
+    return TrainState(
+        whole,
+        sharding.parameter_shardings(mesh, shapes.params),
+        shapes.opt_state._replace(count=whole, mu=moments, nu=moments),
+        jax.tree.map(lambda _: whole, shapes.watch),
+    )
+
+
+def check_memories(config: Config, mesh: Mesh) -> None:
+    """Raises: ConfigError where moments cannot be offloaded."""
+    device = mesh.devices.flat[0]
+    if config.train.offload_moments and (
+        device.platform == "cpu" or "pinned_host" not in {memory.kind for memory in device.addressable_memories()}
+    ):
+        raise ConfigError(
+            f"train.offload_moments=True: {device.device_kind} devices have no memory beside the host's; use False"
+        )
+
+
+def init_state(config: Config, model: lst.Model, mesh: Mesh) -> TrainState:
+    """A fresh state on the mesh, its parameters drawn from `config.seed`: the same ones for every mesh."""
+    shardings = jax.tree.map(lambda x: x.sharding, state_shape(config, model, mesh))
+    return jax.jit(functools.partial(fresh_state, model), out_shardings=shardings)(jax.random.key(config.seed))
+
+
+def state_from(config: Config, model: lst.Model, mesh: Mesh, params: Any) -> TrainState:
+    """A fresh state around given parameters, whose buffers it takes over: they are in memory once."""
+    shardings = jax.tree.map(lambda x: x.sharding, state_shape(config, model, mesh))
+    around = jax.jit(
+        lambda params: TrainState(jnp.zeros((), jnp.int32), params, optim.init(params), optim.init_watch()),
+        out_shardings=shardings,
+        donate_argnums=0,
+    )
+    return around(params)
+
+
+def put_batch(batch, mesh: Mesh):
+    """Host arrays of this process's rows to global device arrays, rows split over the mesh."""
+    rows = sharding.batch_sharding(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, x), batch)
+
+
+def put_whole_batch(batch, mesh: Mesh):
+    """The same from host arrays of all rows, which every process has."""
+    return put_batch(jax.tree.map(lambda x: x[sharding.process_rows(mesh, len(x))], batch), mesh)
+
+
+def per_token_nll(config: Config, model, params, batch) -> tuple[jax.Array, jax.Array]:
+    """[B, T] nats of each target, what both training and every evaluation are sums of, and `log_z` of its softmax.
+
+    On a mesh of several devices it is called on each of them, with its own rows and its parts of `params`.
+    """
+    hidden_BTE = model.hidden(params, batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)
+    params = model.whole_output(params)
+    return objective.token_nll(
+        lambda h: model.logits(params, h), hidden_BTE, batch.target_BT, config.model.logits_chunk
+    )
+
+
+def make_gradients(config: Config, model, mesh: Mesh):
+    """Returns `(params, batch, z_loss) -> (loss, grads, nll_BT, loss_BT)`; not compiled.
+
+    Each device computes on its own rows, in `train.accumulate` equal parts one after the other, and the sums meet once.
+    loss is the mean over the tokens of the whole batch, `loss_BT` what it sums: weighted nats and the z-loss.
+    """
+    parts = config.train.accumulate
+
+    def on_device(params, batch, z_loss):
+        tokens = jnp.maximum(sharding.sum_rows(mesh, jnp.sum(batch.weight_BT)), 1.0)
+
+        def loss_fn(params, part):
+            nll_BT, log_z_BT = per_token_nll(config, model, params, part)
+            loss_BT = (nll_BT + z_loss * log_z_BT**2) * part.weight_BT
+            return jnp.sum(loss_BT) / tokens, (nll_BT, loss_BT)
+
+        def add(sums, part):
+            (loss, rows), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, part)
+            return jax.tree.map(jnp.add, sums, (loss, grads)), rows
+
+        if parts == 1:
+            (loss, rows), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, batch)
+        else:
+            split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+            zeros = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+            (loss, grads), rows = jax.lax.scan(add, zeros, split)
+            rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+        return sharding.sum_rows(mesh, loss), sharding.sum_gradients(mesh, grads), *rows
+
+    def gradients(params, batch, z_loss):
+        specs, rows, whole = sharding.parameter_specs(params), sharding.batch_sharding(mesh).spec, PartitionSpec()
+        return sharding.each_device(on_device, mesh, (specs, rows, whole), (whole, specs, rows, rows))(
+            params, batch, z_loss
+        )
+
+    return gradients
+
+
+def make_train_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None = None):
+    """Returns `(state, batch, optim.Hyper) -> (state, metrics, verdict)`, compiled, `state` donated.
+
+    A bad step (`optim.judge`) leaves parameters and moments as they were; it counts as a step all the same.
+    One executable serves every seed, every number of `OptimConfig` and every length of a run.
+    Args: `frames_V` as in `objective.modality_sums`.
+    metrics: the sums of `objective.modality_sums`, `grad_norm` (before clipping), `learning_rate` of this update,
+        `skipped_steps` so far. verdict: `bad`, `grad_norm`, and the rows whose loss is not finite.
+    """
+    gradients = make_gradients(config, model, mesh)
+    shardings = jax.tree.map(lambda x: x.sharding, state_shape(config, model, mesh))
+
+    def train_step(state: TrainState, batch, hyper: optim.Hyper):
+        loss, grads, nll_BT, loss_BT = gradients(state.params, batch, hyper.z_loss)
+        moments = state.opt_state
+        if config.train.offload_moments:
+            moments = jax.tree.map(
+                lambda x, s: jax.device_put(x, s.with_memory_kind("device")), moments, shardings.opt_state
+            )
+        norm = optax.tree.norm(grads)
+        good, watch = optim.judge(hyper, state.watch, loss, norm)
+        rate = optim.learning_rate(hyper, state.step)
+        new = optim.update(hyper, rate, grads, moments, state.params)
+        params, opt_state = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, (state.params, moments))
+        metrics = objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab, frames_V)
+        metrics |= {"grad_norm": norm, "learning_rate": rate, "skipped_steps": watch.skipped}
+        verdict = {"bad": ~good, "grad_norm": norm, "bad_rows_B": ~jnp.isfinite(loss_BT).all(1)}
+        return TrainState(state.step + 1, params, opt_state, watch), metrics, verdict
+
+    whole, rows = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+    return jax.jit(
+        train_step, in_shardings=(shardings, rows, whole), out_shardings=(shardings, whole, whole), donate_argnums=0
+    )
+
+
+def make_eval_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None = None):
+    """Returns `(params, batch) -> (nll_BT in nats, objective.modality_sums)`, compiled, with training's arithmetic."""
+
+    def eval_step(params, batch):
+        specs, rows = sharding.parameter_specs(params), sharding.batch_sharding(mesh).spec
+        nll_BT = sharding.each_device(lambda p, b: per_token_nll(config, model, p, b)[0], mesh, (specs, rows), rows)(
+            params, batch
+        )
+        return nll_BT, objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab, frames_V)
+
+    params = state_shape(config, model, mesh).params
+    return jax.jit(
+        eval_step,
+        in_shardings=(jax.tree.map(lambda x: x.sharding, params), sharding.batch_sharding(mesh)),
+        out_shardings=sharding.replicated(mesh),
+    )

@@ -1,0 +1,171 @@
+"""What a run writes down of its steps: records one step late, throughput, bad steps."""
+
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from lst_jax.config import Config
+from lst_jax.core.errors import BadStepError
+from lst_jax.cost.flops import model_flops
+from lst_jax.cost.peak import peak_flops
+from lst_jax.data.patching import aligned_probability
+from lst_jax.data.pipeline import Step
+from lst_jax.data.rows import CONSUMED, MEASURED, Stats
+from lst_jax.parallel.processes import Pending, Totals
+from lst_jax.runs.directory import MetricsWriter
+from lst_jax.step import objective
+
+COUNTED = (
+    "tokens",
+    "units",
+    "speech_frames",
+    "speech_patches",
+    "utterances_opened",
+    "utterances_aligned",
+    "utterances_skipped",
+    "pieces",
+    "pieces_cut",
+    "speech_cut",
+    "words_cut",
+    "patches_split",
+    "markers_repeated",
+)
+
+
+class Recorder:
+    """Metrics of each step, read from the device one record late: the host never waits for the step it started."""
+
+    def __init__(self, writer: MetricsWriter | None, totals: Totals, config: Config, run: str):
+        """`writer`: None where another process writes the records."""
+        self._writer = writer
+        self._totals = totals
+        self._config = config
+        self._run = run
+        self._pending: tuple[int, dict[str, Any], Pending] | None = None
+        self._watched: list[tuple[int, dict[str, Any]]] = []
+        self._peak, _ = peak_flops()
+        self.start()
+
+    def start(self) -> None:
+        """Starts the clock of the throughput figures."""
+        self._clock, self._steps = time.perf_counter(), 0
+        self._worked = {"worked/tokens": 0, "worked/units": 0, "worked/flops": 0}
+
+    def count(self, stats: dict[str, Any]) -> None:
+        """Adds this process's part of a step's work to the throughput since the last record."""
+        for key in ("tokens", "units"):
+            self._worked[f"worked/{key}"] += int(stats[key])
+        self._worked["worked/flops"] += flops(self._config, stats)
+        self._steps += 1
+
+    def watch(self, done: int, verdict: dict[str, Any]) -> None:
+        """Keeps a step's verdict, on the device, for the next flush."""
+        self._watched.append((done, verdict))
+
+    def push(self, done: int, metrics: dict[str, Any], item: Step) -> str:
+        """Hands over a step's metrics, writes those handed over before, and returns a word for the progress bar."""
+        newest = self._watched.pop()  # the step that has just been started
+        shown = self.flush()
+        self._watched.append(newest)
+        self.count(item.stats)
+        self._pending = (done, metrics, self._totals.add(counts(self._config, item) | self._worked))
+        return shown
+
+    def flush(self) -> str:
+        """Writes what is pending and what was bad; waits for those steps. Raises: BadStepError, if it is to halt."""
+        shown = self._write_pending() if self._pending else ""
+        watched, self._watched = self._watched, []
+        for done, verdict in jax.device_get(watched):
+            if verdict["bad"]:
+                self._bad_step(int(done), verdict)
+        return shown
+
+    def _bad_step(self, done: int, verdict: dict[str, Any]) -> None:
+        rows, norm = np.flatnonzero(verdict["bad_rows_B"]).tolist(), float(verdict["grad_norm"])
+        if rows:
+            reason = f"the loss is not finite in row{'s' * (len(rows) > 1)} {', '.join(map(str, rows))}"
+        elif not np.isfinite(norm):
+            reason = "the gradient norm is not finite, though every loss is"
+        else:
+            reason = (
+                f"the gradient norm {norm:.4g} is over optim.spike_factor={self._config.optim.spike_factor} "
+                "times its running mean"
+            )
+        self._write(done, "bad", {"reason": reason, "rows": rows})
+        if self._config.train.bad_step == "halt":
+            raise BadStepError(
+                f"{self._run}: step {done}: {reason}; look at its batch, lst_jax.train.loop.rebuild_batch({self._run!r}, "
+                f'{done}), or go on without it: train.bad_step="skip"'
+            )
+
+    def _write_pending(self) -> str:
+        done, metrics, pending = self._pending
+        self._pending = None
+        metrics, total = {k: float(v) for k, v in jax.device_get(metrics).items()}, pending.get()
+        summary = objective.summarize(metrics, self._config.data.unit_rate)
+        seconds = time.perf_counter() - self._clock
+        values = summary | {
+            "grad_norm": metrics["grad_norm"],
+            "learning_rate": metrics["learning_rate"],
+            "skipped_steps": int(metrics["skipped_steps"]),
+            **data_metrics(self._config, done - 1, total),
+            "seconds_per_step": seconds / max(self._steps, 1),
+            "tokens_per_second": total["worked/tokens"] / seconds,
+            "units_per_second": total["worked/units"] / seconds,
+        }
+        if self._peak:
+            values["mfu"] = total["worked/flops"] / seconds / self._peak
+        self._write(done, "train", values)
+        self.start()
+        return f"loss {summary['loss']:.3f}"
+
+    def evaluation(self, done: int, values: dict[str, Any]) -> None:
+        """Writes an evaluation's record behind the step's own; its time does not count as training."""
+        self.flush()
+        self._write(done, "eval", values)
+        self.start()
+
+    def _write(self, done: int, kind: str, values: dict[str, Any]) -> None:
+        if self._writer is not None:
+            self._writer.write(done, kind, values)
+
+    def close(self) -> None:
+        """Closes the files."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def flops(config: Config, stats: Stats) -> int:
+    """Analytic FLOPs of training on what `stats` counts."""
+    return int(sum(model_flops(config.model, config.joint_vocab, stats).values()))
+
+
+def counts(config: Config, item: Step) -> dict[str, int]:
+    """What the data path counted for this process's rows of a batch; processes add up."""
+    measured_S = item.state_after[:, :, MEASURED].sum(0)
+    return {
+        **{key: int(item.stats[key]) for key in COUNTED},
+        "flops": flops(config, item.stats),
+        "consumed": int(item.state_after[:, :, CONSUMED].sum()),
+        **{f"measured/{source.name}": int(n) for source, n in zip(config.data.sources, measured_S, strict=True)},
+    }
+
+
+def data_metrics(config: Config, step: int, total: dict[str, int]) -> dict[str, Any]:
+    """The `counts` of all rows as people read them; shares are of `data.mixture_measure`, so far. `step` is from 0."""
+    data = config.data
+    measured = {source.name: total[f"measured/{source.name}"] for source in data.sources}
+    return {
+        "tokens": total["tokens"],
+        "units": total["units"],
+        "flops": total["flops"],
+        "tokens_so_far": total["consumed"],
+        "token_fill": total["tokens"] / (data.rows * data.row_tokens),
+        "unit_fill": total["units"] / (data.rows * data.row_units),
+        "mean_patch_frames": total["speech_frames"] / max(total["speech_patches"], 1),
+        "aligned_probability": aligned_probability(step, data.patching),
+        **{key: total[key] for key in COUNTED[4:]},
+        **{f"share/{name}": n / max(sum(measured.values()), 1) for name, n in measured.items()},
+    }

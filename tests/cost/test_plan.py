@@ -1,0 +1,178 @@
+"""Plans: what is said of one, what is searched, and one that is really compiled."""
+
+import importlib.util
+import json
+
+import pytest
+
+from lst_jax import config as cfg
+from lst_jax.cli import main
+from lst_jax.core.errors import ConfigError
+from lst_jax.cost import plan_text
+from lst_jax.cost.plan import DOES_NOT_FIT, UNITS, Plan
+from lst_jax.cost.search import best, parts_that_fit, search
+
+GIB = 2**30
+CONFIG = cfg.load_recipe("configs/demo.py")
+
+
+def make_plan(config=CONFIG, gib=10.0, arithmetic=2.0, network=0.5, **changes):
+    """A plan of 16 devices with 16 GiB each and 8 rows a device, 1 GiB of state."""
+    tensor = config.mesh.tensor
+    fields = dict(
+        recipe="r",
+        config_hash="0",
+        topology="v5e:4x4",
+        slices=1,
+        devices=16,
+        mesh={"replica": 1, "data": 16 // tensor, "tensor": tensor},
+        rows=128 // tensor,
+        accumulate=config.train.accumulate,
+        remat=config.model.remat,
+        parameters={"all": 1000},
+        state_bytes={"all": GIB},
+        hbm_bytes=int(gib * GIB),
+        hbm_capacity=16 * GIB,
+        analytic_flops=16e12,
+        matrix_flops=1.5e12,
+        kernel_flops=0.5e12,
+        bytes_accessed=1e9,
+        kernels={"splash": 3},
+        collective_bytes={"all-gather over data": 2e9},
+        largest_collective=2**20,
+        largest_parameter=2**20,
+        floors_sec={"arithmetic": arithmetic, "memory": 1.0, "network": network},
+        mfu=0.61,
+        tokens=5e5,
+        units=4e5,
+        steps=3600,
+        checkpoint_bytes=12000,
+        compile_sec=9.0,
+    )
+    return Plan(**fields | changes)
+
+
+def test_a_plan_that_fits_says_what_the_run_costs_at_least():
+    said = plan_text.verdict(make_plan())
+    assert said.startswith("fits: 10.0 of 16.0 GiB a device; a step takes at least 2 s (arithmetic), MFU at most 61%")
+    assert "3,600 steps: 2 h 0 min, 32 chip-hours" in said and "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "changes, fix",
+    [
+        (dict(gib=31.0), "--set train.accumulate=4"),  # 29 GiB beside the state, and 14 of room: more than two parts
+        (dict(gib=30.0), "--set train.accumulate=2"),
+        (dict(gib=30.0, accumulate=8, remat="attention"), '--set model.remat="full"'),  # a row at a time already
+        (dict(gib=30.0, accumulate=8, remat="full"), "take more than 16 devices, or lower data.rows=128"),
+    ],
+)
+def test_a_plan_that_does_not_fit_says_which_field_to_change_and_to_what(changes, fix):
+    plan = make_plan(**changes)
+    said = plan_text.verdict(plan)
+    assert not plan.fits and said.startswith(f"does not fit: needs {changes['gib']:.1f} of 16.0 GiB a device; {fix}")
+
+
+def test_the_page_holds_every_figure():
+    page = plan_text.page(make_plan())
+    for figure in ("all-gather over data", "splash (3 calls)", "1.000", "0.5 of them in kernels", "compiled in 9 s"):
+        assert figure in page, figure
+    assert len(plan_text.row(make_plan())) == len(plan_text.row(make_plan(gib=30.0))) == len(plan_text.COLUMNS)
+
+
+def needs(gib_of_remat, seconds_of_remat, network=0.1):
+    """What a device needs by policy, divided by the parts; and how long a step takes."""
+    made = []
+
+    def make(config):
+        made.append(config)
+        if config.mesh.tensor == 4:
+            raise ConfigError("mesh.tensor=4: must divide the heads")
+        gib = 2 + gib_of_remat[config.model.remat] / config.train.accumulate / config.mesh.tensor
+        return make_plan(config, gib, seconds_of_remat[config.model.remat] + 0.01 * config.train.accumulate, network)
+
+    return make, made
+
+
+def test_the_search_takes_the_fewest_parts_that_fit_and_the_policy_that_is_fastest():
+    make, made = needs(
+        {"none": 100, "dots": 20, "attention": 8, "full": 4}, {"none": 2.0, "dots": 2.2, "attention": 2.6, "full": 2.7}
+    )
+    found = best(list(search(CONFIG, make)))
+    assert (found.remat, found.accumulate, found.mesh["tensor"]) == ("none", 8, 1)
+    assert all(config.mesh.tensor == 1 for config in made)  # the network bounds nothing
+    assert [c.train.accumulate for c in made if c.model.remat == "attention"] == [1]
+
+
+def test_the_search_splits_tensors_where_nothing_else_fits():
+    make, _ = needs(
+        dict.fromkeys(("none", "dots", "attention", "full"), 200),
+        dict.fromkeys(("none", "dots", "attention", "full"), 2.0),
+    )
+    found = best(list(search(CONFIG, make)))
+    assert found.fits and found.mesh["tensor"] == 2
+
+
+def test_the_search_says_that_nothing_divides():
+    def make(config):
+        raise ConfigError("data.rows=3: must be a multiple of 16")
+
+    with pytest.raises(ConfigError, match="--search: no mesh of these devices divides"):
+        best(list(search(CONFIG, make)))
+
+
+def test_parts_divide_the_rows_of_a_device():
+    assert parts_that_fit(make_plan(gib=60.0)) == 8  # 4.1 would do, 8 rows have no 5, 6 or 7 parts
+    assert parts_that_fit(make_plan(gib=60.0, state_bytes={"all": 9 * GIB})) is None  # no room beside the state
+
+
+@pytest.mark.parametrize(
+    "said, gib",
+    [
+        (
+            "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (31.09G) exceeds "
+            "available HBM (15.75G).",
+            31.09,
+        ),
+        ("Compilation failure: Ran out of memory in memory space hbm. Used 18.64G of 15.75G hbm. Exceeded ...", 18.64),
+    ],
+)
+def test_what_the_compiler_says_of_memory_is_understood(said, gib):
+    number, unit = DOES_NOT_FIT.search(said).groups()
+    assert float(number) * UNITS[unit] == pytest.approx(gib * GIB)
+
+
+def test_without_the_compiler_it_says_how_to_get_it(capsys):
+    if importlib.util.find_spec("libtpu"):
+        pytest.skip("it is here")
+    assert main.main(["plan", "--config", "configs/demo.py", "--topology", "v5e:2x2"]) == 2
+    assert "pip install --editable '.[tpu]'" in capsys.readouterr().err
+
+
+def test_a_recipe_is_compiled_for_described_devices(capsys):
+    """The collectives are those of FSDP: every parameter gathered twice, its gradient met once, nothing larger."""
+    pytest.importorskip("libtpu")
+    words = [
+        "plan",
+        "--config",
+        "configs/lst.py:420m",
+        "--topology",
+        "v5e:2x2",
+        "--set",
+        "data.rows=4",
+        "--set",
+        "model.global_transformer.layers=2",
+        "--set",
+        "model.patch_decoder.layers=2",
+        "--quick",
+        "--json",
+    ]
+    assert main.main(words) == 0
+    (plan,) = json.loads(capsys.readouterr().out)
+    assert plan["fits"] and plan["mesh"] == {"replica": 1, "data": 4, "tensor": 1}
+    assert any("splash" in name for name in plan["kernels"])
+    assert plan["largest_collective"] <= plan["largest_parameter"]
+    parameters = sum(plan["parameters"].values())
+    moved = sum(plan["collective_bytes"].values())
+    assert 3 * 2 * parameters < moved < 3.6 * 2 * parameters  # bfloat16, but for the table of tokens and the vectors
+    assert 0.1 < plan["mfu"] <= 1 and plan["step_sec"] == max(plan["floors_sec"].values())

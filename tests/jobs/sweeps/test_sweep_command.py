@@ -1,0 +1,192 @@
+"""`lst sweep run`: real processes, stopped and killed, then points and the page."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import sweep_recipe
+
+from lst_jax.cli import main
+from lst_jax.core import files
+from lst_jax.core.errors import RESTART_EXIT_CODE, DataError
+from lst_jax.jobs.sweeps import collect, status
+from lst_jax.jobs.sweeps.trials import read_sweep
+from lst_jax.laws.points import read_points
+from lst_jax.runs.directory import RunDirectory
+
+ROOT = pathlib.Path(__file__).parents[3]
+QUICK_TO_COMPILE = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+)
+CLOCK = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return sweep_recipe.recipe_in(tmp_path_factory.mktemp("recipe"))
+
+
+def start(folder, *words):
+    """The command as a process of its own, one device a run."""
+    env = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PJRT_NPROC": "4",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "XLA_FLAGS": QUICK_TO_COMPILE,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "lst_jax", "sweep", "run", str(folder), *words],
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def learned(run):
+    return [{k: v for k, v in r.items() if k not in CLOCK} for r in RunDirectory(run).read_metrics()]
+
+
+def wait_until(reached, process, seconds=240):
+    end = time.monotonic() + seconds
+    while not reached():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.1)
+
+
+def trained_steps(folder):
+    return (
+        sum(s.step for s in status.status_of(folder / "runs", read_sweep(folder).trials))
+        if (folder / "sweep.json").exists()
+        else 0
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(recipe, tmp_path_factory):
+    """Two runs: the sweep told to stop, gone on with, killed, gone on with to the end."""
+    folder = tmp_path_factory.mktemp("sweep") / "seeds"
+    first = start(folder, "--config", f"{recipe}:seeds", "--jobs", "2")
+    wait_until(lambda: trained_steps(folder) >= 1, first)
+    first.send_signal(signal.SIGTERM)
+    _, said = first.communicate(timeout=240)
+    assert first.returncode == RESTART_EXIT_CODE and "stopped, saved; run the same command to go on" in said
+    stopped = trained_steps(folder)
+    second = start(folder, "--jobs", "1")
+    wait_until(lambda: trained_steps(folder) > stopped, second)
+    os.kill(second.pid, signal.SIGKILL)
+    second.communicate()
+    last = start(folder, "--jobs", "2")
+    runs = [RunDirectory(folder / "runs" / trial.name) for trial in read_sweep(folder).trials]
+    pids = [json.loads(run.starts_path.read_text().splitlines()[-1])["pid"] for run in runs if run.starts_path.exists()]
+    wait_until(lambda: not any(status.alive(pid) for pid in pids) or trained_steps(folder) == 12, last)
+    out, said = last.communicate(timeout=400)
+    assert last.returncode == 0, said
+    return folder, out
+
+
+def test_a_swept_run_is_that_of_one_command_bit_for_bit(swept, recipe, tmp_path, compiled_once):
+    folder, _ = swept
+    trial = read_sweep(folder).trials[0]
+    words = [word for change in trial.changes for word in ("--set", change)]
+    env = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PJRT_NPROC": "4",
+        "XLA_FLAGS": QUICK_TO_COMPILE,
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
+    }
+    subprocess.run(
+        [sys.executable, "-m", "lst_jax", "train", str(tmp_path / "run"), "--config", trial.recipe, *words],
+        env=env,
+        check=True,
+        capture_output=True,
+    )
+    assert learned(folder / "runs" / trial.name) == learned(tmp_path / "run")
+
+
+def test_all_runs_are_done_and_have_a_log(swept):
+    folder, out = swept
+    found = status.status_of(folder / "runs", read_sweep(folder).trials)
+    assert status.summary(found) == "2 done of 2 runs" and "2 done of 2 runs" in out
+    assert all(s.step == 6 and s.starts >= 2 for s in found)
+    assert all((folder / "logs" / f"{s.trial.name}.log").stat().st_size for s in found)
+
+
+def test_points_hold_what_the_runs_learned(swept):
+    folder, _ = swept
+    points = read_points(folder / "points.jsonl")
+    for point, trial in zip(points, read_sweep(folder).trials, strict=True):
+        records = RunDirectory(folder / "runs" / trial.name).read_metrics()
+        trained = [r for r in records if r["kind"] == "train"]
+        assert point.run == trial.name and point.system == "curriculum" and point.config_hash == trial.config_hash
+        assert point.tokens == trained[-1]["tokens_so_far"]
+        assert point.flops == pytest.approx(sum(r["flops"] for r in trained))
+        assert point.flops == pytest.approx(trial.flops, rel=0.1)  # what the budget expected
+        assert point.measures["loss_speech"] == records[-1]["heldout/speech/bits_per_second_speech"]
+        assert point.items == 4 or point.items is None
+
+
+def test_status_is_printed_for_people_and_for_programs(swept, capsys):
+    folder, _ = swept
+    assert main.main(["sweep", "status", str(folder)]) == 0
+    assert "6 of 6" in capsys.readouterr().out
+    assert main.main(["sweep", "status", str(folder), "--json"]) == 0
+    assert [s["state"] for s in json.loads(capsys.readouterr().out)] == ["done", "done"]
+
+
+def test_the_page_and_the_section_of_results_name_every_run_and_reason(swept, tmp_path, capsys):
+    folder, _ = swept
+    assert (
+        main.main(
+            ["report", str(folder), "--page", str(tmp_path / "page.html"), "--markdown", str(tmp_path / "results.md")]
+        )
+        == 0
+    )
+    page, results = (tmp_path / "page.html").read_text(), (tmp_path / "results.md").read_text()
+    assert all(trial.name in page for trial in read_sweep(folder).trials)
+    assert "](page.html)" in results and "2 done of 2 runs" in results
+    assert "refused: curriculum has loss_speech" in results
+    assert json.loads((folder / "fits" / "fit.json").read_text())["fits"]
+
+
+def test_options_of_sweeps_are_refused_for_runs(swept, capsys):
+    folder, _ = swept
+    run = folder / "runs" / read_sweep(folder).trials[0].name
+    assert main.main(["report", str(run), "--markdown", "x.md"]) == 2
+    assert f"--markdown: {run} is no sweep; leave it out" in capsys.readouterr().err
+
+
+def test_a_second_command_on_the_same_sweep_is_refused(swept, recipe, tmp_path, capsys):
+    folder, _ = swept
+    with files.alone(folder, "lst sweep run"):
+        assert main.main(["sweep", "run", str(folder)]) == 1
+    assert "another lst sweep run is at work here" in capsys.readouterr().err
+
+
+def test_a_run_that_needs_a_person_is_named_with_its_log(recipe, tmp_path, capsys):
+    main.main(["sweep", "run", str(tmp_path), "--config", f"{recipe}:shares", "--dry-run"])
+    assert "1 runs" in capsys.readouterr().out and not (tmp_path / "sweep.json").exists()
+    sweep = read_sweep_of(tmp_path, f"{recipe}:shares")
+    name = sweep.trials[0].name
+    (tmp_path / "runs" / name).mkdir(parents=True)
+    (tmp_path / "runs" / name / "config.json").write_text("{")
+    assert main.main(["sweep", "run", str(tmp_path), "--jobs", "1"]) == 1
+    assert f"{name} ended with exit code 3: see {tmp_path}/logs/{name}.log" in capsys.readouterr().err
+
+
+def read_sweep_of(folder, reference):
+    from lst_jax.jobs.sweeps.trials import open_sweep
+
+    return open_sweep(folder, reference)
+
+
+def test_nothing_to_collect_is_said(recipe, tmp_path):
+    read_sweep_of(tmp_path, f"{recipe}:seeds")
+    with pytest.raises(DataError, match="no run is done; run the sweep first"):
+        collect.write_points(tmp_path, tmp_path / "runs")

@@ -1,0 +1,105 @@
+import dataclasses
+import json
+
+import pytest
+
+from lst_jax import config as config_lib
+from lst_jax.core.errors import ConfigError, DataError, StorageError
+from lst_jax.core.files import add_json_line, read_json_lines, replacing, write_text
+from lst_jax.runs.directory import MetricsWriter, RunDirectory
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.write_config(config_lib.load_recipe("configs/demo.py"))
+    return run
+
+
+def test_a_run_opens_again_from_its_path_alone(run):
+    assert RunDirectory(run.path).resolve(None) == config_lib.load_recipe("configs/demo.py")
+
+
+def test_another_configuration_is_refused_by_field(run):
+    config = config_lib.load_recipe("configs/demo.py")
+    with pytest.raises(ConfigError, match=r"seed=5: .*run was made with 0; use that value, or another run directory"):
+        run.resolve(dataclasses.replace(config, seed=5))
+
+
+def test_a_free_field_may_change(run):
+    config = config_lib.load_recipe("configs/demo.py")
+    changed = dataclasses.replace(config, train=dataclasses.replace(config.train, log_every=9))
+    run.write_config(run.resolve(changed))
+    assert run.load_config().train.log_every == 9
+
+
+def test_a_missing_run_says_how_to_start_one(tmp_path):
+    with pytest.raises(ConfigError, match="no such run; start one with --config"):
+        RunDirectory(tmp_path / "none").resolve(None)
+
+
+def test_metrics_have_no_gap_and_no_duplicate_after_a_resume(run):
+    writer = MetricsWriter(run, 0)
+    for step in range(1, 6):
+        writer.write(step, "train", {"loss": float(step)})
+    writer.close()
+    with open(run.metrics_path, "a") as f:
+        f.write('{"step": 6, "kind": "tr')  # killed in the middle of a line
+    writer = MetricsWriter(run, 3)
+    for step in range(4, 7):
+        writer.write(step, "train", {"loss": float(step)})
+    writer.close()
+    assert [r["step"] for r in run.read_metrics()] == [1, 2, 3, 4, 5, 6]
+    assert tensorboard_steps(run) == [1, 2, 3, 4, 5, 6]
+
+
+def tensorboard_steps(run):
+    """Reads the event files record by record, as any TensorBoard reader does."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    steps = []
+    for file in run.tensorboard_path.iterdir():
+        data = file.read_bytes()
+        at = 0
+        while at < len(data):
+            length = int.from_bytes(data[at : at + 8], "little")
+            event = Event.FromString(data[at + 12 : at + 12 + length])
+            steps += [event.step for v in event.summary.value if v.tag == "train/loss"]
+            at += 16 + length
+    return steps
+
+
+def test_starts_record_versions_and_step(run):
+    run.record_start(4, ["cpu:0"], (1e9, "measured"))
+    line = json.loads((run.path / "starts.jsonl").read_text())
+    assert line["step"] == 4
+    assert line["packages"]["jax"]
+
+
+def test_a_start_follows_one_whose_line_was_cut_short(run):
+    run.record_start(0, ["cpu:0"], (1e9, "measured"))
+    with open(run.starts_path, "a") as f:
+        f.write('{"time": "2026-')
+    assert [start["step"] for start in read_json_lines(run.starts_path)] == [0]
+    run.record_start(4, ["cpu:0"], (1e9, "measured"))
+    assert [start["step"] for start in read_json_lines(run.starts_path)] == [0, 4]
+
+
+def test_a_spoilt_line_among_others_is_named(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl: line 2 is not JSON; remove it"):
+        read_json_lines(tmp_path / "a.jsonl")
+
+
+def test_a_full_disk_fails_a_line_in_one_line_and_once(tmp_path):
+    with open("/dev/full", "ab", buffering=0) as full, pytest.raises(StorageError, match="no space left"):
+        add_json_line(full, {"a": 1})
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(StorageError, match="no space left"), replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
