@@ -16,7 +16,8 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from lst_jax import config as cfg
+from lst_jax.recipes.load import load_recipe_module
+from lst_jax.recipes.row_sizes import row_tokens_for
 
 STEPS, DEMO_STEPS = 4000, 200
 DATA = "data/librispeech"
@@ -34,18 +35,18 @@ def adapted(documents: str, arg: str, steps: int, demo_steps: int) -> ConfigDict
     name, _, system = arg.partition(",")
     demo = name == "demo"
     folder = pathlib.Path(__file__).parent
-    config = cfg.load_recipe_module(str(folder / ("demo.py" if demo else "lst.py"))).get_config(system if demo else arg)
+    config = load_recipe_module(str(folder / ("demo.py" if demo else "lst.py"))).get_config(system if demo else arg)
     data, units = config.data, 256 if demo else 4096
     config.name = f"{documents}-{config.name}"
     steps = demo_steps if demo else steps
-    tokens = cfg.row_tokens_for(units, data.patching.static_size, 1.0, SPEECH_SHARE)
-    base = config.model.system == "base"
+    tokens = row_tokens_for(units, data.patching.static_size, 1.0, SPEECH_SHARE)
+    base = config.model.architecture == "base"
     data.update(
         documents=documents,
         rows=4,
-        row_units=tokens if demo and base else units,
+        row_patches=tokens if demo and base else units,
         row_tokens=tokens if demo or not base else units,
-        row_speech_tokens=tokens if config.model.system == "lst_bypass" else None,
+        row_speech_tokens=tokens if config.model.architecture == "lst_bypass" else None,
     )
     data.patching.update(tau1=0, tau2=0)
     if not demo:

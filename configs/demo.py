@@ -3,17 +3,18 @@
     lst train runs/demo --config configs/demo.py
 
 It proves the machine, not the method: nineteen minutes of telephone prompts, a model of a few million parameters,
-minutes on two CPU cores. The argument is a system (`--config configs/demo.py:mixed3`); `lst_jax.config.systems` lists them.
+minutes on two CPU cores. The argument is a system (`--config configs/demo.py:mixed3`); `lst_jax.recipes.systems` lists them.
 For `bpe[SIZE]`, `make demo-bpe PIECES=SIZE` trains the pieces first. So little speech is learned by heart: 10000 pieces
 are of 3.9 frames in training and 1.5 held out.
 """
 
 from ml_collections import ConfigDict
 
-from lst_jax.config import row_tokens_for, systems
+from lst_jax.recipes import systems
+from lst_jax.recipes.row_sizes import row_tokens_for
 
 STEPS = 450
-ROW_UNITS = 512
+ROW_PATCHES = 512
 UNITS = 500
 
 
@@ -22,14 +23,14 @@ def get_config(arg: str) -> ConfigDict:
     system = systems.parse(arg, UNITS, f"configs/demo.py:{arg}")
     base, bypass, pieces = system.kind == "base", system.kind == "lst_bypass", system.pieces
     local = dict(layers=1, width=128, heads=4, window=128)
-    row_tokens = row_tokens_for(ROW_UNITS, system.mean_patch)
+    row_tokens = row_tokens_for(ROW_PATCHES, system.mean_patch)
     return ConfigDict(
         dict(
             name=f"demo-{system.name}",
             seed=0,
             vocab=dict(text_size=1024, unit_slots=pieces or UNITS),
             model=dict(
-                system=system.kind,
+                architecture=system.kind,
                 patch_encoder=None if base else local,
                 global_transformer=dict(layers=4, width=192, heads=6, window=None),
                 patch_decoder=None if base else local | dict(layers=2),
@@ -60,7 +61,7 @@ def get_config(arg: str) -> ConfigDict:
                 rows=4,
                 unit_rate=25.0,
                 row_tokens=640 if base else row_tokens,
-                row_units=640 if base else ROW_UNITS,
+                row_patches=640 if base else ROW_PATCHES,
                 row_speech_tokens=row_tokens // 2 if bypass else None,
                 patching=system.patching(STEPS),
                 interleave=dict(

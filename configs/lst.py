@@ -5,9 +5,9 @@
 
 SIZE is 1b (A.2, Table 7), 7b (BLT's own sizes), or one of the scaling study and above: 420m, 630m, 810m, 1.1b, 1.4b,
 1.8b, 3b, 5b. Of these the paper gives the parameters only; here they keep the proportions of 1b
-(`lst_jax.config.defaults.shape_for`): depth about width / 82, nine decoder layers to 25 global ones, local width half the
+(`lst_jax.recipes.defaults.shape_for`): depth about width / 82, nine decoder layers to 25 global ones, local width half the
 global one, heads of 128 and 64, so that all parameters of an LST are within 2% of the name. SYSTEM is one of
-`lst_jax.config.systems`; width, depth and unit positions a step are the same for all. Data is expected in data/lst, prepared
+`lst_jax.recipes.systems`; width, depth and unit positions a step are the same for all. Data is expected in data/lst, prepared
 as README says.
 """
 
@@ -15,15 +15,17 @@ import functools
 
 from ml_collections import ConfigDict
 
-from lst_jax.config import ModelConfig, row_speech_tokens_for, row_tokens_for, systems
-from lst_jax.config.defaults import decoder_layers_for, learning_rate_for, shape_for
+from lst_jax.config import ModelConfig
 from lst_jax.core.errors import ConfigError
 from lst_jax.core.strict import build
 from lst_jax.core.vocab import Vocab
 from lst_jax.cost.parameters import parameters as count_parameters
 from lst_jax.jobs.sweeps.grid import each, product
+from lst_jax.recipes import systems
+from lst_jax.recipes.defaults import decoder_layers_for, learning_rate_for, shape_for
+from lst_jax.recipes.row_sizes import row_speech_tokens_for, row_tokens_for
 
-ROW_UNITS = 4096
+ROW_PATCHES = 4096
 TEXT_SIZE = 32_000
 UNITS = 501
 UNIT_SLOTS = 502  # of the released vocabulary, 32,508
@@ -57,7 +59,7 @@ def study_size(parameters: float) -> dict:
         )
 
     shape, rows = shape_for(parameters, count), 128
-    steps = round(TOKENS_A_PARAMETER * parameters / (rows * row_tokens_for(ROW_UNITS, 4)))
+    steps = round(TOKENS_A_PARAMETER * parameters / (rows * row_tokens_for(ROW_PATCHES, 4)))
     return stacks(shape.width, shape.layers) | dict(rows=rows, steps=steps)
 
 
@@ -71,7 +73,7 @@ def get_config(arg: str) -> ConfigDict:
     size = SIZES[name] if name in SIZES else study_size(STUDY[name])
     system = systems.parse(rest, UNITS, f"configs/lst.py:{arg}")
     pieces = system.pieces
-    row_tokens = row_tokens_for(ROW_UNITS, system.mean_patch)
+    row_tokens = row_tokens_for(ROW_PATCHES, system.mean_patch)
     return ConfigDict(
         dict(
             name=f"lst-{name}-{system.name}",
@@ -89,7 +91,7 @@ def get_config(arg: str) -> ConfigDict:
                 rows=size["rows"],
                 unit_rate=25.0,
                 row_tokens=row_tokens,
-                row_units=ROW_UNITS,
+                row_patches=ROW_PATCHES,
                 row_speech_tokens=row_speech_tokens_for(row_tokens) if system.kind == "lst_bypass" else None,
                 patching=system.patching(size["steps"]),
                 interleave=dict(
@@ -147,7 +149,7 @@ def model(size: dict, kind: str) -> dict:
     """The fields of a `ModelConfig`: a size as some kind of system."""
     base = kind == "base"
     return dict(
-        system=kind,
+        architecture=kind,
         patch_encoder=None if base else stack(*size["encoder"], LOCAL_WINDOW),
         global_transformer=stack(*size["main"], None),
         patch_decoder=None if base else stack(*size["decoder"], LOCAL_WINDOW),
@@ -193,7 +195,7 @@ def speech_shares() -> list[dict]:
             "recipe": "1b,curriculum",
             "label": f"1:{text:g}",
             "data.sources.1.share": text,
-            "data.row_tokens": row_tokens_for(ROW_UNITS, 4, 1 / (1 + text)),
+            "data.row_tokens": row_tokens_for(ROW_PATCHES, 4, 1 / (1 + text)),
         }
         for text in (4.0, 3.0, 2.0, 1.0)
     ]

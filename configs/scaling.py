@@ -3,8 +3,8 @@
     lst sweep run runs/scaling --config configs/scaling.py:compute-optimal
     lst train runs/w96 --config configs/scaling.py:96,base
 
-The argument is WIDTH[,SYSTEM]: the width of the global transformer, a multiple of 16, and one of `lst_jax.config.systems`. All
-else is the demo's, or follows from the width by `lst_jax.config.defaults`: depth, local networks of half the width, learning
+The argument is WIDTH[,SYSTEM]: the width of the global transformer, a multiple of 16, and one of `lst_jax.recipes.systems`. All
+else is the demo's, or follows from the width by `lst_jax.recipes.defaults`: depth, local networks of half the width, learning
 rate; and the batch from the FLOPs. Of the paper's 30 tokens a parameter only TOKENS_A_PARAMETER are trained on: a run
 costs as the square of its parameters. The speech is the bundled texts' by a synthesiser (`make scaling-data`): in the
 recorded corpus's 14 minutes models of 3M parameters would see each unit 35 times.
@@ -15,14 +15,16 @@ import pathlib
 from ml_collections import ConfigDict
 
 from lst_jax import config as cfg
-from lst_jax.config import defaults
 from lst_jax.core.errors import ConfigError
 from lst_jax.cost.parameters import parameters
 from lst_jax.jobs.sweeps.grid import each, product
+from lst_jax.recipes import defaults
+from lst_jax.recipes.load import load_recipe_module
+from lst_jax.recipes.row_sizes import row_tokens_for
 
-DEMO = cfg.load_recipe_module(str(pathlib.Path(__file__).with_name("demo.py")))
+DEMO = load_recipe_module(str(pathlib.Path(__file__).with_name("demo.py")))
 WIDTH = 96  # what "" means
-ROW_UNITS = 256
+ROW_PATCHES = 256
 TOKENS_A_PARAMETER = 1
 HELD_OUT_ROWS = 320  # more than hold all held-out documents: every run is asked the same, whatever its batch
 DATA = "data/scaling"
@@ -67,9 +69,9 @@ def _resize(config: ConfigDict, width: int) -> None:
         model.patch_encoder.update(width=local, heads=local // 16)
         model.patch_decoder.update(layers=defaults.decoder_layers_for(layers), width=local, heads=local // 16)
     model.update(cross_heads=local // 16, ffn_multiple=16)
-    data.row_tokens = cfg.row_tokens_for(ROW_UNITS, 4)
-    data.row_units = data.row_tokens if model.system == "base" else ROW_UNITS
-    if model.system == "lst_bypass":
+    data.row_tokens = row_tokens_for(ROW_PATCHES, 4)
+    data.row_patches = data.row_tokens if model.architecture == "base" else ROW_PATCHES
+    if model.architecture == "lst_bypass":
         data.row_speech_tokens = data.row_tokens // 2
 
 

@@ -9,10 +9,10 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from lst_jax import config as cfg
+from lst_jax.recipes.load import load_recipe_module
 
 STEPS, DEMO_STEPS = 20_000, 200
-ASR = cfg.load_recipe_module(str(pathlib.Path(__file__).with_name("asr.py")))
+ASR = load_recipe_module(str(pathlib.Path(__file__).with_name("asr.py")))
 
 
 def get_config(arg: str) -> ConfigDict:

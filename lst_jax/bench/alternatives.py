@@ -78,10 +78,10 @@ def grain_first_fit(examples: Examples) -> grain.IterDataset:
     Documents longer than a row are cut beforehand: this packer never splits.
     """
     data = examples.config.data
-    parts = FlatMapIterDataset(_grain_documents(examples), _Chop(data.row_tokens, data.row_units))
+    parts = FlatMapIterDataset(_grain_documents(examples), _Chop(data.row_tokens, data.row_patches))
     packed = FirstFitPackIterDataset(
         parts,
-        length_struct={"cells": data.row_tokens, "patches": data.row_units},
+        length_struct={"cells": data.row_tokens, "patches": data.row_patches},
         num_packing_bins=PACKING_BINS,
         meta_features=("patches",),
     )
@@ -113,7 +113,7 @@ class AncestorIterator(Iterator[Batch]):
         return document
 
     def _row(self) -> Batch:
-        tokens, units = ANCESTOR_PADDING * self._data.row_units, self._data.row_units
+        tokens, units = ANCESTOR_PADDING * self._data.row_patches, self._data.row_patches
         cells, doc_id = np.zeros((tokens, 3), np.int64), np.zeros(tokens, np.int32)
         at, piece = 0, 0
         while at < tokens and units:
@@ -168,7 +168,7 @@ def _grain_documents(examples: Examples) -> grain.IterDataset:
 def _grain_row(examples: Examples, packed: dict[str, Any]) -> Batch:
     cells, doc_id = packed["cells"], packed["cells_segment_ids"]
     first = np.diff(doc_id, prepend=0) > 0
-    kept = np.cumsum((cells[:, START] > 0) | first) <= examples.config.data.row_units
+    kept = np.cumsum((cells[:, START] > 0) | first) <= examples.config.data.row_patches
     examples.tokens_lost += np.count_nonzero(doc_id[~kept])
     return _finish(cells, np.where(kept, doc_id, 0))
 

@@ -56,7 +56,7 @@ def measure(config: Config, names: Sequence[str], folder: pathlib.Path, progress
             found[name] = _measure(formats.FORMATS[name], source, inputs, wanted, pathlib.Path(here) / name, progress)
     return {
         "name": config.name,
-        "system": config.model.system,
+        "system": config.model.architecture,
         "parameters": size // 4,
         "bytes": size,
         "largest_array_bytes": max(4 * math.prod(one.shape) for one in source.arrays.values()),

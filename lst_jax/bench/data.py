@@ -23,6 +23,8 @@ from lst_jax.data.pipeline import BatchStream, open_source, open_tokenizer
 from lst_jax.data.rows import OFFSET, ORDINAL, Batch, add_stats
 from lst_jax.data.shards import read_metadata
 from lst_jax.data.text import load_tokenizer
+from lst_jax.recipes.row_sizes import row_tokens_for
+from lst_jax.recipes.validate import validate
 from lst_jax.report import results_file
 
 PACKAGES = ("numpy", "grain", "array_record", "sentencepiece")
@@ -46,7 +48,7 @@ class Settings:
     tokenizer: str | None = None  # goes with `records`
     batches: int = 256  # of each strategy: with 4 rows, the 1,024 rows over which the mixture is held to its shares
     rows: int = 4  # of a batch (paper §6: 4 sequences a GPU)
-    row_units: int = 4096
+    row_patches: int = 4096
     utterances: int = 4000  # made up
     texts: int = 1000
     seed: int = 0
@@ -98,8 +100,8 @@ def measure(settings: Settings, progress: bool = False) -> dict[str, Any]:
 def make_config(settings: Settings, directories: list[str], tokenizer: str, name: str) -> cfg.Config:
     """A run of strategy `name` over the directories, with the T that `row_tokens_for` gives for what they hold."""
     if name == "base":
-        return _config(settings, directories, tokenizer, name, settings.row_units)
-    first = _config(settings, directories, tokenizer, name, cfg.row_tokens_for(settings.row_units, 4.0))
+        return _config(settings, directories, tokenizer, name, settings.row_patches)
+    first = _config(settings, directories, tokenizer, name, row_tokens_for(settings.row_patches, 4.0))
     stream = _stream_at_curriculum_mid(first)
     stats = add_stats([next(stream).stats for _ in range(max(1, settings.batches // 8))])
     spoken = sum(
@@ -108,8 +110,8 @@ def make_config(settings: Settings, directories: list[str], tokenizer: str, name
         if source.kind == "utterance"
     )
     mean_patch = int(stats["speech_units"]) / max(1, int(stats["speech_patches"])) or 1.0
-    row_tokens = cfg.row_tokens_for(
-        settings.row_units,
+    row_tokens = row_tokens_for(
+        settings.row_patches,
         mean_patch,
         spoken / int(stats["source_tokens"].sum()),
         int(stats["speech_units"]) / max(1, spoken),
@@ -133,7 +135,7 @@ def measure_alternative(name: str, config: cfg.Config, batches: int) -> dict[str
     examples = alternatives.Examples(config, [open_source(s, config) for s in data.sources], open_tokenizer(config))
     dataset = ALTERNATIVES[name](examples)
     ancestor = name == "ancestor"
-    counts = Counts(alternatives.ANCESTOR_PADDING * data.row_units if ancestor else data.row_tokens, config)
+    counts = Counts(alternatives.ANCESTOR_PADDING * data.row_patches if ancestor else data.row_tokens, config)
     iterator, clock, restoring = iter(dataset), Clock(), Clock()
     for _ in range(batches):
         batch: Batch = clock.time(iterator.__next__)
@@ -189,7 +191,7 @@ class Counts:
     """What a number of batches hold: sums, and the least full batch."""
 
     def __init__(self, row_tokens: int, config: cfg.Config):
-        """For batches of `config.data.rows` rows of `row_tokens` and `config.data.row_units`."""
+        """For batches of `config.data.rows` rows of `row_tokens` and `config.data.row_patches`."""
         self._data, self._row_tokens = config.data, row_tokens
         self.source_tokens = np.zeros(len(config.data.sources), np.int64)
         self.tokens = self.batches = 0
@@ -200,7 +202,7 @@ class Counts:
         self.tokens += tokens
         self.batches += 1
         self.token_fill = min(self.token_fill, tokens / (self._data.rows * self._row_tokens))
-        self.unit_fill = min(self.unit_fill, units / (self._data.rows * self._data.row_units))
+        self.unit_fill = min(self.unit_fill, units / (self._data.rows * self._data.row_patches))
 
     def figures(self, clock: Clock) -> dict[str, Any]:
         """As JSON; the mixture error is the largest deviation of a source's share of tokens, in points."""
@@ -218,7 +220,7 @@ class Counts:
             "tokens": self.tokens,
             "rows": self.batches * self._data.rows,
             "row_tokens": self._row_tokens,
-            "row_units": self._data.row_units,
+            "row_patches": self._data.row_patches,
         }
 
 
@@ -256,7 +258,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
                 unit_slots=max([m.codebook_size for m in speech], default=1),
             ),
             model=dict(
-                system="base" if local is None else "lst",
+                architecture="base" if local is None else "lst",
                 patch_encoder=local,
                 patch_decoder=local,
                 global_transformer=dict(layers=25, width=2048, heads=16, window=None),
@@ -285,7 +287,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
                 mixture_measure="tokens",
                 rows=settings.rows,
                 row_tokens=row_tokens,
-                row_units=settings.row_units,
+                row_patches=settings.row_patches,
                 row_speech_tokens=None,
                 unit_rate=speech[0].unit_rate if speech else made_up.UNIT_RATE,
                 patching=dict(
@@ -339,7 +341,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
             mesh=dict(replica=None, data=None, tensor=1),
         )
     )
-    cfg.validate(config)
+    validate(config)
     return config
 
 
@@ -352,7 +354,7 @@ def markdown(measured: dict[str, Any]) -> str:
     header = ["", "tokens/s/core", "wall tokens/s", "T", "unit fill", "token fill", "mixture error"]
     return "\n\n".join(
         [
-            f"Batches of {measured['settings']['rows']} rows with U={shape['row_units']}, {shape['rows']:,} rows a "
+            f"Batches of {measured['settings']['rows']} rows with U={shape['row_patches']}, {shape['rows']:,} rows a "
             "strategy, at the paper's mixture (a third of the tokens in utterances), from records that were "
             f"{measured['records']} ({sources}). Everything is on: SentencePiece at read time, "
             "checksummed ArrayRecord, interleaving, patching, packing; one process, no prefetching.",

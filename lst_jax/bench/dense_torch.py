@@ -1,7 +1,7 @@
 """The systems once more, in PyTorch and with dense masks: the oracle of the gradient tests, and the other side of
 `lst bench torch`.
 
-    rows = rows_of(batch, row_units, vocab)
+    rows = rows_of(batch, row_patches, vocab)
     params = to_torch(jax_params, torch.float64)
     loss = DenseModel(config, vocab).loss(params, rows)
 
@@ -161,11 +161,11 @@ class DenseModel:
 
     def logits(self, params: Params, rows: Rows) -> Float[Tensor, "B T V"]:
         """Of the token that follows each; float32 at least."""
-        if self.config.system == "base":
+        if self.config.architecture == "base":
             h_BTD = F.embedding(rows.token_BT, params["tok_embeddings"]["embedding"])
             h_BTD = self._norm(self._global(params["global_transformer"], h_BTD, rows.ids.doc_BT), params["norm"])
             return _wide(_linear(h_BTD, params["output"]))
-        if self.config.system == "lst_bypass":
+        if self.config.architecture == "lst_bypass":
             return _wide(_linear(self._bypass(params, rows), params["output"]))
         h_BTE, masks, x_BUW = self._encode(params["patch_encoder"], rows.token_BT, rows.ids)
         global_BUD = self._global(params["global_transformer"], x_BUW, rows.ids.doc_BU)

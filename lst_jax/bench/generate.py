@@ -86,7 +86,7 @@ def uncached_speed(config: Config, rows: int, seconds: float) -> float:
     mesh = one_device()
     tokens = 2 + round(seconds * config.data.unit_rate)
     units = 2 + -(-(tokens - 2) // config.data.patching.static_size)
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, row_units=units))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, row_patches=units))
     model = update.build_model(config, mesh)
     params = as_used(model, jax.jit(model.init_params)(jax.random.key(0)))
     token_BT = np.full((rows, tokens), config.joint_vocab.unit_offset, np.int32)

@@ -73,7 +73,7 @@ def doubled(config: Config) -> Config:
     return dataclasses.replace(
         config,
         data=dataclasses.replace(
-            data, row_tokens=2 * data.row_tokens, row_units=2 * data.row_units, row_speech_tokens=speech
+            data, row_tokens=2 * data.row_tokens, row_patches=2 * data.row_patches, row_speech_tokens=speech
         ),
     )
 

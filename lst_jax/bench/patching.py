@@ -18,13 +18,14 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from lst_jax.config import Config, PatchingConfig, row_speech_tokens_for, row_tokens_for
+from lst_jax.config import Config, PatchingConfig
 from lst_jax.core.errors import DataError
 from lst_jax.cost.flops import model_flops
 from lst_jax.cost.topology import QUICKLY, devices
 from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import BATCH_TYPES, Batch
 from lst_jax.parallel.sharding import one_device
+from lst_jax.recipes.row_sizes import row_speech_tokens_for, row_tokens_for
 from lst_jax.report import results_file
 from lst_jax.step import optim, update
 
@@ -35,7 +36,7 @@ SYSTEMS = {
     "bypass-static": "LST, text past the local modules",
 }
 PACKAGES = ("jax", "jaxlib", "libtpu", "flax")
-ROW_UNITS, PATCH = 4096, 4  # of LST's interleaved rows (paper §6)
+ROW_PATCHES, PATCH = 4096, 4  # of LST's interleaved rows (paper §6)
 PAIRS = ("encoder_pairs", "global_pairs", "decoder_pairs")
 SHAPES_ONLY = PatchingConfig("static", 4, "word", "separate", 0.0, 0, 0, 0.0)  # patching changes no program
 CHECK_RTOL = 0.005  # a deeper program against the sum of layers
@@ -75,11 +76,11 @@ def interleaved_only(config: Config) -> Config:
     sources = tuple(s for s in data.sources if s.kind == "utterance")
     if not sources:
         raise DataError(f"data.sources: {config.name} has no utterances; add a source of them")
-    tokens = row_tokens_for(ROW_UNITS, PATCH, interleaved_share=1.0)
-    speech = row_speech_tokens_for(tokens, interleaved_share=1.0) if config.model.system == "lst_bypass" else None
+    tokens = row_tokens_for(ROW_PATCHES, PATCH, interleaved_share=1.0)
+    speech = row_speech_tokens_for(tokens, interleaved_share=1.0) if config.model.architecture == "lst_bypass" else None
     return with_tokens(
         dataclasses.replace(
-            config, data=dataclasses.replace(data, sources=sources, row_speech_tokens=speech, row_units=ROW_UNITS)
+            config, data=dataclasses.replace(data, sources=sources, row_speech_tokens=speech, row_patches=ROW_PATCHES)
         ),
         tokens,
     )
@@ -88,9 +89,9 @@ def interleaved_only(config: Config) -> Config:
 def with_tokens(config: Config, tokens: int) -> Config:
     """Rows of so many tokens; and of as many unit positions where every token is one."""
     data = config.data
-    single = config.model.system == "base" or data.patching.static_size == 1
+    single = config.model.architecture == "base" or data.patching.static_size == 1
     return dataclasses.replace(
-        config, data=dataclasses.replace(data, row_tokens=tokens, row_units=tokens if single else data.row_units)
+        config, data=dataclasses.replace(data, row_tokens=tokens, row_patches=tokens if single else data.row_patches)
     )
 
 

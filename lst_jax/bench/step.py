@@ -66,7 +66,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
         "steps": steps,
         "rows": config.data.rows,
         "row_tokens": config.data.row_tokens,
-        "row_units": config.data.row_units,
+        "row_patches": config.data.row_patches,
         "scan_layers": config.model.scan_layers,
         "remat": config.model.remat,
         "parameters": sum(x.size for x in jax.tree.leaves(params)),
@@ -132,12 +132,12 @@ def part_functions(
             lambda h: apply(own, "logits", h), hidden_BTE, batch.target_BT, config.model.logits_chunk
         )[0]
 
-    own = {name: {key: params[key] for key in keys} for name, keys in PARTS[config.model.system].items()}
+    own = {name: {key: params[key] for key in keys} for name, keys in PARTS[config.model.architecture].items()}
     hidden_BTE = jax.jit(lambda p: model.hidden(p, *ids))(params)
     last = {"loss": (loss, (own["loss"], hidden_BTE))}
-    if config.model.system == "base":
+    if config.model.architecture == "base":
         return {"global transformer": (lambda p: apply(p, "hidden", *ids), (own["global transformer"],)), **last}
-    patches = derive_patches(*ids[1:], config.data.row_units)
+    patches = derive_patches(*ids[1:], config.data.row_patches)
 
     def encode(p):
         return apply(p, lambda m: m.patch_encoder(ids[0], ids[1], patches))
@@ -198,7 +198,7 @@ def markdown(measured: dict[str, Any]) -> str:
     parts = [[name, ms(p["forward_sec"]), ms(p["forward_backward_sec"])] for name, p in m["parts"].items()]
     return "\n\n".join(
         [
-            f"`{m['name']}`: {m['parameters']:,} parameters, {m['rows']} rows of T={m['row_tokens']}, U={m['row_units']} "
+            f"`{m['name']}`: {m['parameters']:,} parameters, {m['rows']} rows of T={m['row_tokens']}, U={m['row_patches']} "
             f"with {m['tokens']:,.0f} real tokens and {m['units']:,.0f} unit positions a step; scan_layers="
             f"{m['scan_layers']}, remat={m['remat']}; {len(m['devices'])} × {m['devices'][0]}. Medians of {m['steps']} "
             f"steps on made-up batches; the peak is {m['peak_source']}.",

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from lst_jax.config import Config, load_recipe
+from lst_jax.config import Config
 from lst_jax.core.errors import ConfigError
 from lst_jax.cost import budget
 from lst_jax.data.packing import eval_label
+from lst_jax.recipes.load import load_recipe
 from lst_jax.report import results_file
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.train import loop

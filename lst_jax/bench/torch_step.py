@@ -75,7 +75,10 @@ def measure(config: Config, settings: Settings) -> dict[str, Any]:
     if settings.units:
         cases.append(
             _measure_case(
-                "long rows", with_long_rows(config, settings.units), settings, padded=config.model.system != "base"
+                "long rows",
+                with_long_rows(config, settings.units),
+                settings,
+                padded=config.model.architecture != "base",
             )
         )
     return {
@@ -104,8 +107,8 @@ def _check_device(device: str) -> None:
 def with_long_rows(config: Config, units: int) -> Config:
     """The same model on a single row of `units` unit positions; T and S stay in proportion."""
     d = config.data
-    row_tokens, speech = (n and n * units // d.row_units for n in (d.row_tokens, d.row_speech_tokens))
-    data = dataclasses.replace(d, rows=LONG_ROWS, row_units=units, row_tokens=row_tokens, row_speech_tokens=speech)
+    row_tokens, speech = (n and n * units // d.row_patches for n in (d.row_tokens, d.row_speech_tokens))
+    data = dataclasses.replace(d, rows=LONG_ROWS, row_patches=units, row_tokens=row_tokens, row_speech_tokens=speech)
     block = max(config.model.attention_block, LONG_BLOCK)
     return dataclasses.replace(config, data=data, model=dataclasses.replace(config.model, attention_block=block))
 
@@ -123,14 +126,14 @@ def _measure_case(name: str, config: Config, settings: Settings, padded: bool) -
     batches = [batch for batch, _ in made_up_batches(config, settings.repeats)]
     sides = {JAX: jax_step(config, model, params, batches), TORCH: torch_step(config, params, batches, settings)}
     if padded:
-        units = config.data.row_units
+        units = config.data.row_patches
         sides[PADDED] = torch_step(config, params, [pad_like_the_ancestor(b, units) for b in batches], settings)
     seconds = _alternate(name, sides, settings.repeats, SAME_LOSS[config.model.compute_dtype])
     tokens = statistics.mean(int(np.count_nonzero(batch.doc_id_BT)) for batch in batches)
     return {
         "name": name,
         "rows": config.data.rows,
-        "row_units": config.data.row_units,
+        "row_patches": config.data.row_patches,
         "tokens": tokens,
         "row_tokens": config.data.row_tokens,
         "attention_block": config.model.attention_block,
@@ -165,7 +168,11 @@ def torch_step(config: Config, params, batches: Sequence[Batch], settings: Setti
     leaves = list(dense_torch.leaves(ours).values())
     rows = [
         dense_torch.rows_of(
-            batch, config.data.row_units, config.joint_vocab, config.model.system == "lst_bypass", settings.device
+            batch,
+            config.data.row_patches,
+            config.joint_vocab,
+            config.model.architecture == "lst_bypass",
+            settings.device,
         )
         for batch in batches
     ]
@@ -211,10 +218,10 @@ def markdown(measured: dict[str, Any]) -> str:
     m, rows = measured, []
     for case in m["cases"]:
         for side, s in case["sides"].items():
-            length = ANCESTOR_PADDING * case["row_units"] if side == PADDED else case["row_tokens"]
+            length = ANCESTOR_PADDING * case["row_patches"] if side == PADDED else case["row_tokens"]
             rows.append(
                 [
-                    f"{case['rows']} × U={case['row_units']}, {side}",
+                    f"{case['rows']} × U={case['row_patches']}, {side}",
                     f"{length:,}",
                     f"{case['tokens'] / case['rows'] / length:.0%}",
                     f"{1000 * s['seconds']:,.0f} ms",
@@ -222,7 +229,7 @@ def markdown(measured: dict[str, Any]) -> str:
                     "" if side == JAX else f"{s['ratio']:.2f} ×",
                 ]
             )
-    blocks = ", ".join(f"{case['attention_block']} at U={case['row_units']}" for case in m["cases"])
+    blocks = ", ".join(f"{case['attention_block']} at U={case['row_patches']}" for case in m["cases"])
     size, compiled = m["cases"][0]["parameters"], " and torch.compile" if m["compiled"] else ""
     return "\n\n".join(
         [

@@ -216,7 +216,7 @@ def _data(args: argparse.Namespace) -> int:
 
 def _step(args: argparse.Namespace) -> int:
     from lst_jax.bench import step
-    from lst_jax.config import load_recipe
+    from lst_jax.recipes.load import load_recipe
 
     _check_count("steps", args.steps, 10)
     config = load_recipe(args.config)
@@ -232,7 +232,7 @@ def _step(args: argparse.Namespace) -> int:
 
 def _length(args: argparse.Namespace) -> int:
     from lst_jax.bench import length
-    from lst_jax.config import load_recipe
+    from lst_jax.recipes.load import load_recipe
 
     _check_count("steps", args.steps, 10)
     config = load_recipe(args.config)
@@ -249,7 +249,7 @@ def _length(args: argparse.Namespace) -> int:
 def _patching(args: argparse.Namespace) -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # libtpu is there to compile, no TPU to be looked for
     from lst_jax.bench import patching
-    from lst_jax.config import load_recipe
+    from lst_jax.recipes.load import load_recipe
 
     _check_count("batches", args.batches, 256)
     recipes = {system: load_recipe(f"{args.config},{system}") for system in patching.SYSTEMS}
@@ -306,7 +306,7 @@ def _coverage(args: argparse.Namespace) -> int:
 
 def _torch(args: argparse.Namespace) -> int:
     from lst_jax.bench import torch_step
-    from lst_jax.config import load_recipe
+    from lst_jax.recipes.load import load_recipe
 
     _check_count("steps", args.steps, 5)
     if args.units and args.units < 64:
@@ -331,7 +331,7 @@ def _torch(args: argparse.Namespace) -> int:
 
 def _generate(args: argparse.Namespace) -> int:
     from lst_jax.bench import generate
-    from lst_jax.config import load_recipe
+    from lst_jax.recipes.load import load_recipe
 
     for rows in args.rows:
         _check_count("rows", rows, 1)
@@ -358,7 +358,7 @@ def _generate(args: argparse.Namespace) -> int:
 
 def _convert(args: argparse.Namespace) -> int:
     from lst_jax.bench import convert
-    from lst_jax.config import load_recipe
+    from lst_jax.recipes.load import load_recipe
 
     config = load_recipe(args.config)
     measured = convert.measure(config, args.formats, pathlib.Path(args.folder), sys.stderr.isatty())

@@ -14,15 +14,6 @@ from lst_jax.config.identity import (
     other_function,
     with_later_fields,
 )
-from lst_jax.config.recipes import (
-    as_changes,
-    load_recipe,
-    load_recipe_module,
-)
-from lst_jax.config.row_sizes import (
-    row_speech_tokens_for,
-    row_tokens_for,
-)
 from lst_jax.config.schema import (
     Config,
     DataConfig,
@@ -39,7 +30,6 @@ from lst_jax.config.schema import (
     flatten,
     from_mapping,
     to_mapping,
-    validate,
 )
 
 __all__ = [
@@ -62,18 +52,12 @@ __all__ = [
     "StackConfig",
     "TrainConfig",
     "VocabConfig",
-    "as_changes",
     "check_same_identity",
     "config_hash",
     "flatten",
     "from_mapping",
     "identity",
-    "load_recipe",
-    "load_recipe_module",
     "other_function",
-    "row_speech_tokens_for",
-    "row_tokens_for",
     "to_mapping",
-    "validate",
     "with_later_fields",
 ]

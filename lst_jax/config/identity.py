@@ -61,9 +61,18 @@ FIRST_FIELDS = {
 }
 
 
+# Fields by the names they had before. Stored files keep the old ones; so do identities, so that hashes stay as they were.
+RENAMED = {"data.row_units": "data.row_patches", "model.system": "model.architecture"}
+FORMER = {new: old for old, new in RENAMED.items()}
+
+
 def with_later_fields(mapping: dict[str, Any]) -> dict[str, Any]:
     """A stored run's mapping with those of `LATER_FIELDS` and `FIRST_FIELDS` that it is older than."""
     completed = json.loads(json.dumps(mapping))
+    for old, new in RENAMED.items():
+        section, _, name = old.partition(".")
+        if name in completed.get(section, {}):
+            completed[section][new.partition(".")[2]] = completed[section].pop(name)
     for path, value in (LATER_FIELDS | FIRST_FIELDS).items():
         *parents, name = path.split(".")
         section = completed
@@ -78,7 +87,7 @@ def identity(config: Config) -> dict[str, Any]:
     """The flat fields that define what is learned, i.e. all but `FREE_FIELDS` and paths."""
     flat = flatten(to_mapping(config))
     return {
-        k: v and "FILE" if k in FREE_IF_GIVEN else v
+        FORMER.get(k, k): v and "FILE" if k in FREE_IF_GIVEN else v
         for k, v in flat.items()
         if k not in FREE_FIELDS
         and k.rpartition(".")[2] not in FREE_LEAVES
@@ -113,6 +122,6 @@ def check_same_identity(ours: Config, theirs: dict[str, Any], where: str) -> Non
     for key in sorted(mine.keys() | theirs.keys()):
         if mine.get(key) != theirs.get(key):
             raise ConfigError(
-                f"{key}={mine.get(key)!r}: {where} was made with {theirs.get(key)!r}; "
+                f"{RENAMED.get(key, key)}={mine.get(key)!r}: {where} was made with {theirs.get(key)!r}; "
                 "use that value, or another run directory"
             )

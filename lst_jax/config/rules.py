@@ -21,7 +21,7 @@ def check(config: Any) -> None:
         ("model.logits_chunk", m.logits_chunk, 1),
         ("data.rows", d.rows, 1),
         ("data.row_tokens", d.row_tokens, 16),
-        ("data.row_units", d.row_units, 8),
+        ("data.row_patches", d.row_patches, 8),
         ("data.prefetch", d.prefetch, 0),
         ("data.patching.static_size", d.patching.static_size, 1),
         ("data.patching.tau1", d.patching.tau1, 0),
@@ -133,10 +133,10 @@ def _validate_model(m: Any, d: Any) -> None:
     for name, stack in stacks.items():
         if name == "global_transformer":
             continue
-        if m.system == "base" and stack is not None:
+        if m.architecture == "base" and stack is not None:
             fail(f"model.{name}", "{...}", 'system "base" has no local modules', "set it to None")
-        if m.system != "base" and stack is None:
-            fail(f"model.{name}", None, f'system "{m.system}" needs it', "give layers, width, heads and window")
+        if m.architecture != "base" and stack is None:
+            fail(f"model.{name}", None, f'system "{m.architecture}" needs it', "give layers, width, heads and window")
     for name, stack in stacks.items():
         if stack is None:
             continue
@@ -151,7 +151,7 @@ def _validate_model(m: Any, d: Any) -> None:
             )
         if stack.window is not None and stack.window < 1:
             fail(f"model.{name}.window", stack.window, "must be at least 1, or None", "use None")
-    if m.system != "base":
+    if m.architecture != "base":
         if m.patch_encoder.width != m.patch_decoder.width:
             fail(
                 "model.patch_decoder.width",
@@ -166,11 +166,11 @@ def _validate_model(m: Any, d: Any) -> None:
                 f"must divide the local width {m.patch_encoder.width}",
                 f"use {m.patch_encoder.heads}",
             )
-    if (m.system == "base") != (d.patching.strategy == "none"):
+    if (m.architecture == "base") != (d.patching.strategy == "none"):
         fail(
             "data.patching.strategy",
             d.patching.strategy,
-            f"does not go with model.system={m.system!r}",
+            f"does not go with model.architecture={m.architecture!r}",
             'use "none" for base, and one of static, aligned, mixed, curriculum for the others',
         )
     if d.unit_tokenizer is not None and d.patching.strategy != "none":
@@ -180,23 +180,25 @@ def _validate_model(m: Any, d: Any) -> None:
             f"its pieces are unit positions, data.patching.strategy={d.patching.strategy!r} patches units",
             'set it to None, or use strategy "none"',
         )
-    if d.patching.strategy == "none" and d.row_units != d.row_tokens:
+    if d.patching.strategy == "none" and d.row_patches != d.row_tokens:
         fail(
-            "data.row_units",
-            d.row_units,
+            "data.row_patches",
+            d.row_patches,
             "must equal data.row_tokens where every token is a unit position",
             f"use {d.row_tokens}",
         )
-    if d.row_units > d.row_tokens:
-        fail("data.row_units", d.row_units, f"must not exceed data.row_tokens={d.row_tokens}", f"use {d.row_tokens}")
-    if m.system != "lst_bypass" and d.row_speech_tokens is not None:
+    if d.row_patches > d.row_tokens:
+        fail(
+            "data.row_patches", d.row_patches, f"must not exceed data.row_tokens={d.row_tokens}", f"use {d.row_tokens}"
+        )
+    if m.architecture != "lst_bypass" and d.row_speech_tokens is not None:
         fail(
             "data.row_speech_tokens",
             d.row_speech_tokens,
-            f"has no meaning for model.system={m.system!r}",
+            f"has no meaning for model.architecture={m.architecture!r}",
             "set it to None",
         )
-    if m.system == "lst_bypass" and not 16 <= (d.row_speech_tokens or 0) <= d.row_tokens:
+    if m.architecture == "lst_bypass" and not 16 <= (d.row_speech_tokens or 0) <= d.row_tokens:
         fail(
             "data.row_speech_tokens",
             d.row_speech_tokens,

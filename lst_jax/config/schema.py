@@ -1,15 +1,13 @@
 """Every setting of a run as nested frozen dataclasses, one per module of the model, the data or the loop.
 
-Nothing here rewrites a value: what depends on others is a property. `recipes.load_recipe` builds a `Config` strictly.
+Nothing here rewrites a value: what depends on others is a property. `lst_jax.recipes` loads and checks a `Config` strictly.
 """
 
 import dataclasses
 import json
-import math
 from typing import Any, Literal
 
-from lst_jax.config import rules
-from lst_jax.core.strict import build, fail
+from lst_jax.core.strict import build
 from lst_jax.core.vocab import Vocab
 
 
@@ -33,12 +31,12 @@ class StackConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The three networks (paper §4, A.2). For system "base" the two local ones are None.
+    """The three networks (paper §4, A.2). For architecture "base" the two local ones are None.
 
     In "lst_bypass" text goes past the local ones.
     """
 
-    system: Literal["lst", "lst_bypass", "base"]
+    architecture: Literal["lst", "lst_bypass", "base"]
     patch_encoder: StackConfig | None
     global_transformer: StackConfig
     patch_decoder: StackConfig | None
@@ -102,7 +100,7 @@ class InterleaveConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """From records to batches of fixed shape [rows, row_tokens] and [rows, row_units]."""
+    """From records to batches of fixed shape [rows, row_tokens] and [rows, row_patches]."""
 
     tokenizer: str  # SentencePiece .model file
     unit_tokenizer: str | None  # SentencePiece .model over units, whose pieces are the tokens; None = units are
@@ -110,8 +108,8 @@ class DataConfig:
     mixture_measure: Literal["tokens", "words", "units"]  # what shares are of; units = unit positions
     rows: int  # B, rows of the global batch
     row_tokens: int  # T, see `row_tokens_for`
-    row_units: int  # U
-    row_speech_tokens: int | None  # S, speech units and <s> of a row at most; for model.system "lst_bypass" only
+    row_patches: int  # U
+    row_speech_tokens: int | None  # S, speech units and <s> of a row at most; for model.architecture "lst_bypass" only
     unit_rate: float  # speech units per second
     patching: PatchingConfig
     interleave: InterleaveConfig
@@ -211,11 +209,3 @@ def flatten(mapping: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[path] = value
     return flat
-
-
-def validate(config: Config) -> None:
-    """Checks the rules that cross fields or bound a value (`lst_jax.rules`). Raises ConfigError; changes nothing."""
-    for path, value in flatten(to_mapping(config)).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            fail(path, value, "must be finite", "give a number")
-    rules.check(config)

@@ -93,7 +93,7 @@ def model_config_from_ancestor(config: dict[str, Any]) -> ModelConfig:
 
     local_window = field("local_attention_window_len")
     return ModelConfig(
-        system="lst",
+        architecture="lst",
         patch_encoder=stack("local_encoder", local_window),
         global_transformer=stack("global", None),
         patch_decoder=stack("local_decoder", local_window),
@@ -115,7 +115,7 @@ def model_config_from_ancestor(config: dict[str, Any]) -> ModelConfig:
 
 
 def ancestor_config(
-    config: ModelConfig, vocab_size: int, patch_size: int, row_units: int, row_tokens: int
+    config: ModelConfig, vocab_size: int, patch_size: int, row_patches: int, row_tokens: int
 ) -> dict[str, Any]:
     """The ancestor's JSON of a model; `model_config_from_ancestor` gives back what decides its function.
 
@@ -135,7 +135,7 @@ def ancestor_config(
         "patching_mode": "static",
         "patch_size": patch_size,
         "eos_id": EOS_ID,
-        "max_seqlen": row_units,
+        "max_seqlen": row_patches,
         "max_encoder_seq_length": row_tokens,
         "attn_impl": "sdpa",
         "attn_bias_type": "causal",
@@ -163,9 +163,9 @@ def ancestor_config(
 
 
 def _check_system(config: ModelConfig) -> None:
-    if config.system != "lst":
+    if config.architecture != "lst":
         raise DataError(
-            f"model.system={config.system!r}: the ancestor has the system 'lst' alone; convert to another format"
+            f"model.architecture={config.architecture!r}: the ancestor has the system 'lst' alone; convert to another format"
         )
 
 

@@ -65,7 +65,7 @@ def write(source: Source, out: pathlib.Path, progress: bool = False, pth: bool =
         config.model,
         config.joint_vocab.size,
         config.data.patching.static_size,
-        config.data.row_units,
+        config.data.row_patches,
         config.data.row_tokens,
     )
     tensors = to_ancestor(source.arrays, config.model)

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lst_jax.config import config_hash, load_recipe
+from lst_jax.config import config_hash
 from lst_jax.convert import ancestor_files, companions, formats, hf, orbax, proof
 from lst_jax.convert.source import Source
 from lst_jax.convert.warm_start import warm_source
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError
 from lst_jax.core.files import whole_directory, write_json
+from lst_jax.recipes.load import load_recipe
 
 FORMAT_VERSION = 1
 BLOCK = 1 << 24  # bytes of a file hashed at a time
@@ -123,7 +124,7 @@ def _report(source: Source, hashes: dict[str, str], out: pathlib.Path) -> dict[s
     shapes = {path: one.shape for path, one in source.arrays.items()}
     canonical = "".join(f"{path} {'x'.join(map(str, shapes[path]))} {hashes[path]}\n" for path in sorted(shapes))
     return {
-        "system": source.config.model.system,
+        "system": source.config.model.architecture,
         "vocabulary": companions.vocabulary(source),
         "arrays": len(shapes),
         "parameters": sum(int(np.prod(shape)) for shape in shapes.values()),

@@ -12,12 +12,13 @@ import pathlib
 import shutil
 from typing import Any
 
-from lst_jax.config import Config, from_mapping, to_mapping, validate, with_later_fields
+from lst_jax.config import Config, from_mapping, to_mapping, with_later_fields
 from lst_jax.convert.source import Source
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.core.files import write_json
 from lst_jax.data.pipeline import open_tokenizer, vocabulary_of
 from lst_jax.data.unit_pieces import open_unit_pieces
+from lst_jax.recipes.validate import validate
 
 CONFIG, CONVERSION = "lst_config.json", "conversion.json"
 FILES = {"tokenizer": "tokenizer.model", "unit_tokenizer": "unit_tokenizer.model"}  # field of data -> file

@@ -31,7 +31,7 @@ def open_source(path: pathlib.Path, recipe: Config | None = None) -> Source:
 
 def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
     """Writes the model in the form that its system has. Raises: DataError where it has none."""
-    kind = hf_llama if source.config.model.system == "base" else hf_lst
+    kind = hf_llama if source.config.model.architecture == "base" else hf_lst
     kind.write(source, out, progress)
 
 

@@ -227,9 +227,9 @@ def check_fields(config: Config, llama: Llama, path: pathlib.Path) -> None:
 
 def check_base(config: Config) -> None:
     """Raises: DataError where a model is not one that a LlamaForCausalLM can be."""
-    if config.model.system != "base":
+    if config.model.architecture != "base":
         raise DataError(
-            f'model.system={config.model.system!r}: a LlamaForCausalLM is of "base" only; use another format'
+            f'model.architecture={config.model.architecture!r}: a LlamaForCausalLM is of "base" only; use another format'
         )
     if (window := config.model.global_transformer.window) is not None:
         raise DataError(
@@ -250,7 +250,7 @@ def _config_json(config: Config) -> dict[str, Any]:
         "num_attention_heads": stack.heads,
         "num_key_value_heads": stack.heads,
         "head_dim": stack.width // stack.heads,
-        "max_position_embeddings": config.data.row_units,
+        "max_position_embeddings": config.data.row_patches,
         "rms_norm_eps": model.norm_eps,
         "rope_theta": model.rope_theta,  # transformers 4 reads it here, 5 below
         "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},

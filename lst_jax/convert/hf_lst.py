@@ -90,9 +90,9 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
 
 def check_lst(config: Config) -> None:
     """Raises: DataError where the model is no LST whose patches follow from its tokens."""
-    if config.model.system != "lst":
+    if config.model.architecture != "lst":
         raise DataError(
-            f'model.system="{config.model.system}": has no form for transformers beside "lst" and "base"; '
+            f'model.architecture="{config.model.architecture}": has no form for transformers beside "lst" and "base"; '
             "convert it to orbax or ask it with `lst evaluate` and `lst generate`"
         )
     if inference_policy(config.data.patching) != "static":
@@ -125,7 +125,7 @@ def config_json(config: Config) -> dict[str, Any]:
         **{name: getattr(model, name) for name in WINDOWS},
         "rope_theta": model.rope_theta,
         "norm_eps": model.norm_eps,
-        "max_position_embeddings": min(config.data.row_tokens, config.data.row_units),
+        "max_position_embeddings": min(config.data.row_tokens, config.data.row_patches),
         "bos_token_id": BOS_ID,
         "eos_token_id": EOS_ID,
         "pad_token_id": pad_id(config),

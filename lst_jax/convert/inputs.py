@@ -28,7 +28,7 @@ def inputs_for(config: Config, tokens: int = TOKENS) -> Inputs:
     Example, tokens=9: BOS <t> x x x x x x x | BOS <s> 7 7 7 7 7 7 7 | BOS <t> x <s> 7 <t> x <s> 7.
     """
     rng, vocab = np.random.default_rng(SEED), config.joint_vocab
-    policy = "none" if config.model.system == "base" else "static"
+    policy = "none" if config.model.architecture == "base" else "static"
     size = (tokens - 1) // SPANS
     both = [(size, i % 2 == 1) for i in range(SPANS - 1)] + [(tokens - 1 - size * (SPANS - 1), True)]
     rows = [

@@ -42,9 +42,9 @@ def warm_source(path: pathlib.Path, recipe: Config, seed: int) -> Source:
     Raises: DataError where recipe and model differ, naming the field and both values, and for missing or left-over
     tensors.
     """
-    if recipe.model.system not in SYSTEMS:
+    if recipe.model.architecture not in SYSTEMS:
         raise DataError(
-            f"model.system={recipe.model.system!r}: only {' and '.join(SYSTEMS)} begin with a text model's "
+            f"model.architecture={recipe.model.architecture!r}: only {' and '.join(SYSTEMS)} begin with a text model's "
             'weights; use "lst"'
         )
     llama = hf_llama.read_llama(path)
@@ -56,7 +56,7 @@ def warm_source(path: pathlib.Path, recipe: Config, seed: int) -> Source:
             "tokenizer that it was trained with"
         )
     tensors = _tensors(path, llama)
-    if recipe.model.system == "base":
+    if recipe.model.architecture == "base":
         return _base(path, recipe, llama, tensors)
     return _global_transformer(path, recipe, llama, tensors, seed)
 
@@ -108,7 +108,7 @@ def drawn(recipe: Config, seed: int, wanted: Callable[[str], bool]) -> dict[str,
     """
     one_layer = dataclasses.replace(recipe.model.global_transformer, layers=1)
     model = build(
-        dataclasses.replace(recipe.model, global_transformer=one_layer), recipe.joint_vocab, recipe.data.row_units
+        dataclasses.replace(recipe.model, global_transformer=one_layer), recipe.joint_vocab, recipe.data.row_patches
     )
 
     def some(key):

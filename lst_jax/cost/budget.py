@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lst_jax.config import Config, DataConfig, EvalConfig, StackConfig, load_recipe, validate
+from lst_jax.config import Config, DataConfig, EvalConfig, StackConfig
 from lst_jax.core.errors import ConfigError
 from lst_jax.core.strict import nearest
 from lst_jax.cost.flops import model_flops
@@ -33,6 +33,8 @@ from lst_jax.data import made_up
 from lst_jax.data.pipeline import BatchStream
 from lst_jax.data.rows import OPENED_STEP, Stats, add_stats
 from lst_jax.data.sources import TFDS_PREFIX
+from lst_jax.recipes.load import load_recipe
+from lst_jax.recipes.validate import validate
 
 OPTIMAL_TOKENS = 30  # a parameter
 EXAMPLES = {
@@ -226,21 +228,21 @@ def _steps_as(config: Config, budget: str, mode: str, text: str) -> int:
         what = mode.removesuffix("-of")
         return _steps_for(config, budget, what, getattr(cost(other), what))
     ours, theirs = config.data, other.data
-    if ours.rows * ours.row_units != theirs.rows * theirs.row_units:
+    if ours.rows * ours.row_patches != theirs.rows * theirs.row_patches:
         raise ConfigError(
-            f"--budget {budget}: a step has {ours.rows} × {ours.row_units} unit positions, there "
-            f"{theirs.rows} × {theirs.row_units}; add {_as_many_units(ours, theirs)}"
+            f"--budget {budget}: a step has {ours.rows} × {ours.row_patches} unit positions, there "
+            f"{theirs.rows} × {theirs.row_patches}; add {_as_many_units(ours, theirs)}"
         )
     return other.train.steps
 
 
 def _as_many_units(ours: DataConfig, theirs: DataConfig) -> str:
     """Changes that give a step the unit positions of theirs, and rows their proportions."""
-    units = theirs.rows * theirs.row_units
-    if units % ours.row_units == 0:
-        return f"--set data.rows={units // ours.row_units}"
-    tokens = round(ours.row_tokens * theirs.row_units / ours.row_units)
-    return f"--set data.rows={theirs.rows} --set data.row_units={theirs.row_units} --set data.row_tokens={tokens}"
+    units = theirs.rows * theirs.row_patches
+    if units % ours.row_patches == 0:
+        return f"--set data.rows={units // ours.row_patches}"
+    tokens = round(ours.row_tokens * theirs.row_patches / ours.row_patches)
+    return f"--set data.rows={theirs.rows} --set data.row_patches={theirs.row_patches} --set data.row_tokens={tokens}"
 
 
 def _steps_for(config: Config, budget: str, what: str, amount: float) -> int:

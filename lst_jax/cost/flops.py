@@ -30,7 +30,7 @@ def model_flops(config: ModelConfig, vocab: Vocab, counts: Mapping[str, Supports
     local_tokens, local_units = count["local_tokens"], count["local_units"]
     stack = config.global_transformer
     forward = {"global_transformer": _stack(stack, config, units, count["global_pairs"])}
-    if config.system == "base":
+    if config.architecture == "base":
         forward["output"] = 2.0 * tokens * stack.width * vocab.size
         return {name: STEP_OVER_FORWARD * value for name, value in forward.items()}
     local, queries = config.patch_encoder.width, config.queries_per_patch
@@ -49,7 +49,7 @@ def model_flops(config: ModelConfig, vocab: Vocab, counts: Mapping[str, Supports
         + (2.0 * local_units * stack.width * patch_width if stack.width != local else 0.0)
         + decoder_crosses * _cross(local, local_tokens, local_units * queries, count["decoder_cross_pairs"] * queries)
     )
-    if config.system == "lst_bypass":  # every state is read at the global width; the decoder's are brought to it
+    if config.architecture == "lst_bypass":  # every state is read at the global width; the decoder's are brought to it
         forward["patch_decoder"] += 2.0 * local_tokens * local * stack.width
         forward["output"] = 2.0 * tokens * stack.width * vocab.size
     else:

@@ -16,9 +16,9 @@ def parameters_by_network(config: ModelConfig, vocab: Vocab) -> dict[str, int]:
     """The count of each network, by the name of its part of the parameter tree."""
     width = config.global_transformer.width
     found = {"global_transformer": _stack(config.global_transformer, config)}
-    if config.system == "base":
+    if config.architecture == "base":
         return found | {"tok_embeddings": vocab.size * width, "norm": width, "output": width * vocab.size}
-    local, bypass = config.patch_encoder.width, config.system == "lst_bypass"
+    local, bypass = config.patch_encoder.width, config.architecture == "lst_bypass"
     patch_width = config.queries_per_patch * local
     cross = 4 * local * local + 2 * local  # four projections; norms of queries and of keys and values
     encoder_crosses = config.patch_encoder.layers if config.encoder_cross_all_layers else 1

@@ -44,7 +44,7 @@ def pack_examples(examples: Iterable[Example], config: Config) -> Iterator[tuple
     waiting = next(numbered, None)
     while waiting is not None:
         builders = [
-            RowBuilder(config.data.row_tokens, config.data.row_units, 1, config.joint_vocab, windows_of(config))
+            RowBuilder(config.data.row_tokens, config.data.row_patches, 1, config.joint_vocab, windows_of(config))
             for _ in range(config.data.rows)
         ]
         places = []

@@ -79,7 +79,7 @@ def windows_of(config: Config) -> Windows:
         m.patch_decoder and m.patch_decoder.window,
         m.encoder_cross_window,
         m.decoder_cross_window,
-        config.joint_vocab.speech_marker if m.system == "lst_bypass" else 0,
+        config.joint_vocab.speech_marker if m.architecture == "lst_bypass" else 0,
     )
 
 
@@ -114,7 +114,7 @@ class RowBuilder:
         self.patch_start = np.zeros(tokens, bool)
         self.patch_end = np.zeros(tokens, bool)
         self._is_learned = np.zeros(tokens, bool)  # the loss is on the prediction of this token
-        self.row_units = units
+        self.row_patches = units
         self.tokens_left, self.units_left = tokens, units
         self.local_left = tokens if local_tokens is None else local_tokens
         self._room = tokens, units, self.local_left
@@ -143,7 +143,7 @@ class RowBuilder:
     @property
     def excess(self) -> int:
         """Tokens over unit positions in the row so far; only speech has any."""
-        return len(self.token) - self.tokens_left - (self.row_units - self.units_left)
+        return len(self.token) - self.tokens_left - (self.row_patches - self.units_left)
 
     def fit(self, example: Example, start: int, limit: Limit) -> int:
         """The position before which a piece that begins at `start` ends.
@@ -172,7 +172,7 @@ class RowBuilder:
             return len(example.token)
         if tokens + repeated < MIN_PIECE:
             return start
-        if pos[last + 1] - end > self._longest or before[last + 1] - before[last] > self.row_units - 2:
+        if pos[last + 1] - end > self._longest or before[last + 1] - before[last] > self.row_patches - 2:
             end = self._break(piece, end, tokens, units, limit.excess)
         if end + repeated < MIN_PIECE and min(self.tokens_left, *limit) < len(self.token):
             return start  # an empty row that may take anything takes this
@@ -353,7 +353,7 @@ class RowStreams:
         filling = Filling(
             RowBuilder(
                 data.row_tokens,
-                data.row_units,
+                data.row_patches,
                 len(self._sources),
                 self._config.joint_vocab,
                 windows_of(self._config),
@@ -363,8 +363,8 @@ class RowStreams:
             row,
             step,
         )
-        most = int(data.row_tokens - UNIT_FILL * data.row_units) if self._text else UNLIMITED
-        least = int(np.ceil(TOKEN_FILL * data.row_tokens - data.row_units))
+        most = int(data.row_tokens - UNIT_FILL * data.row_patches) if self._text else UNLIMITED
+        least = int(np.ceil(TOKEN_FILL * data.row_tokens - data.row_patches))
         expected = self._expected_measure(state_SF)
         slack = int(expected / 2)
         aim_S = np.floor(self._share_S * (state_SF[:, MEASURED].sum() + expected)).astype(np.int64).tolist()
@@ -392,7 +392,7 @@ class RowStreams:
         if self._data.mixture_measure == "tokens":
             return float(self._data.row_tokens)
         if self._data.mixture_measure == "units":
-            return float(self._data.row_units)
+            return float(self._data.row_patches)
         consumed, measured = state_SF[:, CONSUMED].sum(), state_SF[:, MEASURED].sum()
         tokens = self._data.row_tokens
         return float(tokens * (measured + WORDS_A_TOKEN * tokens) / (consumed + tokens))
@@ -438,7 +438,7 @@ class RowStreams:
         data = self._data
         raise DataError(
             f"{data.sources[source].path}: {times} utterances one after the other have no words, or do not "
-            f"fit data.row_tokens={data.row_tokens} and data.row_units={data.row_units}, and "
+            f"fit data.row_tokens={data.row_tokens} and data.row_patches={data.row_patches}, and "
             f"data.documents={data.documents!r} cuts none; use longer rows"
         )
 

@@ -72,7 +72,7 @@ class RunTexts:
         self._opened = opened
         self.builder = ExampleBuilder.of(config, open_tokenizer(config))
         self._scorer = scorer.Scorer(config, opened.mesh, make_top_step)
-        self.limit = min(config.data.row_tokens, config.data.row_units) - FRAME  # text tokens of a training row
+        self.limit = min(config.data.row_tokens, config.data.row_patches) - FRAME  # text tokens of a training row
 
     def loglikelihood(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
         """Of each (context, continuation): nats of the continuation, negative, and whether it is the greedy one."""

@@ -174,7 +174,7 @@ class Fill(NamedTuple):
     batches: int
     rows: int
     row_tokens: int
-    row_units: int
+    row_patches: int
     token_fill: float
     unit_fill: float
     prompt_shared: float
@@ -207,7 +207,7 @@ class Scorer:
         """`count` values of the step for each token but BOS: those at the position before it."""
         trees = plant(self._config, candidates, shared=True)
         config = fitted(self._config, [tree.example for tree in trees], _divisor(self._mesh))
-        shape = (config.data.rows, config.data.row_tokens, config.data.row_units)
+        shape = (config.data.rows, config.data.row_tokens, config.data.row_patches)
         if shape not in self._steps:
             model = update.build_model(config, self._mesh, branched=True)
             self._steps[shape] = self._make_step(config, model, self._mesh, token_frames(config))
@@ -221,7 +221,7 @@ def plant(config: Config, candidates: Sequence[Candidate], shared: bool) -> list
     """
     first = list({content(one.example): number for number, one in reversed(list(enumerate(candidates)))}.values())[::-1]
     examples = [candidates[number].example for number in first]
-    most = (config.data.row_tokens, config.data.row_units) if shared else (0, 0)
+    most = (config.data.row_tokens, config.data.row_patches) if shared else (0, 0)
     return [
         dataclasses.replace(tree, members=tuple((first[i], place) for i, place in tree.members))
         for tree in grow(examples, [candidates[number].response_start for number in first], *most)
@@ -246,7 +246,7 @@ def packed_values(
     trees = plant(config, candidates, shared=False) if trees is None else trees
     examples = [tree.example for tree in trees]
     _check_room(config, examples)
-    plan = plan_rows(*_sizes(examples), config.data.row_tokens, config.data.row_units)
+    plan = plan_rows(*_sizes(examples), config.data.row_tokens, config.data.row_patches)
     order = [n for row in plan for n in row]
     found: list[dict[bytes, np.ndarray]] = [{} for _ in range(count)]
     batches = 0
@@ -286,9 +286,9 @@ def _fill(candidates: Sequence[Candidate], trees: Sequence[Tree], batches: int, 
         batches,
         data.rows,
         data.row_tokens,
-        data.row_units,
+        data.row_patches,
         sum(tokens) / (rows * data.row_tokens),
-        sum(units) / (rows * data.row_units),
+        sum(units) / (rows * data.row_patches),
         shared / (shared + sum(tokens)),
         (_prompt_again(distinct) - shared) / sum(tokens),
         max(len(one.example.token) for one in distinct),
@@ -305,7 +305,7 @@ def fitted(config: Config, examples: Sequence[Example], divisor: int) -> Config:
     tokens, units = _sizes(examples)
     data = config.data
     ratio = sum(units) / sum(tokens)
-    most = int(max(max(tokens), min(data.row_tokens, data.row_units / ratio)))  # T
+    most = int(max(max(tokens), min(data.row_tokens, data.row_patches / ratio)))  # T
     counts = range(divisor, data.rows + 1, divisor) if len(tokens) <= FEW else [data.rows]
     slacks = list(itertools.product(SLACKS, SLACKS)) if len(tokens) <= FEW else list(zip(SLACKS, SLACKS, strict=True))
     tried: dict[tuple[int, int, int], tuple[float, int]] = {}
@@ -317,10 +317,10 @@ def fitted(config: Config, examples: Sequence[Example], divisor: int) -> Config:
             needed = -(-len(plan_rows(tokens, units, length, wide)) // rows) * rows
             tried[rows, length, wide] = (min(sum(tokens) / (needed * length), sum(units) / (needed * wide)), rows)
     rows, length, wide = max(tried, key=lambda shape: tried[shape])
-    return dataclasses.replace(config, data=dataclasses.replace(data, rows=rows, row_tokens=length, row_units=wide))
+    return dataclasses.replace(config, data=dataclasses.replace(data, rows=rows, row_tokens=length, row_patches=wide))
 
 
-def plan_rows(tokens: Sequence[int], units: Sequence[int], row_tokens: int, row_units: int) -> list[list[int]]:
+def plan_rows(tokens: Sequence[int], units: Sequence[int], row_tokens: int, row_patches: int) -> list[list[int]]:
     """Rows of the numbers of examples: the longest first, each into the first row with room for it.
 
     `pack_examples` puts them into the same rows: what stands in a row had no room in the ones before it.
@@ -335,7 +335,7 @@ def plan_rows(tokens: Sequence[int], units: Sequence[int], row_tokens: int, row_
         row = int(fits.argmax()) if fits.any() else len(rows)
         if row == len(rows):
             rows.append([])
-            left[row] = row_tokens, row_units
+            left[row] = row_tokens, row_patches
         rows[row].append(i)
         left[row] -= tokens[i], units[i]
     return rows
@@ -343,15 +343,15 @@ def plan_rows(tokens: Sequence[int], units: Sequence[int], row_tokens: int, row_
 
 def fits(config: Config, example: Example) -> bool:
     """Whether a row of the config's shape can hold it."""
-    return len(example.token) <= config.data.row_tokens and int(example.patch_start.sum()) <= config.data.row_units
+    return len(example.token) <= config.data.row_tokens and int(example.patch_start.sum()) <= config.data.row_patches
 
 
 def shortened(config: Config, one: Candidate) -> Candidate | None:
     """The candidate with as much of its response as a row of the config's shape holds; None where that is nothing."""
     starts = np.flatnonzero(one.example.patch_start)
     room = config.data.row_tokens
-    if len(starts) > config.data.row_units:
-        room = min(room, int(starts[config.data.row_units]))
+    if len(starts) > config.data.row_patches:
+        room = min(room, int(starts[config.data.row_patches]))
     if len(one.example.token) <= room:
         return one
     end = min(one.response_end, room)
@@ -363,8 +363,8 @@ def _check_room(config: Config, examples: Sequence[Example]) -> None:
         if not fits(config, example):
             raise DataError(
                 f"a sequence of {len(example.token)} tokens in {example.patch_start.sum()} patches does "
-                f"not fit a row of data.row_tokens={config.data.row_tokens} and data.row_units="
-                f"{config.data.row_units}; leave it out"
+                f"not fit a row of data.row_tokens={config.data.row_tokens} and data.row_patches="
+                f"{config.data.row_patches}; leave it out"
             )
 
 

@@ -189,7 +189,7 @@ class Generator:
 
     def settings(self, rows: tuple[np.ndarray, ...], output: str, tokens: int, filters: bool) -> Settings:
         """Rooms for these prompts and so many tokens more; speech alone needs a slot a patch, text one a token."""
-        is_base = self.config.model.system == "base"
+        is_base = self.config.model.architecture == "base"
         units, room = _tiled(int((rows[1] if is_base else rows[2]).sum(1).max())), _tiled(tokens)
         patch = self.decoder.patch_units if output == "speech" else 1
         return Settings(units, units + -(-room // patch) + 1, room, filters)

@@ -1,7 +1,7 @@
 """The systems: the Latent Speech-Text Transformer (paper §4), the same with text going past the local modules, and the
 Llama-shaped Base without patches (paper §7).
 
-    model = build(config.model, config.joint_vocab, config.data.row_units, config.data.row_speech_tokens)
+    model = build(config.model, config.joint_vocab, config.data.row_patches, config.data.row_speech_tokens)
     params = model.init_params(jax.random.key(0))
     h_BTE = model.hidden(params, token_BT, doc_id_BT, patch_start_BT, patch_end_BT)
     logits_BTV = model.logits(params, h_BTE)         # or chunk by chunk, as the loss does
@@ -219,7 +219,7 @@ class LatentSpeechText(System):
     config: ModelConfig
     placement: Placement
     vocab_size: int
-    row_units: int
+    row_patches: int
 
     def setup(self):
         """The three networks."""
@@ -235,7 +235,7 @@ class LatentSpeechText(System):
         patch_end_BT: Bool[Array, "B T"],
     ) -> BeforeGlobal:
         """The patch encoder's part."""
-        patches = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, self.row_units, self.placement.branched)
+        patches = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, self.row_patches, self.placement.branched)
         h_BTE, x_BUW = self.patch_encoder(token_BT, doc_id_BT, patches)
         return BeforeGlobal(x_BUW, patches.doc_id_BU, patches.patch_id_BT, (h_BTE, doc_id_BT, patches))
 
@@ -261,7 +261,7 @@ class TextBypass(System):
     config: ModelConfig
     placement: Placement
     vocab: Vocab
-    row_units: int
+    row_patches: int
     row_speech_tokens: int | None  # S; None = as many as a row has tokens
 
     def setup(self):
@@ -286,7 +286,7 @@ class TextBypass(System):
         patch_end_BT: Bool[Array, "B T"],
     ) -> BeforeGlobal:
         """Embedded text, and what the patch encoder makes of speech."""
-        row, local = self.rows(token_BT, doc_id_BT, patch_start_BT, patch_end_BT, self.row_units)
+        row, local = self.rows(token_BT, doc_id_BT, patch_start_BT, patch_end_BT, self.row_patches)
         h_BSE, x_BPW = self.patch_encoder(self.local_ids(local.token_BS), local.doc_id_BS, local.patches)
         x_BUD = self.global_inputs(token_BT, row, local, x_BPW)
         return BeforeGlobal(x_BUD, row.doc_id_BU, row.patch_id_BT, (h_BSE, row, local))
@@ -417,28 +417,28 @@ class Model:
 def build(
     config: ModelConfig,
     vocab: Vocab,
-    row_units: int,
+    row_patches: int,
     row_speech_tokens: int | None = None,
     placement: Placement = ONE_DEVICE,
 ) -> Model:
-    """The system that the config names, for rows of `row_units` unit positions; parameters do not depend on rows.
+    """The system that the config names, for rows of `row_patches` unit positions; parameters do not depend on rows.
 
     `row_speech_tokens` is for "lst_bypass": the most units and `<s>` that a row holds, None = any number. `placement`
     is how it runs on the devices of a mesh; the result is the same (`step.build_model` gives it).
     Raises: ConfigError.
     """
-    if config.system == "base":
+    if config.architecture == "base":
         return Model(Base(config, placement, vocab.size))
     if config.global_transformer.width == config.patch_decoder.width and config.queries_per_patch != 1:
         raise ConfigError(
             f"model.queries_per_patch={config.queries_per_patch}: must be 1 where the global and the "
             "local width are equal (nothing then splits a global output into several vectors); use 1"
         )
-    if config.system == "lst_bypass":
-        return Model(TextBypass(config, placement, vocab, row_units, row_speech_tokens))
-    return Model(LatentSpeechText(config, placement, vocab.size, row_units))
+    if config.architecture == "lst_bypass":
+        return Model(TextBypass(config, placement, vocab, row_patches, row_speech_tokens))
+    return Model(LatentSpeechText(config, placement, vocab.size, row_patches))
 
 
 def init(config: Config, rng) -> Any:
     """Fresh parameters of a run's model from a PRNG key."""
-    return build(config.model, config.joint_vocab, config.data.row_units).init_params(rng)
+    return build(config.model, config.joint_vocab, config.data.row_patches).init_params(rng)

@@ -20,10 +20,11 @@ from typing import Any
 
 import tensorboardX
 
-from lst_jax.config import Config, check_same_identity, from_mapping, identity, to_mapping, validate, with_later_fields
+from lst_jax.config import Config, check_same_identity, from_mapping, identity, to_mapping, with_later_fields
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.core.files import add_json_line, open_json_lines, read_json_lines, write_json, write_text
+from lst_jax.recipes.validate import validate
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array_record", "sentencepiece", "numpy")
 

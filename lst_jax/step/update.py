@@ -31,7 +31,7 @@ def build_model(config: Config, mesh: Mesh, row_speech_tokens: int | None = None
     Args: `row_speech_tokens` as in `lst.build`; `branched`: its rows may hold documents that branch.
     """
     return lst.build(
-        config.model, config.joint_vocab, config.data.row_units, row_speech_tokens, sharding.placement(mesh, branched)
+        config.model, config.joint_vocab, config.data.row_patches, row_speech_tokens, sharding.placement(mesh, branched)
     )
 
 

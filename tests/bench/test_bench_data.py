@@ -14,7 +14,7 @@ from lst_jax.data.pipeline import BatchStream, open_source, open_tokenizer
 from lst_jax.data.shards import RecordDirectory
 from lst_jax.data.text import load_tokenizer
 
-SMALL = {"batches": 3, "rows": 2, "row_units": 256}
+SMALL = {"batches": 3, "rows": 2, "row_patches": 256}
 
 
 @pytest.fixture(scope="module")

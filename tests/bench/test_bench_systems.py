@@ -63,7 +63,10 @@ def test_two_precisions_train_on_the_same_batches_and_stay_together(config, tmp_
 
 def test_rows_of_twice_the_length_and_rows_of_one_document(config):
     longer = length.doubled(config)
-    assert (longer.data.row_tokens, longer.data.row_units) == (2 * config.data.row_tokens, 2 * config.data.row_units)
+    assert (longer.data.row_tokens, longer.data.row_patches) == (
+        2 * config.data.row_tokens,
+        2 * config.data.row_patches,
+    )
     batch = made_up_batches(config, 1)[0][0]
     merged = length.one_document(batch)
     assert merged.doc_id_BT.max() == 1 < batch.doc_id_BT.max()
@@ -72,15 +75,15 @@ def test_rows_of_twice_the_length_and_rows_of_one_document(config):
 
 def test_the_same_content_has_rows_of_the_same_tokens(config):
     base = with_strategy_none(config)
-    assert patching.with_tokens(base, 200).data.row_units == patching.with_tokens(base, 200).data.row_tokens == 200
-    assert patching.with_tokens(config, 200).data.row_units == config.data.row_units
+    assert patching.with_tokens(base, 200).data.row_patches == patching.with_tokens(base, 200).data.row_tokens == 200
+    assert patching.with_tokens(config, 200).data.row_patches == config.data.row_patches
     for some in (config, base):
         only = patching.interleaved_only(some)
-        assert [s.kind for s in only.data.sources] == ["utterance"] and only.data.row_tokens > 2 * patching.ROW_UNITS
-    assert only.data.row_units == only.data.row_tokens
+        assert [s.kind for s in only.data.sources] == ["utterance"] and only.data.row_tokens > 2 * patching.ROW_PATCHES
+    assert only.data.row_patches == only.data.row_tokens
 
 
 def with_strategy_none(config):
-    model = dataclasses.replace(config.model, system="base", patch_encoder=None, patch_decoder=None)
+    model = dataclasses.replace(config.model, architecture="base", patch_encoder=None, patch_decoder=None)
     patch_none = dataclasses.replace(config.data.patching, strategy="none")
     return dataclasses.replace(config, model=model, data=dataclasses.replace(config.data, patching=patch_none))

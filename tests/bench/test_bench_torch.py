@@ -17,6 +17,7 @@ from lst_jax.cli import bench
 from lst_jax.core.errors import DataError
 from lst_jax.data import made_up
 from lst_jax.parallel.sharding import one_device
+from lst_jax.recipes.validate import validate
 from lst_jax.step import update as train_step
 
 
@@ -85,13 +86,13 @@ def test_padding_changes_the_length_of_rows_and_nothing_else():
 
 def test_long_rows_keep_the_proportions_of_the_recipe():
     config = torch_step.with_long_rows(small_config(speech_tokens=40), 256)
-    assert (config.data.rows, config.data.row_units, config.data.row_tokens, config.data.row_speech_tokens) == (
+    assert (config.data.rows, config.data.row_patches, config.data.row_tokens, config.data.row_speech_tokens) == (
         1,
         256,
         320,
         160,
     )
-    cfg.validate(config)
+    validate(config)
 
 
 @pytest.mark.parametrize("strategy", ["curriculum", "none"])

@@ -16,6 +16,7 @@ from lst_jax import config as cfg
 from lst_jax.checkpoints.store import Checkpoints
 from lst_jax.core.errors import CheckpointError, ConfigError
 from lst_jax.core.files import read_json_lines
+from lst_jax.recipes.validate import validate
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
 from lst_jax.train import loop
@@ -121,7 +122,7 @@ def test_what_is_no_run_or_has_no_checkpoint_is_refused(first, data, tmp_path):
     (tmp_path / "empty" / "checkpoints").mkdir(parents=True)
     assert "empty': holds no checkpoint; train it first" in refused(run, short(data, tmp_path / "empty"))
     with pytest.raises(ConfigError, match="train.init_from='': must be a run directory or a checkpoint in one"):
-        cfg.validate(short(data, ""))
+        validate(short(data, ""))
 
 
 def test_another_model_is_refused_by_field_with_both_values(first, data, tmp_path):

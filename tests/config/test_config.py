@@ -5,13 +5,16 @@ import pytest
 
 from lst_jax import config as config_lib
 from lst_jax.core.errors import ConfigError
+from lst_jax.recipes.load import load_recipe
+from lst_jax.recipes.row_sizes import row_tokens_for
+from lst_jax.recipes.validate import validate
 
 RECIPES = sorted(pathlib.Path("configs").glob("*.py"))
 
 
 @pytest.fixture
 def mapping():
-    return config_lib.to_mapping(config_lib.load_recipe("configs/demo.py"))
+    return config_lib.to_mapping(load_recipe("configs/demo.py"))
 
 
 def put(mapping, path, value):
@@ -23,7 +26,7 @@ def put(mapping, path, value):
 
 @pytest.mark.parametrize("arg", ["", "static", "aligned", "mixed", "base"])
 def test_demo_recipes_load_and_survive_a_round_trip(arg):
-    config = config_lib.load_recipe(f"configs/demo.py:{arg}")
+    config = load_recipe(f"configs/demo.py:{arg}")
     assert config_lib.from_mapping(config_lib.to_mapping(config)) == config
 
 
@@ -40,12 +43,16 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
         ("model.global_transformer.width", 190, "must be a multiple of 2 × heads=12; use 180"),
         ("model.patch_decoder", None, 'system "lst" needs it'),
         ("model.patch_decoder.width", 136, "must equal model.patch_encoder.width"),
-        ("model.system", "base", 'system "base" has no local modules'),
+        ("model.architecture", "base", 'system "base" has no local modules'),
         ("data.patching.tau2", 3, "must be at least 150"),
         ("optim.warmup_steps", 450, "must be less than train.steps=450; use 449"),
         ("optim.eps", float("nan"), "must be finite"),
-        ("data.row_speech_tokens", 300, "has no meaning for model.system='lst'; set it to None"),
-        ("model.system", "lst_bypass", "data.row_speech_tokens=None: must be from 16 to data.row_tokens=640; use 320"),
+        ("data.row_speech_tokens", 300, "has no meaning for model.architecture='lst'; set it to None"),
+        (
+            "model.architecture",
+            "lst_bypass",
+            "data.row_speech_tokens=None: must be from 16 to data.row_tokens=640; use 320",
+        ),
         (
             "data.unit_tokenizer",
             "u.model",
@@ -59,7 +66,7 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
         ("train.checkpoint_minutes", 0.0, "train.checkpoint_minutes=0.0: must be positive, or None for off"),
         ("train.checkpoint_keep_every", 120, "must be a multiple of train.checkpoint_every=50, or None; use 100"),
         ("train.checkpoint_keep_every", -50, "must be a multiple of train.checkpoint_every=50, or None; use 50"),
-        ("data.row_units", 700, "must not exceed data.row_tokens=640"),
+        ("data.row_patches", 700, "must not exceed data.row_tokens=640"),
         ("data.mixture_measure", "hours", "data.mixture_measure='hours': must be one of tokens, words, units"),
         ("data.patching.aligned_to", "pieces", "must be one of word, bpe"),
         ("data.patching.silence", "merge", "nearest: merged"),
@@ -71,24 +78,24 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
 def test_a_broken_rule_names_the_field_and_the_fix_in_one_line(mapping, path, value, message):
     put(mapping, path, value)
     with pytest.raises(ConfigError) as error:
-        config_lib.validate(config_lib.from_mapping(mapping))
+        validate(config_lib.from_mapping(mapping))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_noise_without_aligned_boundaries_is_refused(mapping):
     put(mapping, "data.patching.boundary_noise_ms", 40.0)
-    config_lib.validate(config_lib.from_mapping(mapping))
+    validate(config_lib.from_mapping(mapping))
     put(mapping, "data.patching.strategy", "static")
     with pytest.raises(ConfigError, match=r"boundary_noise_ms=40\.0: moves aligned .*='static' has none; use 0"):
-        config_lib.validate(config_lib.from_mapping(mapping))
+        validate(config_lib.from_mapping(mapping))
 
 
 @pytest.mark.parametrize(
     "units, mean_patch, tokens", [(4096, 4, 5120), (512, 4, 640), (4096, 9.4, 5376), (4096, 1, 4096)]
 )
 def test_row_tokens_follow_from_unit_positions_and_the_mean_patch(units, mean_patch, tokens):
-    assert config_lib.row_tokens_for(units, mean_patch) == tokens
+    assert row_tokens_for(units, mean_patch) == tokens
 
 
 def test_a_missing_field_is_named(mapping):
@@ -99,12 +106,12 @@ def test_a_missing_field_is_named(mapping):
 
 def test_a_missing_recipe_is_named():
     with pytest.raises(ConfigError, match=r"configs/nothing\.py: no such recipe"):
-        config_lib.load_recipe("configs/nothing.py:arg")
+        load_recipe("configs/nothing.py:arg")
 
 
 def test_validation_changes_nothing(mapping):
     before = copy.deepcopy(mapping)
-    config_lib.validate(config_lib.from_mapping(mapping))
+    validate(config_lib.from_mapping(mapping))
     assert mapping == before
 
 
@@ -124,15 +131,16 @@ def test_identity_ignores_what_does_not_change_learning_and_sees_what_does(mappi
 
 def test_every_field_is_read_somewhere():
     """A knob nobody reads is a lie: each leaf's name occurs as an attribute, and not only where it is validated."""
-    sources = [p.read_text() for p in pathlib.Path("lst_jax").rglob("*.py") if p.name != "config.py"]
-    sources.append(pathlib.Path("lst_jax/config.py").read_text().split("def validate")[0])  # derived values
-    flat = config_lib.flatten(config_lib.to_mapping(config_lib.load_recipe("configs/demo.py")))
+    sources = [
+        p.read_text() for p in pathlib.Path("lst_jax").rglob("*.py") if p.name not in ("rules.py", "validate.py")
+    ]
+    flat = config_lib.flatten(config_lib.to_mapping(load_recipe("configs/demo.py")))
     for name in sorted({path.rpartition(".")[2] for path in flat}):
         assert any(f".{name}" in text for text in sources), f"field {name} is read nowhere"
 
 
 def test_fields_of_a_recipe_can_be_changed_from_outside():
-    config = config_lib.load_recipe("configs/demo.py", ("train.accumulate=4", "mesh.data=8", "train.bad_step=skip"))
+    config = load_recipe("configs/demo.py", ("train.accumulate=4", "mesh.data=8", "train.bad_step=skip"))
     assert (config.train.accumulate, config.mesh.data, config.train.bad_step) == (4, 8, "skip")
 
 
@@ -148,5 +156,5 @@ def test_fields_of_a_recipe_can_be_changed_from_outside():
 )
 def test_a_wrong_change_is_refused_by_name(change, message):
     with pytest.raises(ConfigError) as error:
-        config_lib.load_recipe("configs/demo.py", (change,))
+        load_recipe("configs/demo.py", (change,))
     assert message in str(error.value)

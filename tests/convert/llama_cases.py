@@ -32,7 +32,7 @@ def bpe_config():
 
 def params_of(config, seed=6):
     """Random parameters, norms among them, as numpy arrays by path."""
-    model = build(config.model, config.joint_vocab, config.data.row_units)
+    model = build(config.model, config.joint_vocab, config.data.row_patches)
     shapes = traverse_util.flatten_dict(jax.eval_shape(model.init_params, jax.random.key(0)), sep="/")
     rng = np.random.default_rng(seed)
     return {

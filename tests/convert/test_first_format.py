@@ -17,6 +17,8 @@ from lst_jax.convert.inputs import Inputs
 from lst_jax.model.lst import build
 from lst_jax.runs.directory import RunDirectory
 
+# parity's tolerance: the logits were recorded on another processor, whose float32 sums round otherwise (1.2e-5 seen)
+ATOL = 1e-4
 HERE = pathlib.Path(__file__).parent / "first_format"
 
 
@@ -54,7 +56,7 @@ def test_its_parameters_are_restored_and_compute_what_they_did(run, recorded):
         ours = jax.jit(model)(
             restored.params, inputs.token_BT, np.ones_like(inputs.token_BT), inputs.patch_start_BT, inputs.patch_end_BT
         )
-    np.testing.assert_allclose(ours, logits, atol=1e-5)
+    np.testing.assert_allclose(ours, logits, atol=ATOL)
     assert np.abs(logits).max() > 1
 
 
@@ -64,6 +66,6 @@ def test_it_converts_and_computes_what_it_did(run, recorded, tmp_path, to):
     assert main.main(["convert", str(run), str(tmp_path / "there"), "--to", to]) == 0
     assert main.main(["convert", str(tmp_path / "there"), str(tmp_path / "back"), "--to", "orbax"]) == 0
     source = orbax.open_source(tmp_path / "back")
-    np.testing.assert_allclose(streamed.logits(source, inputs), logits, atol=1e-5)
+    np.testing.assert_allclose(streamed.logits(source, inputs), logits, atol=ATOL)
     for path, one in orbax.open_source(run).arrays.items():
         np.testing.assert_array_equal(one.read(), source.arrays[path].read(), strict=True)

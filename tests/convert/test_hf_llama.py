@@ -172,7 +172,7 @@ def test_what_a_llama_cannot_be_is_not_written(tmp_path):
     )
     with pytest.raises(DataError, match="model.global_transformer.window=64: a LlamaForCausalLM has no window"):
         write(source_of(windowed), tmp_path)
-    with pytest.raises(DataError, match="model.system='lst': a LlamaForCausalLM is of \"base\" only"):
+    with pytest.raises(DataError, match="model.architecture='lst': a LlamaForCausalLM is of \"base\" only"):
         write(source_of(synthetic_data.make_config()), tmp_path)
     flat = params_of(config)
     del flat["norm/scale"]

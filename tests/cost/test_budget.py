@@ -6,13 +6,13 @@ import re
 import numpy as np
 import pytest
 
-from lst_jax import config as cfg
 from lst_jax.cli import main
 from lst_jax.core.errors import ConfigError
 from lst_jax.cost import budget
 from lst_jax.cost.parameters import parameters
 from lst_jax.cost.plan import batch_holds
 from lst_jax.data import made_up
+from lst_jax.recipes.load import load_recipe
 
 AWAY = "data.tokenizer=nowhere.model"  # so that records are made up, also where the demo's are at hand
 LST, BASE = "configs/demo.py", "configs/demo.py:base"
@@ -32,7 +32,7 @@ def quick(monkeypatch):
 def test_the_cost_is_that_of_every_batch_of_the_run(reference, tmp_path, monkeypatch):
     monkeypatch.setattr(budget, "POINTS", POINTS)
     config = made_up.over(
-        cfg.load_recipe(reference, ["train.steps=90", "data.patching.tau1=15", "data.patching.tau2=40"]), tmp_path
+        load_recipe(reference, ["train.steps=90", "data.patching.tau1=15", "data.patching.tau2=40"]), tmp_path
     )
     found = budget.cost(config)
     assert found.flops == pytest.approx(budget.run_flops(config), rel=0.005)
@@ -40,7 +40,7 @@ def test_the_cost_is_that_of_every_batch_of_the_run(reference, tmp_path, monkeyp
 
 
 def test_without_the_recipe_s_data_the_cost_is_that_of_made_up_records(tmp_path):
-    config = cfg.load_recipe(LST, [AWAY])
+    config = load_recipe(LST, [AWAY])
     found, there = budget.cost(config), budget.cost(made_up.over(config, tmp_path))
     assert found.content == "made-up records"
     assert (found.tokens, found.units) == (there.tokens, there.units)
@@ -50,7 +50,7 @@ def test_without_the_recipe_s_data_the_cost_is_that_of_made_up_records(tmp_path)
 
 
 def test_sources_of_one_kind_share_its_made_up_tokens():
-    config = cfg.load_recipe(LST, [AWAY])
+    config = load_recipe(LST, [AWAY])
     speech, text = config.data.sources
     sources = (text, dataclasses.replace(speech, share=0.25), dataclasses.replace(speech, name="more", share=0.75))
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, sources=sources))
@@ -61,7 +61,7 @@ def test_sources_of_one_kind_share_its_made_up_tokens():
 
 
 def test_a_plan_counts_the_first_batch_as_before():
-    config = cfg.load_recipe(LST, [AWAY])
+    config = load_recipe(LST, [AWAY])
     stats = made_up.made_up_batches(config, 1)[0][1]
     assert batch_holds(config) == {key: int(value) for key, value in stats.items() if np.ndim(value) == 0}
 
@@ -97,7 +97,7 @@ def test_equal_steps_are_of_equal_unit_positions():
     found = budget.load("configs/lst.py:1b", [], "steps-of=configs/lst.py:1b,base@tokens=70e9")
     theirs = budget.load("configs/lst.py:1b,base", [], "tokens=70e9")
     assert found.train.steps == theirs.train.steps < 150_000
-    assert (found.data.rows, found.data.row_units) == (theirs.data.rows, theirs.data.row_units)
+    assert (found.data.rows, found.data.row_patches) == (theirs.data.rows, theirs.data.row_patches)
 
 
 @pytest.mark.parametrize("ours, theirs", [(LST, BASE), (BASE, LST)])
@@ -106,24 +106,24 @@ def test_steps_of_other_sizes_are_refused_with_changes_that_make_them_equal(ours
         budget.load(ours, [], f"steps-of={theirs}")
     changes = re.findall(r"--set (\S+)", str(error.value))
     found = budget.load(ours, changes, f"steps-of={theirs}").data
-    assert found.rows * found.row_units == {LST: 4 * 512, BASE: 4 * 640}[theirs]
-    assert found.row_tokens / found.row_units == {LST: 1.25, BASE: 1}[ours]
+    assert found.rows * found.row_patches == {LST: 4 * 512, BASE: 4 * 640}[theirs]
+    assert found.row_tokens / found.row_patches == {LST: 1.25, BASE: 1}[ours]
 
 
 def test_a_curriculum_keeps_its_shape_and_the_warm_up_its_steps():
     config = budget.load(LST, ["optim.warmup_steps=17"], "tokens=1e7")
     steps, patching = config.train.steps, config.data.patching
     assert abs(patching.tau1 - steps / 3) <= 1 and abs(patching.tau2 - 2 * steps / 3) <= 1 and steps > 3000
-    assert config.optim.warmup_steps == 17 and config.eval == cfg.load_recipe(LST).eval
+    assert config.optim.warmup_steps == 17 and config.eval == load_recipe(LST).eval
 
 
 def test_what_a_budget_changes_can_be_written_out():
     config = budget.load(LST, [], "tokens=1e7")
-    assert cfg.load_recipe(LST, budget.changes_of(config)) == config
+    assert load_recipe(LST, budget.changes_of(config)) == config
 
 
 def test_no_budget_is_the_recipe():
-    assert budget.load(LST, ["train.accumulate=2"]) == cfg.load_recipe(LST, ["train.accumulate=2"])
+    assert budget.load(LST, ["train.accumulate=2"]) == load_recipe(LST, ["train.accumulate=2"])
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_launched_job_derives_nothing(capsys):
     }
     changes = re.findall(r"--set (\S+)", command)
     assert changes[0] == "train.accumulate=4" and len(changes) == 4
-    launched = cfg.load_recipe("configs/lst.py:7b", changes)
+    launched = load_recipe("configs/lst.py:7b", changes)
     assert launched == budget.load("configs/lst.py:7b", ["train.accumulate=4"], "tokens=70e9")
 
 

@@ -10,6 +10,7 @@ from lst_jax.core.vocab import Vocab
 from lst_jax.cost import peak
 from lst_jax.cost.flops import model_flops
 from lst_jax.model import lst
+from lst_jax.recipes.load import load_recipe
 
 COUNTS = dict.fromkeys(
     (
@@ -33,7 +34,7 @@ ROWS, TOKENS = 2, 256
 
 def wide(arg):
     """A demo system, wide enough that norms, rotations and softmax weigh little, in one block and unrolled."""
-    config = cfg.load_recipe(f"configs/demo.py:{arg}")
+    config = load_recipe(f"configs/demo.py:{arg}")
     local = None if arg == "base" else cfg.StackConfig(1, 256, 4, None)
     return dataclasses.replace(
         config,
@@ -76,7 +77,7 @@ def test_flops_of_the_bypass_fall_with_the_speech_in_a_row_as_xla_counts_them(sp
 
 
 def test_the_output_projection_is_counted_by_its_size():
-    config = cfg.load_recipe("configs/demo.py:base")
+    config = load_recipe("configs/demo.py:base")
     flops = model_flops(config.model, config.joint_vocab, COUNTS | {"tokens": 8})
     assert flops["output"] == 3 * 2 * 8 * 192 * config.joint_vocab.size
 

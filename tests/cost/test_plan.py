@@ -5,15 +5,15 @@ import json
 
 import pytest
 
-from lst_jax import config as cfg
 from lst_jax.cli import main
 from lst_jax.core.errors import ConfigError
 from lst_jax.cost import plan_text
 from lst_jax.cost.plan import DOES_NOT_FIT, UNITS, Plan
 from lst_jax.cost.search import best, parts_that_fit, search
+from lst_jax.recipes.load import load_recipe
 
 GIB = 2**30
-CONFIG = cfg.load_recipe("configs/demo.py")
+CONFIG = load_recipe("configs/demo.py")
 
 
 def make_plan(config=CONFIG, gib=10.0, arithmetic=2.0, network=0.5, **changes):

@@ -7,7 +7,7 @@ import pytest
 from synthetic_data import TEXT_SIZE, config_over, make_config, texts, tokenizer, utterance, write_both
 from test_rows import make_rows, pieces_of
 
-from lst_jax.config import SourceConfig, validate
+from lst_jax.config import SourceConfig
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 from lst_jax.data import packing
@@ -15,6 +15,7 @@ from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
 from lst_jax.data.records import Utterance, Word
 from lst_jax.data.rows import ORDINAL
+from lst_jax.recipes.validate import validate
 
 VOCAB = Vocab(TEXT_SIZE, 502)
 T, S, OFFSET = VOCAB.text_marker, VOCAB.speech_marker, VOCAB.unit_offset

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic_data import WORDS, make_config, texts, tokenizer, utterance, utterances
 
-from lst_jax.config import SourceConfig, row_tokens_for
+from lst_jax.config import SourceConfig
 from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.data import rows as rows_module
@@ -16,6 +16,7 @@ from lst_jax.data.patching import aligned_probability, draw_policy
 from lst_jax.data.records import TextDocument, Utterance, Word
 from lst_jax.data.rng import generator, permuted
 from lst_jax.data.rows import CONSUMED, MEASURED, MIN_PIECE, OFFSET, ORDINAL, RowStreams, causal_pairs, initial_state
+from lst_jax.recipes.row_sizes import row_tokens_for
 
 SPEECH, TEXT = utterances(23), texts(17)
 
@@ -56,7 +57,7 @@ def expected_document(config, records, source, number, step):
 def check_shape(config, batch):
     """The contract that needs no knowledge of the documents."""
     length, pieces = len(batch.token_BT), pieces_of(batch)
-    assert length == config.data.row_tokens and batch.patch_start_BT.sum() <= config.data.row_units
+    assert length == config.data.row_tokens and batch.patch_start_BT.sum() <= config.data.row_patches
     assert [int(batch.doc_id_BT[a]) for a, _ in pieces] == list(range(1, len(pieces) + 1))
     used = pieces[-1][1] if pieces else 0
     assert (batch.doc_id_BT[:used] > 0).all() and not batch.doc_id_BT[used:].any()

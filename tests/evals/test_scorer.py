@@ -26,7 +26,7 @@ SIZE = 3
 def small_config(**changes):
     local, wide = cfg.StackConfig(1, 16, 2, 8), cfg.StackConfig(2, 24, 2, None)
     config = synthetic_data.make_config(tokens=160, units=96, rows=8, static_size=SIZE, **changes)
-    if config.model.system == "base":
+    if config.model.architecture == "base":
         return config
     return dataclasses.replace(
         config,
@@ -148,16 +148,16 @@ def test_continuing_differs_from_restarting_only_within_one_modality_and_off_the
 @pytest.mark.parametrize("kinds", [("speech", "speech"), ("text", "text"), ("speech", "text"), ("text", "speech")])
 def test_rows_are_nine_tenths_real_whatever_is_scored(opened, kinds):
     config, *_, builder = opened
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, row_tokens=640, row_units=384))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, row_tokens=640, row_patches=384))
     rng = np.random.default_rng(3)
     asked = [([random_span(rng, kinds[0], 60)], [random_span(rng, kinds[1], 30)]) for _ in range(150)]
     examples = [scorer.candidate(builder, ours(p), ours(r), "static").example for p, r in asked]
     data = scorer.fitted(config, examples, 8).data
     assert data.rows % 8 == 0 and data.rows * data.row_tokens <= config.data.rows * config.data.row_tokens
     tokens, units = zip(*[(len(e.token), int(e.patch_start.sum())) for e in examples], strict=True)
-    rows = len(scorer.plan_rows(tokens, units, data.row_tokens, data.row_units))
+    rows = len(scorer.plan_rows(tokens, units, data.row_tokens, data.row_patches))
     rows = -(-rows // data.rows) * data.rows
-    assert sum(tokens) >= 0.9 * rows * data.row_tokens and sum(units) >= 0.9 * rows * data.row_units
+    assert sum(tokens) >= 0.9 * rows * data.row_tokens and sum(units) >= 0.9 * rows * data.row_patches
 
 
 def variants():

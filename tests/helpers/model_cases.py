@@ -92,7 +92,7 @@ def small_config(system="lst", **changes):
     """A model of a few thousand parameters; one block covers a row unless `attention_block` says otherwise."""
     local, wide = StackConfig(1, 16, 2, 4), StackConfig(2, 24, 2, None)
     fields = dict(
-        system=system,
+        architecture=system,
         patch_encoder=local,
         global_transformer=wide,
         patch_decoder=dataclasses.replace(local, layers=2),

@@ -9,6 +9,7 @@ import numpy as np
 from lst_jax import config as cfg
 from lst_jax.data import shards, text, unit_pieces
 from lst_jax.data.records import TextDocument, Utterance, Word, encode
+from lst_jax.recipes.validate import validate
 
 TEXT_SIZE = 400
 UNIT_PIECES = 2000
@@ -139,7 +140,7 @@ def make_config(
         cfg.TrainConfig(300, None, 1, 10, None, 1, None, "halt", 1, False),
         cfg.MeshConfig(None, None, 1),
     )
-    cfg.validate(config)
+    validate(config)
     return config
 
 

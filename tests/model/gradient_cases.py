@@ -88,7 +88,7 @@ def make_batch(case: Case) -> Batch:
     """Two rows with several documents each and padding at the end; the ids are random, of all kinds."""
     rows, rng = stack([pack(documents, ROW_TOKENS) for documents in DOCUMENTS]), np.random.default_rng(4)
     token = np.where(rows.doc_id > 0, rng.integers(1, case.vocab.size, rows.token.shape), 0).astype(np.int32)
-    if case.config.system == "lst_bypass":
+    if case.config.architecture == "lst_bypass":
         token = _by_modality(rows, token, case.vocab)
     same = np.pad(rows.doc_id[:, 1:] == rows.doc_id[:, :-1], ((0, 0), (0, 1))) & (rows.doc_id > 0)
     target = np.where(same, np.roll(token, -1, 1), 0).astype(np.int32)

@@ -210,7 +210,7 @@ def test_at_the_papers_1b_sizes_it_has_the_parameters_of_its_parts():
     """Those of "lst" (tests/model/test_lst.py) but for the tables: embeddings by modality, one output at D."""
     local = StackConfig(1, 1024, 16, 512)
     config = ModelConfig(
-        system="lst",
+        architecture="lst",
         patch_encoder=local,
         global_transformer=StackConfig(25, 2048, 16, None),
         patch_decoder=dataclasses.replace(local, layers=9),
@@ -232,7 +232,7 @@ def test_at_the_papers_1b_sizes_it_has_the_parameters_of_its_parts():
     vocab = Vocab(text_size=32000, unit_slots=502)
     sizes = {}
     for system in ("lst", "lst_bypass"):
-        model = build(dataclasses.replace(config, system=system), vocab, 8, 4)
+        model = build(dataclasses.replace(config, architecture=system), vocab, 8, 4)
         shapes = jax.eval_shape(model.init_params, jax.random.key(0))
         sizes[system] = {name: sum(x.size for x in jax.tree.leaves(part)) for name, part in shapes.items()}
     plain, bypass = sizes["lst"], sizes["lst_bypass"]

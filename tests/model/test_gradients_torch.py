@@ -15,7 +15,7 @@ def torch_results(case, dtype=torch.float64):
     model, params = dense_torch.DenseModel(case.config, case.vocab), gradient_cases.make_params(case)
     params = dense_torch.to_torch(params, dtype)
     rows = dense_torch.rows_of(
-        gradient_cases.make_batch(case), case.units, case.vocab, bypass=case.config.system == "lst_bypass"
+        gradient_cases.make_batch(case), case.units, case.vocab, bypass=case.config.architecture == "lst_bypass"
     )
     model.loss(params, rows).backward()
     grads = {name: leaf.grad.numpy() for name, leaf in dense_torch.leaves(params).items()}

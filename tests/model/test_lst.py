@@ -68,7 +68,7 @@ def reading():
 
 def test_the_papers_1b_model_has_its_parameter_count():
     config = ModelConfig(
-        system="lst",
+        architecture="lst",
         patch_encoder=StackConfig(1, 1024, 16, 512),
         global_transformer=StackConfig(25, 2048, 16, None),
         patch_decoder=StackConfig(9, 1024, 16, 512),
@@ -87,7 +87,7 @@ def test_the_papers_1b_model_has_its_parameter_count():
         scan_layers=False,
         remat="none",
     )
-    model = build(config, Vocab(text_size=32000, unit_slots=502), row_units=8)
+    model = build(config, Vocab(text_size=32000, unit_slots=502), row_patches=8)
     shapes = jax.eval_shape(model.init_params, jax.random.key(0))
     sizes = {name: sum(x.size for x in jax.tree.leaves(part)) for name, part in shapes.items()}
     assert sum(sizes.values()) == 1_527_911_424
@@ -138,7 +138,7 @@ def reach(config, batch, row):
     same = (doc[:, None] == doc) & (doc > 0)
     own = same & (t[:, None] == t)
     causal = same & (t[:, None] >= t)
-    if config.system == "base":
+    if config.architecture == "base":
         return causal
     near = causal & (t[:, None] - t < config.patch_encoder.window)  # both local stacks have this window
     states = functools.reduce(np.matmul, [near] * config.patch_encoder.layers, own)

@@ -12,6 +12,7 @@ from lst_jax import config as cfg
 from lst_jax.core.errors import ConfigError
 from lst_jax.data.rows import Batch
 from lst_jax.parallel import sharding
+from lst_jax.recipes.validate import validate
 from lst_jax.step import optim, update
 
 ROWS, TOKENS = 8, 24
@@ -30,7 +31,7 @@ def make_config(system="lst", mesh=(1, 1, 1), **changes):
     local = None if system == "base" else cfg.StackConfig(2, 16, 4, 8)
     parts = {
         "model": dict(
-            system=system,
+            architecture=system,
             patch_encoder=local,
             patch_decoder=local,
             queries_per_patch=2,
@@ -53,7 +54,7 @@ def make_config(system="lst", mesh=(1, 1, 1), **changes):
     for part, fields in (*parts.items(), *changes.items()):
         config = dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **fields)})
     config = dataclasses.replace(config, mesh=cfg.MeshConfig(*mesh))
-    cfg.validate(config)
+    validate(config)
     return config
 
 

@@ -3,31 +3,31 @@ import json
 
 import pytest
 
-from lst_jax import config as config_lib
 from lst_jax.core.errors import ConfigError, DataError, StorageError
 from lst_jax.core.files import add_json_line, read_json_lines, replacing, write_text
+from lst_jax.recipes.load import load_recipe
 from lst_jax.runs.directory import MetricsWriter, RunDirectory
 
 
 @pytest.fixture
 def run(tmp_path):
     run = RunDirectory(tmp_path / "run")
-    run.write_config(config_lib.load_recipe("configs/demo.py"))
+    run.write_config(load_recipe("configs/demo.py"))
     return run
 
 
 def test_a_run_opens_again_from_its_path_alone(run):
-    assert RunDirectory(run.path).resolve(None) == config_lib.load_recipe("configs/demo.py")
+    assert RunDirectory(run.path).resolve(None) == load_recipe("configs/demo.py")
 
 
 def test_another_configuration_is_refused_by_field(run):
-    config = config_lib.load_recipe("configs/demo.py")
+    config = load_recipe("configs/demo.py")
     with pytest.raises(ConfigError, match=r"seed=5: .*run was made with 0; use that value, or another run directory"):
         run.resolve(dataclasses.replace(config, seed=5))
 
 
 def test_a_free_field_may_change(run):
-    config = config_lib.load_recipe("configs/demo.py")
+    config = load_recipe("configs/demo.py")
     changed = dataclasses.replace(config, train=dataclasses.replace(config.train, log_every=9))
     run.write_config(run.resolve(changed))
     assert run.load_config().train.log_every == 9

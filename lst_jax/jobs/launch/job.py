@@ -6,10 +6,11 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from lst_jax.config import load_recipe, mesh_sizes
+from lst_jax.config import mesh_sizes
 from lst_jax.core.errors import RESTART_EXIT_CODE
 from lst_jax.core.strict import fail
 from lst_jax.jobs.launch.cluster import Cluster
+from lst_jax.recipes.load import load_recipe
 
 # From here on the process was ended by something else than `lst`: 128 + a signal, as shells count. xpk starts such
 # jobs again by itself, with the same bound and the same 42.

@@ -1,6 +1,6 @@
 """Writes what `lst launch` renders now into golden/; a review then sees what changed for whom:
 
-python tests/launch/make_golden.py && git diff tests/launch/golden
+python tests/jobs/launch/make_golden.py && git diff tests/jobs/launch/golden
 """
 
 import pathlib
@@ -19,10 +19,10 @@ CASES = {
     "v5e_xpk": ("launch/v5e_xpk.toml", "xpk", "configs/lst.py:7b"),
     "v5e_jobset": ("launch/v5e_xpk.toml", "jobset", "configs/lst.py:7b"),
     "gpu_slurm": ("launch/gpu_slurm.toml", "slurm", "configs/lst.py:1b,base"),
-    "odd_jobset": ("tests/launch/odd_tpu.json", "jobset", "configs/lst.py:1b"),
-    "odd_queued": ("tests/launch/odd_tpu.json", "queued-resource", "configs/lst.py:1b"),
-    "odd_xpk": ("tests/launch/odd_tpu.json", "xpk", "configs/lst.py:1b"),
-    "odd_slurm": ("tests/launch/odd_gpu.json", "slurm", "configs/lst.py:1b"),
+    "odd_jobset": ("tests/jobs/launch/odd_tpu.json", "jobset", "configs/lst.py:1b"),
+    "odd_queued": ("tests/jobs/launch/odd_tpu.json", "queued-resource", "configs/lst.py:1b"),
+    "odd_xpk": ("tests/jobs/launch/odd_tpu.json", "xpk", "configs/lst.py:1b"),
+    "odd_slurm": ("tests/jobs/launch/odd_gpu.json", "slurm", "configs/lst.py:1b"),
 }
 ODD_RUN = 'it\'s $(HOME) "a" `b`; \\n'
 

@@ -7,13 +7,14 @@ import shlex
 import pytest
 
 from lst_jax.cli import main
-from lst_jax.config import config_hash, load_recipe
+from lst_jax.config import config_hash
 from lst_jax.core.errors import ConfigError
 from lst_jax.cost import plan as planning
 from lst_jax.jobs.launch.cluster import load_cluster
 from lst_jax.jobs.launch.job import LONGEST_NAME
 from lst_jax.jobs.sweeps import render, text
 from lst_jax.jobs.sweeps.trials import Sweep, Trial, label_of, read_sweep, write_sweep
+from lst_jax.recipes.load import load_recipe
 
 CLUSTER = "launch/v5p_gke.toml"
 

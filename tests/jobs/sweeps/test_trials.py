@@ -6,11 +6,11 @@ import json
 import pytest
 import sweep_recipe
 
-from lst_jax.config import load_recipe
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.cost import budget
 from lst_jax.cost.parameters import parameters
 from lst_jax.jobs.sweeps.trials import label_of, make_sweep, open_sweep, read_sweep
+from lst_jax.recipes.load import load_recipe
 
 
 def full_rows(config):

@@ -1,6 +1,6 @@
 """Writes golden_transformers.npz: what transformers computes for the tiny models. Run where torch is installed:
 
-PYTHONPATH=.:tests/acoustic python tests/acoustic/make_golden.py
+PYTHONPATH=.:tests/prepare/acoustic python tests/prepare/acoustic/make_golden.py
 """
 
 import pathlib

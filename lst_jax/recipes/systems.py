@@ -33,7 +33,7 @@ class System:
     """What a name says: the kind of model, the patches, and how many pieces of units there are, if any."""
 
     name: str
-    kind: str  # as in `ModelConfig.system`
+    kind: str  # as in `ModelConfig.architecture`
     strategy: str
     static_size: int
     aligned_to: str

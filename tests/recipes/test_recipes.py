@@ -17,6 +17,8 @@ from lst_jax.data.rows import Batch
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.model import lst
 from lst_jax.parallel.sharding import one_device, replicated
+from lst_jax.recipes.load import load_recipe
+from lst_jax.recipes.validate import validate
 from lst_jax.step import optim, update
 
 # argument -> strategy, units a static patch, what is aligned to, silence, P after tau2
@@ -50,10 +52,12 @@ def records(tmp_path_factory):
 
 @each_system
 def test_a_system_is_what_its_name_says(arg):
-    config = cfg.load_recipe(f"configs/demo.py:{arg}")
+    config = load_recipe(f"configs/demo.py:{arg}")
     found = config.data.patching
     assert SYSTEMS[arg] == (found.strategy, found.static_size, found.aligned_to, found.silence, found.final_probability)
-    assert config.model.system == ("base" if found.strategy == "none" else "lst_bypass" if "bypass" in arg else "lst")
+    assert config.model.architecture == (
+        "base" if found.strategy == "none" else "lst_bypass" if "bypass" in arg else "lst"
+    )
     assert config.name == f"demo-{arg or 'curriculum'}"
 
 
@@ -83,7 +87,7 @@ def test_a_system_is_what_its_name_says(arg):
 )
 def test_another_argument_is_refused_in_one_line_with_the_grammar(arg):
     with pytest.raises(ConfigError) as error:
-        cfg.load_recipe(f"configs/demo.py:{arg}")
+        load_recipe(f"configs/demo.py:{arg}")
     message = str(error.value)
     assert message.startswith(f"configs/demo.py:{arg}: no such system; use base, bpe[SIZE], static[P]")
     assert "\n" not in message
@@ -91,21 +95,21 @@ def test_another_argument_is_refused_in_one_line_with_the_grammar(arg):
 
 @pytest.mark.parametrize("arg, size", [("bpe", 1000), ("bpe1000", 1000), ("bpe10000", 10000), ("bpe500", 500)])
 def test_pieces_of_units_have_a_file_and_a_vocabulary_of_their_size(arg, size):
-    config = cfg.load_recipe(f"configs/demo.py:{arg}")
+    config = load_recipe(f"configs/demo.py:{arg}")
     assert config.data.unit_tokenizer == f"data/demo/units-{size}.model" and config.vocab.unit_slots == size
-    base = cfg.load_recipe("configs/demo.py:base")
+    base = load_recipe("configs/demo.py:base")
     assert base.data.unit_tokenizer is None and base.vocab.unit_slots == 500
 
 
 def test_fewer_pieces_than_units_are_refused():
     with pytest.raises(ConfigError, match="demo.py:bpe499: each of the 500 units is a piece; use bpe500 at least"):
-        cfg.load_recipe("configs/demo.py:bpe499")
+        load_recipe("configs/demo.py:bpe499")
 
 
 def made_up(arg, root):
     """The recipe over made-up records, with smaller networks and rows."""
-    config = cfg.load_recipe(f"configs/demo.py:{arg}")
-    base, pieces = config.model.system == "base", config.data.unit_tokenizer is not None
+    config = load_recipe(f"configs/demo.py:{arg}")
+    base, pieces = config.model.architecture == "base", config.data.unit_tokenizer is not None
     paths = {"utterance": str(root / "speech"), "text": str(root / "text")}
     sources = tuple(dataclasses.replace(s, path=paths[s.kind]) for s in config.data.sources)
     data = dataclasses.replace(
@@ -113,7 +117,7 @@ def made_up(arg, root):
         tokenizer=synthetic_data.tokenizer_path(),
         sources=sources,
         row_tokens=160,
-        row_units=160 if base else 128,
+        row_patches=160 if base else 128,
         prefetch=0,
         unit_tokenizer=synthetic_data.unit_tokenizer_path() if pieces else None,
         row_speech_tokens=96 if "bypass" in arg else None,
@@ -130,24 +134,24 @@ def made_up(arg, root):
 
 
 @functools.cache
-def training(model_config, unit_slots, row_units, row_speech_tokens):
+def training(model_config, unit_slots, row_patches, row_speech_tokens):
     """The first state, on the host, and a compiled step; patching is data: all systems of one model share them."""
-    arg = {"base": "base" if unit_slots == 502 else "bpe", "lst": "", "lst_bypass": "bypass"}[model_config.system]
+    arg = {"base": "base" if unit_slots == 502 else "bpe", "lst": "", "lst_bypass": "bypass"}[model_config.architecture]
     config = made_up(arg, pathlib.Path("unused"))
     mesh = one_device()
-    model = lst.build(model_config, config.joint_vocab, row_units, row_speech_tokens)
+    model = lst.build(model_config, config.joint_vocab, row_patches, row_speech_tokens)
     first_state = jax.device_get(update.init_state(config, model, mesh))
     return first_state, update.make_train_step(config, model, mesh, token_frames(config)), mesh
 
 
 def training_of(config):
-    return training(config.model, config.vocab.unit_slots, config.data.row_units, config.data.row_speech_tokens)
+    return training(config.model, config.vocab.unit_slots, config.data.row_patches, config.data.row_speech_tokens)
 
 
 @each_system
 def test_a_system_takes_a_training_step(arg, records):
     config = made_up(arg, records)
-    cfg.validate(config)
+    validate(config)
     batch = next(BatchStream(config)).batch
     first_state, train_step, mesh = training_of(config)
     kernel = jax.tree.leaves(first_state.params)[-1]
@@ -161,14 +165,14 @@ def test_a_system_takes_a_training_step(arg, records):
 
 
 @functools.cache
-def influence_function(model_config, vocab, row_units, row_speech_tokens):
+def influence_function(model_config, vocab, row_patches, row_speech_tokens):
     """A row and positions -> [N, V]: whether the logits there have a gradient at each token id's embedding."""
-    model = lst.build(model_config, vocab, row_units, row_speech_tokens)
-    params = training(model_config, vocab.unit_slots, row_units, row_speech_tokens)[0].params
+    model = lst.build(model_config, vocab, row_patches, row_speech_tokens)
+    params = training(model_config, vocab.unit_slots, row_patches, row_speech_tokens)[0].params
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     tables = [i for i, (path, _) in enumerate(leaves) if path[-1].key == "embedding"]
     reading_V = jax.random.normal(jax.random.key(1), (vocab.size,))
-    first_id = {"lst_bypass": vocab.speech_marker}.get(model_config.system, 0)  # of the local networks
+    first_id = {"lst_bypass": vocab.speech_marker}.get(model_config.architecture, 0)  # of the local networks
 
     def touched(stored, batch, position_N):
         def reading(embeddings, t):
@@ -207,7 +211,7 @@ def test_no_token_of_a_row_sees_what_comes_later_or_another_document(arg, record
     config = made_up(arg, records)
     batch = with_ids_of_their_own(Batch(*(a[:1] for a in next(BatchStream(config)).batch)), config.joint_vocab)
     influence = influence_function(
-        config.model, config.joint_vocab, config.data.row_units, config.data.row_speech_tokens
+        config.model, config.joint_vocab, config.data.row_patches, config.data.row_speech_tokens
     )
     token, doc = batch.token_BT[0], batch.doc_id_BT[0]
     t = positions_to_read(doc)[:, None]

@@ -7,8 +7,9 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from lst_jax.config.schema import Config, flatten, from_mapping, to_mapping, validate
+from lst_jax.config import Config, flatten, from_mapping, to_mapping
 from lst_jax.core.errors import ConfigError
+from lst_jax.recipes.validate import validate
 
 
 def load_recipe_module(path: str) -> types.ModuleType:

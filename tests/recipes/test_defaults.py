@@ -6,11 +6,11 @@ import pathlib
 import jax
 import pytest
 
-from lst_jax import config as cfg
-from lst_jax.config import defaults
 from lst_jax.core.errors import ConfigError
 from lst_jax.cost.parameters import parameters, parameters_by_network
 from lst_jax.model import lst
+from lst_jax.recipes import defaults
+from lst_jax.recipes.load import load_recipe
 
 GOLDEN = (pathlib.Path(__file__).parent / "golden_parameters.txt").read_text().splitlines()[1:]
 # of the study, as docs/results.md has plans of them: global width, global layers, decoder layers
@@ -29,7 +29,7 @@ SHAPES = {
 @pytest.mark.parametrize("line", GOLDEN, ids=lambda line: line.split()[0])
 def test_the_count_of_every_size_is_that_of_the_golden_table(line):
     arg, count, *rest = line.split(maxsplit=2)
-    config = cfg.load_recipe(f"configs/lst.py:{arg if ',' in arg else arg + ',curriculum'}")
+    config = load_recipe(f"configs/lst.py:{arg if ',' in arg else arg + ',curriculum'}")
     assert f"{parameters(config.model, config.joint_vocab):,}" == count
     by_network = parameters_by_network(config.model, config.joint_vocab)
     assert ", ".join(f"{name} {n:,}" for name, n in sorted(by_network.items())) == rest[0]
@@ -62,7 +62,7 @@ def of_widths(config, global_width, local_width, queries):
 )
 @pytest.mark.parametrize("system", ["curriculum", "base", "bypass"])
 def test_the_count_is_that_of_the_model_with_and_without_projections(system, size, every_layer):
-    config = of_widths(cfg.load_recipe(f"configs/demo.py:{system}"), *size)
+    config = of_widths(load_recipe(f"configs/demo.py:{system}"), *size)
     config = dataclasses.replace(
         config,
         model=dataclasses.replace(
@@ -77,7 +77,7 @@ def test_the_count_is_that_of_the_model_with_and_without_projections(system, siz
 
 def test_the_study_has_the_shapes_that_were_planned():
     for size, (width, layers, decoder) in SHAPES.items():
-        model = cfg.load_recipe(f"configs/lst.py:{size}").model
+        model = load_recipe(f"configs/lst.py:{size}").model
         assert (model.global_transformer.width, model.global_transformer.layers) == (width, layers)
         assert model.patch_decoder.layers == decoder and model.patch_encoder.width == width // 2
 

@@ -6,9 +6,9 @@ import pathlib
 import jax
 import pytest
 
-from lst_jax import config as cfg
 from lst_jax.core.errors import ConfigError
 from lst_jax.model import lst
+from lst_jax.recipes.load import load_recipe
 
 GOLDEN = pathlib.Path(__file__).parent / "golden_parameters.txt"
 
@@ -40,7 +40,7 @@ def parameter_table():
 
 
 def shapes_of(arg):
-    config = cfg.load_recipe(f"configs/lst.py:{arg}")
+    config = load_recipe(f"configs/lst.py:{arg}")
     return jax.eval_shape(lambda: lst.init(config, jax.random.key(0)))
 
 
@@ -73,8 +73,8 @@ def test_the_sizes_of_the_study_have_the_parameters_in_their_names():
     "arg", ["7b", "7b,base", "420m,base", "5b", "1b,static", "1b,static1", "1b,bypass-static", "1b,bpe", "7b,mixed"]
 )
 def test_every_size_takes_every_system(arg):
-    config = cfg.load_recipe(f"configs/lst.py:{arg}")
-    assert config.name.startswith(f"lst-{arg.partition(',')[0]}-") and config.data.row_units == 4096
+    config = load_recipe(f"configs/lst.py:{arg}")
+    assert config.name.startswith(f"lst-{arg.partition(',')[0]}-") and config.data.row_patches == 4096
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_every_size_takes_every_system(arg):
 )
 def test_another_argument_is_refused_in_one_line(arg, message):
     with pytest.raises(ConfigError, match=f"configs/lst.py:{arg}: {message}"):
-        cfg.load_recipe(f"configs/lst.py:{arg}")
+        load_recipe(f"configs/lst.py:{arg}")
 
 
 if __name__ == "__main__":
