@@ -346,7 +346,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results_file.md."""
+    """The body of the section in docs/results.md."""
     sources = "; ".join(
         f"{s['records']:,} records of kind {s['kind']}, {s['bytes'] / 2**20:.1f} MiB" for s in measured["sources"]
     )

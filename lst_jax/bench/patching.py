@@ -159,7 +159,7 @@ def _compiled_flops(config: Config, mesh: Mesh) -> float:
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results_file.md."""
+    """The body of the section in docs/results.md."""
     rows = [
         [
             SYSTEMS[name],

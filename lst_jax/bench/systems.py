@@ -106,7 +106,7 @@ def trained(run: RunDirectory, config: Config) -> dict[str, Any]:
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of a section in docs/results_file.md."""
+    """The body of a section in docs/results.md."""
     header = [
         "",
         "steps",
