@@ -203,7 +203,7 @@ class Config:
     """A whole run."""
 
     name: str = learned()
-    seed: int = learned(default=0, at_least=0)
+    seed: int = learned(default=0, at_least=0, at_most=2**63 - 1)
     vocab: VocabConfig = part()
     model: ModelConfig = part()
     data: DataConfig = part()

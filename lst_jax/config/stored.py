@@ -29,14 +29,16 @@ def in_present_names(mapping: Any) -> tuple[Any, list[str]]:
 
 def path_in_present_names(path: str) -> str:
     """A dotted path by present names. Example: "data.row_units" -> "data.row_patches" """
-    kinds, words = (Config,), []
+    kinds: tuple[type, ...] = (Config,)
+    words, is_item = [], False
     for word in path.split("."):
-        if word.isdecimal():
+        if is_item:  # the place or the name of an item of a list
             words.append(word)
+            is_item = False
             continue
         field = next((f for kind in kinds for f in declared(kind) if word in (f.name, f.notes.formerly)), None)
         words.append(field.name if field else word)
-        kinds = field.inner if field else ()
+        kinds, is_item = (field.inner, field.is_list) if field else ((), False)
     return ".".join(words)
 
 

@@ -8,10 +8,21 @@ from typing import Any, Literal, Union
 
 from lst_jax.core.errors import ConfigError
 
+LONGEST_SHOWN = 200  # characters of a value in an error
+
 
 def fail(path: str, value: Any, rule: str, fix: str) -> typing.NoReturn:
     """Raises the one-line ConfigError about the field at `path`."""
-    raise ConfigError(f"{path}={value!r}: {rule}; {fix}")
+    raise ConfigError(f"{path}={_shown(value)}: {rule}; {fix}")
+
+
+def _shown(value: Any) -> str:
+    """The value as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write integers of more than 4,300 digits
+        return "an integer of thousands of digits"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 
 def build(kind: Any, value: Any, path: str, complete: bool = False) -> Any:
@@ -53,7 +64,7 @@ def _build_dataclass(kind: Any, value: Any, path: str, complete: bool) -> Any:
 
 def _build_choice(choices: tuple, value: Any, path: str) -> Any:
     if value not in choices:
-        fail(path, value, f"must be one of {', '.join(choices)}", f"nearest: {nearest(str(value), choices)}")
+        fail(path, value, f"must be one of {', '.join(choices)}", f"nearest: {nearest(_shown(value), choices)}")
     return value
 
 
@@ -62,7 +73,7 @@ def _build_scalar(kind: type, value: Any, path: str) -> Any:
         try:
             return float(value)
         except OverflowError:
-            fail(path, "an integer of hundreds of digits", "must be finite", "give a number")
+            fail(path, value, "must be finite", "give a smaller number")
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         given = "None" if value is None else type(value).__name__
         fail(path, value, f"must be {kind.__name__}, not {given}", f"give a {kind.__name__}")

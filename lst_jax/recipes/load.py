@@ -28,7 +28,9 @@ def load_recipe_module(path: str) -> types.ModuleType:
     if not file.is_file():
         raise ConfigError(f"{path}: no such recipe; give a file such as configs/demo.py")
     if file.suffix != ".py":
-        raise ConfigError(f"{path}: a recipe is a Python file with get_config(arg); give a file such as configs/demo.py")
+        raise ConfigError(
+            f"{path}: a recipe is a Python file with get_config(arg); give a file such as configs/demo.py"
+        )
     spec = importlib.util.spec_from_file_location(RECIPE_MODULE + file.stem, path)
     module = importlib.util.module_from_spec(spec)
     with mistakes_of_recipe(path):
@@ -115,26 +117,34 @@ def _change(mapping: dict[str, Any], change: str) -> None:
     *parents, name = path.split(".")
     section: Any = mapping
     for parent in parents:
-        section = _members(section).get(parent)
-    if not equals or name not in _members(section):
+        section = _member(section, parent)
+    if not equals or _key(section, name) is None:
         raise ConfigError(
             f"--set {change}: must be FIELD=VALUE of a field that the recipe has; write it as "
-            "train.accumulate=4, or data.sources.0.share=4 for the first of several"
+            "train.accumulate=4, or data.sources.0.share=4 for the first of several sources, or "
+            "data.sources.NAME.share=4"
         )
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):  # not JSON, or numbers and nesting beyond what Python reads
         value = text
-    section[name if isinstance(section, dict) else int(name)] = value
+    section[_key(section, name)] = value
 
 
-def _members(mapping: Any) -> dict[str, Any]:
-    """What a path's next word may name: the keys of a mapping, or the places of a list."""
-    if isinstance(mapping, dict):
-        return mapping
-    if isinstance(mapping, list):
-        return dict(zip(map(str, range(len(mapping))), mapping, strict=True))
-    return {}
+def _member(section: Any, word: str) -> Any:
+    """What a word of a path names in a mapping or a list; None where there is nothing."""
+    key = _key(section, word)
+    return None if key is None else section[key]
+
+
+def _key(section: Any, word: str) -> str | int | None:
+    """The key or place that a word of a path names: a key of a mapping, or a place or an item's name of a list."""
+    if isinstance(section, dict):
+        return word if word in section else None
+    if isinstance(section, list):
+        places = {item["name"]: place for place, item in enumerate(section) if isinstance(item, dict)}
+        return (places | {str(place): place for place in range(len(section))}).get(word)
+    return None
 
 
 def as_changes(config: Config, recipe: Config) -> tuple[str, ...]:

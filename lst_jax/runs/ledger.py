@@ -134,7 +134,9 @@ def split(lines: list[dict[str, Any]]) -> list[Start]:
     starts = []
     for first, end in zip(opened, [*opened, len(lines)][1:], strict=True):
         spent = lines[first + 1 : end]
-        kept = min((lines[i]["step"] for i in opened if i >= end), default=None)  # the last step that no later start did again
+        kept = min(
+            (lines[i]["step"] for i in opened if i >= end), default=None
+        )  # the last step that no later start did again
         seconds = dict.fromkeys(ACCOUNTS, 0.0)
         for line in spent:
             lost = kept is not None and line["step"] > kept
@@ -168,7 +170,10 @@ def summarize(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def in_words(seconds: float) -> str:
-    """A duration in its two largest units. Example: 3.21 -> "3.2 s", 723 -> "12 min 3 s", 18720 -> "5 h 12 min", 187200 -> "2 d 4 h"."""
+    """A duration in two units.
+
+    Example: 3.21 -> "3.2 s", 723 -> "12 min 3 s", 18720 -> "5 h 12 min", 187200 -> "2 d 4 h"
+    """
     if seconds < 60:
         return f"{seconds:.1f} s"
     large, small, size, of_large = (
