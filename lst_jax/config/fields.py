@@ -51,9 +51,9 @@ class Notes:
     first_runs: Any = NOTHING
     formerly: str | None = None
     former_values: Mapping[str, str] | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    below: float | None = None
+    at_least: int | float | None = None
+    at_most: int | float | None = None
+    below: int | float | None = None
     positive: bool = False
 
     @property
