@@ -391,7 +391,7 @@ class RowStreams:
         """About what a row holds of what the mixture counts; words by the rate so far, in the first rows by a guess."""
         if self._data.mixture_measure == "tokens":
             return float(self._data.row_tokens)
-        if self._data.mixture_measure == "units":
+        if self._data.mixture_measure == "patches":
             return float(self._data.row_patches)
         consumed, measured = state_SF[:, CONSUMED].sum(), state_SF[:, MEASURED].sum()
         tokens = self._data.row_tokens
@@ -424,7 +424,7 @@ class RowStreams:
                 opened["utterances_aligned"] += policy in patching.ALIGNED.values()
             tokens, units = builder.add(example, start, end, source)
             own[CONSUMED] += tokens
-            own[MEASURED] += {"tokens": tokens, "units": units, "words": words_between(example, start, end)}[
+            own[MEASURED] += {"tokens": tokens, "patches": units, "words": words_between(example, start, end)}[
                 self._data.mixture_measure
             ]
             own[OFFSET] = end
@@ -446,7 +446,7 @@ class RowStreams:
         """A piece from `start` on may hold `amount` of what the mixture counts."""
         if self._data.mixture_measure == "tokens":
             return Limit(tokens=amount)
-        if self._data.mixture_measure == "units":
+        if self._data.mixture_measure == "patches":
             return Limit(units=amount)
         if not example.words:
             return Limit()

@@ -113,7 +113,7 @@ class Recorder:
             **data_metrics(self._config, done - 1, total),
             "seconds_per_step": seconds / max(self._steps, 1),
             "tokens_per_second": total["worked/tokens"] / seconds,
-            "units_per_second": total["worked/units"] / seconds,
+            "patches_per_second": total["worked/units"] / seconds,
         }
         if self._peak:
             values["mfu"] = total["worked/flops"] / seconds / self._peak
@@ -159,11 +159,11 @@ def data_metrics(config: Config, step: int, total: dict[str, int]) -> dict[str, 
     measured = {source.name: total[f"measured/{source.name}"] for source in data.sources}
     return {
         "tokens": total["tokens"],
-        "units": total["units"],
+        "patches": total["units"],
         "flops": total["flops"],
         "tokens_so_far": total["consumed"],
         "token_fill": total["tokens"] / (data.rows * data.row_tokens),
-        "unit_fill": total["units"] / (data.rows * data.row_patches),
+        "patch_fill": total["units"] / (data.rows * data.row_patches),
         "mean_patch_frames": total["speech_frames"] / max(total["speech_patches"], 1),
         "aligned_probability": aligned_probability(step, data.patching),
         **{key: total[key] for key in COUNTED[4:]},

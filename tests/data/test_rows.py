@@ -147,7 +147,7 @@ CONFIGS = st.fixed_dictionaries(
         "rows": st.integers(1, 3),
         "strategy": st.sampled_from(["static", "aligned", "mixed", "curriculum", "none"]),
         "static_size": st.integers(1, 9),
-        "measure": st.sampled_from(["tokens", "words", "units"]),
+        "measure": st.sampled_from(["tokens", "words", "patches"]),
         "silence": st.sampled_from(["separate", "merged"]),
         "aligned_to": st.sampled_from(["word", "bpe"]),
         "share": st.floats(0.05, 0.95),
@@ -346,7 +346,7 @@ def test_every_batch_nearly_fills_both_budgets_at_the_papers_mixture(strategy, m
     assert abs(consumed[0] / consumed.sum() - 1 / 3) < 0.0125  # half a row of 40: what the budgets may take
 
 
-@pytest.mark.parametrize("measure", ["tokens", "words", "units"])
+@pytest.mark.parametrize("measure", ["tokens", "words", "patches"])
 @pytest.mark.parametrize("share", [0.2, 0.5])
 def test_the_mixture_is_exact_by_its_measure_over_any_thousand_rows(measure, share):
     sources = (SourceConfig("b", "text", "b", 1 - share), SourceConfig("a", "utterance", "a", share))
@@ -358,7 +358,7 @@ def test_the_mixture_is_exact_by_its_measure_over_any_thousand_rows(measure, sha
         assert abs(gained[1] / gained.sum() - share) < 0.005
     if measure == "tokens":
         assert totals[-1].tolist() == sum(s["source_tokens"] for _, s, _ in made).tolist()
-    if measure == "units":
+    if measure == "patches":
         assert totals[-1].sum() == sum(s["units"] for _, s, _ in made)
 
 

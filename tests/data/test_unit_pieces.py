@@ -172,7 +172,7 @@ def test_every_span_is_written_in_pieces_of_its_own():
 
 @hypothesis.settings(deadline=None, max_examples=25)
 @hypothesis.given(
-    st.integers(16, 200), st.floats(0.05, 0.95), st.integers(0, 100), st.sampled_from(["tokens", "words", "units"])
+    st.integers(16, 200), st.floats(0.05, 0.95), st.integers(0, 100), st.sampled_from(["tokens", "words", "patches"])
 )
 def test_no_piece_is_lost_or_repeated_and_every_row_keeps_the_contract(tokens, share, seed, measure):
     sources = SourceConfig("a", "utterance", "a", share), SourceConfig("b", "text", "b", 1 - share)

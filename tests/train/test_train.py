@@ -32,7 +32,7 @@ from lst_jax.runs import ledger
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.train import loop
 
-TIMES = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu", "peak_flops")
+TIMES = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu", "peak_flops")
 
 
 def learned(run):
@@ -120,7 +120,7 @@ def test_the_newest_checkpoints_are_kept_and_every_one_that_is_to_be_kept_for_ev
 def test_records_carry_what_the_data_path_counted(unbroken):
     for record in learned(unbroken):
         if record["kind"] == "train":
-            assert 0 < record["unit_fill"] <= 1 and 0 < record["token_fill"] <= 1
+            assert 0 < record["patch_fill"] <= 1 and 0 < record["token_fill"] <= 1
             assert record["share/speech"] + record["share/text"] == pytest.approx(1)
             assert 1 <= record["mean_patch_frames"] < 20
     probability = [r["aligned_probability"] for r in learned(unbroken) if r["kind"] == "train"]

@@ -23,7 +23,7 @@ from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
 from lst_jax.train import loop
 
-TIMES = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu", "peak_flops")
+TIMES = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu", "peak_flops")
 
 
 @pytest.fixture(scope="module", autouse=True)

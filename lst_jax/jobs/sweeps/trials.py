@@ -17,7 +17,7 @@ from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.cost import budget
 from lst_jax.jobs.sweeps.grid import BUDGET, LABEL, RECIPE, Overlay
-from lst_jax.recipes.load import as_changes, load_recipe, load_recipe_module
+from lst_jax.recipes.load import as_changes, load_recipe, load_recipe_module, mistakes_of_recipe
 
 FORMAT_VERSION = 1
 FILE = "sweep.json"
@@ -70,7 +70,8 @@ def make_sweep(reference: str) -> Sweep:
     if not hasattr(module, "sweep"):
         raise ConfigError(f"{path}: has no sweep(add, name); define one beside get_config, or give another recipe")
     overlays: list[Overlay] = []
-    module.sweep(overlays.append, name)
+    with mistakes_of_recipe(path):
+        module.sweep(overlays.append, name)
     if not overlays:
         raise ConfigError(f"{reference}: adds no runs; call add(overlay) for each")
     trials: dict[str, Trial] = {}
