@@ -89,13 +89,6 @@ def check(config: Any) -> None:
             "must be at most 1",
             "use 0.0 to end in static patches, 0.5 to end in mixed ones",
         )
-    if d.patching.boundary_noise_ms and d.patching.strategy in ("static", "none"):
-        fail(
-            "data.patching.boundary_noise_ms",
-            d.patching.boundary_noise_ms,
-            f"moves aligned boundaries, and strategy={d.patching.strategy!r} has none",
-            "use 0.0",
-        )
     if not d.sources:
         fail("data.sources", [], "must name at least one directory", "add a source")
     if d.documents != "interleaved" and all(source.kind != "utterance" for source in d.sources):
@@ -166,27 +159,6 @@ def _validate_model(m: Any, d: Any) -> None:
                 f"must divide the local width {m.patch_encoder.width}",
                 f"use {m.patch_encoder.heads}",
             )
-    if (m.architecture == "base") != (d.patching.strategy == "none"):
-        fail(
-            "data.patching.strategy",
-            d.patching.strategy,
-            f"does not go with model.architecture={m.architecture!r}",
-            'use "none" for base, and one of static, aligned, mixed, curriculum for the others',
-        )
-    if d.unit_tokenizer is not None and d.patching.strategy != "none":
-        fail(
-            "data.unit_tokenizer",
-            d.unit_tokenizer,
-            f"its pieces are unit positions, data.patching.strategy={d.patching.strategy!r} patches units",
-            'set it to None, or use strategy "none"',
-        )
-    if d.patching.strategy == "none" and d.row_patches != d.row_tokens:
-        fail(
-            "data.row_patches",
-            d.row_patches,
-            "must equal data.row_tokens where every token is a unit position",
-            f"use {d.row_tokens}",
-        )
     if d.row_patches > d.row_tokens:
         fail(
             "data.row_patches", d.row_patches, f"must not exceed data.row_tokens={d.row_tokens}", f"use {d.row_tokens}"

@@ -74,8 +74,8 @@ class SourceConfig:
 class PatchingConfig:
     """How speech is cut into patches (paper §3.1). P(u) is the probability that a document is aligned at step u."""
 
-    strategy: Literal["static", "aligned", "mixed", "curriculum", "none"]
-    static_size: int  # p, units a patch
+    strategy: str  # a name in `lst_jax.data.patching.STRATEGIES`
+    static_size: int  # p, units per static patch
     aligned_to: Literal["word", "bpe"]  # what an aligned patch holds: a word, or a text piece of one
     silence: Literal["separate", "merged"]  # aligned: patches of its own, or part of the word before it
     boundary_noise_ms: float  # aligned, training only: each boundary moves by U[-x, x] (paper A.11); 0 = off

@@ -56,7 +56,7 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
         (
             "data.unit_tokenizer",
             "u.model",
-            "unit_tokenizer='u.model': its pieces are unit positions, data.patching.strategy"
+            "unit_tokenizer='u.model': its unit pieces are patches already, and data.patching.strategy"
             "='curriculum' patches units; set it to None, or use strategy \"none\"",
         ),
         ("optim.z_loss", -1.0, "must be at least 0"),
