@@ -20,7 +20,6 @@ def check(config: Config) -> None:
     _checkpoints_kept(config.train)
     _warmup(config)
     _spike_factor(config)
-    _boundary_noise(config)
     _sources(config)
     _documents(config)
     _init_from(config.train)
@@ -86,17 +85,6 @@ def _spike_factor(config: Config) -> None:
     factor = config.optim.spike_factor
     if factor and factor <= 1:
         fail("optim.spike_factor", factor, "must be greater than 1, or 0 for off", "use 10.0")
-
-
-def _boundary_noise(config: Config) -> None:
-    patching = config.data.patching
-    if patching.boundary_noise_ms and patching.strategy in ("static", "none"):
-        fail(
-            "data.patching.boundary_noise_ms",
-            patching.boundary_noise_ms,
-            f"moves aligned boundaries, and strategy={patching.strategy!r} has none",
-            "use 0.0",
-        )
 
 
 def _sources(config: Config) -> None:
@@ -170,27 +158,6 @@ def _validate_model(m: Any, d: Any) -> None:
                 f"must divide the local width {m.patch_encoder.width}",
                 f"use {m.patch_encoder.heads}",
             )
-    if (m.architecture == "base") != (d.patching.strategy == "none"):
-        fail(
-            "data.patching.strategy",
-            d.patching.strategy,
-            f"does not go with model.architecture={m.architecture!r}",
-            'use "none" for base, and one of static, aligned, mixed, curriculum for the others',
-        )
-    if d.unit_tokenizer is not None and d.patching.strategy != "none":
-        fail(
-            "data.unit_tokenizer",
-            d.unit_tokenizer,
-            f"each unit piece is a patch position, but data.patching.strategy={d.patching.strategy!r} patches units",
-            'set it to None, or use strategy "none"',
-        )
-    if d.patching.strategy == "none" and d.row_patches != d.row_tokens:
-        fail(
-            "data.row_patches",
-            d.row_patches,
-            "must equal data.row_tokens where every token is a patch position",
-            f"use {d.row_tokens}",
-        )
     if d.row_patches > d.row_tokens:
         fail(
             "data.row_patches", d.row_patches, f"must not exceed data.row_tokens={d.row_tokens}", f"use {d.row_tokens}"

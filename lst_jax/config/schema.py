@@ -84,7 +84,7 @@ class SourceConfig:
 class PatchingConfig:
     """How speech is cut into patches (paper §3.1). P(u) is the probability that a document is aligned at step u."""
 
-    strategy: Literal["static", "aligned", "mixed", "curriculum", "none"] = learned()
+    strategy: str = learned()  # a name in `lst_jax.data.patching.STRATEGIES`
     static_size: int = learned(at_least=1)  # p, the units per patch
     # What an aligned patch holds: a word, or one text piece of a word
     aligned_to: Literal["word", "bpe"] = learned(first_runs="word")

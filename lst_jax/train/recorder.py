@@ -10,7 +10,7 @@ from lst_jax.config import Config
 from lst_jax.core.errors import BadStepError
 from lst_jax.cost.flops import model_flops
 from lst_jax.cost.peak import peak_flops
-from lst_jax.data.patching import aligned_probability
+from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import Step
 from lst_jax.data.rows import CONSUMED, MEASURED, Stats
 from lst_jax.parallel.processes import Pending, Totals
@@ -165,7 +165,7 @@ def data_metrics(config: Config, step: int, total: dict[str, int]) -> dict[str, 
         "token_fill": total["tokens"] / (data.rows * data.row_tokens),
         "patch_fill": total["units"] / (data.rows * data.row_patches),
         "mean_patch_frames": total["speech_frames"] / max(total["speech_patches"], 1),
-        "aligned_probability": aligned_probability(step, data.patching),
+        "aligned_probability": strategy_of(data.patching).aligned_probability(step),
         **{key: total[key] for key in COUNTED[4:]},
         **{f"share/{name}": n / max(sum(measured.values()), 1) for name, n in measured.items()},
     }

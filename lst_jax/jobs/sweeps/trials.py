@@ -16,6 +16,7 @@ from lst_jax.core import files
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.cost import budget
+from lst_jax.data.patching import strategy_of
 from lst_jax.jobs.sweeps.grid import BUDGET, LABEL, RECIPE, Overlay
 from lst_jax.recipes.load import as_changes, load_recipe, load_recipe_module, mistakes_of_recipe
 
@@ -114,11 +115,10 @@ def _trial(path: str, overlay: Overlay, where: str) -> Trial:
 
 def label_of(config: Config) -> str:
     """What kind of system a configuration is. Example: "base", "bpe", "curriculum", "static-4", "bypass-static-4"."""
-    patching = config.data.patching
     if config.model.architecture == "base":
         return "base" if config.data.unit_tokenizer is None else "bpe"
-    strategy = f"static-{patching.static_size}" if patching.strategy == "static" else patching.strategy
-    return f"bypass-{strategy}" if config.model.architecture == "lst_bypass" else strategy
+    label = strategy_of(config.data.patching).label
+    return f"bypass-{label}" if config.model.architecture == "lst_bypass" else label
 
 
 def _short(overlay: Overlay) -> str:
