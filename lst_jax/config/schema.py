@@ -31,12 +31,9 @@ class StackConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The three networks (paper §4, A.2). For architecture "base" the two local ones are None.
+    """The three networks (paper §4, A.2)."""
 
-    In "lst_bypass" text goes past the local ones.
-    """
-
-    architecture: Literal["lst", "lst_bypass", "base"]
+    architecture: str  # a name in `lst_jax.model.architectures.registry`
     patch_encoder: StackConfig | None
     global_transformer: StackConfig
     patch_decoder: StackConfig | None
@@ -109,7 +106,9 @@ class DataConfig:
     rows: int  # B, rows of the global batch
     row_tokens: int  # T, see `row_tokens_for`
     row_patches: int  # U
-    row_speech_tokens: int | None  # S, speech units and <s> of a row at most; for model.architecture "lst_bypass" only
+    row_speech_tokens: (
+        int | None
+    )  # S, speech units and <s> of a row at most, where text bypasses the local networks; else None
     unit_rate: float  # speech units per second
     patching: PatchingConfig
     interleave: InterleaveConfig

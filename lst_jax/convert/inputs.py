@@ -8,6 +8,7 @@ from lst_jax.config import Config
 from lst_jax.core.shapes import Bool, Int, ndarray
 from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 from lst_jax.data.patching import POLICIES, SpeechRun
+from lst_jax.model.architectures.registry import architecture_named
 
 TOKENS = 61  # of a row; no multiple of a patch or of a block
 SPANS = 4  # of the row in which both alternate
@@ -28,7 +29,7 @@ def inputs_for(config: Config, tokens: int = TOKENS) -> Inputs:
     Example, tokens=9: BOS <t> x x x x x x x | BOS <s> 7 7 7 7 7 7 7 | BOS <t> x <s> 7 <t> x <s> 7.
     """
     rng, vocab = np.random.default_rng(SEED), config.joint_vocab
-    policy = "none" if config.model.architecture == "base" else "static"
+    policy = "static" if architecture_named(config.model.architecture).patches_speech else "none"
     size = (tokens - 1) // SPANS
     both = [(size, i % 2 == 1) for i in range(SPANS - 1)] + [(tokens - 1 - size * (SPANS - 1), True)]
     rows = [

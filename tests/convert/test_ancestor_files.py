@@ -23,7 +23,7 @@ from lst_jax.convert.ancestor import model_config_from_ancestor
 from lst_jax.convert.sentencepiece_model import read_model
 from lst_jax.convert.source import expected_shapes
 from lst_jax.core.errors import CheckpointError, DataError, UserError
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 from lst_jax.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("compiled_once")

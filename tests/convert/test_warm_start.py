@@ -22,7 +22,7 @@ from lst_jax.convert.warm_start import llama_shapes, repeated, warm_source, with
 from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import Vocab
 from lst_jax.data import text
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 
 TEXT = synthetic_data.TEXT_SIZE
 GROUPED = Llama(TEXT, 48, 3, 4, 2, 128, 3e4, 3e-5, tied=False)

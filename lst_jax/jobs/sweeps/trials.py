@@ -17,6 +17,7 @@ from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.cost import budget
 from lst_jax.jobs.sweeps.grid import BUDGET, LABEL, RECIPE, Overlay
+from lst_jax.model.architectures.registry import architecture_named
 from lst_jax.recipes.load import as_changes, load_recipe, load_recipe_module
 
 FORMAT_VERSION = 1
@@ -114,10 +115,9 @@ def _trial(path: str, overlay: Overlay, where: str) -> Trial:
 def label_of(config: Config) -> str:
     """What kind of system a configuration is. Example: "base", "bpe", "curriculum", "static-4", "bypass-static-4"."""
     patching = config.data.patching
-    if config.model.architecture == "base":
-        return "base" if config.data.unit_tokenizer is None else "bpe"
     strategy = f"static-{patching.static_size}" if patching.strategy == "static" else patching.strategy
-    return f"bypass-{strategy}" if config.model.architecture == "lst_bypass" else strategy
+    architecture = architecture_named(config.model.architecture)
+    return architecture.sweep_label(strategy, has_unit_pieces=config.data.unit_tokenizer is not None)
 
 
 def _short(overlay: Overlay) -> str:
