@@ -93,8 +93,8 @@ def check_lst(config: Config) -> None:
     """Raises: DataError where the model is no LST whose patches follow from its tokens."""
     if architecture_named(config.model.architecture).conversions.transformers != MODEL_TYPE:
         raise DataError(
-            f"model.architecture={config.model.architecture!r}: an LstForCausalLM is of another architecture; use the "
-            "configuration that the model was made with, or another format"
+            f"model.architecture={config.model.architecture!r}: has no form for transformers with model_type={MODEL_TYPE!r}; "
+            "convert it to orbax, or ask it with `lst evaluate` and `lst generate`"
         )
     if inference_policy(config.data.patching) != "static":
         raise DataError(

@@ -356,7 +356,7 @@ def test_a_model_of_fresh_parameters_can_be_made_from_the_configuration(folders)
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (config_of(small_config("lst_bypass")), 'model.architecture="lst_bypass": has no form for transformers'),
+        (config_of(small_config("lst_bypass")), "model.architecture='lst_bypass': has no form for transformers"),
         (
             config_of(small_config(), strategy="aligned"),
             "data.patching.strategy=aligned: patches of aligned words cannot",

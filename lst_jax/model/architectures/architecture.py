@@ -199,7 +199,7 @@ class Architecture(nn.Module):
         """`params` with the output matrix gathered from all devices, once for all calls of `logits`."""
 
         def gathered(path, stored):
-            if path[-2].key != "output":
+            if "output" not in {entry.key for entry in path[:-1]}:
                 return stored
             return self.placement.matrix("output", stored.astype(self.config.compute_dtype))
 

@@ -46,7 +46,12 @@ class Base(Architecture):
     ) -> BeforeGlobal:
         """Embeds the tokens."""
         t = doc_id_BT.shape[1]
-        return BeforeGlobal(self.tok_embeddings(token_BT), doc_id_BT, jnp.where(doc_id_BT != 0, jnp.arange(t), t), ())
+        patch_id_BT = jnp.where(doc_id_BT != 0, jnp.arange(t), t)
+        return BeforeGlobal(self.global_inputs(token_BT), doc_id_BT, patch_id_BT, ())
+
+    def global_inputs(self, token_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        """What enters the global transformer, in training and in each cached step."""
+        return self.tok_embeddings(token_BT)
 
     def after_global(self, global_BUD: Float[Array, "B T D"], kept: tuple) -> Float[Array, "B T D"]:
         """Norms the global outputs."""
@@ -60,13 +65,13 @@ class Base(Architecture):
         self, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row_patches: int, slots: int, patch_units: int
     ) -> tuple[LocalState, GlobalState]:
         """Runs the global transformer over whole prompts; all of their tokens are patches that have ended."""
-        x_BTD = self.tok_embeddings(token_BT)
+        x_BTD = self.global_inputs(token_BT)
         _, main = transform_prompt(self.global_transformer, x_BTD, doc_id_BT, (doc_id_BT != 0).sum(1), slots)
         return without_local_networks(x_BTD[:, -1:]), main
 
     def encode(self, local: LocalState, token_B, starts_B, on_B) -> LocalState:
         """Embeds the newest token."""
-        input_B1D = self.tok_embeddings(token_B[:, None])
+        input_B1D = self.global_inputs(token_B[:, None])
         return local._replace(direct_input_B1D=where_on(on_B, input_B1D, local.direct_input_B1D))
 
     def advance(self, local: LocalState, main: GlobalState, on_B, patch_units: int) -> GlobalState:
@@ -110,5 +115,5 @@ class Base(Architecture):
     @nn.nowrap
     def timed_parts(self, params, *rows: Array) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
         """One part: all but the output projection."""
-        own = {name: params[name] for name in ("tok_embeddings", "global_transformer", "norm")}
+        own = {name: value for name, value in params.items() if name != self.output_network}
         return {"global transformer": (lambda own: self.hidden(own, *rows), (own,))}
