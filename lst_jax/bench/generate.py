@@ -21,7 +21,7 @@ from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.generate import loop
 from lst_jax.generate.generator import Settings, continue_rows
 from lst_jax.generate.sampling import Numbers, allowed_ids
-from lst_jax.model.decode import Decoder, as_used
+from lst_jax.model.cached_model import CachedModel, cached_model, matrices_in_compute_dtype
 from lst_jax.parallel.sharding import one_device
 from lst_jax.report import results_file
 from lst_jax.step import update
@@ -88,7 +88,7 @@ def uncached_speed(config: Config, rows: int, seconds: float) -> float:
     units = 2 + -(-(tokens - 2) // config.data.patching.static_size)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, row_patches=units))
     model = update.build_model(config, mesh)
-    params = as_used(model, jax.jit(model.init_params)(jax.random.key(0)))
+    params = matrices_in_compute_dtype(model, jax.jit(model.init_params)(jax.random.key(0)))
     token_BT = np.full((rows, tokens), config.joint_vocab.unit_offset, np.int32)
     place_T = np.arange(tokens) - 2
     start_BT = np.tile((place_T < 0) | (place_T % config.data.patching.static_size == 0), (rows, 1))
@@ -126,7 +126,7 @@ def step_flops(config: Config, seconds: float) -> tuple[float, float, int]:
     """XLA's FLOPs of a token's compiled local step and of a global step, and the tokens of a patch; nothing is run."""
     model = update.build_model(config, one_device())
     decoder = _decoder_of(config, model)
-    params = jax.eval_shape(lambda: as_used(model, model.init_params(jax.random.key(0))))
+    params = jax.eval_shape(lambda: matrices_in_compute_dtype(model, model.init_params(jax.random.key(0))))
     slots = 2 + -(-round(seconds * config.data.unit_rate) // decoder.patch_units)
     one_BT = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     flag_BT, on_B = jax.ShapeDtypeStruct((1, 2), bool), jax.ShapeDtypeStruct((1,), bool)
@@ -148,14 +148,14 @@ def step_flops(config: Config, seconds: float) -> tuple[float, float, int]:
     )
 
 
-def _decoder(config: Config) -> tuple[Decoder, Any]:
+def _decoder(config: Config) -> tuple[CachedModel, Any]:
     model = update.build_model(config, one_device())
-    params = jax.jit(lambda: as_used(model, model.init_params(jax.random.key(0))))()
+    params = jax.jit(lambda: matrices_in_compute_dtype(model, model.init_params(jax.random.key(0))))()
     return _decoder_of(config, model), params
 
 
-def _decoder_of(config: Config, model) -> Decoder:
-    return Decoder.of(model, config.data.patching.static_size)
+def _decoder_of(config: Config, model) -> CachedModel:
+    return cached_model(model, config.data.patching.static_size)
 
 
 def markdown(measured: dict[str, Any]) -> str:

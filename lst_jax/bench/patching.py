@@ -25,6 +25,7 @@ from lst_jax.cost.topology import QUICKLY, devices
 from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.patching import Static
 from lst_jax.data.rows import BATCH_TYPES, Batch
+from lst_jax.model.architectures.registry import architecture_named
 from lst_jax.parallel.sharding import one_device
 from lst_jax.recipes.row_sizes import row_speech_tokens_for, row_tokens_for
 from lst_jax.report import results_file
@@ -78,7 +79,8 @@ def interleaved_only(config: Config) -> Config:
     if not sources:
         raise DataError(f"data.sources: {config.name} has no utterances; add a source of them")
     tokens = row_tokens_for(ROW_PATCHES, PATCH, interleaved_share=1.0)
-    speech = row_speech_tokens_for(tokens, interleaved_share=1.0) if config.model.architecture == "lst_bypass" else None
+    architecture = architecture_named(config.model.architecture)
+    speech = row_speech_tokens_for(tokens, interleaved_share=1.0) if architecture.text_bypasses_local_networks else None
     return with_tokens(
         dataclasses.replace(
             config, data=dataclasses.replace(data, sources=sources, row_speech_tokens=speech, row_patches=ROW_PATCHES)
@@ -90,7 +92,7 @@ def interleaved_only(config: Config) -> Config:
 def with_tokens(config: Config, tokens: int) -> Config:
     """Rows of so many tokens; and of as many unit positions where every token is one."""
     data = config.data
-    single = config.model.architecture == "base" or data.patching.static_size == 1
+    single = not architecture_named(config.model.architecture).patches_speech or data.patching.static_size == 1
     return dataclasses.replace(
         config, data=dataclasses.replace(data, row_tokens=tokens, row_patches=tokens if single else data.row_patches)
     )

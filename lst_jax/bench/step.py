@@ -22,22 +22,12 @@ from lst_jax.cost.flops import model_flops
 from lst_jax.cost.peak import peak_flops
 from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import Batch
-from lst_jax.model import lst
-from lst_jax.model.patches import derive_patches
+from lst_jax.model.architectures.architecture import Architecture
 from lst_jax.parallel.sharding import check, make_mesh, one_device
 from lst_jax.report import results_file
 from lst_jax.step import objective, optim, update
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
-PARTS = {
-    "lst": {
-        "patch encoder": ("patch_encoder",),
-        "global transformer": ("global_transformer",),
-        "patch decoder": ("patch_decoder",),
-        "loss": ("patch_decoder",),
-    },
-    "base": {"global transformer": ("tok_embeddings", "global_transformer", "norm"), "loss": ("output",)},
-}
 
 
 def measure(config: Config, steps: int) -> dict[str, Any]:
@@ -83,7 +73,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
     }
 
 
-def _measure_step(config: Config, model: lst.Model, mesh: Mesh, batches: Sequence[Batch]) -> dict[str, float]:
+def _measure_step(config: Config, model: Architecture, mesh: Mesh, batches: Sequence[Batch]) -> dict[str, float]:
     """Median seconds of the compiled step, the seconds that compiling took, and the bytes it needs on a device."""
     state, hyper = update.init_state(config, model, mesh), optim.hyper_of(config.optim, config.train.steps)
     lowered = update.make_train_step(config, model, mesh).lower(state, batches[0], hyper)
@@ -119,43 +109,19 @@ def unrolled_flops(config: Config, mesh: Mesh, batch: Batch) -> float:
 
 
 def part_functions(
-    config: Config, model: lst.Model, params: Any, batch: Batch
+    config: Config, model: Architecture, params: Any, batch: Batch
 ) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
     """Of each part its function and arguments, its own parameters first; arguments come from the parts before it."""
     ids = (batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)
 
-    def apply(own, method, *args):
-        return model.module.apply({"params": own}, *args, method=method)
-
     def loss(own, hidden_BTE):
         return objective.token_nll(
-            lambda h: apply(own, "logits", h), hidden_BTE, batch.target_BT, config.model.logits_chunk
+            lambda h: model.logits(own, h), hidden_BTE, batch.target_BT, config.model.logits_chunk
         )[0]
 
-    own = {name: {key: params[key] for key in keys} for name, keys in PARTS[config.model.architecture].items()}
+    output = {model.output_network: params[model.output_network]}
     hidden_BTE = jax.jit(lambda p: model.hidden(p, *ids))(params)
-    last = {"loss": (loss, (own["loss"], hidden_BTE))}
-    if config.model.architecture == "base":
-        return {"global transformer": (lambda p: apply(p, "hidden", *ids), (own["global transformer"],)), **last}
-    patches = derive_patches(*ids[1:], config.data.row_patches)
-
-    def encode(p):
-        return apply(p, lambda m: m.patch_encoder(ids[0], ids[1], patches))
-
-    def transform(p, x_BUW):
-        return apply(p, lambda m: m.global_transformer(x_BUW, patches.doc_id_BU))
-
-    def decode(p, h_BTE, global_BUD):
-        return apply(p, lambda m: m.patch_decoder(h_BTE, global_BUD, ids[1], patches))
-
-    h_BTE, x_BUW = jax.jit(encode)(own["patch encoder"])
-    global_BUD = jax.jit(transform)(own["global transformer"], x_BUW)
-    return {
-        "patch encoder": (encode, (own["patch encoder"],)),
-        "global transformer": (transform, (own["global transformer"], x_BUW)),
-        "patch decoder": (decode, (own["patch decoder"], h_BTE, global_BUD)),
-        **last,
-    }
+    return {**model.timed_parts(params, *ids), "loss": (loss, (output, hidden_BTE))}
 
 
 def _time_part(function: Callable[..., Any], args: tuple[Any, ...], repeats: int) -> dict[str, float]:

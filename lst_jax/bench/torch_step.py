@@ -34,6 +34,7 @@ from lst_jax.config import Config
 from lst_jax.core.errors import DataError
 from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import Batch
+from lst_jax.model.architectures.registry import architecture_named
 from lst_jax.parallel.sharding import one_device
 from lst_jax.report import results_file
 from lst_jax.step import update
@@ -78,7 +79,7 @@ def measure(config: Config, settings: Settings) -> dict[str, Any]:
                 "long rows",
                 with_long_rows(config, settings.units),
                 settings,
-                padded=config.model.architecture != "base",
+                padded=architecture_named(config.model.architecture).patches_speech,
             )
         )
     return {
@@ -171,7 +172,7 @@ def torch_step(config: Config, params, batches: Sequence[Batch], settings: Setti
             batch,
             config.data.row_patches,
             config.joint_vocab,
-            config.model.architecture == "lst_bypass",
+            architecture_named(config.model.architecture).text_bypasses_local_networks,
             settings.device,
         )
         for batch in batches

@@ -12,7 +12,7 @@ from lst_jax.checkpoints.store import Checkpoints
 from lst_jax.config import Config, identity, other_function
 from lst_jax.core.errors import CheckpointError
 from lst_jax.data.pipeline import BatchStream, vocabulary_of
-from lst_jax.model import lst
+from lst_jax.model.architectures.architecture import Architecture
 from lst_jax.parallel import processes
 from lst_jax.runs import directory
 from lst_jax.runs.directory import RunDirectory
@@ -23,7 +23,7 @@ FIELDS = {"tokenizer": "data.tokenizer", "unit_tokenizer": "data.unit_tokenizer"
 
 
 def first_state(
-    config: Config, model: lst.Model, mesh: Mesh, stream: BatchStream
+    config: Config, model: Architecture, mesh: Mesh, stream: BatchStream
 ) -> tuple[update.TrainState, pathlib.Path | None]:
     """The state before the first update, on the mesh, and the checkpoint that its parameters are from, if any.
 

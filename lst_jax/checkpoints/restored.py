@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 from lst_jax.checkpoints.store import Checkpoints
 from lst_jax.config import Config
 from lst_jax.core.errors import CheckpointError
-from lst_jax.model import lst
+from lst_jax.model.architectures.architecture import Architecture
 from lst_jax.parallel import sharding
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
@@ -19,7 +19,7 @@ class Restored(NamedTuple):
     run: RunDirectory
     config: Config
     mesh: Mesh
-    model: lst.Model
+    model: Architecture
     params: Any
     step: int
 

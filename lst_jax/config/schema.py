@@ -37,10 +37,11 @@ class StackConfig:
 class ModelConfig:
     """The three networks (paper §4, A.2).
 
-    Architecture "base" has no patch encoder and no patch decoder: both are None. In "lst_bypass" text goes past them.
+    An architecture without local networks has neither patch encoder nor patch decoder: both are None.
     """
 
-    architecture: Literal["lst", "lst_bypass", "base"] = function(formerly="system")
+    # A name in `lst_jax.model.architectures.registry`
+    architecture: str = function(formerly="system")
     patch_encoder: StackConfig | None = function()
     global_transformer: StackConfig = function()
     patch_decoder: StackConfig | None = function()
@@ -128,7 +129,7 @@ class DataConfig:
     rows: int = learned(at_least=1)  # B, rows of the global batch
     row_tokens: int = learned(at_least=16)  # T, see `lst_jax.recipes.row_sizes`
     row_patches: int = learned(formerly="row_units", at_least=8)  # U
-    # S, the most speech units and <s> in a row; for model.architecture "lst_bypass" only
+    # S, the most speech units and <s> in a row where text bypasses the local networks; else None
     row_speech_tokens: int | None = learned(default=None, first_runs=None)
     unit_rate: float = function(default=25.0, positive=True)  # speech units per second
     patching: PatchingConfig = part()

@@ -14,6 +14,8 @@ from lst_jax.config import ModelConfig, StackConfig
 from lst_jax.convert.source import Stored, check_shapes, expected_shapes, turned, turned_shape
 from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import EOS_ID, UNUSED_SLOTS, Vocab
+from lst_jax.model.architectures.latent import LatentSpeechText
+from lst_jax.model.architectures.registry import architecture_named
 
 NETWORKS = {
     "patch_encoder": "local_encoder",
@@ -93,7 +95,7 @@ def model_config_from_ancestor(config: dict[str, Any]) -> ModelConfig:
 
     local_window = field("local_attention_window_len")
     return ModelConfig(
-        architecture="lst",
+        architecture=LatentSpeechText.config_name,
         patch_encoder=stack("local_encoder", local_window),
         global_transformer=stack("global", None),
         patch_decoder=stack("local_decoder", local_window),
@@ -121,7 +123,7 @@ def ancestor_config(
 
     Raises: DataError where the ancestor has no such model.
     """
-    _check_system(config)
+    _check_architecture(config)
     encoder, main, decoder = config.patch_encoder, config.global_transformer, config.patch_decoder
     if encoder.window != decoder.window or main.window is not None:
         raise DataError(
@@ -162,14 +164,14 @@ def ancestor_config(
     }
 
 
-def _check_system(config: ModelConfig) -> None:
-    if config.architecture != "lst":
+def _check_architecture(config: ModelConfig) -> None:
+    if not architecture_named(config.architecture).conversions.ancestor:
         raise DataError(
-            f"model.architecture={config.architecture!r}: the ancestor has the system 'lst' alone; convert to another format"
+            f"model.architecture={config.architecture!r}: the ancestor has no such architecture; convert to another format"
         )
 
 
 def _expected(config: ModelConfig, vocab_size: int) -> Mapping[str, tuple[int, ...]]:
     """Path to shape of every parameter of the configuration; the split of the vocabulary does not matter here."""
-    _check_system(config)
+    _check_architecture(config)
     return expected_shapes(config, Vocab(text_size=vocab_size - UNUSED_SLOTS - 2, unit_slots=0))

@@ -10,9 +10,10 @@ from lst_jax.convert.source import Source
 from lst_jax.core.errors import DataError
 from lst_jax.core.files import read_json
 from lst_jax.core.shapes import Float, ndarray
+from lst_jax.model.architectures.registry import architecture_named
 
 NAME = "hf"
-KINDS = {"llama": hf_llama, hf_lst.MODEL_TYPE: hf_lst}  # model_type in config.json -> what reads it
+KINDS = {hf_llama.MODEL_TYPE: hf_llama, hf_lst.MODEL_TYPE: hf_lst}  # model_type in config.json -> what reads it
 
 
 def recognises(path: pathlib.Path) -> bool:
@@ -30,9 +31,15 @@ def open_source(path: pathlib.Path, recipe: Config | None = None) -> Source:
 
 
 def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
-    """Writes the model in the form that its system has. Raises: DataError where it has none."""
-    kind = hf_llama if source.config.model.architecture == "base" else hf_lst
-    kind.write(source, out, progress)
+    """Writes the model in the form that its architecture has. Raises: DataError where it has none."""
+    name = source.config.model.architecture
+    model_type = architecture_named(name).conversions.transformers
+    if model_type is None:
+        raise DataError(
+            f"model.architecture={name!r}: has no form for transformers; convert it to orbax, or ask it with "
+            "`lst evaluate` and `lst generate`"
+        )
+    KINDS[model_type].write(source, out, progress)
 
 
 def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"], str]:

@@ -25,7 +25,9 @@ from lst_jax.core.errors import DataError
 from lst_jax.core.files import read_json
 from lst_jax.core.shapes import Float, ndarray
 from lst_jax.core.vocab import BOS_ID, EOS_ID
+from lst_jax.model.architectures.registry import architecture_named
 
+MODEL_TYPE = "llama"
 ROTATED = ("attention/wq/kernel", "attention/wk/kernel")
 OUTER = {
     "tok_embeddings/embedding": "model.embed_tokens.weight",
@@ -177,7 +179,7 @@ def read_llama(path: pathlib.Path) -> Llama:
     """Reads config.json. Raises: DataError where it is of another kind of model, or has what our blocks do not."""
     file = path / "config.json"
     mapping = ABSENT | read_json(file)
-    if "model_type" not in mapping or mapping["model_type"] != "llama":
+    if "model_type" not in mapping or mapping["model_type"] != MODEL_TYPE:
         raise DataError(f"{file}: model_type must be llama; give a directory of a LlamaForCausalLM")
     for name, value in FIXED.items():
         if mapping[name] != value:
@@ -227,7 +229,7 @@ def check_fields(config: Config, llama: Llama, path: pathlib.Path) -> None:
 
 def check_base(config: Config) -> None:
     """Raises: DataError where a model is not one that a LlamaForCausalLM can be."""
-    if config.model.architecture != "base":
+    if architecture_named(config.model.architecture).conversions.transformers != MODEL_TYPE:
         raise DataError(
             f'model.architecture={config.model.architecture!r}: a LlamaForCausalLM is of "base" only; use another format'
         )
@@ -242,7 +244,7 @@ def _config_json(config: Config) -> dict[str, Any]:
     model, stack = config.model, config.model.global_transformer
     return {
         "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
+        "model_type": MODEL_TYPE,
         "vocab_size": config.joint_vocab.size,
         "hidden_size": stack.width,
         "intermediate_size": model.ffn_width(stack.width),

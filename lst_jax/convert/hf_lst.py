@@ -28,6 +28,7 @@ from lst_jax.core.files import read_json
 from lst_jax.core.shapes import Float, ndarray
 from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.data.patching import strategy_of
+from lst_jax.model.architectures.registry import architecture_named
 
 MODEL_TYPE = "lst"
 CODE = pathlib.Path(__file__).parent / "modeling"
@@ -90,10 +91,10 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
 
 def check_lst(config: Config) -> None:
     """Raises: DataError where the model is no LST whose patches follow from its tokens."""
-    if config.model.architecture != "lst":
+    if architecture_named(config.model.architecture).conversions.transformers != MODEL_TYPE:
         raise DataError(
-            f'model.architecture="{config.model.architecture}": has no form for transformers beside "lst" and "base"; '
-            "convert it to orbax or ask it with `lst evaluate` and `lst generate`"
+            f"model.architecture={config.model.architecture!r}: has no form for transformers with model_type={MODEL_TYPE!r}; "
+            "convert it to orbax, or ask it with `lst evaluate` and `lst generate`"
         )
     if strategy_of(config.data.patching).inference_rule.fixed_size is None:
         raise DataError(

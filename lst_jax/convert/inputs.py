@@ -8,6 +8,7 @@ from lst_jax.config import Config
 from lst_jax.core.shapes import Bool, Int, ndarray
 from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 from lst_jax.data.patching import BoundaryRule, EachUnitRule, StaticRule, run_without_words
+from lst_jax.model.architectures.registry import architecture_named
 
 TOKENS = 61  # of a row; no multiple of a patch or of a block
 SPANS = 4  # of the row in which both alternate
@@ -28,7 +29,8 @@ def inputs_for(config: Config, tokens: int = TOKENS) -> Inputs:
     Example, tokens=9: BOS <t> x x x x x x x | BOS <s> 7 7 7 7 7 7 7 | BOS <t> x <s> 7 <t> x <s> 7.
     """
     rng, vocab = np.random.default_rng(SEED), config.joint_vocab
-    rule = EachUnitRule() if config.model.architecture == "base" else StaticRule(config.data.patching.static_size)
+    patches_speech = architecture_named(config.model.architecture).patches_speech
+    rule = StaticRule(config.data.patching.static_size) if patches_speech else EachUnitRule()
     size = (tokens - 1) // SPANS
     both = [(size, i % 2 == 1) for i in range(SPANS - 1)] + [(tokens - 1 - size * (SPANS - 1), True)]
     rows = [_row(spans, vocab, rule, rng) for spans in ([(tokens - 1, False)], [(tokens - 1, True)], both)]

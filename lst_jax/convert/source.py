@@ -19,7 +19,7 @@ from flax import traverse_util
 from lst_jax.config import Config, ModelConfig
 from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import Vocab
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 
 
 class Stored(NamedTuple):

@@ -29,9 +29,8 @@ from lst_jax.core.files import read_json
 from lst_jax.core.shapes import Float, ndarray
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import ARCHITECTURES, architecture_named, build
 
-SYSTEMS = ("base", "lst")
 EMBEDDING, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
 KEYS_AND_VALUES = ("self_attn.k_proj.weight", "self_attn.v_proj.weight")
 
@@ -42,10 +41,12 @@ def warm_source(path: pathlib.Path, recipe: Config, seed: int) -> Source:
     Raises: DataError where recipe and model differ, naming the field and both values, and for missing or left-over
     tensors.
     """
-    if recipe.model.architecture not in SYSTEMS:
+    begun = architecture_named(recipe.model.architecture).conversions.warm_start
+    if begun is None:
+        able = [name for name, one in ARCHITECTURES.items() if one.conversions.warm_start is not None]
         raise DataError(
-            f"model.architecture={recipe.model.architecture!r}: only {' and '.join(SYSTEMS)} begin with a text model's "
-            'weights; use "lst"'
+            f"model.architecture={recipe.model.architecture!r}: only {' and '.join(able)} can begin with a text "
+            f"model's weights; use one of them"
         )
     llama = hf_llama.read_llama(path)
     hf_llama.check_fields(recipe, llama, path)
@@ -56,8 +57,8 @@ def warm_source(path: pathlib.Path, recipe: Config, seed: int) -> Source:
             "tokenizer that it was trained with"
         )
     tensors = _tensors(path, llama)
-    if recipe.model.architecture == "base":
-        return _base(path, recipe, llama, tensors)
+    if begun == "whole_model":
+        return _whole_model(path, recipe, llama, tensors)
     return _global_transformer(path, recipe, llama, tensors, seed)
 
 
@@ -118,7 +119,7 @@ def drawn(recipe: Config, seed: int, wanted: Callable[[str], bool]) -> dict[str,
     return {path: np.asarray(value) for path, value in jax.jit(some)(jax.random.key(seed)).items()}
 
 
-def _base(path: pathlib.Path, recipe: Config, llama: Llama, tensors: Mapping[str, Stored]) -> Source:
+def _whole_model(path: pathlib.Path, recipe: Config, llama: Llama, tensors: Mapping[str, Stored]) -> Source:
     size, text_size = recipe.joint_vocab.size, recipe.vocab.text_size
 
     def with_rows(one):

@@ -69,7 +69,8 @@ def windows_of(config: Config) -> Windows:
         m.patch_decoder and m.patch_decoder.window,
         m.encoder_cross_window,
         m.decoder_cross_window,
-        config.joint_vocab.speech_marker if m.architecture == "lst_bypass" else 0,
+        # a bound on the speech of a row is there exactly where speech alone passes the local networks
+        0 if config.data.row_speech_tokens is None else config.joint_vocab.speech_marker,
     )
 
 

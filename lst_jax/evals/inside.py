@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from lst_jax.config import Config
 from lst_jax.core.shapes import Array, Bool, Float, Int
-from lst_jax.model.lst import System, build
+from lst_jax.model.architectures.architecture import Architecture
+from lst_jax.model.architectures.registry import build
 
 
 def global_states(
@@ -22,16 +23,16 @@ def global_states(
 
     The second result is the unit position of each token, U for padding; U = T.
     """
-    module = build(config.model, config.joint_vocab, token_BT.shape[1]).module
-    return module.apply({"params": params}, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, method=_states)
+    model = build(config.model, config.joint_vocab, token_BT.shape[1])
+    return model.apply({"params": params}, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, method=_states)
 
 
 global_states_jit = jax.jit(global_states, static_argnums=0)
 
 
-def _states(system: System, token_BT, doc_id_BT, patch_start_BT, patch_end_BT):
-    before, stack = system.before_global(token_BT, doc_id_BT, patch_start_BT, patch_end_BT), system.global_transformer
+def _states(model: Architecture, token_BT, doc_id_BT, patch_start_BT, patch_end_BT):
+    before, stack = model.before_global(token_BT, doc_id_BT, patch_start_BT, patch_end_BT), model.global_transformer
     states = [stack.inputs(before.x_BUW)]
     for layer in stack.layers:
         states.append(layer(states[-1], before.doc_id_BU))
-    return jnp.stack(states), before.unit_id_BT
+    return jnp.stack(states), before.patch_id_BT

@@ -33,8 +33,8 @@ from lst_jax.data.shards import METADATA_NAME, Metadata, read_metadata
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.generate import loop
 from lst_jax.generate.sampling import Numbers, Sampling, allowed_ids, sample, state_of
-from lst_jax.model.decode import Decoder, as_used
-from lst_jax.model.lst import Model
+from lst_jax.model.architectures.architecture import Architecture
+from lst_jax.model.cached_model import CachedModel, cached_model, matrices_in_compute_dtype
 from lst_jax.runs.directory import RunDirectory
 
 TILE = 64  # prompts and rooms are rounded up to multiples of it: one executable serves many lengths
@@ -74,7 +74,7 @@ class Settings(NamedTuple):
 class Generator:
     """A model with its parameters, vocabulary and tokenizers; it compiles once for each shape of a batch."""
 
-    def __init__(self, config: Config, model: Model, params: Any):
+    def __init__(self, config: Config, model: Architecture, params: Any):
         """`model` and `params` of one device. Raises: ConfigError, DataError where the run cannot generate."""
         strategy = strategy_of(config.data.patching)
         self.rule = strategy.inference_rule
@@ -84,8 +84,8 @@ class Generator:
                 "alignment; generate with a static, mixed or curriculum run"
             )
         self.config, self.vocab = config, config.joint_vocab
-        self.decoder = Decoder.of(model, self.rule.fixed_size)
-        self.params = as_used(model, params)
+        self.decoder = cached_model(model, self.rule.fixed_size)
+        self.params = matrices_in_compute_dtype(model, params)
         self.builder = ExampleBuilder.of(config, open_tokenizer(config))
         self.metadata = speech_metadata(config)
         frames_V = token_frames(config)
@@ -189,8 +189,8 @@ class Generator:
 
     def settings(self, rows: tuple[np.ndarray, ...], output: str, tokens: int, filters: bool) -> Settings:
         """Rooms for these prompts and so many tokens more; speech alone needs a slot a patch, text one a token."""
-        is_base = self.config.model.architecture == "base"
-        units, room = _tiled(int((rows[1] if is_base else rows[2]).sum(1).max())), _tiled(tokens)
+        first_of_patch_BT = rows[2] if self.decoder.model.patches_speech else rows[1]
+        units, room = _tiled(int(first_of_patch_BT.sum(1).max())), _tiled(tokens)
         patch = self.decoder.patch_units if output == "speech" else 1
         return Settings(units, units + -(-room // patch) + 1, room, filters)
 
@@ -225,7 +225,7 @@ class Generator:
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def continue_rows(
-    decoder: Decoder,
+    decoder: CachedModel,
     vocab: Vocab,
     settings: Settings,
     params: Any,

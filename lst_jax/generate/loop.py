@@ -14,7 +14,9 @@ import jax.numpy as jnp
 
 from lst_jax.core.shapes import Array, Bool, Int, ndarray
 from lst_jax.core.vocab import EOS_ID, Vocab
-from lst_jax.model.decode import Decoder, Local, Main
+from lst_jax.model.cached_model import CachedModel
+from lst_jax.model.global_cache import GlobalState
+from lst_jax.model.local_cache import LocalState
 
 # (carry, logits_BV, rows, on_B) -> (token_B, carry): what comes next in the rows that are on
 Choose = Callable[[Any, Array, "Rows", Array], tuple[Array, Any]]
@@ -69,11 +71,11 @@ def start(
 
 
 def run(
-    decoder: Decoder,
+    decoder: CachedModel,
     vocab: Vocab,
     params: Any,
-    local: Local,
-    main: Main,
+    local: LocalState,
+    main: GlobalState,
     rows: Rows,
     limits: Limits,
     choose: Choose,
@@ -97,7 +99,7 @@ def run(
     return rows, carry, steps
 
 
-def _local_work(decoder: Decoder, vocab: Vocab, params, main: Main, limits: Limits, choose: Choose, state):
+def _local_work(decoder: CachedModel, vocab: Vocab, params, main: GlobalState, limits: Limits, choose: Choose, state):
     """A token more in every row that does not wait: chosen, and encoded where the patch before it has ended."""
     local, rows, carry = state
     on_B = rows.alive_B & ~rows.waiting_B

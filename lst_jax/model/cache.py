@@ -66,3 +66,13 @@ def attend(q_B1HK: Float[Array, "B 1 H K"], cache: Cache, position_B: Int[Array,
     p_BHR = jax.nn.softmax(s_BHR, -1).astype(cache.v_BHRK.dtype)
     out_BHK = jnp.einsum("bhr,bhrk->bhk", p_BHR, cache.v_BHRK, preferred_element_type=jnp.float32)
     return out_BHK[:, None].astype(q_B1HK.dtype)
+
+
+def at_position(x_BT: Array, position_B: Array) -> Array:
+    """`x[b, position[b]]` as rows of one position; zeros where the position is negative."""
+    return gather(x_BT, position_B[:, None])
+
+
+def where_on(on_B: Bool[Array, "B"], new, old):
+    """Trees of arrays [B, ...]: the new ones in rows that are on, else the old ones."""
+    return jax.tree.map(lambda a, b: jnp.where(on_B.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)

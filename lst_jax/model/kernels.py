@@ -1,15 +1,22 @@
 """Self-attention within documents, causal or in a sliding window: one function, and the kernel of each platform.
 
-    platform   kernel                                      where it does not apply
+    platform   kernel                                      the blocked kernel takes its place for
     cpu        `attention.blocked_attention`, plain XLA
-    tpu        splash attention (Pallas)                   rows shorter than a tile: blocked
-    gpu        cuDNN flash attention, packed documents     float32, or a row of very many documents: blocked
+    tpu        splash attention (Pallas)                   rows shorter than a tile
+    gpu        cuDNN flash attention, packed documents     float32, and rows of very many documents
 
-All equal one oracle (`tests/model/test_kernels.py`). Cross-attention is another matter: `own_patch`, `attention`.
+All kernels equal one oracle (`tests/model/test_kernels.py`). Cross-attention is in `own_patch` and `attention`.
+
+Splash attention and packed cuDNN attention are no stable part of JAX's interface. `splash_library` and `cudnn_library`
+are the only functions that import them. Where this version of JAX lacks what they need, the blocked kernel runs on
+every platform, and one warning says so.
 """
 
 import functools
+import inspect
+import warnings
 from collections.abc import Callable
+from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +44,7 @@ def blocked(
     window: int | None,
     block: int,
 ) -> Float[Array, "B T H K"]:
-    """Blocks of `block` positions in plain XLA operations."""
+    """The kernel that runs everywhere: blocks of `block` positions in plain XLA operations."""
     position_BT = jnp.broadcast_to(jnp.arange(q_BTHK.shape[1]), doc_id_BT.shape)
     return blocked_attention(q_BTHK, k_BTHK, v_BTHK, position_BT, position_BT, doc_id_BT, doc_id_BT, window, block)
 
@@ -51,13 +58,14 @@ def splash(
     block: int,
     interpret: bool = False,
 ) -> Float[Array, "B T H K"]:
-    """The sparse flash kernel for TPUs; it tiles by itself, so `block` is for rows that are too short for it."""
+    """The sparse flash kernel for TPUs. It has tiles of its own; `block` is for the blocked kernel in its place."""
     _, t, h, k = q_BTHK.shape
-    if t < LANES:
+    library = splash_library()
+    if t < LANES or library is None:
         return blocked(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window, block)
     tile = min(SPLASH_TILE, -(-t // LANES) * LANES)
     pad = -t % tile
-    kernel = _splash_kernel(h, t + pad, window, tile, interpret)
+    kernel = _splash_kernel(library, h, t + pad, window, tile, interpret)
     q_BTHK = q_BTHK * jnp.asarray(k**-0.5, q_BTHK.dtype)
     q_BHTK, k_BHTK, v_BHTK = (
         jnp.pad(a, ((0, 0), (0, pad), (0, 0), (0, 0))).swapaxes(1, 2) for a in (q_BTHK, k_BTHK, v_BTHK)
@@ -67,9 +75,7 @@ def splash(
     return _real(out_BHTK.swapaxes(1, 2)[:, :t], doc_id_BT)
 
 
-def _splash_kernel(heads: int, length: int, window: int | None, tile: int, interpret: bool):
-    from jax.experimental.pallas.ops.tpu import splash_attention as lib
-
+def _splash_kernel(lib: ModuleType, heads: int, length: int, window: int | None, tile: int, interpret: bool):
     if window is None or window >= length:
         mask = lib.CausalMask((length, length))
     else:
@@ -104,20 +110,19 @@ def cudnn(
 ) -> Float[Array, "B T H K"]:
     """cuDNN's flash kernel over packed documents (its `THD` layout), for bfloat16 and float16."""
     plain = functools.partial(blocked, window=window, block=block)
-    if q_BTHK.dtype == jnp.float32:  # the kernel has none
+    library = cudnn_library()
+    if q_BTHK.dtype == jnp.float32 or library is None:  # the kernel does not compute in float32
         return plain(q_BTHK, k_BTHK, v_BTHK, doc_id_BT)
     fits = jnp.max(doc_id_BT) <= CUDNN_DOCUMENTS
-    return jax.lax.cond(fits, functools.partial(_cudnn_packed, window=window), plain, q_BTHK, k_BTHK, v_BTHK, doc_id_BT)
+    packed = functools.partial(_cudnn_packed, library, window=window)
+    return jax.lax.cond(fits, packed, plain, q_BTHK, k_BTHK, v_BTHK, doc_id_BT)
 
 
-def _cudnn_packed(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window):
-    # jax.nn.dot_product_attention offers this kernel without packed documents only
-    from jax._src.cudnn.fused_attention_stablehlo import MaskType, dot_product_attention
-
+def _cudnn_packed(library: ModuleType, q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window):
     length_BM, offset_BN = packed_documents(doc_id_BT, CUDNN_DOCUMENTS)
-    # what the kernel leaves unwritten, padding's results and gradients, must reach nothing: selected away on both sides
+    # The kernel does not write the results and gradients of padding. They are replaced by zeros on both sides.
     q_BTHK, k_BTHK, v_BTHK = (_real(a, doc_id_BT) for a in (q_BTHK, k_BTHK, v_BTHK))
-    out_BTHK = dot_product_attention(
+    out_BTHK = library.dot_product_attention(
         q_BTHK,
         k_BTHK,
         v_BTHK,
@@ -126,10 +131,76 @@ def _cudnn_packed(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window):
         q_offsets=offset_BN,
         kv_offsets=offset_BN,
         scale=q_BTHK.shape[-1] ** -0.5,
-        mask_type=MaskType.PADDING_CAUSAL,
+        mask_type=library.MaskType.PADDING_CAUSAL,
         sliding_window_length=window,
     )
     return _real(out_BTHK, doc_id_BT)
+
+
+@functools.cache
+def splash_library() -> ModuleType | None:
+    """JAX's splash attention; None, with a warning, where this version of JAX lacks what `splash` needs of it."""
+    try:
+        from jax.experimental.pallas.ops.tpu import splash_attention as library
+
+        _require(library, "CausalMask", "LocalMask", "MultiHeadMask", "SegmentIds")
+        _require_arguments(
+            library.make_splash_mha,
+            "block_sizes",
+            "head_shards",
+            "q_seq_shards",
+            "residual_checkpoint_name",
+            "interpret",
+        )
+        _require_arguments(library.BlockSizes, "block_q", "block_kv_dkv_compute", "use_fused_bwd_kernel")
+        return library
+    except (ImportError, AttributeError) as error:
+        return _blocked_instead("splash attention", error)
+
+
+@functools.cache
+def cudnn_library() -> ModuleType | None:
+    """JAX's cuDNN attention; None, with a warning, where this version of JAX lacks what `cudnn` needs of it.
+
+    The public `jax.nn.dot_product_attention` offers this kernel without packed documents only.
+    """
+    try:
+        from jax._src.cudnn import fused_attention_stablehlo as library
+
+        _require(library.MaskType, "PADDING_CAUSAL")
+        _require_arguments(
+            library.dot_product_attention,
+            "q_seqlen",
+            "kv_seqlen",
+            "q_offsets",
+            "kv_offsets",
+            "scale",
+            "mask_type",
+            "sliding_window_length",
+        )
+        return library
+    except (ImportError, AttributeError) as error:
+        return _blocked_instead("cuDNN attention over packed documents", error)
+
+
+def _require(owner, *names: str) -> None:
+    for name in names:
+        getattr(owner, name)
+
+
+def _require_arguments(function: Callable, *names: str) -> None:
+    """Raises AttributeError where the function takes no argument of one of these names."""
+    if missing := set(names) - set(inspect.signature(function).parameters):
+        raise AttributeError(f"{function} takes no argument {', '.join(sorted(missing))}")
+
+
+def _blocked_instead(what: str, error: Exception) -> None:
+    warnings.warn(
+        f"jax {jax.__version__}: has no {what} of the form that lst_jax knows ({error}); self-attention uses the blocked "
+        "kernel, which is slower; use a version of JAX that requirements.txt names",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def packed_documents(doc_id_BT: Int[Array, "B T"], limit: int) -> tuple[Int[Array, "B M"], Int[Array, "B N"]]:

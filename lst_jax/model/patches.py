@@ -69,7 +69,7 @@ class LocalRows(NamedTuple):
     token_BS: Int[Array, "B S"]
     doc_id_BS: Int[Array, "B S"]
     patches: Patches  # of S tokens in P patches
-    unit_id_BP: Int[Array, "B P"]  # unit position in the row of each patch, U where there is no patch
+    row_patch_BP: Int[Array, "B P"]  # unit position in the row of each patch, U where there is no patch
     fits_B: Bool[Array, "B"]  # the row has at most S such tokens
 
 
@@ -92,6 +92,6 @@ def gather_local(
         gather(x, position_BS) for x in (token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row.patch_id_BT)
     )
     patches = derive_patches(doc_id_BS, start_BS, end_BS, min(size, units), branched)
-    unit_id_BP = jnp.full(patches.doc_id_BU.shape, units, jnp.int32)
-    unit_id_BP = unit_id_BP.at[rows_B1, patches.patch_id_BT].min(unit_BS, mode="drop")
-    return LocalRows(position_BS, token_BS, doc_id_BS, patches, unit_id_BP, is_local_BT.sum(1) <= size)
+    row_patch_BP = jnp.full(patches.doc_id_BU.shape, units, jnp.int32)
+    row_patch_BP = row_patch_BP.at[rows_B1, patches.patch_id_BT].min(unit_BS, mode="drop")
+    return LocalRows(position_BS, token_BS, doc_id_BS, patches, row_patch_BP, is_local_BT.sum(1) <= size)

@@ -3,18 +3,20 @@
 from lst_jax.config import Config, rules
 from lst_jax.core.strict import fail
 from lst_jax.data.patching import STRATEGIES, NoPatches, strategy_of
+from lst_jax.model.architectures.registry import architecture_named
 
 
 def validate(config: Config) -> None:
     """Checks every rule, and changes nothing. Raises: ConfigError for the first field that breaks one."""
-    strategy = strategy_of(config.data.patching)
+    strategy, architecture = strategy_of(config.data.patching), architecture_named(config.model.architecture)
     rules.check(config)
-    if (config.model.architecture == "base") == strategy.patches_units:
+    architecture.check(config)
+    if architecture.patches_speech != strategy.patches_units:
         patching = ", ".join(name for name, kind in STRATEGIES.items() if kind.patches_units)
         fail(
             "data.patching.strategy",
             strategy.name,
-            f"does not go with model.architecture={config.model.architecture!r}",
+            f"does not go with model.architecture={architecture.config_name!r}",
             f'use "{NoPatches.name}" for base, and one of {patching} for the others',
         )
     strategy.check(config)

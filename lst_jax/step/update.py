@@ -11,7 +11,8 @@ from jax.sharding import Mesh, PartitionSpec
 
 from lst_jax.config import Config
 from lst_jax.core.errors import ConfigError
-from lst_jax.model import lst
+from lst_jax.model.architectures import registry
+from lst_jax.model.architectures.architecture import Architecture
 from lst_jax.parallel import sharding
 from lst_jax.step import objective, optim
 
@@ -25,23 +26,25 @@ class TrainState(NamedTuple):
     watch: optim.Watch
 
 
-def build_model(config: Config, mesh: Mesh, row_speech_tokens: int | None = None, branched: bool = False) -> lst.Model:
+def build_model(
+    config: Config, mesh: Mesh, row_speech_tokens: int | None = None, branched: bool = False
+) -> Architecture:
     """The model of a run as it runs on each device of the mesh.
 
-    Args: `row_speech_tokens` as in `lst.build`; `branched`: its rows may hold documents that branch.
+    Args: `row_speech_tokens` as in `registry.build`; `branched`: its rows may hold documents that branch.
     """
-    return lst.build(
+    return registry.build(
         config.model, config.joint_vocab, config.data.row_patches, row_speech_tokens, sharding.placement(mesh, branched)
     )
 
 
-def fresh_state(model: lst.Model, key) -> TrainState:
+def fresh_state(model: Architecture, key) -> TrainState:
     """Parameters drawn from a PRNG key, and nothing learned."""
     params = model.init_params(key)
     return TrainState(jnp.zeros((), jnp.int32), params, optim.init(params), optim.init_watch())
 
 
-def state_shape(config: Config, model: lst.Model, mesh: Mesh) -> TrainState:
+def state_shape(config: Config, model: Architecture, mesh: Mesh) -> TrainState:
     """Shapes, types and shardings of a state; nothing is computed."""
     shapes = jax.eval_shape(lambda: fresh_state(model, jax.random.key(0)))
     return jax.tree.map(
@@ -73,13 +76,13 @@ def check_memories(config: Config, mesh: Mesh) -> None:
         )
 
 
-def init_state(config: Config, model: lst.Model, mesh: Mesh) -> TrainState:
+def init_state(config: Config, model: Architecture, mesh: Mesh) -> TrainState:
     """A fresh state on the mesh, its parameters drawn from `config.seed`: the same ones for every mesh."""
     shardings = jax.tree.map(lambda x: x.sharding, state_shape(config, model, mesh))
     return jax.jit(functools.partial(fresh_state, model), out_shardings=shardings)(jax.random.key(config.seed))
 
 
-def state_from(config: Config, model: lst.Model, mesh: Mesh, params: Any) -> TrainState:
+def state_from(config: Config, model: Architecture, mesh: Mesh, params: Any) -> TrainState:
     """A fresh state around given parameters, whose buffers it takes over: they are in memory once."""
     shardings = jax.tree.map(lambda x: x.sharding, state_shape(config, model, mesh))
     around = jax.jit(

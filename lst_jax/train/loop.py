@@ -22,7 +22,7 @@ from lst_jax.data.pipeline import BatchStream, Step
 from lst_jax.data.rows import BATCH_TYPES, Batch, initial_state
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.evals import evaluator
-from lst_jax.model import lst
+from lst_jax.model.architectures.architecture import Architecture
 from lst_jax.parallel import processes, sharding
 from lst_jax.runs.directory import MetricsWriter, RunDirectory
 from lst_jax.runs.ledger import Ledger
@@ -35,7 +35,7 @@ class Session:
     """The parts of a run that is open in this process."""
 
     config: Config
-    model: lst.Model
+    model: Architecture
     mesh: jax.sharding.Mesh
     stream: BatchStream
     checkpoints: Checkpoints

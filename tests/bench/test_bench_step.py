@@ -14,7 +14,7 @@ from lst_jax.bench import step
 from lst_jax.cli import bench
 from lst_jax.core.errors import DataError
 from lst_jax.data import made_up
-from lst_jax.model import lst
+from lst_jax.model.architectures import registry
 from lst_jax.parallel.sharding import one_device
 from lst_jax.step import update as train_step
 
@@ -45,7 +45,7 @@ def small_config(strategy="curriculum"):
 @pytest.mark.parametrize("strategy", ["curriculum", "none"])
 def test_the_parts_one_after_the_other_give_the_model_s_own_losses(strategy):
     config = small_config(strategy)
-    model = lst.build(config.model, config.joint_vocab, config.data.row_patches)
+    model = registry.build(config.model, config.joint_vocab, config.data.row_patches)
     params = jax.jit(model.init_params)(jax.random.key(0))
     batch, stats = made_up.made_up_batches(config, 1)[0]
     assert batch.token_BT.max() < config.joint_vocab.size and stats["tokens"] == (batch.doc_id_BT > 0).sum()

@@ -13,7 +13,7 @@ from model_cases import random_params, small_config, windows
 from lst_jax.config import StackConfig
 from lst_jax.convert.source import Source, Stored
 from lst_jax.core.vocab import BOS_ID, EOS_ID
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 from lst_jax.recipes.load import load_recipe
 
 SIZE, LENGTH = 3, 40

@@ -10,7 +10,7 @@ from flax import traverse_util
 from lst_jax import config as cfg
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source, Stored
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 
 STACK = cfg.StackConfig(3, 48, 4, None)  # heads of 12: a head's two halves are no power of two
 

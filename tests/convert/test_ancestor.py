@@ -14,7 +14,7 @@ from lst_jax.convert.ancestor import ancestor_config, from_ancestor, model_confi
 from lst_jax.convert.source import Stored
 from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import Vocab
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 
 CASES = sorted((pathlib.Path(__file__).parent.parent / "parity").glob("*.safetensors"))
 TOLERANCE = 1e-4  # parity/README.md

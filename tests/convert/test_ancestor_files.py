@@ -23,7 +23,7 @@ from lst_jax.convert.ancestor import model_config_from_ancestor
 from lst_jax.convert.sentencepiece_model import read_model
 from lst_jax.convert.source import expected_shapes
 from lst_jax.core.errors import CheckpointError, DataError, UserError
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 from lst_jax.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -153,7 +153,7 @@ def test_a_recipe_is_for_directories_without_a_configuration(copy, tmp_path):
 
 def test_systems_that_the_ancestor_lacks_are_refused(tmp_path):
     run = make_run(tmp_path / "run", config_of("base"))
-    with pytest.raises(DataError, match="model.architecture='base': the ancestor has the system 'lst' alone"):
+    with pytest.raises(DataError, match="model.architecture='base': the ancestor has no such architecture"):
         command.convert(run, tmp_path / "out", "ancestor")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

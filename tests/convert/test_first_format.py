@@ -14,7 +14,7 @@ from lst_jax.checkpoints.restored import restore
 from lst_jax.cli import main
 from lst_jax.convert import orbax, streamed
 from lst_jax.convert.inputs import Inputs
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 from lst_jax.runs.directory import RunDirectory
 
 # parity's tolerance: the logits were recorded on another processor, whose float32 sums round otherwise (1.2e-5 seen)

@@ -47,8 +47,8 @@ from lst_jax.evals.results import GRIDS
 from lst_jax.evals.scorer import Speech, Text
 from lst_jax.generate import generator, loop
 from lst_jax.generate.sampling import Numbers, allowed_ids
-from lst_jax.model.decode import Decoder
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
+from lst_jax.model.cached_model import cached_model
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -209,7 +209,7 @@ class Allowed(transformers.LogitsProcessor):
 def our_greedy(name, prompts, output, room):
     """Tokens that `lst generate` gives behind each prompt."""
     model, params = built(name)
-    decoder, rows = Decoder.of(model, SIZE), tuple(rows_of(prompts))
+    decoder, rows = cached_model(model, SIZE), tuple(rows_of(prompts))
     b = len(prompts)
     limits = loop.Limits(np.full(b, room, np.int32), np.full(b, np.inf, np.float32), np.zeros(VOCAB.size, np.float32))
     found, *_ = generator.continue_rows(
@@ -357,7 +357,7 @@ def test_a_model_of_fresh_parameters_can_be_made_from_the_configuration(folders)
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (config_of(small_config("lst_bypass")), 'model.architecture="lst_bypass": has no form for transformers'),
+        (config_of(small_config("lst_bypass")), "model.architecture='lst_bypass': has no form for transformers"),
         (
             config_of(small_config(), strategy="aligned"),
             "data.patching.strategy=aligned: patches of aligned words cannot",

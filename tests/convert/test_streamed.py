@@ -13,7 +13,7 @@ from lst_jax.checkpoints import stream
 from lst_jax.convert import orbax, streamed
 from lst_jax.convert.inputs import inputs_for
 from lst_jax.convert.source import Source, Stored
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 
 
 def source_of(config, params):

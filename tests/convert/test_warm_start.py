@@ -22,7 +22,7 @@ from lst_jax.convert.warm_start import llama_shapes, repeated, warm_source, with
 from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import Vocab
 from lst_jax.data import text
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 
 TEXT = synthetic_data.TEXT_SIZE
 GROUPED = Llama(TEXT, 48, 3, 4, 2, 128, 3e4, 3e-5, tied=False)
@@ -263,7 +263,7 @@ def test_fewer_rows_than_pieces_and_text_past_the_local_modules_are_refused(tmp_
     write_llama(tmp_path, dataclasses.replace(GROUPED, vocab_size=399))
     with pytest.raises(DataError, match="vocab.text_size=400: .* has vocab_size=399"):
         warm_source(tmp_path, base_config(), 0)
-    with pytest.raises(DataError, match="model.architecture=.lst_bypass.: only base and lst begin"):
+    with pytest.raises(DataError, match="model.architecture='lst_bypass': only lst and base can begin"):
         warm_source(tmp_path, synthetic_data.make_config(speech_tokens=80), 0)
 
 

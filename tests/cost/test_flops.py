@@ -9,7 +9,7 @@ from lst_jax import config as cfg
 from lst_jax.core.vocab import Vocab
 from lst_jax.cost import peak
 from lst_jax.cost.flops import model_flops
-from lst_jax.model import lst
+from lst_jax.model.architectures import registry
 from lst_jax.recipes.load import load_recipe
 
 COUNTS = dict.fromkeys(
@@ -51,7 +51,7 @@ def wide(arg):
 
 def xla_step_flops(config, speech=None):
     """XLA's count, forward and backward, of whole rows in which every token is its own patch."""
-    model = lst.build(config.model, config.joint_vocab, TOKENS, speech)
+    model = registry.build(config.model, config.joint_vocab, TOKENS, speech)
     params = jax.eval_shape(model.init_params, jax.random.key(0))
     ids, flags = (jax.ShapeDtypeStruct((ROWS, TOKENS), kind) for kind in (jnp.int32, bool))
     gradient = jax.jit(jax.grad(lambda params, *batch: model(params, *batch).sum()))

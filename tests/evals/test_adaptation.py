@@ -20,7 +20,7 @@ from lst_jax.evals import adaptation, command
 from lst_jax.evals.answers import Greedy
 from lst_jax.evals.recogniser import PocketSphinx
 from lst_jax.generate.generator import Generator
-from lst_jax.model import lst
+from lst_jax.model.architectures import registry
 from lst_jax.prepare.audio import load_audio
 from lst_jax.prepare.units import LogMelKMeans
 from lst_jax.runs.directory import RunDirectory
@@ -97,7 +97,7 @@ def test_generated_speech_is_heard_by_a_recogniser_beside_the_recordings_units()
 
 def of_model(strategy):
     config = make_config(256, 256, strategy=strategy)
-    model = lst.build(config.model, config.joint_vocab, 256)
+    model = registry.build(config.model, config.joint_vocab, 256)
     params = model.init_params(jax.random.key(0))
     return config, model, params
 

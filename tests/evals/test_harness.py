@@ -15,7 +15,7 @@ from lst_jax.checkpoints.restored import restore
 from lst_jax.data.patching import EachUnitRule
 from lst_jax.evals import harness, scorer
 from lst_jax.evals.scorer import Text
-from lst_jax.model import lst
+from lst_jax.model.architectures import registry
 
 PAIRS = [
     ("the river of", " little stream"),
@@ -55,7 +55,7 @@ def test_loglikelihoods_are_the_scorer_s_and_greedy_is_what_dense_logits_say(run
 
 @functools.cache
 def whole_forward(config):
-    return jax.jit(lst.build(config.model, config.joint_vocab, LENGTH))
+    return jax.jit(registry.build(config.model, config.joint_vocab, LENGTH))
 
 
 def next_logits(opened, texts, token):

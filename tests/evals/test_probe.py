@@ -16,8 +16,9 @@ from lst_jax.data.patching import StaticRule, strategy_of
 from lst_jax.data.records import Utterance, Word
 from lst_jax.evals import probe, probe_figures
 from lst_jax.evals.inside import global_states
-from lst_jax.model import lst
-from lst_jax.model.lst import GlobalTransformer, PatchDecoder, RMSNorm
+from lst_jax.model.architectures import registry
+from lst_jax.model.layers import RMSNorm
+from lst_jax.model.networks import GlobalTransformer, PatchDecoder, PatchEncoder
 from lst_jax.model.patches import derive_patches
 from lst_jax.model.placement import ONE_DEVICE
 from lst_jax.parallel import sharding
@@ -47,14 +48,14 @@ def test_states_lead_to_the_model_s_own_outputs(strategy):
     rule = strategy_of(config.data.patching).inference_rule
     rows = rows_of(ExampleBuilder.of(config, tokenizer()).speech_only(utterance(1, 5), rule))
     states, unit_BT = jax.jit(global_states, static_argnums=0)(config, params, *rows)
-    model = lst.build(config.model, config.joint_vocab, 128)
+    model = registry.build(config.model, config.joint_vocab, 128)
     real = rows[1][0] > 0
     if strategy == "none":
         hidden = RMSNorm(config.model).apply({"params": params["norm"]}, states[-1])
         assert unit_BT[0, :3].tolist() == [0, 1, 2]
     else:
         patches = derive_patches(*rows[1:], 128)
-        h_BTE, _ = lst.PatchEncoder(config.model, ONE_DEVICE, config.joint_vocab.size).apply(
+        h_BTE, _ = PatchEncoder(config.model, ONE_DEVICE, config.joint_vocab.size).apply(
             {"params": params["patch_encoder"]}, rows[0], rows[1], patches
         )
         hidden = PatchDecoder(config.model, ONE_DEVICE, config.joint_vocab.size).apply(
@@ -79,7 +80,7 @@ def test_states_of_text_that_goes_past_the_local_networks_are_what_its_logits_ar
     spans = [Span("speech", 0, 2, 0, edge), Span("text", 2, 5, edge, len(one.units))]
     rows = rows_of(ExampleBuilder.of(config, tokenizer()).interleaved(one, spans, StaticRule(4)))
     states, unit_BT = jax.jit(global_states, static_argnums=0)(config, params, *rows)
-    theirs = jax.jit(lst.build(config.model, config.joint_vocab, 128).hidden)(params, *rows)
+    theirs = jax.jit(registry.build(config.model, config.joint_vocab, 128).hidden)(params, *rows)
     is_text = np.asarray((rows[0][0] < config.joint_vocab.speech_marker) & (rows[1][0] > 0))
     ours = RMSNorm(config.model).apply({"params": params["text_norm"]}, states[-1][0][unit_BT[0][is_text]])
     assert is_text.sum() > 4 and (~is_text & np.asarray(rows[1][0] > 0)).sum() > 10

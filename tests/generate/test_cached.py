@@ -8,8 +8,8 @@ import pytest
 from generate_cases import VOCAB, document, forced_logits, random_params, rows_of, small_config, windows
 
 from lst_jax.config import StackConfig
-from lst_jax.model.decode import Decoder
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
+from lst_jax.model.cached_model import cached_model
 
 SIZE, LENGTH = 3, 40
 SYSTEMS = {
@@ -44,7 +44,7 @@ def compiled(name):
 def test_every_logit_is_that_of_the_training_forward(name):
     """Speech, text and mixed documents, after prompts of one token, of any number, and cut within a patch."""
     model, params = built(name)
-    decoder, rng = Decoder.of(model, SIZE), np.random.default_rng(7)
+    decoder, rng = cached_model(model, SIZE), np.random.default_rng(7)
     documents = [document(rng, kinds) for kinds in KINDS]
     for prompts in (
         [1] * len(documents),

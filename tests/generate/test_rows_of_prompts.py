@@ -12,8 +12,8 @@ from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.generate import loop
 from lst_jax.generate.generator import Settings, continue_rows
 from lst_jax.generate.sampling import OUTPUTS, Numbers, allowed_ids
-from lst_jax.model.decode import Decoder
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
+from lst_jax.model.cached_model import cached_model
 
 SIZE, LENGTH, ROOM, UNITS_IN_USE = 3, 32, 64, 45
 PROMPTS = [
@@ -26,7 +26,7 @@ IS_UNIT = (np.arange(VOCAB.size) >= VOCAB.unit_offset).astype(np.float32)
 @functools.cache
 def built():
     model = build(small_config(), VOCAB, LENGTH)
-    return Decoder.of(model, SIZE), jax.device_put(random_params(model))
+    return cached_model(model, SIZE), jax.device_put(random_params(model))
 
 
 def go_on(

@@ -128,7 +128,7 @@ def random_params(model):
     values = {
         path: (
             rng.normal(1, 0.2, flat[path].shape)
-            if flat[path].ndim == 1
+            if flat[path].ndim < 2
             else rng.normal(0, flat[path].shape[-1 if path.endswith("embedding") else 0] ** -0.5, flat[path].shape)
         )
         for path in sorted(flat)

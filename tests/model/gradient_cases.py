@@ -15,7 +15,7 @@ from model_cases import VOCAB, pack, random_params, small_config, stack, windows
 from lst_jax.config import ModelConfig, StackConfig
 from lst_jax.core.vocab import Vocab
 from lst_jax.data.rows import Batch
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 from lst_jax.step import objective
 
 GOLDEN = pathlib.Path(__file__).with_name("golden_gradients.npz")

@@ -20,7 +20,7 @@ from model_cases import (
 
 from lst_jax.config import ModelConfig, StackConfig
 from lst_jax.core.vocab import Vocab
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 
 VOCAB = Vocab(text_size=200, unit_slots=200)  # every position of a batch may have its own id, of either modality
 UNITS = 64  # also for rows of 61 patches

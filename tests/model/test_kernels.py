@@ -1,6 +1,7 @@
 """Every platform's self-attention against the dense float64 oracle, values and gradients."""
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -66,3 +67,36 @@ def test_the_gpu_program_calls_cudnn_forward_and_backward(monkeypatch):
         ],
     )(q, k, v).mlir_module()
     assert text.count("@__cudnn$fmhaSoftmax(") == 1 and text.count("@__cudnn$fmhaSoftmaxBackward(") == 1
+
+
+@pytest.fixture(params=["no module", "no such argument"])
+def other_jax(request, monkeypatch):
+    """A version of JAX without the two libraries, or with functions of another form."""
+    from jax._src.cudnn import fused_attention_stablehlo
+    from jax.experimental.pallas.ops.tpu import splash_attention
+
+    if request.param == "no module":
+        for name in ("jax.experimental.pallas.ops.tpu", "jax._src.cudnn"):
+            monkeypatch.setitem(sys.modules, name, None)  # to import it is an error
+    else:
+        monkeypatch.setattr(splash_attention, "make_splash_mha", lambda mask: None)
+        monkeypatch.setattr(fused_attention_stablehlo, "dot_product_attention", lambda q, k, v: None)
+    libraries = kernels.splash_library, kernels.cudnn_library
+    for library in libraries:
+        library.cache_clear()
+    yield
+    for library in libraries:
+        library.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "what"), [(kernels.splash, "splash attention"), (kernels.cudnn, "cuDNN attention over packed documents")]
+)
+def test_a_jax_without_a_kernel_gets_the_blocked_one_and_one_warning(other_jax, kernel, what):
+    arrays, doc_BT, _ = packed(1)
+    arguments = (*(jnp.asarray(a, jnp.bfloat16) for a in arrays), jnp.asarray(doc_BT), 40, 64)
+    with pytest.warns(RuntimeWarning, match=f"^jax {jax.__version__}: has no {what}.*uses the blocked kernel") as seen:
+        found = [kernel(*arguments) for _ in range(2)]
+    assert len(seen) == 1
+    for out_BTHK in found:
+        np.testing.assert_array_equal(out_BTHK, kernels.blocked(*arguments))

@@ -22,7 +22,7 @@ from model_cases import (
 from lst_jax.config import ModelConfig, StackConfig
 from lst_jax.core.errors import ConfigError
 from lst_jax.core.vocab import Vocab
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 
 UNITS = 50
 SYSTEMS = {

@@ -28,7 +28,7 @@ def test_the_documented_example_of_local_rows():
     assert local.doc_id_BS.tolist() == [[1, 1, 1, 0]] and local.fits_B.tolist() == [True]
     assert local.patches.patch_id_BT.tolist() == [[0, 1, 1, 4]]
     assert local.patches.visible_patch_BT.tolist() == [[0, 0, 1, 4]]
-    assert local.unit_id_BP.tolist() == [[3, 4, 6, 6]]
+    assert local.row_patch_BP.tolist() == [[3, 4, 6, 6]]
 
 
 @pytest.mark.parametrize("seed", range(5))

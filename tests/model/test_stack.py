@@ -11,7 +11,7 @@ import pytest
 from model_cases import VOCAB, random_batch, random_params, small_config
 
 from lst_jax.config import ModelConfig, StackConfig
-from lst_jax.model.lst import build
+from lst_jax.model.architectures.registry import build
 from lst_jax.model.stack import REMAT
 
 UNITS = 50

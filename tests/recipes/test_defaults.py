@@ -8,7 +8,7 @@ import pytest
 
 from lst_jax.core.errors import ConfigError
 from lst_jax.cost.parameters import parameters, parameters_by_network
-from lst_jax.model import lst
+from lst_jax.model.architectures import registry
 from lst_jax.recipes import defaults
 from lst_jax.recipes.load import load_recipe
 
@@ -69,7 +69,7 @@ def test_the_count_is_that_of_the_model_with_and_without_projections(system, siz
             config.model, encoder_cross_all_layers=every_layer, decoder_cross_all_layers=every_layer
         ),
     )
-    shapes = jax.eval_shape(lambda: lst.init(config, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: registry.init(config, jax.random.key(0)))
     assert parameters_by_network(config.model, config.joint_vocab) == {
         name: sum(x.size for x in jax.tree.leaves(part)) for name, part in shapes.items()
     }

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from lst_jax.core.errors import ConfigError
-from lst_jax.model import lst
+from lst_jax.model.architectures import registry
 from lst_jax.recipes.load import load_recipe
 
 GOLDEN = pathlib.Path(__file__).parent / "golden_parameters.txt"
@@ -41,7 +41,7 @@ def parameter_table():
 
 def shapes_of(arg):
     config = load_recipe(f"configs/lst.py:{arg}")
-    return jax.eval_shape(lambda: lst.init(config, jax.random.key(0)))
+    return jax.eval_shape(lambda: registry.init(config, jax.random.key(0)))
 
 
 def recipe():

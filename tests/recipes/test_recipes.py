@@ -15,7 +15,7 @@ from lst_jax.core.errors import ConfigError
 from lst_jax.data.pipeline import BatchStream
 from lst_jax.data.rows import Batch
 from lst_jax.data.unit_pieces import token_frames
-from lst_jax.model import lst
+from lst_jax.model.architectures import registry
 from lst_jax.parallel.sharding import one_device, replicated
 from lst_jax.recipes.load import load_recipe
 from lst_jax.recipes.validate import validate
@@ -139,7 +139,7 @@ def training(model_config, unit_slots, row_patches, row_speech_tokens):
     arg = {"base": "base" if unit_slots == 502 else "bpe", "lst": "", "lst_bypass": "bypass"}[model_config.architecture]
     config = made_up(arg, pathlib.Path("unused"))
     mesh = one_device()
-    model = lst.build(model_config, config.joint_vocab, row_patches, row_speech_tokens)
+    model = registry.build(model_config, config.joint_vocab, row_patches, row_speech_tokens)
     first_state = jax.device_get(update.init_state(config, model, mesh))
     return first_state, update.make_train_step(config, model, mesh, token_frames(config)), mesh
 
@@ -167,7 +167,7 @@ def test_a_system_takes_a_training_step(arg, records):
 @functools.cache
 def influence_function(model_config, vocab, row_patches, row_speech_tokens):
     """A row and positions -> [N, V]: whether the logits there have a gradient at each token id's embedding."""
-    model = lst.build(model_config, vocab, row_patches, row_speech_tokens)
+    model = registry.build(model_config, vocab, row_patches, row_speech_tokens)
     params = training(model_config, vocab.unit_slots, row_patches, row_speech_tokens)[0].params
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     tables = [i for i, (path, _) in enumerate(leaves) if path[-1].key == "embedding"]

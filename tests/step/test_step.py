@@ -10,7 +10,7 @@ import synthetic_data
 from lst_jax import config as cfg
 from lst_jax.checkpoints.store import Checkpoints
 from lst_jax.data.rows import Batch
-from lst_jax.model import lst
+from lst_jax.model.architectures import registry
 from lst_jax.parallel.sharding import make_mesh, replicated
 from lst_jax.recipes.validate import validate
 from lst_jax.step import objective, optim, update
@@ -172,7 +172,7 @@ def test_a_spike_is_skipped_only_where_asked_for():
 
 def test_the_z_loss_pulls_the_denominators_towards_one():
     config, log_z = make_config(), {}
-    model = lst.build(config.model, config.joint_vocab, config.data.row_patches)
+    model = registry.build(config.model, config.joint_vocab, config.data.row_patches)
     log_z_of = jax.jit(lambda params, batch: update.per_token_nll(config, model, params, batch)[1])
     for weight in (0.0, 1.0):
         state, train_step, hyper = make_parts(config)

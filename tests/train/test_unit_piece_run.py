@@ -18,7 +18,7 @@ from lst_jax.data.pipeline import open_source
 from lst_jax.data.shards import RecordDirectory
 from lst_jax.data.unit_pieces import Codebook, UnitPieces, train_unit_pieces
 from lst_jax.evals import evaluator
-from lst_jax.model import lst
+from lst_jax.model.architectures import registry
 from lst_jax.parallel.sharding import one_device
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
@@ -71,7 +71,7 @@ def learned(run):
 
 def speech_bits(config, params, batch):
     """Bits of the scored speech tokens, and the frames that these stand for by their own units."""
-    model = lst.build(config.model, config.joint_vocab, config.data.row_patches)
+    model = registry.build(config.model, config.joint_vocab, config.data.row_patches)
     nll_BT, _ = jax.jit(lambda p, b: update.per_token_nll(config, model, p, b))(params, batch)
     scored = (batch.weight_BT == 1) & (batch.target_BT >= config.joint_vocab.unit_offset)
     pieces = UnitPieces(config.data.unit_tokenizer)
@@ -81,7 +81,7 @@ def speech_bits(config, params, batch):
 
 def test_training_records_bits_over_seconds_of_speech(config, unbroken):
     batch = loop.rebuild_batch(str(unbroken), 1).batch
-    model = lst.build(config.model, config.joint_vocab, config.data.row_patches)
+    model = registry.build(config.model, config.joint_vocab, config.data.row_patches)
     bits, frames, tokens = speech_bits(config, update.init_state(config, model, one_device()).params, batch)
     first = learned(unbroken)[0]
     assert frames > 1.05 * tokens  # else this test says nothing

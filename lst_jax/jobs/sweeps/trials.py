@@ -18,6 +18,7 @@ from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.cost import budget
 from lst_jax.data.patching import strategy_of
 from lst_jax.jobs.sweeps.grid import BUDGET, LABEL, RECIPE, Overlay
+from lst_jax.model.architectures.registry import architecture_named
 from lst_jax.recipes.load import as_changes, load_recipe, load_recipe_module, mistakes_of_recipe
 
 FORMAT_VERSION = 1
@@ -115,10 +116,9 @@ def _trial(path: str, overlay: Overlay, where: str) -> Trial:
 
 def label_of(config: Config) -> str:
     """What kind of system a configuration is. Example: "base", "bpe", "curriculum", "static-4", "bypass-static-4"."""
-    if config.model.architecture == "base":
-        return "base" if config.data.unit_tokenizer is None else "bpe"
+    architecture = architecture_named(config.model.architecture)
     label = strategy_of(config.data.patching).label
-    return f"bypass-{label}" if config.model.architecture == "lst_bypass" else label
+    return architecture.sweep_label(label, has_unit_pieces=config.data.unit_tokenizer is not None)
 
 
 def _short(overlay: Overlay) -> str:

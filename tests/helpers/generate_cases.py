@@ -9,7 +9,7 @@ from model_cases import VOCAB, random_params, small_config, windows  # noqa: F40
 
 from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.generate import loop
-from lst_jax.model.decode import Decoder
+from lst_jax.model.cached_model import CachedModel
 
 
 def document(rng, kinds, most=9):
@@ -45,7 +45,7 @@ def rows_of(documents, size, length):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def forced_logits(decoder: Decoder, slots, params, prompt, forced_BT, length_B):
+def forced_logits(decoder: CachedModel, slots, params, prompt, forced_BT, length_B):
     """([B, T, V] logits at each position from the prompt's last one to the last but one, global steps)."""
     b, t = forced_BT.shape
     prompt_B = (prompt[1] != 0).sum(1)

@@ -1,0 +1,92 @@
+"""A model one token at a time: the local networks step per token, the global transformer once per finished patch.
+
+    decoder = cached_model(model, patch_units=4)
+    local, main = decoder.prefill(params, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row_patches, slots)
+    logits_BV, local = decoder.read(params, local, main, on_B)         # of what follows each row's newest token
+    local = decoder.encode(params, local, token_B, starts_B, on_B)     # one token more
+    main = decoder.advance(params, local, main, on_B)                  # its patch has ended: one global step
+
+Each row is at its own position, and only rows that are `on` change. The caller decides which token starts a patch and
+which one ends it (`lst_jax.generate.loop`):
+
+- A token that ends its patch is read after `advance`; any other token is read without it.
+- The end of a short last static patch is known late. Such a patch is advanced before the next token is encoded.
+
+The logits are then those of the training forward pass over the same tokens, because the modules are the same.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from lst_jax.core.errors import ConfigError
+from lst_jax.core.shapes import Array, Bool, Float, Int
+from lst_jax.model.architectures.architecture import Architecture
+from lst_jax.model.global_cache import GlobalState
+from lst_jax.model.local_cache import LocalState
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedModel:
+    """A model and the most units of a patch, as pure functions; hashable, to be used as a static argument."""
+
+    model: Architecture
+    patch_units: int
+
+    def prefill(
+        self,
+        params,
+        token_BT: Int[Array, "B T"],
+        doc_id_BT: Int[Array, "B T"],
+        patch_start_BT: Bool[Array, "B T"],
+        patch_end_BT: Bool[Array, "B T"],
+        row_patches: int,
+        slots: int,
+    ) -> tuple[LocalState, GlobalState]:
+        """Reads whole prompts with training's own kernels. A row holds one document, from its first position on.
+
+        Args:
+            row_patches: at least the number of patches of each prompt.
+            slots: at least the number of patches that a row will ever have.
+        """
+        rows = token_BT, doc_id_BT, patch_start_BT, patch_end_BT
+        return self._apply("prefill", params, *rows, row_patches, slots, self.patch_units)
+
+    def encode(
+        self, params, local: LocalState, token_B: Int[Array, "B"], starts_B: Bool[Array, "B"], on_B: Bool[Array, "B"]
+    ) -> LocalState:
+        """Adds a token to each row; `starts`: the token is the first one of its patch."""
+        return self._apply("encode", params, local, token_B, starts_B, on_B)
+
+    def advance(self, params, local: LocalState, main: GlobalState, on_B: Bool[Array, "B"]) -> GlobalState:
+        """Ends the newest patch of each row: one step of the global transformer."""
+        return self._apply("advance", params, local, main, on_B, self.patch_units)
+
+    def read(
+        self, params, local: LocalState, main: GlobalState, on_B: Bool[Array, "B"]
+    ) -> tuple[Float[Array, "B V"], LocalState]:
+        """Logits of what follows the newest token. Reading twice changes nothing."""
+        return self._apply("read", params, local, main, on_B)
+
+    def _apply(self, method: str, params, *args):
+        return self.model.apply({"params": params}, *args, method=method)
+
+
+def cached_model(model: Architecture, patch_units: int) -> CachedModel:
+    """The cached form of a model on one device, whose longest patch has `patch_units` units.
+
+    Raises: ConfigError where the model's parameters are split over devices.
+    """
+    if model.placement.gather is not None:
+        raise ConfigError("mesh: tokens are generated on one device; build the model on sharding.one_device()")
+    # the bound on speech tokens is one on training rows, not on prompts
+    return CachedModel(model.clone(row_speech_tokens=None), patch_units if model.patches_speech else 1)
+
+
+def matrices_in_compute_dtype(model: Architecture, params: Any) -> Any:
+    """`params` with matrices cast as `layers.Linear` casts them, once for all steps; embeddings stay in float32."""
+    dtype = model.config.compute_dtype
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf.astype(dtype) if path[-1].key == "kernel" else leaf, params
+    )

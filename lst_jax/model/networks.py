@@ -1,0 +1,174 @@
+"""The three networks of a Latent Speech-Text Transformer (paper §4) and the token embedding.
+
+An architecture (`lst_jax.model.architectures`) puts them together.
+"""
+
+from collections.abc import Sequence
+
+from flax import linen as nn
+
+from lst_jax.config import ModelConfig
+from lst_jax.core.shapes import Array, Float, Int
+from lst_jax.model.cross_attention import CrossAttention
+from lst_jax.model.layers import Block, Linear, RMSNorm, stored, truncated_normal
+from lst_jax.model.patches import Patches, max_pool
+from lst_jax.model.placement import ONE_DEVICE, Placement
+from lst_jax.model.stack import run_layers
+
+
+class Embedding(nn.Module):
+    """Token ids to vectors in the compute dtype."""
+
+    config: ModelConfig
+    placement: Placement
+    vocab_size: int
+    width: int
+
+    @nn.compact
+    def __call__(self, token_BT: Int[Array, "B T"]) -> Float[Array, "B T E"]:
+        """Looks the ids up.
+
+        The table stays in float32. In bfloat16 the many small gradients of a frequent token would be rounded away.
+        """
+        table_VE = stored(self, "embedding", truncated_normal(self.width), (self.vocab_size, self.width))
+        return self.placement.matrix(self.name, table_VE)[token_BT].astype(self.config.compute_dtype)
+
+
+class PatchEncoder(nn.Module):
+    """Maps tokens to token states [B, T, E] and to patch vectors [B, U, Q·E]."""
+
+    config: ModelConfig
+    placement: Placement
+    vocab_size: int
+
+    def setup(self):
+        """The layers, and one cross-attention after every layer or after the last layer alone."""
+        stack = self.config.patch_encoder
+        self.tok_embeddings = Embedding(self.config, self.placement, self.vocab_size, stack.width)
+        self.layers = [Block(self.config, self.placement, stack) for _ in range(stack.layers)]
+        patch_width = self.config.queries_per_patch * stack.width
+        self.patch_embedding_projection = Linear(self.config, self.placement, patch_width)
+        self.cross_attn_layers = [
+            CrossAttention(self.config, self.placement, self.config.encoder_cross_window, queries_are_patches=True)
+            for _ in range(stack.layers if self.config.encoder_cross_all_layers else 1)
+        ]
+
+    def __call__(
+        self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patches: Patches
+    ) -> tuple[Float[Array, "B T E"], Float[Array, "B U QE"]]:
+        """Runs the layers. At the first cross-attention, the queries of a patch start from the max-pool of its tokens."""
+        b, u = patches.doc_id_BU.shape
+        h_BTE = self.tok_embeddings(token_BT)
+        first_cross = len(self.layers) - len(self.cross_attn_layers)
+        h_BTE = run_layers(
+            self.config,
+            lambda h_BTE, block: block(h_BTE, doc_id_BT),
+            [(layer,) for layer in self.layers[: first_cross + 1]],
+            h_BTE,
+        )
+        x_BRE = self.patch_vectors([h_BTE], patches)
+
+        def layer_with_cross(states, block, cross):
+            h_BTE = block(states[0], doc_id_BT)
+            return h_BTE, states[1] + cross(states[1], h_BTE, patches)
+
+        rest = list(zip(self.layers[first_cross + 1 :], self.cross_attn_layers[1:], strict=True))
+        if rest:
+            h_BTE, x_BRE = run_layers(self.config, layer_with_cross, rest, (h_BTE, x_BRE))
+        return h_BTE, x_BRE.reshape(b, u, -1)
+
+    def patch_vectors(self, states: Sequence[Float[Array, "B T E"]], patches: Patches) -> Float[Array, "B R E"]:
+        """The Q vectors of each patch, R = U·Q.
+
+        Args: `states` are the token states after each layer that a cross-attention follows, in order.
+        """
+        b, u = patches.doc_id_BU.shape
+        pooled_BUE = max_pool(states[0], patches.patch_id_BT, u)
+        x_BRE = self.patch_embedding_projection(pooled_BUE).reshape(b, -1, states[0].shape[-1])
+        for cross, h_BTE in zip(self.cross_attn_layers, states, strict=False):
+            x_BRE = x_BRE + cross(x_BRE, h_BTE, patches)
+        return x_BRE
+
+
+class GlobalTransformer(nn.Module):
+    """The large stack over patches, or over tokens in Base. It has no final norm."""
+
+    config: ModelConfig
+    placement: Placement
+
+    def setup(self):
+        """The layers. The projection has parameters only where the inputs have another width."""
+        stack = self.config.global_transformer
+        self.token_embedding_projection = Linear(self.config, self.placement, stack.width)
+        self.layers = [Block(self.config, self.placement, stack) for _ in range(stack.layers)]
+
+    def __call__(self, x_BUW: Float[Array, "B U W"], doc_id_BU: Int[Array, "B U"]) -> Float[Array, "B U D"]:
+        """Runs all layers over the patches of a row; the inputs are brought to the global width first."""
+        return run_layers(
+            self.config,
+            lambda x_BUD, block: block(x_BUD, doc_id_BU),
+            [(layer,) for layer in self.layers],
+            self.inputs(x_BUW),
+        )
+
+    def inputs(self, x_BUW: Float[Array, "B U W"]) -> Float[Array, "B U D"]:
+        """The inputs of the first layer: projected where they have another width than the stack."""
+        if x_BUW.shape[-1] == self.config.global_transformer.width:
+            return x_BUW
+        return self.token_embedding_projection(x_BUW)
+
+
+class PatchDecoder(nn.Module):
+    """Maps token states and global outputs to the states that the logits are read from."""
+
+    config: ModelConfig
+    placement: Placement
+    vocab_size: int
+
+    def setup(self):
+        """The layers, and one cross-attention before every layer or before the first layer alone."""
+        stack, global_width = self.config.patch_decoder, self.config.global_transformer.width
+        if global_width != stack.width:
+            patch_width = self.config.queries_per_patch * stack.width
+            self.patch_embedding_projection = Linear(self.config, self.placement, patch_width)
+        self.layers = [Block(self.config, self.placement, stack) for _ in range(stack.layers)]
+        self.cross_attn_layers = [
+            CrossAttention(self.config, self.placement, self.config.decoder_cross_window, queries_are_patches=False)
+            for _ in range(stack.layers if self.config.decoder_cross_all_layers else 1)
+        ]
+        self.norm = RMSNorm(self.config)
+        self.output = Linear(self.config, ONE_DEVICE, self.vocab_size, dtype="float32")
+
+    def __call__(
+        self,
+        h_BTE: Float[Array, "B T E"],
+        global_BUD: Float[Array, "B U D"],
+        doc_id_BT: Int[Array, "B T"],
+        patches: Patches,
+    ) -> Float[Array, "B T E"]:
+        """Runs the layers, starting from the encoder's token states.
+
+        A token sees the global outputs of the patches that are complete at it (`patches.visible_patch_BT`).
+        """
+        y_BRE, crosses = self.patch_outputs(global_BUD), self.cross_attn_layers
+        h_BTE = run_layers(
+            self.config,
+            lambda h_BTE, cross, block: block(h_BTE + cross(h_BTE, y_BRE, patches), doc_id_BT),
+            list(zip(crosses, self.layers[: len(crosses)], strict=True)),
+            h_BTE,
+        )
+        rest = [(layer,) for layer in self.layers[len(crosses) :]]
+        if rest:
+            h_BTE = run_layers(self.config, lambda h_BTE, block: block(h_BTE, doc_id_BT), rest, h_BTE)
+        return self.norm(h_BTE)
+
+    def patch_outputs(self, global_BUD: Float[Array, "B U D"]) -> Float[Array, "B R E"]:
+        """The Q vectors of each patch that tokens attend to, R = U·Q."""
+        width = self.config.patch_decoder.width
+        if global_BUD.shape[-1] != width:
+            global_BUD = self.patch_embedding_projection(global_BUD)
+        return global_BUD.reshape(len(global_BUD), -1, width)
+
+    def logits(self, h_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
+        """Float32 logits of states that this decoder has normed."""
+        return self.output(h_BTE)
