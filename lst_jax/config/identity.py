@@ -31,13 +31,24 @@ FREE_FIELDS = (
 )
 FREE_LEAVES = ("path",)  # of a source: directories may move; their fingerprints are checked instead
 # Files that may move likewise, but whether there is one is a difference
-FREE_IF_GIVEN = ("data.unit_tokenizer", "train.init_from")
+FREE_IF_GIVEN = ("data.unit_tokenizer", "train.init_from", "train.branch_from")
 # What must be equal for parameters to mean the same function of the same tokens, and what of it only says how it runs
 ALIKE = ("model.", "vocab.", "data.unit_rate")
 COMPUTED = ("model.compute_dtype", "model.attention_block", "model.logits_chunk")
 # Fields that came when there were runs already, and the value that means what those runs do: a stored configuration
 # without them is complete, and at this value they are no part of an identity, so that hashes stay as they were
-LATER_FIELDS = {"data.documents": "interleaved", "train.init_from": None}
+LATER_FIELDS = {
+    "data.documents": "interleaved",
+    "train.init_from": None,
+    "train.branch_from": None,
+    "optim.optimizer": "adamw",
+    "optim.muon.momentum": 0.95,
+    "optim.muon.newton_schulz_steps": 5,
+    "optim.muon.update_rms": 0.2,
+    "optim.schedule": "cosine",
+    "optim.wsd.decay_steps": 0,
+    "optim.wsd.decay_shape": "1-sqrt",
+}
 # Those that came before, with what the first runs did: such a run is opened and converted, but none goes on from it, as
 # these are part of identities
 FIRST_FIELDS = {

@@ -1,8 +1,10 @@
 """The rules that bound a configuration's values and that cross its fields; `config.validate` applies them."""
 
+import dataclasses
 from typing import Any
 
-from lst_jax.core.strict import fail
+from lst_jax.config import choices
+from lst_jax.core.strict import fail, nearest
 
 
 def check(config: Any) -> None:
@@ -112,9 +114,64 @@ def check(config: Any) -> None:
             "must be a run directory or a checkpoint in one, or None",
             "use runs/NAME, or runs/NAME/checkpoints/STEP",
         )
+    _validate_branch(t)
+    _validate_optimizer(o, t)
     _unique_names("data.sources", d.sources)
     _unique_names("eval.sources", e.sources)
     _validate_model(m, d)
+
+
+def _validate_branch(t: Any) -> None:
+    if t.branch_from == "":
+        fail(
+            "train.branch_from",
+            t.branch_from,
+            "must be a checkpoint of a run, or None",
+            "use runs/NAME/checkpoints/STEP",
+        )
+    if t.branch_from is not None and t.init_from is not None:
+        fail(
+            "train.branch_from",
+            t.branch_from,
+            f"takes over a whole state, and train.init_from={t.init_from!r} parameters alone",
+            "set one of the two to None",
+        )
+
+
+def _validate_optimizer(o: Any, t: Any) -> None:
+    for field, names in (("optimizer", choices.OPTIMIZERS), ("schedule", choices.SCHEDULES)):
+        name = getattr(o, field)
+        if name not in names:
+            fail(
+                f"optim.{field}",
+                name,
+                f"must be one of {', '.join(sorted(names))}",
+                f"nearest: {nearest(name, sorted(names))}",
+            )
+    for field, chosen in (("optimizer", "muon"), ("schedule", "wsd")):
+        settings = getattr(o, chosen)
+        for f in dataclasses.fields(settings):
+            value = getattr(settings, f.name)
+            if getattr(o, field) != chosen and value != f.default:
+                fail(
+                    f"optim.{chosen}.{f.name}",
+                    value,
+                    f"has no meaning for optim.{field}={getattr(o, field)!r}",
+                    f'set optim.{field} to "{chosen}", or this to {f.default!r}',
+                )
+    if not 0 <= o.muon.momentum < 1:
+        fail("optim.muon.momentum", o.muon.momentum, "must be from 0 to below 1", "use 0.95")
+    if o.muon.newton_schulz_steps < 1:
+        fail("optim.muon.newton_schulz_steps", o.muon.newton_schulz_steps, "must be at least 1", "use 5")
+    if o.muon.update_rms <= 0:
+        fail("optim.muon.update_rms", o.muon.update_rms, "must be positive", "use 0.2")
+    if not 0 <= o.wsd.decay_steps <= t.steps - o.warmup_steps:
+        fail(
+            "optim.wsd.decay_steps",
+            o.wsd.decay_steps,
+            f"must be from 0 to the {t.steps - o.warmup_steps} steps of train.steps={t.steps} behind the warm-up",
+            f"use {(t.steps - o.warmup_steps + 4) // 5}",
+        )
 
 
 def _unique_names(path: str, sources) -> None:

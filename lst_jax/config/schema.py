@@ -118,8 +118,25 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MuonConfig:
+    """What Muon has beside AdamW's numbers, which embeddings, the output matrix and norms keep."""
+
+    momentum: float = 0.95
+    newton_schulz_steps: int = 5  # of the iteration that orthogonalises a matrix
+    update_rms: float = 0.2  # of each change before the learning rate; AdamW's own is about 0.2 (arXiv 2502.16982)
+
+
+@dataclasses.dataclass(frozen=True)
+class WsdConfig:
+    """How a warm-up-stable-decay schedule ends."""
+
+    decay_steps: int = 0  # the last steps of the run; 0 = none: such a run is a trunk for train.branch_from
+    decay_shape: Literal["1-sqrt", "linear"] = "1-sqrt"
+
+
+@dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with linear warm-up and cosine decay (paper §6)."""
+    """The optimizer and its schedule; by default AdamW with linear warm-up and cosine decay (paper §6)."""
 
     peak_lr: float
     warmup_steps: int
@@ -131,6 +148,10 @@ class OptimConfig:
     clip_norm: float
     z_loss: float  # weight of log² of the softmax's denominator, added to each token's loss; 0 = off
     spike_factor: float  # a gradient norm over this many times its running mean is a bad step; 0 = off
+    optimizer: str = "adamw"  # a name of lst_jax.step.optimizers
+    muon: MuonConfig = MuonConfig()
+    schedule: str = "cosine"  # a name of lst_jax.step.schedules
+    wsd: WsdConfig = WsdConfig()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +187,8 @@ class TrainConfig:
     bad_step: Literal["skip", "halt"]  # after a step whose loss or gradients are not finite or spike, unapplied anyhow
     accumulate: int  # parts of a batch that are computed one after the other: memory of one, time of all
     offload_moments: bool  # keep the optimizer's moments in the host's memory; for TPUs and GPUs
+    # a checkpoint of another run's stable part, whose whole state this run goes on from to decay; None = its own start
+    branch_from: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Nested frozen dataclasses from nested mappings, strictly: exactly the fields, each of its annotated type."""
+"""Nested frozen dataclasses from nested mappings, strictly: no other fields, each of its annotated type.
+
+A field may be left out only where the dataclass gives it a default.
+"""
 
 import dataclasses
 import difflib
@@ -48,15 +51,16 @@ def _build_dataclass(kind: Any, value: Any, path: str) -> Any:
     if not isinstance(value, dict):
         fail(path or "config", value, "must be a mapping", "nest its fields")
     names = [f.name for f in dataclasses.fields(kind)]
+    optional = {f.name for f in dataclasses.fields(kind) if f.default is not dataclasses.MISSING}
     dot = f"{path}." if path else ""
     for key in value:
         if key not in names:
             fail(f"{dot}{key}", value[key], "unknown field", f"nearest: {dot}{nearest(key, names)}")
     for name in names:
-        if name not in value:
+        if name not in value and name not in optional:
             fail(f"{dot}{name}", None, "missing", "every field is written out: add it")
     hints = typing.get_type_hints(kind)
-    return kind(**{n: build(hints[n], value[n], f"{dot}{n}") for n in names})
+    return kind(**{n: build(hints[n], value[n], f"{dot}{n}") for n in names if n in value})
 
 
 def nearest(word: str, words) -> str:

@@ -32,7 +32,7 @@ def load_recipe(reference: str, changes: Sequence[str] = ()) -> Config:
     module = load_recipe_module(path)
     if not hasattr(module, "get_config"):
         raise ConfigError(f"{path}: has no get_config(arg); define it to return an ml_collections.ConfigDict")
-    mapping = module.get_config(arg).to_dict()
+    mapping = to_mapping(from_mapping(module.get_config(arg).to_dict()))  # with the fields that have defaults
     for change in changes:
         _change(mapping, change)
     config = from_mapping(mapping)
