@@ -87,11 +87,8 @@ def test_many_batches_and_other_numbers_are_one_trace(monkeypatch):
     state, train_step, numbers = make_parts(config)
     for seed in range(3):
         state, _, _ = train_step(state, make_batch(seed, config), numbers)
-    train_step(
-        state,
-        make_batch(9, config),
-        numbers._replace(schedule=numbers.schedule._replace(peak_lr=np.float32(0.5), steps=np.float32(17))),
-    )
+    other = numbers.schedule._replace(peak_lr=np.float32(0.5), steps=np.float32(17))
+    train_step(state, make_batch(9, config), numbers._replace(schedule=other))
     assert len(traces) == 1
 
 
@@ -180,9 +177,9 @@ def test_the_z_loss_pulls_the_denominators_towards_one():
     log_z_of = jax.jit(lambda params, batch: update.per_token_nll(config, model, params, batch)[1])
     for weight in (0.0, 1.0):
         state, train_step, numbers = make_parts(config)
+        schedule = numbers.schedule._replace(peak_lr=np.float32(1e-2))
+        numbers = numbers._replace(z_loss=np.float32(weight), schedule=schedule)
         for _ in range(8):
-            state, _, _ = train_step(
-                state, make_batch(0, config), numbers._replace(z_loss=np.float32(weight), peak_lr=np.float32(1e-2))
-            )
+            state, _, _ = train_step(state, make_batch(0, config), numbers)
         log_z[weight] = np.abs(log_z_of(state.params, make_batch(0, config))).mean()
     assert log_z[1.0] < 0.8 * log_z[0.0]
