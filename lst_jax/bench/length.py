@@ -20,7 +20,7 @@ from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import Batch
 from lst_jax.parallel.sharding import one_device
 from lst_jax.report import results_file
-from lst_jax.step import optim, update
+from lst_jax.step import update
 
 __all__ = ["PACKAGES", "markdown", "measure"]
 
@@ -37,9 +37,9 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
         for name, (function, args) in part_functions(c, model, state.params, update.put_batch(batch, mesh)).items():
             functions.setdefault(name, []).append(_both_ways(function, args))
     parts = {name: in_turns(pair, steps) for name, pair in functions.items()}
-    train_step, hyper = (
+    train_step, numbers = (
         update.make_train_step(config, models[0], mesh),
-        optim.hyper_of(config.optim, config.train.steps),
+        update.numbers_of(config),
     )
 
     def one_step(batch: Batch) -> Callable[[], Any]:
@@ -47,7 +47,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
 
         def run():
             nonlocal state
-            state, metrics, _ = train_step(state, placed, hyper)
+            state, metrics, _ = train_step(state, placed, numbers)
             return metrics
 
         return run

@@ -29,7 +29,7 @@ from lst_jax.model.architectures.registry import architecture_named
 from lst_jax.parallel.sharding import one_device
 from lst_jax.recipes.row_sizes import row_speech_tokens_for, row_tokens_for
 from lst_jax.report import results_file
-from lst_jax.step import optim, update
+from lst_jax.step import update
 
 SYSTEMS = {
     "base": "base",
@@ -156,8 +156,8 @@ def _compiled_flops(config: Config, mesh: Mesh) -> float:
     state = update.state_shape(config, model, mesh)
     shape = (config.data.rows, config.data.row_tokens)
     batch = Batch(*(jax.ShapeDtypeStruct(shape, kind) for kind in BATCH_TYPES))
-    hyper = optim.hyper_of(config.optim, config.train.steps)
-    lowered = update.make_train_step(config, model, mesh).lower(state, batch, hyper)
+    numbers = update.numbers_of(config)
+    lowered = update.make_train_step(config, model, mesh).lower(state, batch, numbers)
     return float(lowered.compile(compiler_options=QUICKLY).cost_analysis()["flops"])
 
 

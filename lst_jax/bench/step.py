@@ -25,7 +25,7 @@ from lst_jax.data.rows import Batch
 from lst_jax.model.architectures.architecture import Architecture
 from lst_jax.parallel.sharding import check, make_mesh, one_device
 from lst_jax.report import results_file
-from lst_jax.step import objective, optim, update
+from lst_jax.step import objective, update
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -75,15 +75,15 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
 
 def _measure_step(config: Config, model: Architecture, mesh: Mesh, batches: Sequence[Batch]) -> dict[str, float]:
     """Median seconds of the compiled step, the seconds that compiling took, and the bytes it needs on a device."""
-    state, hyper = update.init_state(config, model, mesh), optim.hyper_of(config.optim, config.train.steps)
-    lowered = update.make_train_step(config, model, mesh).lower(state, batches[0], hyper)
+    state, numbers = update.init_state(config, model, mesh), update.numbers_of(config)
+    lowered = update.make_train_step(config, model, mesh).lower(state, batches[0], numbers)
     start = time.perf_counter()
     compiled = lowered.compile()
     compile_sec = time.perf_counter() - start
     memory, seconds = compiled.memory_analysis(), []
     for batch in (batches[0], *batches):
         start = time.perf_counter()
-        state, *_ = jax.block_until_ready(compiled(state, batch, hyper))
+        state, *_ = jax.block_until_ready(compiled(state, batch, numbers))
         seconds.append(time.perf_counter() - start)
     return {
         "seconds": statistics.median(seconds[1:]),
@@ -104,8 +104,8 @@ def unrolled_flops(config: Config, mesh: Mesh, batch: Batch) -> float:
     )
     model = update.build_model(config, mesh, config.data.row_speech_tokens)
     state = update.state_shape(config, model, mesh)
-    hyper = optim.hyper_of(config.optim, config.train.steps)
-    return float(update.make_train_step(config, model, mesh).lower(state, batch, hyper).cost_analysis()["flops"])
+    numbers = update.numbers_of(config)
+    return float(update.make_train_step(config, model, mesh).lower(state, batch, numbers).cost_analysis()["flops"])
 
 
 def part_functions(

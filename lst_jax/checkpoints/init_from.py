@@ -1,7 +1,7 @@
-"""What a run begins with: drawn parameters, or those of another run (`train.init_from`), and nothing else of it.
+"""Beginning a run with the parameters of another one (`train.init_from`), and with nothing else of it.
 
-Optimizer, schedule and data are fresh either way. It matters for a run's very first start only: what goes on from a
-checkpoint of its own never looks at the other run again.
+Optimizer state, schedule and data begin afresh. Only the very first start of a run reads the other run: later starts
+go on from the run's own checkpoints.
 """
 
 import pathlib
@@ -22,26 +22,26 @@ VOCABULARY_FORMAT = 3  # checkpoints below it do not know the fingerprints of th
 FIELDS = {"tokenizer": "data.tokenizer", "unit_tokenizer": "data.unit_tokenizer", "codebook": "data.sources"}
 
 
-def first_state(
+def initial_state(
     config: Config, model: Architecture, mesh: Mesh, stream: BatchStream
 ) -> tuple[update.TrainState, pathlib.Path | None]:
     """The state before the first update, on the mesh, and the checkpoint that its parameters are from, if any.
 
-    Parameters are read into their shardings, each device's part once.
+    Parameters are read straight into their shardings, so that each device reads its part once.
     Raises: CheckpointError where there is no such checkpoint, it is damaged, or does not fit the run.
     """
     if config.train.init_from is None:
         return update.init_state(config, model, mesh), None
-    with processes.agreeing({}):
+    with processes.barrier({}):
         run, number = find(config.train.init_from)
-    checkpoints = Checkpoints(run.checkpoints_path, keep=1)  # meets the other processes; what only reads removes none
-    said: dict[str, int] = {}
-    with processes.agreeing(said):
-        said["step of train.init_from"] = number = _present(checkpoints, number, config.train.init_from)
-        check_fits(config, stream.vocabulary(), checkpoints.meta(number), run, number)
-    with processes.agreeing({}):
-        params = checkpoints.restore_params(number, update.state_shape(config, model, mesh).params)
-    checkpoints.close()
+    # opening meets the other processes; a manager that saves nothing removes nothing
+    with Checkpoints(run.checkpoints_path, keep=1) as checkpoints:
+        facts: dict[str, int] = {}
+        with processes.barrier(facts):
+            facts["step of train.init_from"] = number = _present(checkpoints, number, config.train.init_from)
+            check_fits(config, stream.vocabulary(), checkpoints.meta(number), run, number)
+        with processes.barrier({}):
+            params = checkpoints.restore_params(number, update.state_shape(config, model, mesh).params)
     return update.state_from(config, model, mesh, params), run.checkpoint_path(number)
 
 

@@ -1,19 +1,18 @@
-"""Orbax behind one thin module: parameters, optimizer and data state of a step, saved without holding up the loop.
+"""Checkpoints of a run through Orbax: parameters, optimizer state and data state, saved while training goes on.
 
-A checkpoint directory holds one folder a step with the items `params`, `train` (optimizer state, step, watch over
-bad steps), `data` (the data state, one integer array) and `meta` (JSON: the configuration's identity, the data's
-fingerprint, versions, a checksum of each array). A save that was cut short leaves no folder under a step's name, so
-whatever is listed is whole. What was damaged later is found when it is read: the files' own checksums cover what Orbax
-keeps beside the arrays, ours cover the arrays.
+A checkpoint directory holds one folder per step. Its items are `params`, `train` (optimizer state, step, watch over bad
+steps), `data` (the data state, one integer array) and `meta`. The last is JSON: the configuration's identity, the
+data's fingerprint, versions, and a checksum of each array.
+
+A save that was cut short leaves no folder under a step's name, so every folder that is listed is complete. Later damage
+is found when a step is read: Orbax's checksums cover its own files, ours cover the arrays.
 """
 
-import inspect
-import logging
+import contextlib
 import pathlib
-import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -21,32 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from lst_jax.checkpoints.quiet import quiet_orbax, stay_quiet
 from lst_jax.core.errors import DISK_FULL_ERRNOS, CheckpointError, StorageError, storage_error
 from lst_jax.step.update import TrainState
 
-FORMAT_VERSION = 3  # 1 had no checksums, 2 no fingerprints of the vocabulary
+FORMAT_VERSION = 3  # 1 had no checksums, 2 had no fingerprints of the vocabulary
 FULL_DISK_WORDS = ("No space left", "RESOURCE_EXHAUSTED", "File too large", "Disk quota")
-logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs several lines a save; what fails is raised
-logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the siblings of a failed write; the failure itself is raised
 
 
-def _pass_over_siblings(unraisable, before=sys.unraisablehook) -> None:
-    """Siblings of a failed write or read, again: hundreds of tracebacks around the one error, which is raised.
-
-    tensorstore hands their results to an event loop that has ended, and Orbax drops the coroutines that wait for them.
-    """
-    source = unraisable.object
-    too_late = source is None and str(unraisable.exc_value) == "Event loop is closed"
-    dropped = inspect.iscoroutine(source) and "/orbax/" in source.cr_code.co_filename
-    if not (too_late or dropped):
-        before(unraisable)
-
-
-sys.unraisablehook = _pass_over_siblings
-
-
-class Restored(NamedTuple):
-    """What a checkpoint gives back."""
+class SavedStep(NamedTuple):
+    """Everything that a checkpoint holds of a step."""
 
     state: TrainState
     data_state: np.ndarray
@@ -62,7 +45,9 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, keep_period=keep_every, enable_async_checkpointing=True, step_format_fixed_length=8
         )
-        with storage(self.directory):
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(quiet_orbax())
+        with storage_errors(self.directory):
             self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def latest(self) -> int | None:
@@ -82,7 +67,7 @@ class Checkpoints:
                 }
             ),
         )
-        with storage(self.directory):
+        with storage_errors(self.directory):
             self._manager.save(int(state.step), args=args)
 
     def meta(self, step: int) -> dict[str, Any]:
@@ -91,7 +76,7 @@ class Checkpoints:
             return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
 
     def check_whole(self, step: int) -> None:
-        """Raises CheckpointError where a step holds parameters alone, so that no run can go on from it."""
+        """Refuses a step that holds parameters alone, from which no run can go on. Raises CheckpointError."""
         folder = self.directory / f"{step:08d}"
         if (folder / "params").is_dir() and not (folder / "train").is_dir():
             raise CheckpointError(
@@ -99,7 +84,7 @@ class Checkpoints:
                 "with train.init_from and this path"
             )
 
-    def restore(self, step: int, like: TrainState, data_like: np.ndarray) -> Restored:
+    def restore(self, step: int, like: TrainState, data_like: np.ndarray) -> SavedStep:
         """Reads a step into the shapes and shardings of `like`. Raises CheckpointError naming the folder."""
         like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         args = ocp.args.Composite(
@@ -113,7 +98,7 @@ class Checkpoints:
             for name in ("params", "train", "data"):
                 _verify(got.meta, name, got[name])
         state = TrainState(params=got.params, **got.train)
-        return Restored(state, np.asarray(got.data["state"]), got.meta)
+        return SavedStep(state, np.asarray(got.data["state"]), got.meta)
 
     def restore_params(self, step: int, like: Any) -> Any:
         """Reads only the parameters of a step."""
@@ -139,17 +124,24 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when the last save is on disk. Raises StorageError where it failed."""
-        with storage(self.directory):
+        with storage_errors(self.directory):
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
 
     def close(self) -> None:
-        """Waits and lets go."""
+        """Waits for the last save and closes the directory. Raises StorageError where the save failed."""
         self.wait()
         self._manager.close()
+        self._quiet.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
 
     def _reading(self, step: int):
-        return Reading(self.directory / f"{step:08d}", [s for s in self._manager.all_steps() if s < step])
+        return read_errors(self.directory / f"{step:08d}", [s for s in self._manager.all_steps() if s < step])
 
 
 def _train_item(state: TrainState) -> dict[str, Any]:
@@ -200,24 +192,40 @@ def _disk_is_full(error: BaseException) -> bool:
     return any(words in str(error) for words in FULL_DISK_WORDS)
 
 
-class storage:
-    """Turns a failed write into a StorageError; tensorstore reports a full disk as ValueError text."""
+@contextlib.contextmanager
+def storage_errors(directory: pathlib.Path) -> Iterator[None]:
+    """Turns a failed write into a StorageError. tensorstore reports a full disk as the text of a ValueError."""
+    try:
+        yield
+    except OSError as error:
+        stay_quiet()
+        raise storage_error(directory, error) from error
+    except Exception as error:
+        if not _disk_is_full(error):
+            raise
+        stay_quiet()
+        raise storage_error(directory, OSError(min(DISK_FULL_ERRNOS), str(error))) from error
 
-    def __init__(self, directory: pathlib.Path):
-        self._directory = directory
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if isinstance(error, OSError):
-            raise storage_error(self._directory, error) from error
-        if isinstance(error, Exception) and _disk_is_full(error):
-            raise storage_error(self._directory, OSError(min(DISK_FULL_ERRNOS), str(error))) from error
+@contextlib.contextmanager
+def read_errors(folder: pathlib.Path, earlier: list[int]) -> Iterator[None]:
+    """Turns any failure to read the step in `folder` into a CheckpointError that offers the newest earlier step."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        stay_quiet()
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        cause = first_line.partition(" See full TensorStore details")[0][:160]
+        then = f"go on from step {max(earlier)}" if earlier else "start again"
+        raise CheckpointError(
+            f"{folder}: cannot be read ({cause}); move it away to {then}: mv {folder} {folder}.damaged"
+        ) from error
 
 
 class SaveClock:
-    """Says that a save is due because of the time since the last one, whatever the step."""
+    """Tells when a save is due by the time since the last one."""
 
     def __init__(self, minutes: float | None, clock: Callable[[], float] = time.monotonic):
         """`minutes` between saves; None = never by time."""
@@ -225,29 +233,9 @@ class SaveClock:
         self.saved()
 
     def minutes_passed(self) -> bool:
-        """Whether they have passed: by this process's clock, so that several processes have to agree on it."""
+        """Whether they have passed on this process's clock; processes of a job may differ about it."""
         return self._minutes is not None and self._clock() - self._last >= 60 * self._minutes
 
     def saved(self) -> None:
         """Starts the minutes anew."""
         self._last = self._clock()
-
-
-class Reading:
-    """Turns any failure to read a step into one line that offers the step before it."""
-
-    def __init__(self, folder: pathlib.Path, earlier: list[int]):
-        self._folder, self._earlier = folder, earlier
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if isinstance(error, Exception) and not isinstance(error, StorageError):
-            first_line = (str(error).strip().splitlines() or [kind.__name__])[0]
-            cause = first_line.partition(" See full TensorStore details")[0][:160]
-            then = f"go on from step {max(self._earlier)}" if self._earlier else "start again"
-            raise CheckpointError(
-                f"{self._folder}: cannot be read ({cause}); move it away to {then}: "
-                f"mv {self._folder} {self._folder}.damaged"
-            ) from error

@@ -1,6 +1,6 @@
-"""A checkpoint one array at a time, so that models are read and written that fit no memory (see `lst_jax.checkpoints.store`).
+"""A checkpoint read and written one array at a time, for models that do not fit in memory.
 
-All of it goes through Orbax's public interface, so that the files are those of any other checkpoint.
+The files are the ones that `lst_jax.checkpoints.store` describes: all of it goes through Orbax's public interface.
 """
 
 import contextlib
@@ -14,7 +14,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
 
-from lst_jax.checkpoints.store import FORMAT_VERSION, Reading, checksums, storage
+from lst_jax.checkpoints.quiet import quiet_orbax
+from lst_jax.checkpoints.store import FORMAT_VERSION, checksums, read_errors, storage_errors
 from lst_jax.core.errors import CheckpointError
 
 HOST_ITEMS = ("data",)  # saved from NumPy arrays, whose checksums are of another kind than those of arrays on devices
@@ -32,11 +33,11 @@ class StepFolder:
     def __init__(self, directory: pathlib.Path, step: int):
         """Reads what is kept beside the arrays. Raises: CheckpointError where that is damaged, or of a later format."""
         self.step, self.path = step, pathlib.Path(directory).absolute() / f"{step:08d}"
-        self._reading = Reading(self.path, [s for s in steps(directory) if s < step])
+        self._earlier = [s for s in steps(directory) if s < step]
         if not self.path.is_dir():
             there = ", ".join(map(str, steps(directory))) or "none"
             raise CheckpointError(f"{self.path}: no such checkpoint; give one of those that are there: {there}")
-        with self._reading, _opened(ocp.JsonCheckpointHandler()) as checkpointer:
+        with self._reading(), _opened(ocp.JsonCheckpointHandler()) as checkpointer:
             self.meta: dict[str, Any] = checkpointer.restore(self.path / "meta", args=ocp.args.JsonRestore())
         if self.meta["format_version"] > FORMAT_VERSION:
             raise CheckpointError(
@@ -51,7 +52,7 @@ class StepFolder:
 
     def shapes(self, item: str) -> dict[str, tuple[int, ...]]:
         """The arrays of an item by path. Raises: CheckpointError where one is missing or too many."""
-        with self._reading, _opened(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        with self._reading(), _opened(ocp.PyTreeCheckpointHandler()) as checkpointer:
             tree = checkpointer.metadata(self.path / item).item_metadata.tree
             found = {
                 jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
@@ -66,11 +67,14 @@ class StepFolder:
         """One array. Raises: CheckpointError where it cannot be read, or is not what was saved."""
         one = traverse_util.unflatten_dict({path: ocp.RestoreArgs(restore_type=np.ndarray)}, sep="/")
         args = ocp.args.PyTreeRestore(jax.tree.map(lambda _: 0, one), one, partial_restore=True)
-        with self._reading, _opened(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        with self._reading(), _opened(ocp.PyTreeCheckpointHandler()) as checkpointer:
             array = np.asarray(jax.tree.leaves(checkpointer.restore(self.path / item, args=args))[0])
             if self.meta["format_version"] > 1 and _checksum(item, array) != self._saved(item, {})[path]:
                 raise ValueError(f"{item}/{path} is not what was saved")
         return array
+
+    def _reading(self):
+        return read_errors(self.path, self._earlier)
 
     def _saved(self, item: str, unknown: Mapping[str, Any]) -> Mapping[str, Any]:
         """Checksums by path; `unknown` where the format had none."""
@@ -99,7 +103,8 @@ def write_params(
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, step_format_fixed_length=8)
     meta = {"format_version": FORMAT_VERSION, **meta, "checksums": {"params": sums}}
     with (
-        storage(directory),
+        quiet_orbax(),
+        storage_errors(directory),
         contextlib.closing(
             ocp.CheckpointManager(directory.absolute(), options=options, item_handlers=handlers)
         ) as manager,
@@ -127,7 +132,7 @@ class _InTurn(ocp.type_handlers.NumpyHandler):
 
 @contextlib.contextmanager
 def _opened(handler) -> Iterator[ocp.Checkpointer]:
-    with contextlib.closing(ocp.Checkpointer(handler)) as checkpointer:
+    with quiet_orbax(), contextlib.closing(ocp.Checkpointer(handler)) as checkpointer:
         yield checkpointer
 
 

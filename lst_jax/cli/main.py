@@ -1,4 +1,4 @@
-"""The `lst` command: one parser, one line for each mistake, imports only what the subcommand needs."""
+"""The `lst` command: one parser, one line per mistake, and imports of only what the subcommand needs."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from lst_jax import __version__
 from lst_jax.core.errors import PeerError, UserError
 
-BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
+BEGAN = time.monotonic()  # about the start of the process: what takes long to import comes later
 
 
 def _train(subparsers) -> None:
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(error, PeerError):
             from lst_jax.parallel import processes
 
-            processes.leave(error.exit_code)
+            processes.exit_at_once(error.exit_code)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
-    """The parser of `command`, or of all commands if it is another word."""
+    """The parser of `command`, or of all commands if `command` is none of them."""
     parser = argparse.ArgumentParser(prog="lst", description="Pre-train Latent Speech-Text Transformers.")
     parser.add_argument("--version", action="version", version=f"lst {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -10,7 +10,7 @@ def add_arguments(subparsers) -> None:
     """Registers the command on what `ArgumentParser.add_subparsers` returned; it sets `run`: args → exit code."""
     train = subparsers.add_parser(
         "train",
-        help="train a model, or go on with a run",
+        help="train a model, or resume a run",
         description="Trains from --config, or resumes the run directory given.",
     )
     train.add_argument("run_dir", metavar="RUN", help="run directory, made if it does not exist")
@@ -20,37 +20,40 @@ def add_arguments(subparsers) -> None:
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="change a field of the recipe, as train.accumulate=4; may be repeated",
+        help="change a field of the recipe, for example train.accumulate=4; may be repeated",
     )
     train.add_argument(
         "--budget",
         metavar="BUDGET",
-        help="how long to train: optimal, tokens=70e9, flops-of=FILE.py:ARG, …: see lst_jax/budget.py",
+        help="how long to train: optimal, tokens=70e9, flops-of=FILE.py:ARG, …: see lst_jax/cost/budget.py",
     )
     train.add_argument(
         "--processes",
         type=int,
         default=1,
         metavar="N",
-        help="processes of this job, one a TPU host or one a GPU, all started with the same command",
+        help="number of processes of this job: one per TPU host or per GPU, all started with the same command",
     )
     train.add_argument(
         "--coordinator",
         metavar="HOST:PORT",
-        help="of process 0, where JAX cannot find it out: not on TPU pods, GKE and under SLURM",
+        help="address of process 0, where JAX cannot find it: not needed on TPU pods, on GKE and under SLURM",
     )
-    train.add_argument("--process-id", type=int, metavar="I", help="of this process, from 0, beside --coordinator")
-    train.set_defaults(run=_train)
+    train.add_argument(
+        "--process-id", type=int, metavar="I", help="number of this process, from 0, beside --coordinator"
+    )
+    train.set_defaults(run=run)
 
 
-def _train(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Joins the job's processes, loads the recipe and trains. Returns the exit code."""
     from lst_jax.cost import budget
     from lst_jax.parallel import processes
     from lst_jax.runs.directory import RunDirectory
     from lst_jax.train.loop import train
 
     processes.join(args.processes, args.coordinator, args.process_id)
-    with processes.agreeing({}):
+    with processes.barrier({}):
         for option, value in (("--set", args.set), ("--budget", args.budget)):
             if value and not args.config:
                 raise ConfigError(f"{option}: changes a recipe; give --config beside it")

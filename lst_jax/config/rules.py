@@ -3,6 +3,7 @@
 `lst_jax.recipes.validate` applies them. Each rule is a function that raises ConfigError and changes nothing.
 """
 
+import dataclasses
 import math
 from typing import Any
 
@@ -23,6 +24,9 @@ def check(config: Config) -> None:
     _sources(config)
     _documents(config)
     _init_from(config.train)
+    _branch_from(config.train)
+    _members_of_optim(config)
+    _decay(config)
     _unique_names("data.sources", config.data.sources)
     _unique_names("eval.sources", config.eval.sources)
     _validate_model(config.model, config.data)
@@ -110,6 +114,50 @@ def _init_from(train: TrainConfig) -> None:
             train.init_from,
             "must be a run directory or a checkpoint in one, or None",
             "use runs/NAME, or runs/NAME/checkpoints/STEP",
+        )
+
+
+def _branch_from(train: TrainConfig) -> None:
+    if train.branch_from == "":
+        fail(
+            "train.branch_from",
+            train.branch_from,
+            "must be a checkpoint of a run, or None",
+            "use runs/NAME/checkpoints/STEP",
+        )
+    if train.branch_from is not None and train.init_from is not None:
+        fail(
+            "train.branch_from",
+            train.branch_from,
+            f"takes over a whole state, and train.init_from={train.init_from!r} parameters alone",
+            "set one of the two to None",
+        )
+
+
+def _members_of_optim(config: Config) -> None:
+    """Settings of an optimizer or a schedule that the run does not use keep their defaults."""
+    optim = config.optim
+    for field, member in (("optimizer", "muon"), ("schedule", "wsd")):
+        settings = getattr(optim, member)
+        for own in dataclasses.fields(settings):
+            value = getattr(settings, own.name)
+            if getattr(optim, field) != member and value != own.default:
+                fail(
+                    f"optim.{member}.{own.name}",
+                    value,
+                    f"has no meaning for optim.{field}={getattr(optim, field)!r}",
+                    f'set optim.{field} to "{member}", or this to {own.default!r}',
+                )
+
+
+def _decay(config: Config) -> None:
+    decay, most = config.optim.wsd.decay_steps, config.train.steps - config.optim.warmup_steps
+    if decay > most:
+        fail(
+            "optim.wsd.decay_steps",
+            decay,
+            f"must be at most the {most} steps of train.steps={config.train.steps} after the warm-up",
+            f"use {(most + 4) // 5}",
         )
 
 

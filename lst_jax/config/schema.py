@@ -140,8 +140,28 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MuonConfig:
+    """What Muon has beside AdamW's numbers, which embeddings, the output matrix and norms keep."""
+
+    momentum: float = learned(default=0.95, since=0.95, at_least=0, below=1)
+    # Steps of the iteration that orthogonalises a matrix
+    newton_schulz_steps: int = learned(default=5, since=5, at_least=1)
+    # Root mean square of each change before the learning rate; AdamW's own is about 0.2 (arXiv 2502.16982)
+    update_rms: float = learned(default=0.2, since=0.2, positive=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class WsdConfig:
+    """How a warm-up-stable-decay schedule ends."""
+
+    # The decay takes the last steps of the run; 0 = none: such a run is a trunk for train.branch_from
+    decay_steps: int = learned(default=0, since=0, at_least=0)
+    decay_shape: Literal["1-sqrt", "linear"] = learned(default="1-sqrt", since="1-sqrt")
+
+
+@dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with linear warm-up and cosine decay. The defaults are the paper's (§6)."""
+    """The optimizer and its schedule. The defaults are the paper's (§6): AdamW, linear warm-up, cosine decay."""
 
     peak_lr: float = learned(positive=True)
     warmup_steps: int = learned(at_least=0)
@@ -155,6 +175,10 @@ class OptimConfig:
     z_loss: float = learned(default=0.0, first_runs=0.0, at_least=0)
     # A gradient norm over this many times its running mean is a bad step; 0 = off
     spike_factor: float = learned(default=0.0, first_runs=0.0)
+    optimizer: str = learned(default="adamw", since="adamw")  # a name of lst_jax.step.optimizers
+    muon: MuonConfig = part(default=MuonConfig())
+    schedule: str = learned(default="cosine", since="cosine")  # a name of lst_jax.step.schedules
+    wsd: WsdConfig = part(default=WsdConfig())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +210,8 @@ class TrainConfig:
     steps: int = learned(at_least=1)
     # A run, or one of its checkpoints, whose parameters this one begins with; None = parameters drawn at random
     init_from: str | None = presence(default=None, since=None)
+    # A checkpoint of another run's stable part, whose whole state this run takes over to decay; None = its own start
+    branch_from: str | None = presence(default=None, since=None)
     log_every: int = free(default=10, at_least=1)
     checkpoint_every: int = free(default=1000, at_least=1)  # steps; the last step and a stop are saved too
     # A save is also due when so many minutes have passed since the last one; None = off

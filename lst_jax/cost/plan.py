@@ -22,10 +22,10 @@ from lst_jax.cost.flops import model_flops
 from lst_jax.cost.program import Costs, program_costs
 from lst_jax.data.rows import BATCH_TYPES, Batch
 from lst_jax.parallel import sharding
-from lst_jax.step import optim, update
+from lst_jax.step import update
+from lst_jax.step.optimizers.registry import make_optimizer
 
 SAMPLED_ROWS = 64  # whose documents and patches say what a batch holds
-BYTES_A_PARAMETER = 12  # of a checkpoint: float32 parameters and two moments
 # the compiler's two ways to say what is needed
 DOES_NOT_FIT = re.compile(r"(?:Used |required for HLO temporaries \()([\d.]+)([KMG])")
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
@@ -104,7 +104,7 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
     costs = costs or Costs()
     bound = max(floors.values(), default=0.0)
     gathered = 2 if config.model.compute_dtype == "bfloat16" else 4
-    held = (state.params, state.opt_state.mu, state.opt_state.nu)
+    held = jax.tree_util.tree_flatten_with_path((state.params, state.opt_state))[0]
     sizes = {path: leaf.size for path, leaf in jax.tree_util.tree_flatten_with_path(state.params)[0]}
     embeddings = max(size for path, size in sizes.items() if path[-1].key == "embedding")
     return Plan(
@@ -118,7 +118,10 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
         accumulate=config.train.accumulate,
         remat=config.model.remat,
         parameters={name: sum(x.size for x in jax.tree.leaves(part)) for name, part in state.params.items()},
-        state_bytes={name: sum(held_bytes(tree[name]) for tree in held) for name in state.params},
+        state_bytes={
+            name: held_bytes([leaf for path, leaf in held if jax.tree_util.DictKey(name) in path])
+            for name in state.params
+        },
         hbm_bytes=memory,
         hbm_capacity=int(chip.hbm_bytes),
         analytic_flops=analytic,
@@ -137,7 +140,7 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
         tokens=holds["tokens"],
         units=holds["units"],
         steps=config.train.steps,
-        checkpoint_bytes=BYTES_A_PARAMETER * sum(sizes.values()),
+        checkpoint_bytes=4 * sum(sizes.values()) + make_optimizer(config.optim, mesh).state_bytes(state.params),
         compile_sec=compile_sec,
     )
 
@@ -149,10 +152,10 @@ def compile_step(
     rows = sharding.batch_sharding(mesh)
     shape = (config.data.rows, config.data.row_tokens)
     batch = Batch(*(jax.ShapeDtypeStruct(shape, kind, sharding=rows) for kind in BATCH_TYPES))
-    hyper = optim.hyper_of(config.optim, config.train.steps)
+    numbers = update.numbers_of(config)
     try:
         compiled = (
-            update.make_train_step(config, model, mesh).lower(state, batch, hyper).compile(compiler_options=options)
+            update.make_train_step(config, model, mesh).lower(state, batch, numbers).compile(compiler_options=options)
         )
     except jax.errors.JaxRuntimeError as error:
         needed = DOES_NOT_FIT.search(str(error))

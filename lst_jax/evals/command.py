@@ -6,7 +6,7 @@ from typing import Any
 
 import soundfile
 
-from lst_jax.checkpoints.restored import Restored, restore
+from lst_jax.checkpoints.trained_model import TrainedModel, load_trained_model
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.core.files import write_json
 from lst_jax.data.pipeline import open_source
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if args.items is not None and args.items < 1:
         raise ConfigError(f"--items {args.items}: must be at least 1; leave it out for all")
     recogniser = load_recogniser(args.recogniser or EMBEDDED) if args.tts else None
-    opened = restore(RunDirectory(args.run_dir), one_device=True)
+    opened = load_trained_model(RunDirectory(args.run_dir), one_device=True)
     results = []
     if args.asr:
         results.append(_recognise(opened, args))
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _probe(opened: Restored, args: argparse.Namespace) -> None:
+def _probe(opened: TrainedModel, args: argparse.Namespace) -> None:
     sources = (
         [args.probe_source]
         if args.probe_source
@@ -71,13 +71,13 @@ def _probe(opened: Restored, args: argparse.Namespace) -> None:
     )
 
 
-def _recognise(opened: Restored, args: argparse.Namespace) -> dict[str, Any]:
+def _recognise(opened: TrainedModel, args: argparse.Namespace) -> dict[str, Any]:
     utterances = utterances_of(args.asr, opened.config, args.items)
     answering = Greedy(Generator(opened.config, opened.model, opened.params))
     return _kept(opened, "asr", args.asr, adaptation.recognise(utterances, opened.config, answering))
 
 
-def _synthesise(opened: Restored, args: argparse.Namespace, recogniser: Recogniser) -> dict[str, Any]:
+def _synthesise(opened: TrainedModel, args: argparse.Namespace, recogniser: Recogniser) -> dict[str, Any]:
     unit_tokenizer = load_unit_tokenizer(args.units)
     if not isinstance(unit_tokenizer, AudibleUnitTokenizer):
         raise ConfigError(
@@ -104,7 +104,7 @@ def _synthesise(opened: Restored, args: argparse.Namespace, recogniser: Recognis
     return _kept(opened, "tts", args.tts, values)
 
 
-def _kept(opened: Restored, name: str, source: str, values: dict[str, Any]) -> dict[str, Any]:
+def _kept(opened: TrainedModel, name: str, source: str, values: dict[str, Any]) -> dict[str, Any]:
     values = {"step": opened.step, "source": source, **values}
     folder = opened.run.path / "evaluations"
     folder.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from lst_jax.checkpoints.restored import restore
+from lst_jax.checkpoints.trained_model import load_trained_model
 from lst_jax.config import Config
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
@@ -149,7 +149,7 @@ def table(values: dict[str, Any]) -> str:
 
 def evaluate_run(run: RunDirectory, as_json: bool) -> int:
     """Evaluates the newest checkpoint of a run and prints the numbers."""
-    found = restore(run)
+    found = load_trained_model(run)
     heldout = Evaluator(found.config, found.model, found.mesh)
     values = {"step": found.step, **heldout.run(found.params), **heldout.text_figures(found.params)}
     print(json.dumps(values) if as_json else table(values))

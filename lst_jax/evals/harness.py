@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from lst_jax.checkpoints.restored import Restored, restore
+from lst_jax.checkpoints.trained_model import TrainedModel, load_trained_model
 from lst_jax.config import Config
 from lst_jax.core.errors import DataError, UserError
 from lst_jax.data.documents import Example, ExampleBuilder, Run
@@ -67,7 +67,7 @@ def make_top_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None
 class RunTexts:
     """Likelihoods and greedy continuations of texts by a run; knows nothing of the harness."""
 
-    def __init__(self, opened: Restored):
+    def __init__(self, opened: TrainedModel):
         """Opens the run's tokenizer. Raises: DataError where it is not there."""
         config = opened.config
         self._opened = opened
@@ -154,7 +154,7 @@ class RunTexts:
 
     @functools.cached_property
     def _greedy(self) -> Greedy:
-        opened = self._opened if self._opened.mesh.size == 1 else restore(self._opened.run, one_device=True)
+        opened = self._opened if self._opened.mesh.size == 1 else load_trained_model(self._opened.run, one_device=True)
         return Greedy(Generator(opened.config, opened.model, opened.params))
 
 
@@ -174,7 +174,7 @@ def model_class():
 
         def __init__(self, run: str, batch_size=None, max_batch_size=None, device=None):
             super().__init__()
-            self.texts = RunTexts(restore(RunDirectory(run)))
+            self.texts = RunTexts(load_trained_model(RunDirectory(run)))
 
         def loglikelihood(self, requests, disable_tqdm: bool = False):
             """See `RunTexts.loglikelihood`."""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lst_jax.checkpoints.restored import Restored
+from lst_jax.checkpoints.trained_model import TrainedModel
 from lst_jax.core.errors import DataError
 from lst_jax.core.shapes import Float, Int
 from lst_jax.data.documents import Example, ExampleBuilder
@@ -39,7 +39,7 @@ class Occurrences(NamedTuple):
     word_O: Int[np.ndarray, "O"]
 
 
-def probe(opened: Restored, utterances: Sequence[Utterance]) -> tuple[dict[str, Any], Occurrences, list[str]]:
+def probe(opened: TrainedModel, utterances: Sequence[Utterance]) -> tuple[dict[str, Any], Occurrences, list[str]]:
     """All numbers, and for pictures the spoken occurrences and the words that they are of.
 
     Raises: DataError where too few words occur often enough.
@@ -72,7 +72,9 @@ def frequent_words(utterances: Sequence[Utterance]) -> list[str]:
     return found[:WORDS]
 
 
-def occurrences(opened: Restored, utterances: Sequence[Utterance], words: Sequence[str], modality: str) -> Occurrences:
+def occurrences(
+    opened: TrainedModel, utterances: Sequence[Utterance], words: Sequence[str], modality: str
+) -> Occurrences:
     """Each word's first occurrence in each utterance, as it is said in speech alone, or written in text alone."""
     config, number = opened.config, {word: i for i, word in enumerate(words)}
     builder = ExampleBuilder.of(config, open_tokenizer(config))
@@ -133,7 +135,7 @@ def similarity_by_layer(spoken: Occurrences, written: Occurrences) -> list[dict[
     return layers
 
 
-def margins(opened: Restored, utterances: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
+def margins(opened: TrainedModel, utterances: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
     """By direction of completion choice, nats by which each true response is likelier: sums, and means a token."""
     config, items = opened.config, completion.make_items(utterances, len(utterances))
     builder, rule = ExampleBuilder.of(config, open_tokenizer(config)), strategy_of(config.data.patching).inference_rule
@@ -154,7 +156,7 @@ def margins(opened: Restored, utterances: Sequence[Utterance]) -> dict[str, dict
     return found
 
 
-def _states(opened: Restored, example: Example) -> tuple[np.ndarray, np.ndarray]:
+def _states(opened: TrainedModel, example: Example) -> tuple[np.ndarray, np.ndarray]:
     n = len(example.token)
     t = -(-n // LENGTHS) * LENGTHS
     rows = [

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from lst_jax.checkpoints.restored import Restored, restore
+from lst_jax.checkpoints.trained_model import TrainedModel, load_trained_model
 from lst_jax.config import Config, config_hash
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.documents import ExampleBuilder
@@ -29,7 +29,7 @@ def evaluate_tasks(run: RunDirectory, specs: str, directions: str | None, grid: 
     """
     wanted = _wanted(directions)
     named = parse(specs)
-    opened = restore(run)
+    opened = load_trained_model(run)
     config = opened.config
     found = [(name, path, _open_task(name, path, config)) for name, path in named]
     all_kept, one_scorer = [], scorer.Scorer(config, opened.mesh)
@@ -45,7 +45,7 @@ def evaluate_tasks(run: RunDirectory, specs: str, directions: str | None, grid: 
 
 
 def evaluate_task(
-    opened: Restored,
+    opened: TrainedModel,
     one_scorer: scorer.Scorer,
     name: str,
     task: Task,

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lst_jax.checkpoints.restored import restore
+from lst_jax.checkpoints.trained_model import load_trained_model
 from lst_jax.config import Config
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.core.vocab import EOS_ID, Vocab
@@ -96,7 +96,7 @@ class Generator:
     @classmethod
     def open(cls, run: RunDirectory) -> "Generator":
         """The newest checkpoint of a run, on one device. Raises: ConfigError, CheckpointError, DataError."""
-        found = restore(run, one_device=True)
+        found = load_trained_model(run, one_device=True)
         return cls(found.config, found.model, found.params)
 
     @property

@@ -1,1 +1,1 @@
-"""Several devices and processes: the mesh, shardings, agreement between processes."""
+"""Several devices and processes: the mesh, shardings, barriers and sums between processes."""

@@ -1,6 +1,6 @@
-"""Several processes as one job: how they find each other, that they mean the same run, and what they decide together.
+"""Several processes as one job: joining it, barriers, shared flags and sums.
 
-Alone, every function here is the trivial one and nothing is sent.
+In a job of one process every function here returns at once and nothing is sent.
 """
 
 import collections
@@ -19,23 +19,24 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lst_jax.core.errors import ConfigError, PeerError, UserError
 from lst_jax.parallel import sharding
 
-MESSAGE_BYTES = 4096  # of what a process says of itself
-LIMB_BITS, LIMBS = 20, 3  # of whole numbers to add: sums over 2^11 devices fit 31 bits, numbers 60
-JOIN_TIMEOUT_SEC = 600  # the hosts of a pod do not start at one moment
-LEAVE_TIMEOUT_SEC = 60  # how long one that has failed alone waits for the others before it ends
+MESSAGE_BYTES = 4096  # the JSON that one process sends to all others at a barrier
+LIMB_BITS, LIMBS = 20, 3  # whole numbers are added in limbs: numbers have 60 bits, sums over 2^11 devices fit 31 a limb
+JOIN_TIMEOUT_SEC = 600  # the hosts of a pod do not start at the same moment
+LEAVE_TIMEOUT_SEC = 60  # a process that has failed alone waits this long for the others before it ends
 
 
 def join(count: int, coordinator: str | None = None, index: int | None = None) -> None:
-    """Makes this process one of the `count` of its job; before anything else touches a device.
+    """Makes this process one of the `count` of its job. It must be called before anything else touches a device.
 
-    JAX finds out by itself on TPU pods, GKE and under SLURM; elsewhere `coordinator` (HOST:PORT of process 0) and this
-    process's `index` say it. Raises: ConfigError where neither does, PeerError where the others do not come.
+    JAX finds the job by itself on TPU pods, on GKE and under SLURM. Elsewhere `coordinator` (HOST:PORT of process 0)
+    and the `index` of this process are needed.
+    Raises: ConfigError where JAX finds no job, PeerError where the other processes do not come.
     """
     if count == 1:
         return
-    jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is for `stop.StopRequest`
+    jax.config.update("jax_enable_preemption_service", False)  # SIGTERM belongs to `core.signals.StopRequest`
     try:
-        known = count if coordinator is not None else None  # else JAX counts, and may find another number
+        known = count if coordinator is not None else None  # without one JAX counts, and may find another number
         jax.distributed.initialize(
             coordinator,
             known,
@@ -62,10 +63,11 @@ def is_leader() -> bool:
 
 
 @contextlib.contextmanager
-def agreeing(said: dict[str, Any]) -> Iterator[None]:
-    """All processes leave the block together, if each got through it and `said` is the same in all; else none does.
+def barrier(facts: dict[str, Any]) -> Iterator[None]:
+    """Every process continues behind the block with the same `facts`, or every process raises the same error.
 
-    Raises: the error of the process that met one, or ConfigError naming a process whose `said` differs; in all alike.
+    `facts` may be filled within the block.
+    Raises: the UserError that one process raised in the block, or ConfigError naming a process whose facts differ.
     """
     failed: UserError | None = None
     try:
@@ -76,8 +78,8 @@ def agreeing(said: dict[str, Any]) -> Iterator[None]:
         if failed is not None:
             raise failed
         return
-    mine = {"error": str(failed), "code": failed.exit_code} if failed is not None else said
-    everyone = _tell_all(mine)
+    mine = {"error": str(failed), "code": failed.exit_code} if failed is not None else facts
+    everyone = _exchange(mine)
     for index, theirs in enumerate(everyone):
         if "error" in theirs:
             if failed is not None and index == jax.process_index():
@@ -88,7 +90,8 @@ def agreeing(said: dict[str, Any]) -> Iterator[None]:
     _check_equal(everyone)
 
 
-def _tell_all(mine: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _exchange(mine: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The mappings of all processes, in their order."""
     text = json.dumps(mine).encode()
     assert len(text) <= MESSAGE_BYTES, text
     padded = np.frombuffer(text.ljust(MESSAGE_BYTES), np.uint8)
@@ -96,9 +99,9 @@ def _tell_all(mine: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _check_equal(everyone: Sequence[Mapping[str, Any]]) -> None:
-    """The value that most processes have is right; of two equally common ones, that of the lowest process."""
+    """Refuses facts that differ. The value that most processes have is right, of two that the lowest process has."""
     for key in everyone[0]:
-        values = [json.dumps(said[key]) for said in everyone]
+        values = [json.dumps(facts[key]) for facts in everyone]
         usual = collections.Counter(values).most_common(1)[0][0]
         others = [i for i, value in enumerate(values) if value != usual]
         if others:
@@ -109,8 +112,8 @@ def _check_equal(everyone: Sequence[Mapping[str, Any]]) -> None:
 
 
 @contextlib.contextmanager
-def losing_peers() -> Iterator[None]:
-    """Within it, a collective that fails because another process is gone is a PeerError: start all again."""
+def peer_loss_as_error() -> Iterator[None]:
+    """Within the block, a collective that fails because another process is gone raises a PeerError."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -122,39 +125,40 @@ def losing_peers() -> Iterator[None]:
         ) from error
 
 
-def leave(code: int) -> NoReturn:
-    """Ends this process at once: the usual end waits for the others, and one of them is gone."""
+def exit_at_once(code: int) -> NoReturn:
+    """Ends this process without waiting for the others, as one of them is gone."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-class Votes:
-    """What any process wants, known to all at the same step: asked in one step, answered in the next."""
+class SharedFlags:
+    """Flags that are set for all processes where any process sets them, one step later."""
 
     def __init__(self, mesh: Mesh):
         self._split = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
         self._local = len(mesh.local_devices)
         self._any = jax.jit(lambda x: x.max(0), out_shardings=sharding.replicated(mesh))
-        self._asked: jax.Array | None = None
+        self._reported: jax.Array | None = None
 
-    def ask(self, *wanted: bool) -> tuple[bool, ...]:
-        """Hands in this process's wishes and returns, of each, whether any process had it when last asked.
+    def report(self, *flags: bool) -> tuple[bool, ...]:
+        """Takes this process's flags; returns for each whether any process had set it at the call before.
 
-        The host therefore waits for the step before, never for the one it has just started. Alone: `wanted` itself.
+        The host therefore waits for the step before, never for the one it has just started. A job of one process
+        gets its own flags at once.
         """
         if jax.process_count() == 1:
-            return wanted
-        before = self._asked
-        mine = np.tile(np.asarray(wanted, np.int32), (self._local, 1))
-        self._asked = self._any(jax.make_array_from_process_local_data(self._split, mine))
+            return flags
+        before = self._reported
+        mine = np.tile(np.asarray(flags, np.int32), (self._local, 1))
+        self._reported = self._any(jax.make_array_from_process_local_data(self._split, mine))
         if before is None:
-            return (False,) * len(wanted)
+            return (False,) * len(flags)
         return tuple(bool(x) for x in np.asarray(before))
 
 
-class Totals:
-    """Whole numbers of each process's rows, added up on the devices without waiting."""
+class RowTotals:
+    """Whole numbers that each process counted over its rows, summed on the devices without waiting."""
 
     def __init__(self, mesh: Mesh, rows: int):
         """Raises: ConfigError where two processes share some of their rows, but not all."""
@@ -163,24 +167,24 @@ class Totals:
         self._counts = _owns_its_rows(mesh, rows)
         self._sum = jax.jit(lambda x: x.sum(0), out_shardings=sharding.replicated(mesh))
 
-    def add(self, counts: Mapping[str, int]) -> "Pending":
-        """Starts adding; the keys must be the same in all processes. Numbers are at least 0 and below 2^60."""
+    def start_sum(self, counts: Mapping[str, int]) -> "PendingTotals":
+        """Starts the sum. The keys must be the same in all processes, the numbers at least 0 and below 2^60."""
         if jax.process_count() == 1:
-            return Pending(list(counts), np.asarray([[n, 0, 0] for n in counts.values()], np.int64))
+            return PendingTotals(list(counts), np.asarray([[n, 0, 0] for n in counts.values()], np.int64))
         limbs = np.zeros((self._local, len(counts), LIMBS), np.int32)
         if self._counts:
             limbs[0] = [[(n >> (LIMB_BITS * i)) % (1 << LIMB_BITS) for i in range(LIMBS)] for n in counts.values()]
-        return Pending(list(counts), self._sum(jax.make_array_from_process_local_data(self._split, limbs)))
+        return PendingTotals(list(counts), self._sum(jax.make_array_from_process_local_data(self._split, limbs)))
 
 
-class Pending:
-    """Sums that are on their way."""
+class PendingTotals:
+    """Sums that the devices may still be computing."""
 
     def __init__(self, names: list[str], limbs: Any):
         self._names, self._limbs = names, limbs
 
-    def get(self) -> dict[str, int]:
-        """Waits for them."""
+    def wait(self) -> dict[str, int]:
+        """Returns the sums when they are there."""
         limbs = np.asarray(self._limbs).astype(object)
         return {
             name: int(sum(limb << (LIMB_BITS * i) for i, limb in enumerate(row)))
@@ -189,7 +193,7 @@ class Pending:
 
 
 def _owns_its_rows(mesh: Mesh, rows: int) -> bool:
-    """Whether this process counts for its rows: tensor parts may spread the same rows over several processes."""
+    """Whether this process counts its rows. Where several processes hold the same rows, the lowest one counts them."""
     held: dict[int, set[int]] = collections.defaultdict(set)
     for device, (part,) in sharding.batch_sharding(mesh).devices_indices_map((rows,)).items():
         held[device.process_index] |= set(range(*part.indices(rows)))
@@ -203,14 +207,14 @@ def _owns_its_rows(mesh: Mesh, rows: int) -> bool:
     return min(index for index, theirs in held.items() if theirs == mine) == jax.process_index()
 
 
-def whole_rows(mesh: Mesh, mine: np.ndarray, rows: int) -> np.ndarray:
-    """An int64 array [rows, ...] on every process, from each one's own rows (`sharding.process_rows`)."""
+def gather_rows(mesh: Mesh, mine: np.ndarray, rows: int) -> np.ndarray:
+    """The int64 array [rows, ...] of all rows, in every process, from each one's own (`sharding.process_rows`)."""
     if jax.process_count() == 1:
         return mine
     halves = np.ascontiguousarray(mine).view(np.int32)  # devices have no 64 bits; halves lie side by side
     split = jax.make_array_from_process_local_data(sharding.batch_sharding(mesh), halves, (rows, *halves.shape[1:]))
-    whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))(split)
-    return np.asarray(whole).view(np.int64)
+    gathered = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))(split)
+    return np.asarray(gathered).view(np.int64)
 
 
 def _first_line(error: Exception) -> str:

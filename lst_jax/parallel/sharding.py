@@ -79,6 +79,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def split_over_all(mesh: Mesh) -> NamedSharding:
+    """The first dimension split over all devices of the mesh."""
+    return NamedSharding(mesh, PartitionSpec(MESH_AXES))
+
+
 def process_rows(mesh: Mesh, rows: int) -> list[int]:
     """The rows of the global batch that this process makes: those of its devices, in order."""
     mine = batch_sharding(mesh).addressable_devices_indices_map((rows,)).values()

@@ -14,7 +14,35 @@ from lst_jax.core.errors import ConfigError
 from lst_jax.model.architectures import registry
 from lst_jax.model.architectures.architecture import Architecture
 from lst_jax.parallel import sharding
-from lst_jax.step import objective, optim
+from lst_jax.step import bad_steps, objective
+from lst_jax.step.optimizers.optimizer import Optimizer
+from lst_jax.step.optimizers.registry import make_optimizer, optimizer_class
+from lst_jax.step.schedules.registry import schedule_of
+
+
+class UpdateNumbers(NamedTuple):
+    """All numbers of an update: float32 scalars that are arguments of the compiled step.
+
+    Another learning rate, run length or warm-up therefore needs no new compilation.
+    """
+
+    clip_norm: Any
+    z_loss: Any
+    spike_factor: Any
+    optimizer: Any  # what `Optimizer.numbers` gives
+    schedule: Any  # what `Schedule.numbers` gives
+
+
+def numbers_of(config: Config) -> UpdateNumbers:
+    """The numbers of a run's updates, on the host."""
+    optim = config.optim
+    return UpdateNumbers(
+        np.float32(optim.clip_norm),
+        np.float32(optim.z_loss),
+        np.float32(optim.spike_factor),
+        optimizer_class(optim).numbers(optim),
+        schedule_of(optim).numbers(optim, config.train.steps),
+    )
 
 
 class TrainState(NamedTuple):
@@ -23,7 +51,7 @@ class TrainState(NamedTuple):
     step: jax.Array
     params: Any
     opt_state: Any
-    watch: optim.Watch
+    watch: bad_steps.Watch
 
 
 def build_model(
@@ -38,31 +66,26 @@ def build_model(
     )
 
 
-def fresh_state(model: Architecture, key) -> TrainState:
-    """Parameters drawn from a PRNG key, and nothing learned."""
-    params = model.init_params(key)
-    return TrainState(jnp.zeros((), jnp.int32), params, optim.init(params), optim.init_watch())
+def state_around(optimizer: Optimizer, params: Any) -> TrainState:
+    """The state before the first update of these parameters."""
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), bad_steps.init_watch())
 
 
 def state_shape(config: Config, model: Architecture, mesh: Mesh) -> TrainState:
-    """Shapes, types and shardings of a state; nothing is computed."""
-    shapes = jax.eval_shape(lambda: fresh_state(model, jax.random.key(0)))
-    return jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, _state_shardings(config, shapes, mesh)
-    )
+    """Shapes, types and shardings of a state; nothing is computed.
 
-
-def _state_shardings(config: Config, shapes: TrainState, mesh: Mesh) -> TrainState:
-    """Moments lie as their parameters do, in the host's memory with `train.offload_moments`."""
-    whole = sharding.replicated(mesh)
-    memory = "pinned_host" if config.train.offload_moments else None
-    moments = sharding.parameter_shardings(mesh, shapes.params, memory)
-    return TrainState(
-        whole,
+    With `train.offload_moments` the optimizer's arrays lie in the host's memory.
+    """
+    optimizer = make_optimizer(config.optim, mesh)
+    shapes = jax.eval_shape(lambda: state_around(optimizer, model.init_params(jax.random.key(0))))
+    replicated = sharding.replicated(mesh)
+    shardings = TrainState(
+        replicated,
         sharding.parameter_shardings(mesh, shapes.params),
-        shapes.opt_state._replace(count=whole, mu=moments, nu=moments),
-        jax.tree.map(lambda _: whole, shapes.watch),
+        optimizer.state_sharding(shapes.opt_state, "pinned_host" if config.train.offload_moments else None),
+        jax.tree.map(lambda _: replicated, shapes.watch),
     )
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
 
 
 def check_memories(config: Config, mesh: Mesh) -> None:
@@ -79,18 +102,16 @@ def check_memories(config: Config, mesh: Mesh) -> None:
 def init_state(config: Config, model: Architecture, mesh: Mesh) -> TrainState:
     """A fresh state on the mesh, its parameters drawn from `config.seed`: the same ones for every mesh."""
     shardings = jax.tree.map(lambda x: x.sharding, state_shape(config, model, mesh))
-    return jax.jit(functools.partial(fresh_state, model), out_shardings=shardings)(jax.random.key(config.seed))
+    optimizer = make_optimizer(config.optim, mesh)
+    draw = jax.jit(lambda key: state_around(optimizer, model.init_params(key)), out_shardings=shardings)
+    return draw(jax.random.key(config.seed))
 
 
 def state_from(config: Config, model: Architecture, mesh: Mesh, params: Any) -> TrainState:
     """A fresh state around given parameters, whose buffers it takes over: they are in memory once."""
     shardings = jax.tree.map(lambda x: x.sharding, state_shape(config, model, mesh))
-    around = jax.jit(
-        lambda params: TrainState(jnp.zeros((), jnp.int32), params, optim.init(params), optim.init_watch()),
-        out_shardings=shardings,
-        donate_argnums=0,
-    )
-    return around(params)
+    around = functools.partial(state_around, make_optimizer(config.optim, mesh))
+    return jax.jit(around, out_shardings=shardings, donate_argnums=0)(params)
 
 
 def put_batch(batch, mesh: Mesh):
@@ -105,22 +126,25 @@ def put_whole_batch(batch, mesh: Mesh):
 
 
 def per_token_nll(config: Config, model, params, batch) -> tuple[jax.Array, jax.Array]:
-    """[B, T] nats of each target, what both training and every evaluation are sums of, and `log_z` of its softmax.
+    """[B, T] nats of each target, what every evaluation is sums of, and `log_z` of its softmax.
 
     On a mesh of several devices it is called on each of them, with its own rows and its parts of `params`.
     """
     hidden_BTE = model.hidden(params, batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)
+    return target_nll(config, model, params, hidden_BTE, batch.target_BT)
+
+
+def target_nll(config: Config, model, params, hidden_BTE, target_BT) -> tuple[jax.Array, jax.Array]:
+    """`per_token_nll` of states that the model has computed already."""
     params = model.whole_output(params)
-    return objective.token_nll(
-        lambda h: model.logits(params, h), hidden_BTE, batch.target_BT, config.model.logits_chunk
-    )
+    return objective.token_nll(lambda h: model.logits(params, h), hidden_BTE, target_BT, config.model.logits_chunk)
 
 
 def make_gradients(config: Config, model, mesh: Mesh):
     """Returns `(params, batch, z_loss) -> (loss, grads, nll_BT, loss_BT)`; not compiled.
 
     Each device computes on its own rows, in `train.accumulate` equal parts one after the other, and the sums meet once.
-    loss is the mean over the tokens of the whole batch, `loss_BT` what it sums: weighted nats and the z-loss.
+    `loss` is the mean over the tokens of the whole batch. `loss_BT` is what it sums: weighted nats and the z-loss.
     """
     parts = config.train.accumulate
 
@@ -128,7 +152,8 @@ def make_gradients(config: Config, model, mesh: Mesh):
         tokens = jnp.maximum(sharding.sum_rows(mesh, jnp.sum(batch.weight_BT)), 1.0)
 
         def loss_fn(params, part):
-            nll_BT, log_z_BT = per_token_nll(config, model, params, part)
+            hidden_BTE = model.hidden(params, part.token_BT, part.doc_id_BT, part.patch_start_BT, part.patch_end_BT)
+            nll_BT, log_z_BT = target_nll(config, model, params, hidden_BTE, part.target_BT)
             loss_BT = (nll_BT + z_loss * log_z_BT**2) * part.weight_BT
             return jnp.sum(loss_BT) / tokens, (nll_BT, loss_BT)
 
@@ -145,19 +170,15 @@ def make_gradients(config: Config, model, mesh: Mesh):
             rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
         return sharding.sum_rows(mesh, loss), sharding.sum_gradients(mesh, grads), *rows
 
-    def gradients(params, batch, z_loss):
-        specs, rows, whole = sharding.parameter_specs(params), sharding.batch_sharding(mesh).spec, PartitionSpec()
-        return sharding.each_device(on_device, mesh, (specs, rows, whole), (whole, specs, rows, rows))(
-            params, batch, z_loss
-        )
-
-    return gradients
+    specs = sharding.parameter_specs(state_shape(config, model, mesh).params)
+    rows, replicated = sharding.batch_sharding(mesh).spec, PartitionSpec()
+    return sharding.each_device(on_device, mesh, (specs, rows, replicated), (replicated, specs, rows, rows))
 
 
 def make_train_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None = None):
-    """Returns `(state, batch, optim.Hyper) -> (state, metrics, verdict)`, compiled, `state` donated.
+    """Returns `(state, batch, UpdateNumbers) -> (state, metrics, verdict)`, compiled, `state` donated.
 
-    A bad step (`optim.judge`) leaves parameters and moments as they were; it counts as a step all the same.
+    A bad step (`bad_steps.judge`) leaves parameters and optimizer state as they were; it counts as a step all the same.
     One executable serves every seed, every number of `OptimConfig` and every length of a run.
     Args: `frames_V` as in `objective.modality_sums`.
     metrics: the sums of `objective.modality_sums`, `grad_norm` (before clipping), `learning_rate` of this update,
@@ -165,27 +186,32 @@ def make_train_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | No
     """
     gradients = make_gradients(config, model, mesh)
     shardings = jax.tree.map(lambda x: x.sharding, state_shape(config, model, mesh))
+    optimizer, schedule = make_optimizer(config.optim, mesh), schedule_of(config.optim)
 
-    def train_step(state: TrainState, batch, hyper: optim.Hyper):
-        loss, grads, nll_BT, loss_BT = gradients(state.params, batch, hyper.z_loss)
-        moments = state.opt_state
+    def train_step(state: TrainState, batch, numbers: UpdateNumbers):
+        loss, grads, nll_BT, loss_BT = gradients(state.params, batch, numbers.z_loss)
+        opt_state = state.opt_state
         if config.train.offload_moments:
-            moments = jax.tree.map(
-                lambda x, s: jax.device_put(x, s.with_memory_kind("device")), moments, shardings.opt_state
+            opt_state = jax.tree.map(
+                lambda x, s: jax.device_put(x, s.with_memory_kind("device")), opt_state, shardings.opt_state
             )
         norm = optax.tree.norm(grads)
-        good, watch = optim.judge(hyper, state.watch, loss, norm)
-        rate = optim.learning_rate(hyper, state.step)
-        new = optim.update(hyper, rate, grads, moments, state.params)
-        params, opt_state = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, (state.params, moments))
+        good, watch = bad_steps.judge(numbers.spike_factor, state.watch, loss, norm)
+        rate = schedule.rate(numbers.schedule, state.step)
+        clipped, _ = optax.clip_by_global_norm(numbers.clip_norm).update(grads, optax.EmptyState())
+        new = optimizer.update(numbers.optimizer, rate, clipped, opt_state, state.params)
+        params, opt_state = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, (state.params, opt_state))
         metrics = objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab, frames_V)
         metrics |= {"grad_norm": norm, "learning_rate": rate, "skipped_steps": watch.skipped}
         verdict = {"bad": ~good, "grad_norm": norm, "bad_rows_B": ~jnp.isfinite(loss_BT).all(1)}
         return TrainState(state.step + 1, params, opt_state, watch), metrics, verdict
 
-    whole, rows = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+    replicated, rows = sharding.replicated(mesh), sharding.batch_sharding(mesh)
     return jax.jit(
-        train_step, in_shardings=(shardings, rows, whole), out_shardings=(shardings, whole, whole), donate_argnums=0
+        train_step,
+        in_shardings=(shardings, rows, replicated),
+        out_shardings=(shardings, replicated, replicated),
+        donate_argnums=0,
     )
 
 

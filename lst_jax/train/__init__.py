@@ -1,1 +1,1 @@
-"""The training loop, and the recorder of its metrics."""
+"""Training: opening a run, the loop, and the recorder of its metrics."""

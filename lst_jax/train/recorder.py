@@ -13,7 +13,7 @@ from lst_jax.cost.peak import peak_flops
 from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import Step
 from lst_jax.data.rows import CONSUMED, MEASURED, Stats
-from lst_jax.parallel.processes import Pending, Totals
+from lst_jax.parallel.processes import PendingTotals, RowTotals
 from lst_jax.runs.directory import MetricsWriter
 from lst_jax.step import objective
 
@@ -37,13 +37,13 @@ COUNTED = (
 class Recorder:
     """Metrics of each step, read from the device one record late: the host never waits for the step it started."""
 
-    def __init__(self, writer: MetricsWriter | None, totals: Totals, config: Config, run: str):
+    def __init__(self, writer: MetricsWriter | None, totals: RowTotals, config: Config, run: str):
         """`writer`: None where another process writes the records."""
         self._writer = writer
         self._totals = totals
         self._config = config
         self._run = run
-        self._pending: tuple[int, dict[str, Any], Pending] | None = None
+        self._pending: tuple[int, dict[str, Any], PendingTotals] | None = None
         self._watched: list[tuple[int, dict[str, Any]]] = []
         self._peak, _ = peak_flops()
         self.start()
@@ -70,7 +70,7 @@ class Recorder:
         shown = self.flush()
         self._watched.append(newest)
         self.count(item.stats)
-        self._pending = (done, metrics, self._totals.add(counts(self._config, item) | self._worked))
+        self._pending = (done, metrics, self._totals.start_sum(counts(self._config, item) | self._worked))
         return shown
 
     def flush(self) -> str:
@@ -103,7 +103,7 @@ class Recorder:
     def _write_pending(self) -> str:
         done, metrics, pending = self._pending
         self._pending = None
-        metrics, total = {k: float(v) for k, v in jax.device_get(metrics).items()}, pending.get()
+        metrics, total = {k: float(v) for k, v in jax.device_get(metrics).items()}, pending.wait()
         summary = objective.summarize(metrics, self._config.data.unit_rate)
         seconds = time.perf_counter() - self._clock
         values = summary | {

@@ -9,8 +9,8 @@ from lst_jax.bench import length, patching, systems
 from lst_jax.core.errors import ConfigError
 from lst_jax.cost import budget
 from lst_jax.data.made_up import made_up_batches
+from lst_jax.parallel import sharding
 from lst_jax.parallel.sharding import one_device
-from lst_jax.train import loop
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_the_band_is_of_single_steps_and_of_means():
 
 def test_two_precisions_train_on_the_same_batches_and_stay_together(config, tmp_path, monkeypatch):
     mesh = one_device()  # a mesh of several would only compile longer
-    monkeypatch.setattr(loop.sharding, "make_mesh", lambda *_: mesh)
+    monkeypatch.setattr(sharding, "make_mesh", lambda *_: mesh)
     monkeypatch.setattr(systems, "load_recipe", lambda reference: config)
     measured = systems.precision("a recipe", 5, str(tmp_path))
     single, half = measured["systems"]

@@ -16,10 +16,11 @@ from lst_jax import config as cfg
 from lst_jax.checkpoints.store import Checkpoints
 from lst_jax.core.errors import CheckpointError, ConfigError
 from lst_jax.core.files import read_json_lines
+from lst_jax.parallel import sharding
 from lst_jax.recipes.validate import validate
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
-from lst_jax.train import loop
+from lst_jax.train import loop, session
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +56,13 @@ def first(data, compiled_once, tmp_path_factory):
 def opened(run, config):
     """What training would begin with; the directory is let go of."""
     with contextlib.ExitStack() as held:
-        return loop.open_session(run, config, held)
+        return session.open_session(run, config, held)
 
 
 def parameters(run, number):
     """Of a step, on the host."""
     config = run.load_config()
-    mesh = loop.sharding.make_mesh(config.mesh)
+    mesh = sharding.make_mesh(config.mesh)
     like = update.state_shape(config, update.build_model(config, mesh), mesh).params
     return jax.device_get(Checkpoints(run.checkpoints_path, 9).restore_params(number, like))
 
@@ -70,13 +71,13 @@ def parameters(run, number):
 def test_a_run_begins_with_the_parameters_and_nothing_else_of_a_run_or_of_one_of_its_checkpoints(
     first, data, tmp_path, path, number
 ):
-    session = opened(RunDirectory(tmp_path / "second"), short(data, first.path / path))
+    begun = opened(RunDirectory(tmp_path / "second"), short(data, first.path / path))
     theirs = parameters(first, number)
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get(session.state.params), theirs)
-    like = update.state_shape(session.config, session.model, session.mesh)
-    assert jax.tree.all(jax.tree.map(lambda x, y: x.sharding == y.sharding, session.state, like))
-    assert int(session.state.step) == 0 and session.stream.get_state()["step"] == 0
-    assert not any(np.asarray(x).any() for x in jax.tree.leaves((session.state.opt_state, session.state.watch)))
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(begun.state.params), theirs)
+    like = update.state_shape(begun.config, begun.model, begun.mesh)
+    assert jax.tree.all(jax.tree.map(lambda x, y: x.sharding == y.sharding, begun.state, like))
+    assert int(begun.state.step) == 0 and begun.stream.get_state()["step"] == 0
+    assert not any(np.asarray(x).any() for x in jax.tree.leaves((begun.state.opt_state, begun.state.watch)))
     assert sorted(p.name for p in first.checkpoints_path.iterdir()) == ["00000001", "00000002", "00000003"]
 
 

@@ -63,7 +63,7 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
         ("optim.spike_factor", 0.5, "must be greater than 1, or 0 for off; use 10.0"),
         ("model.remat", "ful", "nearest: full"),
         ("train.bad_step", "stop", "must be one of skip, halt"),
-        ("train.checkpoint_minutes", 0.0, "train.checkpoint_minutes=0.0: must be positive, or None for off"),
+        ("train.checkpoint_minutes", 0.0, "train.checkpoint_minutes=0.0: must be positive, or None"),
         ("train.checkpoint_keep_every", 120, "must be a multiple of train.checkpoint_every=50, or None; use 100"),
         ("train.checkpoint_keep_every", -50, "must be a multiple of train.checkpoint_every=50, or None; use 50"),
         ("data.row_patches", 700, "must not exceed data.row_tokens=640"),

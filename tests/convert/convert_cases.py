@@ -16,9 +16,10 @@ from lst_jax.config import Config
 from lst_jax.convert.source import expected_shapes
 from lst_jax.data.pipeline import vocabulary_of
 from lst_jax.data.rows import initial_state
+from lst_jax.parallel.sharding import one_device
 from lst_jax.runs.directory import RunDirectory
-from lst_jax.step import optim
-from lst_jax.step.update import TrainState
+from lst_jax.step.optimizers.registry import make_optimizer
+from lst_jax.step.update import state_around
 
 STRATEGIES = {"lst": {}, "lst_bypass": {"speech_tokens": 80}, "base": {"strategy": "none", "tokens": 128}}
 
@@ -45,7 +46,7 @@ def make_run(folder: pathlib.Path, config: Config, steps=(3,)) -> pathlib.Path:
     }
     for number in steps:
         params = draw(config, number)
-        state = TrainState(jnp.int32(number), params, optim.init(params), optim.init_watch())
+        state = state_around(make_optimizer(config.optim, one_device()), params)._replace(step=jnp.int32(number))
         checkpoints.save(state, initial_state(config.data.rows, len(config.data.sources)), meta)
         checkpoints.wait()
     checkpoints.close()

@@ -14,8 +14,8 @@ import synthetic_data
 from convert_cases import config_of, make_run, tokenizer_of, write_recipe
 from test_ancestor import CASES, TOLERANCE, boundaries, read_case
 
-from lst_jax.checkpoints.restored import restore
 from lst_jax.checkpoints.stream import write_params
+from lst_jax.checkpoints.trained_model import load_trained_model
 from lst_jax.cli import main
 from lst_jax.config import identity
 from lst_jax.convert import ancestor_files, command, orbax
@@ -49,7 +49,7 @@ def test_parity_cases_pass_through_files_both_ways(case, tmp_path):
     _, recipe, weights = write_case(case, tmp_path / "theirs", nested=case is CASES[0])
     convert = ["convert", str(tmp_path / "theirs"), str(tmp_path / "run"), "--to", "orbax", "--config", recipe]
     assert main.main(convert) == 0
-    run = restore(RunDirectory(tmp_path / "run"), one_device=True)
+    run = load_trained_model(RunDirectory(tmp_path / "run"), one_device=True)
     tensors = read_case(case)[2]
     token_BT = tensors["tokens"].astype(np.int32)
     start_BT, end_BT = boundaries(tensors["patch_lengths"], token_BT.shape[1])

@@ -15,7 +15,7 @@ import pytest
 import training_run
 from convert_cases import config_of, make_run, write_recipe
 
-from lst_jax.checkpoints.restored import restore
+from lst_jax.checkpoints.trained_model import load_trained_model
 from lst_jax.cli import convert as convert_cli
 from lst_jax.cli import main
 from lst_jax.convert import command, formats, orbax, proof
@@ -118,7 +118,7 @@ def test_a_text_model_begins_a_recipe_s_run(tmp_path, capsys):
 
 def test_what_is_restored_of_a_converted_run_is_what_was_saved(run, tmp_path):
     assert convert(run / "checkpoints" / "00000005", tmp_path / "5", "--to", "orbax") == 0
-    ours, theirs = restore(RunDirectory(tmp_path / "5"), one_device=True), params_of(run, 5)
+    ours, theirs = load_trained_model(RunDirectory(tmp_path / "5"), one_device=True), params_of(run, 5)
     assert ours.step == 5
     assert_equal(
         {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from lst_jax.checkpoints.restored import restore
+from lst_jax.checkpoints.trained_model import load_trained_model
 from lst_jax.cli import main
 from lst_jax.convert import orbax, streamed
 from lst_jax.convert.inputs import Inputs
@@ -49,7 +49,7 @@ def test_it_is_of_the_first_format(run):
 
 def test_its_parameters_are_restored_and_compute_what_they_did(run, recorded):
     inputs, logits = recorded
-    restored = restore(RunDirectory(run), one_device=True)
+    restored = load_trained_model(RunDirectory(run), one_device=True)
     assert restored.step == 3
     model = build(dataclasses.replace(restored.config.model, attention_block=16), restored.config.joint_vocab, 12)
     with jax.default_matmul_precision("highest"):

@@ -34,7 +34,7 @@ from hf_lst_cases import (
     source_of,
 )
 
-from lst_jax.checkpoints.restored import restore
+from lst_jax.checkpoints.trained_model import load_trained_model
 from lst_jax.convert import by_transformers, hf, hf_lst
 from lst_jax.convert.inputs import Inputs, inputs_for
 from lst_jax.core.errors import DataError
@@ -374,7 +374,7 @@ def test_models_that_have_no_such_form_are_refused(config, message, tmp_path):
 @pytest.fixture(scope="module")
 def scored(folders, compiled_once, tmp_path_factory):
     """A run opened for evaluation, and its directory for transformers as model and tokenizer."""
-    opened, out = restore(saved_run.make(tmp_path_factory.mktemp("run"))), tmp_path_factory.mktemp("hf")
+    opened, out = load_trained_model(saved_run.make(tmp_path_factory.mktemp("run"))), tmp_path_factory.mktemp("hf")
     hf_lst.write(source_of(opened.config, jax.device_get(opened.params)), out)
     auto, arguments = transformers.AutoModelForCausalLM, {"trust_remote_code": True}
     return opened, auto.from_pretrained(out, **arguments), transformers.AutoTokenizer.from_pretrained(out, **arguments)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import saved_run
 
-from lst_jax.checkpoints.restored import restore
+from lst_jax.checkpoints.trained_model import load_trained_model
 from lst_jax.data.patching import EachUnitRule
 from lst_jax.evals import harness, scorer
 from lst_jax.evals.scorer import Text
@@ -34,11 +34,11 @@ def run(compiled_once, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def texts(run):
-    return harness.RunTexts(restore(run))
+    return harness.RunTexts(load_trained_model(run))
 
 
 def test_loglikelihoods_are_the_scorer_s_and_greedy_is_what_dense_logits_say(run, texts):
-    opened = restore(run)
+    opened = load_trained_model(run)
     found = texts.loglikelihood(PAIRS)
     candidates = [
         scorer.candidate(texts.builder, [Text(a)] if a else [], [Text(b)], EachUnitRule()) for a, b in PAIRS[:4]
@@ -69,7 +69,7 @@ def next_logits(opened, texts, token):
 
 def test_greedy_continuations_are_those_of_whole_forwards_and_end_where_they_should(run, texts, monkeypatch):
     monkeypatch.setattr(harness, "ROUND", 3)
-    opened, decode, contexts = restore(run), texts.builder.tokenizer.decode, ["the river of", "he was", ""]
+    opened, decode, contexts = load_trained_model(run), texts.builder.tokenizer.decode, ["the river of", "he was", ""]
     found = texts.generate([(context, [], 7) for context in contexts] + [("he was", [], 0)])
     assert found[3] == ""
     for context, text in zip(contexts, found, strict=False):
@@ -161,7 +161,7 @@ metric_list:
     assert ran.returncode == 0, ran.stderr[-3000:]
     (samples,) = (tmp_path / "out").glob("**/samples_local_choice*.jsonl")
     lines = sorted((json.loads(line) for line in samples.read_text().splitlines()), key=lambda one: one["doc_id"])
-    opened, texts = restore(run), harness.RunTexts(restore(run))
+    opened, texts = load_trained_model(run), harness.RunTexts(load_trained_model(run))
     candidates = [
         scorer.candidate(texts.builder, [Text(q)], [Text(c)], EachUnitRule()) for q, cs, _ in questions for c in cs
     ]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic_data import make_config, tokenizer, utterance, utterances
 
-from lst_jax.checkpoints.restored import Restored
+from lst_jax.checkpoints.trained_model import TrainedModel
 from lst_jax.core.errors import DataError
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import Span
@@ -29,7 +29,7 @@ def opened(strategy, **changes):
     config = make_config(256, 256, strategy=strategy, **changes)
     mesh = sharding.one_device()
     model = update.build_model(config, mesh)
-    return Restored(None, config, mesh, model, jax.jit(model.init_params)(jax.random.key(0)), 0)
+    return TrainedModel(None, config, mesh, model, jax.jit(model.init_params)(jax.random.key(0)), 0)
 
 
 def rows_of(example, length=128):

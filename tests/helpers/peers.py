@@ -12,10 +12,10 @@ from lst_jax.parallel import processes, sharding
 ROWS = 8
 
 
-def refused(said, error=None):
-    """Message and code of what `agreeing` raises."""
+def refused(facts, error=None):
+    """Message and code of what `barrier` raises."""
     try:
-        with processes.agreeing(said):
+        with processes.barrier(facts):
             if error is not None:
                 raise error
     except UserError as raised:
@@ -27,15 +27,15 @@ def main(port, count, index):
     processes.join(count, f"127.0.0.1:{port}", index)
     mesh = sharding.make_mesh(MeshConfig(1, None, 1))
     mine = sharding.process_rows(mesh, ROWS)
-    votes, totals = processes.Votes(mesh), processes.Totals(mesh, ROWS)
+    flags, totals = processes.SharedFlags(mesh), processes.RowTotals(mesh, ROWS)
     state = (np.arange(ROWS * 3, dtype=np.int64) * 10**12 - 5).reshape(ROWS, 3)
     return {
         "same": refused({"code": 1, "data": "x"}),
         "other": refused({"code": 1, "data": "y" if index == 1 else "x"}),
         "error": refused({"code": 1}, DataError("a.json: broken; mend it") if index == 1 else None),
-        "votes": [votes.ask(index == 1 and step == 2, False) for step in range(5)],
-        "totals": totals.add({"one": 10**17 + index, "none": 0}).get(),
-        "state": processes.whole_rows(mesh, state[mine], ROWS).tolist() == state.tolist(),
+        "flags": [flags.report(index == 1 and step == 2, False) for step in range(5)],
+        "totals": totals.start_sum({"one": 10**17 + index, "none": 0}).wait(),
+        "state": processes.gather_rows(mesh, state[mine], ROWS).tolist() == state.tolist(),
         "rows": mine,
         "leader": processes.is_leader(),
     }

@@ -52,8 +52,8 @@ def test_the_error_of_one_stops_all_with_its_code(told):
     assert told[0]["error"] == ["process 1: a.json: broken; mend it", 3]
 
 
-def test_a_wish_of_one_is_known_to_all_a_step_later(told):
-    assert told[0]["votes"] == told[1]["votes"] == [[step == 3, False] for step in range(5)]
+def test_a_flag_of_one_is_known_to_all_a_step_later(told):
+    assert told[0]["flags"] == told[1]["flags"] == [[step == 3, False] for step in range(5)]
 
 
 def test_numbers_add_up_exactly(told):
@@ -74,6 +74,6 @@ def test_without_a_cluster_more_processes_are_refused_in_one_line():
 
 
 def test_alone_everything_is_the_trivial_one():
-    with pytest.raises(ConfigError, match="^mine$"), processes.agreeing({}):
+    with pytest.raises(ConfigError, match="^mine$"), processes.barrier({}):
         raise ConfigError("mine")
     processes.join(1)

@@ -13,7 +13,7 @@ from lst_jax.core.errors import ConfigError
 from lst_jax.data.rows import Batch
 from lst_jax.parallel import sharding
 from lst_jax.recipes.validate import validate
-from lst_jax.step import optim, update
+from lst_jax.step import update
 
 ROWS, TOKENS = 8, 24
 # one case a mesh, so that every system, replica, data and tensor parts are split in some
@@ -98,10 +98,10 @@ def one_update(config):
     mesh = make_mesh(config)
     sharding.check(config, mesh)
     model = update.build_model(config, mesh, config.data.row_speech_tokens)
-    state, hyper = first_state(config, model, mesh), optim.hyper_of(config.optim, config.train.steps)
-    hyper = hyper._replace(z_loss=np.float32(0.01), clip_norm=np.float32(1e9))
+    state, numbers = first_state(config, model, mesh), update.numbers_of(config)
+    numbers = numbers._replace(z_loss=np.float32(0.01), clip_norm=np.float32(1e9))
     train_step = update.make_train_step(config, model, mesh)
-    state, metrics, _ = train_step(state, update.put_batch(make_batch(), mesh), hyper)
+    state, metrics, _ = train_step(state, update.put_batch(make_batch(), mesh), numbers)
     return metrics, state
 
 

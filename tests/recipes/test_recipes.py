@@ -19,7 +19,7 @@ from lst_jax.model.architectures import registry
 from lst_jax.parallel.sharding import one_device, replicated
 from lst_jax.recipes.load import load_recipe
 from lst_jax.recipes.validate import validate
-from lst_jax.step import optim, update
+from lst_jax.step import update
 
 # argument -> strategy, units a static patch, what is aligned to, silence, P after tau2
 SYSTEMS = {
@@ -155,9 +155,9 @@ def test_a_system_takes_a_training_step(arg, records):
     batch = next(BatchStream(config)).batch
     first_state, train_step, mesh = training_of(config)
     kernel = jax.tree.leaves(first_state.params)[-1]
-    hyper = optim.hyper_of(config.optim, config.train.steps)
+    numbers = update.numbers_of(config)
     state = jax.device_put(first_state, replicated(mesh))
-    state, metrics, _ = train_step(state, update.put_batch(batch, mesh), hyper)
+    state, metrics, _ = train_step(state, update.put_batch(batch, mesh), numbers)
     nats = {m: float(metrics[f"nll_{m}"] / metrics[f"count_{m}"]) for m in ("text", "speech", "marker")}
     assert all(0.5 < n / np.log(config.joint_vocab.size) < 1.6 for n in nats.values()), nats  # near even odds
     assert int(state.step) == 1 and float(metrics["grad_norm"]) > 0

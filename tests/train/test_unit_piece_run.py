@@ -19,10 +19,12 @@ from lst_jax.data.shards import RecordDirectory
 from lst_jax.data.unit_pieces import Codebook, UnitPieces, train_unit_pieces
 from lst_jax.evals import evaluator
 from lst_jax.model.architectures import registry
+from lst_jax.parallel import sharding
 from lst_jax.parallel.sharding import one_device
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
 from lst_jax.train import loop
+from lst_jax.train.session import open_session
 
 TIMES = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu", "peak_flops")
 
@@ -32,7 +34,7 @@ def a_single_device():
     """Nothing here is about the mesh."""
     mesh = one_device()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.sharding, "make_mesh", lambda *_: mesh)
+        patch.setattr(sharding, "make_mesh", lambda *_: mesh)
         yield
 
 
@@ -91,7 +93,7 @@ def test_training_records_bits_over_seconds_of_speech(config, unbroken):
 
 def test_held_out_bits_are_over_the_seconds_of_the_utterances(config, unbroken):
     with contextlib.ExitStack() as held:
-        session = loop.open_session(RunDirectory(unbroken), config, held)
+        session = open_session(RunDirectory(unbroken), config, held)
     source = config.eval.sources[0]
     ((batch, stats),) = eval_batches(source, config, EachUnitRule(), 9, "speech")
     bits, frames, tokens = speech_bits(config, session.state.params, batch)

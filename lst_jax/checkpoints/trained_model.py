@@ -1,4 +1,4 @@
-"""A run as it stands: its configuration and the parameters of its newest checkpoint, on devices."""
+"""The model of a run with the parameters of its newest checkpoint, on devices and ready to be asked."""
 
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
 
 
-class Restored(NamedTuple):
-    """What is needed to ask a run anything; `step` is that of the checkpoint."""
+class TrainedModel(NamedTuple):
+    """A run's model and parameters; `step` is that of the checkpoint."""
 
     run: RunDirectory
     config: Config
@@ -24,8 +24,8 @@ class Restored(NamedTuple):
     step: int
 
 
-def restore(run: RunDirectory, one_device: bool = False) -> Restored:
-    """The parameters alone, on one device or on the run's mesh over all devices of this job.
+def load_trained_model(run: RunDirectory, one_device: bool = False) -> TrainedModel:
+    """Reads the parameters alone, onto one device or onto the run's mesh over all devices of this job.
 
     Raises: CheckpointError where the run has no checkpoint; ConfigError where the mesh does not suit it.
     """
@@ -35,11 +35,10 @@ def restore(run: RunDirectory, one_device: bool = False) -> Restored:
         raise missing
     mesh = sharding.one_device() if one_device else sharding.make_mesh(config.mesh)
     sharding.check(config, mesh)
-    checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
-    newest = checkpoints.latest()
-    if newest is None:
-        raise missing
-    model = update.build_model(config, mesh)
-    params = checkpoints.restore_params(newest, update.state_shape(config, model, mesh).params)
-    checkpoints.close()
-    return Restored(run, config, mesh, model, params, newest)
+    with Checkpoints(run.checkpoints_path, config.train.checkpoint_keep) as checkpoints:
+        newest = checkpoints.latest()
+        if newest is None:
+            raise missing
+        model = update.build_model(config, mesh)
+        params = checkpoints.restore_params(newest, update.state_shape(config, model, mesh).params)
+    return TrainedModel(run, config, mesh, model, params, newest)
