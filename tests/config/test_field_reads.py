@@ -51,7 +51,10 @@ class Inner:
         ("def f(config):\n    'reads config.first.size'", set()),
         ("def f(config: Outer):\n    config.seed = 3", set()),
         ("def f(a: 'Outer | None', b):\n    first, other = a.first, b\n    return first.size, other.steps", {"size"}),
-        ("class A:\n    def __init__(self, c: Outer):\n        self._c = c\n    def f(self):\n        self._c.seed", {"seed"}),
+        (
+            "class A:\n    def __init__(self, c: Outer):\n        self._c = c\n    def f(self):\n        self._c.seed",
+            {"seed"},
+        ),
         ("def f(c: Outer):\n    return [i.size for n, i in enumerate(c.several)]", {"size"}),
         ("def f(c: Outer):\n    for i in c.several:\n        print(i.steps)", {"steps"}),
         ("def g() -> Outer: ...\ndef f():\n    return g().first.steps", {"steps"}),
