@@ -229,7 +229,7 @@ def test_a_bad_step_halts_the_run_and_its_batch_can_be_made_again_then_it_is_ski
     config, run = make_config(data, log_every=4), RunDirectory(tmp_path / "run")
     shutil.copytree(unbroken, run.path)
     shutil.rmtree(run.checkpoints_path / "00000008")
-    monkeypatch.setattr(train, "BatchStream", Poisoned)
+    monkeypatch.setattr(loop, "BatchStream", Poisoned)
     with pytest.raises(BadStepError) as error:
         loop.train(run, config)
     assert str(error.value).startswith(f"{run.path}: step 7: the loss is not finite in rows 1, 6; look at its batch")
@@ -238,14 +238,14 @@ def test_a_bad_step_halts_the_run_and_its_batch_can_be_made_again_then_it_is_ski
     assert [(r["step"], r["rows"]) for r in bad] == [(7, BAD_ROWS)]
     assert max(p.name for p in run.checkpoints_path.iterdir()) == "00000006"  # none behind the bad step
 
-    monkeypatch.setattr(train, "BatchStream", BatchStream)
+    monkeypatch.setattr(loop, "BatchStream", BatchStream)
     stream = BatchStream(config, prefetch=0)
     expected = [next(stream) for _ in range(8)]
     for step in (7, 8):
         for ours, theirs in zip(loop.rebuild_batch(str(run.path), step).batch, expected[step - 1].batch, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
-    monkeypatch.setattr(train, "BatchStream", Poisoned)
+    monkeypatch.setattr(loop, "BatchStream", Poisoned)
     skipping = dataclasses.replace(config, train=dataclasses.replace(config.train, bad_step="skip"))
     assert loop.train(run, skipping) == 0
     records = run.read_metrics()
