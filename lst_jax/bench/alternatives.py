@@ -1,8 +1,8 @@
-"""The two iterators a user would otherwise have, over the same examples, for comparison with `BatchStream`.
+"""Two other ways to make batches from the same examples, for comparison with `BatchStream`.
 
-Grain's online packing: its own reading, shuffling, mixing and packing. The ancestor's iterator, in the paper's words
-rewritten: one generator for the whole process that nobody seeds, a shuffle buffer of documents, rows of U patches whose
-token arrays are three times that long.
+Grain's online packing reads, shuffles, mixes and packs by itself. The ancestor's iterator is rewritten from the paper's
+description: one unseeded generator for the whole process, a shuffle buffer of documents, and rows of U patches whose
+token arrays have 3·U tokens.
 """
 
 import functools
@@ -27,7 +27,7 @@ from lst_jax.data.sources import RecordSource
 
 PACKING_BINS = 64  # rows that Grain's first-fit fills side by side
 SHUFFLE_DOCUMENTS = 1000
-ANCESTOR_PADDING = 3  # tokens of a row over its patches
+ANCESTOR_PADDING = 3  # tokens of a row per patch
 SAMPLE = 200  # documents whose mean length turns token shares into document weights
 TOKEN, START, END = range(3)  # columns of a document's cells
 
@@ -42,10 +42,10 @@ class Examples:
         self._rule = strategy_of(config.data.patching).inference_rule
         self.weights = self._document_weights()
         self.source_tokens = np.zeros(len(sources), np.int64)
-        self.tokens_lost = 0  # by a packer that has no room for them
+        self.tokens_lost = 0  # tokens that a packer had no room for
 
     def cells(self, record: Utterance | TextDocument, rng: np.random.Generator, source: int) -> Int[np.ndarray, "n 3"]:
-        """Tokens, patch starts and patch ends side by side: one array, so that a packer moves them together."""
+        """The tokens, patch starts and patch ends of a document as one array, so that a packer moves them together."""
         example = self._example(record, rng)
         self.source_tokens[source] += len(example.token)
         return np.stack([example.token, example.patch_start, example.patch_end], axis=1)
@@ -57,7 +57,7 @@ class Examples:
         return self._builder.interleaved(record, interleave(record, self.config.data.interleave, rng), self._rule)
 
     def _document_weights(self) -> list[float]:
-        """The share of documents from each source that gives the shares of tokens, going by a sample's mean length."""
+        """The share of documents per source that gives the asked shares of tokens, by the mean length of a sample."""
         rng, weights = np.random.default_rng(0), []
         for settings, records in zip(self.config.data.sources, self.sources, strict=True):
             sample = range(0, len(records), -(-len(records) // SAMPLE))
@@ -66,7 +66,7 @@ class Examples:
 
 
 def grain_concat_then_split(examples: Examples) -> grain.IterDataset:
-    """Grain's documents one after the other, split every T tokens; patches beyond U are lost, as it has one budget."""
+    """Grain's documents, concatenated and split every T tokens. Patches beyond U are lost: Grain knows one budget."""
     data = examples.config.data
     packed = ConcatThenSplitIterDataset(_grain_documents(examples), length_struct={"cells": data.row_tokens})
     return packed.map(functools.partial(_grain_row, examples)).batch(data.rows, batch_fn=stack_rows)
@@ -89,14 +89,16 @@ def grain_first_fit(examples: Examples) -> grain.IterDataset:
 
 
 class AncestorIterator(Iterator[Batch]):
-    """Batches [rows, 3·U]: documents by dice into a shuffle buffer, from it into rows until these have U patches."""
+    """Batches [rows, 3·U]. Random documents go into a shuffle buffer, and from it into rows of U patches."""
 
     def __init__(self, examples: Examples):
         """Fills the shuffle buffer."""
         self._examples, self._data = examples, examples.config.data
         self._seeds = np.random.default_rng(random.getrandbits(64))  # the unseeded generator of the process
         self._buffer = [self._draw() for _ in range(SHUFFLE_DOCUMENTS)]
-        examples.source_tokens[:] = 0  # counted is what takes the place of each document that leaves the buffer
+        examples.source_tokens[:] = (
+            0  # from here on, each document that leaves the buffer counts as the one that replaces it
+        )
         self._left = self._next_document()
 
     def __next__(self) -> Batch:
@@ -115,20 +117,20 @@ class AncestorIterator(Iterator[Batch]):
     def _row(self) -> Batch:
         tokens, units = ANCESTOR_PADDING * self._data.row_patches, self._data.row_patches
         cells, doc_id = np.zeros((tokens, 3), np.int64), np.zeros(tokens, np.int32)
-        at, piece = 0, 0
+        at, segment = 0, 0
         while at < tokens and units:
             starts = np.flatnonzero(self._left[:, START])
             end = int(starts[units]) if len(starts) > units else len(self._left)
             end = min(end, tokens - at)
-            piece += 1
-            cells[at : at + end], doc_id[at : at + end] = self._left[:end], piece
+            segment += 1
+            cells[at : at + end], doc_id[at : at + end] = self._left[:end], segment
             at, units = at + end, units - min(len(starts), units)
             self._left = self._left[end:] if end < len(self._left) else self._next_document()
         return _finish(cells, doc_id)
 
 
 class _Chop(FlatMapTransform):
-    """A document to `{"cells", "patches"}` pieces of at most T tokens and U patches, cut where a patch starts."""
+    """Cuts a document into `{"cells", "patches"}` of at most T tokens and U patches, where patches start."""
 
     max_fan_out = 1024
 
@@ -136,19 +138,19 @@ class _Chop(FlatMapTransform):
         self._tokens, self._units = tokens, units
 
     def flat_map(self, element: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-        """The pieces; patches are given by their starts, of which only the number counts."""
-        cells, pieces, first = element["cells"], [], 0
+        """The parts of a document. Patches are given by their starts, of which the packer only uses the number."""
+        cells, parts, first = element["cells"], [], 0
         bound = np.append(np.flatnonzero(cells[:, START]), len(cells))
         while first < len(bound) - 1:
             last = int(np.searchsorted(bound, bound[first] + self._tokens, "right")) - 1
             last = min(last, first + self._units, len(bound) - 1)
-            pieces.append({"cells": cells[bound[first] : bound[last]], "patches": bound[first:last].astype(np.int32)})
+            parts.append({"cells": cells[bound[first] : bound[last]], "patches": bound[first:last].astype(np.int32)})
             first = last
-        return pieces
+        return parts
 
 
 def _grain_documents(examples: Examples) -> grain.IterDataset:
-    """Endless `{"cells"}` of all sources, mixed by documents; drawn with Grain's generator of each document."""
+    """Endless `{"cells"}` of all sources, mixed by documents, with Grain's own generator for each document."""
 
     def cells(record, rng, source):
         return {"cells": examples.cells(record, rng, source)}
@@ -174,7 +176,7 @@ def _grain_row(examples: Examples, packed: dict[str, Any]) -> Batch:
 
 
 def _finish(cells: np.ndarray, doc_id: np.ndarray) -> Batch:
-    """A row's arrays; the first token of a piece opens a patch, also where a patch was cut."""
+    """The arrays of a row. The first token of a segment opens a patch, even where a patch was cut."""
     real = doc_id > 0
     same = np.append(doc_id[1:] == doc_id[:-1], False) & real
     token = np.where(real, cells[:, TOKEN], PAD_ID).astype(np.int32)

@@ -1,8 +1,8 @@
-"""`lst bench budgets`: what each system sees and costs under the paper's ways to make runs comparable (§8).
+"""`lst bench budgets`: what each system reads and costs under the paper's ways to make runs comparable (§8).
 
-Base trains on as many tokens as in the paper's main tables. The others take its steps (compute-controlled), its tokens
-(data-controlled), its FLOPs, or 20 tokens of text a parameter of their own (compute-optimal). What batches hold is
-sampled by `lst_jax.cost.budget`; nothing is trained.
+Base trains on as many tokens as in the paper's main tables. The other systems get the same steps (compute-controlled),
+the same tokens (data-controlled), the same FLOPs, or 20 tokens of text per parameter of their own (compute-optimal).
+Nothing is trained: `lst_jax.cost.budget` samples what batches hold.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from lst_jax.report import results_file
 
 PACKAGES = ("numpy", "grain")
 SYSTEMS = ("base", "static", "aligned", "mixed", "curriculum", "bypass")
-BASE_BUDGET = "tokens=262e9"  # 87 interleaved + 175 of text, in B (§8); 500k steps of 0.5M unit positions (§6)
+BASE_BUDGET = "tokens=262e9"  # 87 interleaved + 175 of text, in B (§8); 500k steps of 0.5M patch positions (§6)
 CONTROLS = {
     "compute-controlled": "steps-of",
     "data-controlled": "tokens-of",
@@ -28,11 +28,11 @@ PAPER_TOKENS = {
     "curriculum": (108, 217),
 }  # B, interleaved and text, compute-controlled (§8)
 PAPER_SAVED = {"static": 0.193, "curriculum": 0.197}  # data-controlled (§8)
-SPEECH, WRITTEN, TEXT, PATCH = 0.77, 0.23, 2.0, 4  # token shares at 1:2, and units a patch (§5, Table 13)
+SPEECH, WRITTEN, TEXT, PATCH = 0.77, 0.23, 2.0, 4  # token shares at 1:2, and units per patch (§5, Table 13)
 
 
 def measure(recipe: str) -> dict[str, Any]:
-    """Costs of every system of the recipe (`FILE.py:SIZE`, which takes `,SYSTEM`) under every control.
+    """Costs of every system under every control. The recipe is `FILE.py:SIZE`, and takes `,SYSTEM`.
 
     Raises: ConfigError; DataError where a record is wrong.
     """
@@ -59,7 +59,7 @@ def measure(recipe: str) -> dict[str, Any]:
 
 
 def run(config: Config) -> dict[str, Any]:
-    """What a run takes in all; tokens of utterances are interleaved ones. Raises: DataError."""
+    """What a whole run reads and costs. Tokens of utterances count as interleaved. Raises: DataError."""
     found = budget.cost(config)
     tokens = dict.fromkeys(("utterance", "text"), 0.0)
     for source in config.data.sources:
@@ -79,15 +79,15 @@ def run(config: Config) -> dict[str, Any]:
 
 
 def positions(found: dict[str, Any]) -> list[float]:
-    """Unit positions of speech, of text beside it and of text alone, for each token of the interleaved source."""
+    """Patch positions of speech, of text beside speech and of text alone, per token of the interleaved source."""
     speech, text, interleaved = found["speech_patches"], found["text"], found["interleaved"]
     return [speech / interleaved, (found["units"] - speech - text) / interleaved, text / interleaved]
 
 
 def saved(found: dict[str, Any], base: dict[str, Any]) -> dict[str, float]:
-    """Shares saved a token: of unit positions, of the global transformer's FLOPs, of the whole model's."""
+    """Shares saved per token: of patch positions, of the global transformer's FLOPs, and of the whole model's."""
     ratios = {
-        "unit positions": found["units"] / base["units"],
+        "patch positions": found["units"] / base["units"],
         "global transformer": found["flops_by_module"]["global_transformer"]
         / base["flops_by_module"]["global_transformer"],
         "whole model": found["flops"] / base["flops"],
@@ -124,7 +124,7 @@ def markdown(measured: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             f"Systems of `{measured['recipe']}` with the steps, the tokens or the FLOPs of `{measured['base']}`, and with "
-            "20 tokens of text a parameter of their own. FLOPs are analytic, of the whole model, backward too; what "
+            "20 tokens of text per parameter of their own. FLOPs are analytic, of the whole model, backward too; what "
             f"batches hold is of {measured['content']}, sampled at {measured['points']} equally spaced steps of a run.",
             results_file.table(
                 [
@@ -132,13 +132,13 @@ def markdown(measured: dict[str, Any]) -> str:
                     "steps",
                     "B tokens, interleaved / text",
                     "the paper's",
-                    "unit positions a token",
+                    "patch positions per token",
                     "FLOPs",
                     "of Base",
                 ],
                 rows,
             ),
-            "Unit positions for each token of the interleaved source, which are 1:2 words (Table 13: 3.00 and 2.42): by "
+            "Patch positions for each token of the interleaved source, which are 1:2 words (Table 13: 3.00 and 2.42): by "
             "arithmetic from the paper's shares, and as batches hold them. Markers count as text; short last patches of "
             "spans make static patches shorter than 4.",
             results_file.table(["", "speech", "text beside it", "text alone", "all"], lengths),
@@ -148,7 +148,7 @@ def markdown(measured: dict[str, Any]) -> str:
             "fewer tokens here, so that its texts are cut sooner and attend less; in rows of equal tokens patches save "
             "somewhat more (What patching saves).",
             results_file.table(
-                ["", "unit positions", "global transformer's FLOPs", "whole model's FLOPs", "the paper's"], savings
+                ["", "patch positions", "global transformer's FLOPs", "whole model's FLOPs", "the paper's"], savings
             ),
         ]
     )

@@ -1,7 +1,7 @@
-"""`lst bench convert`: time and memory of conversions of a model that need not exist: its arrays are made from shapes.
+"""`lst bench convert`: time and memory of conversions of a made-up model, whose arrays are drawn from their shapes.
 
-What is measured is what `lst convert` does: a model is written in a format one array at a time, and what lies on disk
-computes the rows of the proof. Memory is anonymous memory: pages of mapped files can be dropped at any time.
+It measures what `lst convert` does: it writes a model in a format one array at a time, and computes the rows of the
+proof from what lies on disk. Memory is anonymous memory, because pages of mapped files can be dropped at any time.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ GIB = 2**30
 
 
 def measure(config: Config, names: Sequence[str], folder: pathlib.Path, progress: bool = False) -> dict[str, Any]:
-    """Writes the model in each format below `folder`, one after the other, and removes it again.
+    """Writes the model in each format below `folder`, one after another, and removes each again.
 
     The vocabulary is that of made-up text. Raises: DataError where the disk has no room; StorageError.
     """
@@ -83,7 +83,7 @@ def _measure(form, source: Source, inputs, wanted, out: pathlib.Path, progress: 
 
 
 def made_up_source(config: Config) -> Source:
-    """A model of the configuration whose arrays are drawn when they are read, the same each time."""
+    """A model of the configuration whose arrays are drawn when they are read, with the same values each time."""
 
     def draw(path: str, shape: tuple[int, ...]) -> np.ndarray:
         if len(shape) == 1:
@@ -101,7 +101,7 @@ def made_up_source(config: Config) -> Source:
 
 @contextlib.contextmanager
 def watched() -> Iterator[dict[str, float]]:
-    """Gives a mapping that has `seconds` and `peak_bytes`, of the process's anonymous memory, at the end."""
+    """Yields a mapping that has `seconds` and `peak_bytes` at the end; the latter of the process's anonymous memory."""
     found: dict[str, float] = {"peak_bytes": 0.0}
     over, began = threading.Event(), time.perf_counter()
 
@@ -120,13 +120,13 @@ def watched() -> Iterator[dict[str, float]]:
 
 
 def anonymous_bytes() -> float:
-    """What this process holds in memory and could not read from a file again."""
+    """The bytes of this process's memory that it could not read from a file again."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith("RssAnon:"))
     return 1024.0 * int(line.split()[1])
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """A row a format."""
+    """A table with one row per format."""
     rows = [
         [
             name,

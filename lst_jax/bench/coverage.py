@@ -1,8 +1,7 @@
 """`lst bench coverage`: how often the 95% intervals of `lst fit` hold the truth, over made-up studies of known laws.
 
-Each study makes runs anew with their own noise, fits them as `lst fit` does, and asks of every number that it prints
-whether its interval holds the true one. A bootstrap that is right covers 95%; how wide the intervals are says what
-these designs are worth.
+Each repeat of a study draws new noise, fits the runs as `lst fit` does, and checks for every printed number whether its
+interval holds the true one. A correct bootstrap covers 95%. The widths of the intervals tell what a design is worth.
 """
 
 from collections.abc import Callable
@@ -247,7 +246,7 @@ def _line(
 
 
 def _true_multiplier(log_loss: np.ndarray, reference: dict[str, float], ours: dict[str, float]) -> dict[str, float]:
-    """At both ends of the losses: C = (K / (L − E))^(1 / γ) of one law over that of the other."""
+    """The true multiplier at both ends of the losses: the ratio of C = (K / (L − E))^(1 / γ) under the two laws."""
     losses = np.exp(log_loss[[0, -1]])
     first, last = (reference["K"] / (losses - reference["E"])) ** (1 / reference["gamma"]) / (
         ours["K"] / (losses - ours["E"])

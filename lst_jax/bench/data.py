@@ -1,8 +1,8 @@
-"""`lst bench data`: how fast batches are made, how full they are, and what the alternatives reach on the same records.
+"""`lst bench data`: how fast the data stream makes batches, how full they are, and what alternatives reach.
 
-Everything that training does is on: records are read from checksummed ArrayRecord shards, texts are tokenised by
-SentencePiece, utterances interleaved and patched, documents packed, in one process without prefetching. The figure is
-tokens per second of CPU time of this process, all its threads together, i.e. per core; padding does not count.
+The stream does all that it does in training, in one process without prefetching. It reads checksummed ArrayRecord
+shards, tokenises texts by SentencePiece, interleaves and patches utterances, and packs documents. The figure is real
+tokens per second of CPU time over all threads of this process, that is, per core. Padding does not count.
 """
 
 import dataclasses
@@ -36,31 +36,33 @@ ALTERNATIVES = {
     "ancestor": alternatives.AncestorIterator,
 }
 SPEECH_SHARE = 1 / 3  # of all tokens, in utterances (paper §5)
-RUN_STEPS = 200_000  # of the paper's runs; the curriculum falls over the middle third
-V5P_HOST_TOKENS_PER_SEC = 0.3e6  # 4 × 459 TFLOP/s at 40% over 6 × 0.4e9 FLOPs a token
-LATE_DOCUMENTS = 10**7  # documents of each row that a late state has behind it
+RUN_STEPS = 200_000  # steps of the paper's runs; P(u) of the curriculum falls over the middle third
+V5P_HOST_TOKENS_PER_SEC = 0.3e6  # 4 × 459 TFLOP/s at 40% over 6 × 0.4e9 FLOPs per token
+LATE_DOCUMENTS = 10**7  # documents that each row has finished in a late state
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is measured."""
+    """What to measure."""
 
     records: tuple[str, ...] = ()  # directories; none = made-up records
-    tokenizer: str | None = None  # goes with `records`
-    batches: int = 256  # of each strategy: with 4 rows, the 1,024 rows over which the mixture is held to its shares
-    rows: int = 4  # of a batch (paper §6: 4 sequences a GPU)
+    tokenizer: str | None = None  # the tokenizer of `records`
+    batches: int = 256  # per strategy; with 4 rows these are the 1,024 rows over which the mixture keeps its shares
+    rows: int = 4  # per batch (paper §6: 4 sequences per GPU)
     row_patches: int = 4096
-    utterances: int = 4000  # made up
+    utterances: int = 4000  # how many to make up
     texts: int = 1000
     seed: int = 0
 
 
 def measure(settings: Settings, progress: bool = False) -> dict[str, Any]:
-    """All figures as one JSON mapping; at the top the worst over strategies. Raises: DataError."""
+    """All figures as one JSON mapping, the worst over strategies first. Raises: DataError."""
     if settings.records and settings.tokenizer is None:
-        raise DataError("--records: texts are tokenised when they are read; add --tokenizer FILE.model")
+        raise DataError("--records: the reader tokenises texts; add --tokenizer FILE.model")
     if settings.tokenizer and not settings.records:
-        raise DataError(f"--tokenizer {settings.tokenizer}: made-up records bring their own; add --records DIR")
+        raise DataError(
+            f"--tokenizer {settings.tokenizer}: made-up records have their own tokenizer; add --records DIR"
+        )
     with tempfile.TemporaryDirectory(prefix="lst_bench_") as folder:
         directories, tokenizer = list(settings.records), settings.tokenizer
         if not directories:
@@ -83,7 +85,7 @@ def measure(settings: Settings, progress: bool = False) -> dict[str, Any]:
             bar.update()
         sources = [_describe(path) for path in directories]
     worst = {
-        key: min(s[key] for s in strategies.values()) for key in ("tokens_per_sec_per_core", "unit_fill", "token_fill")
+        key: min(s[key] for s in strategies.values()) for key in ("tokens_per_sec_per_core", "patch_fill", "token_fill")
     }
     worst["mixture_error_points"] = max(s["mixture_error_points"] for s in strategies.values())
     worst["cores_per_v5p_host"] = V5P_HOST_TOKENS_PER_SEC / worst["tokens_per_sec_per_core"]
@@ -99,7 +101,7 @@ def measure(settings: Settings, progress: bool = False) -> dict[str, Any]:
 
 
 def make_config(settings: Settings, directories: list[str], tokenizer: str, name: str) -> cfg.Config:
-    """A run of strategy `name` over the directories, with the T that `row_tokens_for` gives for what they hold."""
+    """A run of the strategy `name` over the directories. T is what `row_tokens_for` gives for their contents."""
     if name == "base":
         return _config(settings, directories, tokenizer, name, settings.row_patches)
     first = _config(settings, directories, tokenizer, name, row_tokens_for(settings.row_patches, 4.0))
@@ -131,7 +133,7 @@ def measure_strategy(config: cfg.Config, batches: int) -> dict[str, Any]:
 
 
 def measure_alternative(name: str, config: cfg.Config, batches: int) -> dict[str, Any]:
-    """The same of one of `ALTERNATIVES`, with the size of its state and the time from it to the next batch."""
+    """The same for one of `ALTERNATIVES`, with the size of its state, and the time from that state to the next batch."""
     data = config.data
     examples = alternatives.Examples(config, [open_source(s, config) for s in data.sources], open_tokenizer(config))
     dataset = ALTERNATIVES[name](examples)
@@ -152,8 +154,10 @@ def measure_alternative(name: str, config: cfg.Config, batches: int) -> dict[str
 
 
 def measure_restore(config: cfg.Config, batches: int) -> dict[str, Any]:
-    """Times of `set_state` and of the first batch after it, after a few batches and at a late step; the size of the
-    state; and whether the restored stream goes on as the unbroken one does."""
+    """The time to restore a stream's state and to make the next batch, early in a run and late, and the state's size.
+
+    It also compares the batch after an early restore with that of a stream that was not interrupted.
+    """
     stream = BatchStream(config, prefetch=0)
     for _ in range(max(1, batches // 8)):
         next(stream)
@@ -180,7 +184,7 @@ class Clock:
         self.cpu_sec = self.wall_sec = 0.0
 
     def time(self, function: Callable[..., Any], *args: Any) -> Any:
-        """What `function` of `args` returns; its time is added."""
+        """Calls the function and adds its time. Returns: its result."""
         wall, cpu = time.perf_counter(), time.process_time()
         result = function(*args)
         self.wall_sec += time.perf_counter() - wall
@@ -189,24 +193,24 @@ class Clock:
 
 
 class Counts:
-    """What a number of batches hold: sums, and the least full batch."""
+    """Counts over batches: sums, and how full the least full batch is."""
 
     def __init__(self, row_tokens: int, config: cfg.Config):
         """For batches of `config.data.rows` rows of `row_tokens` and `config.data.row_patches`."""
         self._data, self._row_tokens = config.data, row_tokens
         self.source_tokens = np.zeros(len(config.data.sources), np.int64)
         self.tokens = self.batches = 0
-        self.token_fill = self.unit_fill = 1.0
+        self.token_fill = self.patch_fill = 1.0
 
-    def add(self, tokens: int, units: int) -> None:
-        """One more batch with so many real tokens and unit positions."""
+    def add(self, tokens: int, patches: int) -> None:
+        """Adds a batch with a number of real tokens and of patches."""
         self.tokens += tokens
         self.batches += 1
         self.token_fill = min(self.token_fill, tokens / (self._data.rows * self._row_tokens))
-        self.unit_fill = min(self.unit_fill, units / (self._data.rows * self._data.row_patches))
+        self.patch_fill = min(self.patch_fill, patches / (self._data.rows * self._data.row_patches))
 
     def figures(self, clock: Clock) -> dict[str, Any]:
-        """As JSON; the mixture error is the largest deviation of a source's share of tokens, in points."""
+        """The figures as JSON. The mixture error is the largest deviation of a source's share of tokens, in points."""
         share = np.array([s.share for s in self._data.sources])
         error = np.abs(self.source_tokens / self.source_tokens.sum() - share / share.sum()).max()
         return {
@@ -214,7 +218,7 @@ class Counts:
             "tokens_per_sec_wall": self.tokens / clock.wall_sec,
             "cpu_sec": clock.cpu_sec,
             "wall_sec": clock.wall_sec,
-            "unit_fill": self.unit_fill,
+            "patch_fill": self.patch_fill,
             "token_fill": self.token_fill,
             "mixture_error_points": 100 * float(error),
             "cores_per_v5p_host": V5P_HOST_TOKENS_PER_SEC * clock.cpu_sec / self.tokens,
@@ -262,34 +266,19 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
                 architecture="base" if local is None else "lst",
                 patch_encoder=local,
                 patch_decoder=local,
-                global_transformer=dict(layers=25, width=2048, heads=16, window=None),
+                global_transformer=dict(layers=25, width=2048, heads=16),
                 queries_per_patch=2,
                 cross_heads=16,
-                encoder_cross_window=1,
-                decoder_cross_window=1,
-                encoder_cross_all_layers=False,
-                decoder_cross_all_layers=True,
-                rope_theta=5e5,
-                norm_eps=1e-5,
-                ffn_multiple=256,
-                compute_dtype="bfloat16",
-                attention_block=512,
-                logits_chunk=512,
-                scan_layers=True,
-                remat="none",
             ),
             data=dict(
                 tokenizer=tokenizer,
-                unit_tokenizer=None,
                 sources=[
                     dict(name=f"{m.kind}-{i}", kind=m.kind, path=path, share=shares[m.kind])
                     for i, (m, path) in enumerate(zip(found, directories, strict=True))
                 ],
-                mixture_measure="tokens",
                 rows=settings.rows,
                 row_tokens=row_tokens,
                 row_patches=settings.row_patches,
-                row_speech_tokens=None,
                 unit_rate=speech[0].unit_rate if speech else made_up.UNIT_RATE,
                 patching=dict(
                     strategy=strategy.name,
@@ -299,47 +288,12 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
                     boundary_noise_ms=0.0,
                     tau1=RUN_STEPS // 3,
                     tau2=RUN_STEPS - RUN_STEPS // 3,
-                    final_probability=0.0,
                 ),
-                interleave=dict(
-                    text_words_min=5,
-                    text_words_max=30,
-                    text_fraction_max=0.6,
-                    speech_ratio=0.5,
-                    first_speech_words_min=2,
-                    first_speech_words_max=15,
-                    block_words_min=2,
-                    last_block_words_min=3,
-                ),
-                documents="interleaved",
                 prefetch=0,
             ),
-            optim=dict(
-                peak_lr=4e-4,
-                warmup_steps=2000,
-                final_lr_ratio=0.01,
-                beta1=0.9,
-                beta2=0.95,
-                eps=1e-8,
-                weight_decay=0.1,
-                clip_norm=1.0,
-                z_loss=0.0,
-                spike_factor=0.0,
-            ),
-            eval=dict(every=1000, batches=1, completion_items=0, sources=[]),
-            train=dict(
-                steps=RUN_STEPS,
-                init_from=None,
-                log_every=1,
-                checkpoint_every=1000,
-                checkpoint_minutes=None,
-                checkpoint_keep=1,
-                checkpoint_keep_every=None,
-                bad_step="halt",
-                accumulate=1,
-                offload_moments=False,
-            ),
-            mesh=dict(replica=None, data=None, tensor=1),
+            optim=dict(peak_lr=4e-4, warmup_steps=2000),
+            eval=dict(every=1000, sources=[]),
+            train=dict(steps=RUN_STEPS),
         )
     )
     validate(config)
@@ -352,10 +306,10 @@ def markdown(measured: dict[str, Any]) -> str:
         f"{s['records']:,} records of kind {s['kind']}, {s['bytes'] / 2**20:.1f} MiB" for s in measured["sources"]
     )
     shape = measured["strategies"]["static-4"]
-    header = ["", "tokens/s/core", "wall tokens/s", "T", "unit fill", "token fill", "mixture error"]
+    header = ["", "tokens/s/core", "wall tokens/s", "T", "patch fill", "token fill", "mixture error"]
     return "\n\n".join(
         [
-            f"Batches of {measured['settings']['rows']} rows with U={shape['row_patches']}, {shape['rows']:,} rows a "
+            f"Batches of {measured['settings']['rows']} rows with U={shape['row_patches']}, {shape['rows']:,} rows per "
             "strategy, at the paper's mixture (a third of the tokens in utterances), from records that were "
             f"{measured['records']} ({sources}). Everything is on: SentencePiece at read time, "
             "checksummed ArrayRecord, interleaving, patching, packing; one process, no prefetching.",
@@ -410,7 +364,7 @@ def _cells(figures: dict[str, Any]) -> list[str]:
         f"{figures['tokens_per_sec_per_core']:,.0f}",
         f"{figures['tokens_per_sec_wall']:,.0f}",
         str(figures["row_tokens"]),
-        f"{figures['unit_fill']:.1%}",
+        f"{figures['patch_fill']:.1%}",
         f"{figures['token_fill']:.1%}",
         f"{figures['mixture_error_points']:.3f}",
     ]

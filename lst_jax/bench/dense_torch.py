@@ -1,13 +1,12 @@
-"""The systems once more, in PyTorch and with dense masks: the oracle of the gradient tests, and the other side of
-`lst bench torch`.
+"""The systems in PyTorch with dense masks: the oracle of the gradient tests, and the other side of `lst bench torch`.
 
     rows = rows_of(batch, row_patches, vocab)
     params = to_torch(jax_params, torch.float64)
     loss = DenseModel(config, vocab).loss(params, rows)
 
-Written for being seen to be right: patch ids come from a loop over tokens, every attention has a boolean mask with an
-entry for each pair, and nothing of `lst_jax.model` is used. It computes in the dtype of the parameters. Needs torch,
-which is an extra: import it inside functions (`torch_step.require_torch`).
+The code is meant to be seen to be correct. A loop over tokens gives patch ids, every attention has a boolean mask with
+an entry for each pair, and nothing of `lst_jax.model` is used. It computes in the dtype of the parameters. It needs
+torch, which is an extra: import this module inside functions (`torch_step.require_torch`).
 """
 
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ Params = dict[str, Any]  # nested `Tensor`s, as Flax names them; kernels are [in
 
 
 class Ids(NamedTuple):
-    """What masks are made of; -1 where there is no patch.
+    """The patch and document ids that masks are made of; -1 where there is no patch.
 
     Example (U=4, as in `lst_jax.model.patches`): patch_start 1 1 0 1 0, doc_id 1 1 1 2 0, patch_end 1 0 1 1 0
         -> patch 0 1 1 2 -1 | visible 0 0 1 2 -1 | doc of the patches 1 1 2 0
@@ -38,13 +37,13 @@ class Ids(NamedTuple):
 
 
 class Local(NamedTuple):
-    """For "lst_bypass": the S tokens a row that pass the local networks, in P patches, and where they come from."""
+    """For "lst_bypass": the S tokens per row that pass through the local networks, in P patches, and their origin."""
 
     token_BS: Int[Tensor, "B S"]  # counted from `<s>`
     ids: Ids
     position_BS: Int[Tensor, "B S"]  # in the row; T where there is no token
-    unit_BP: Int[Tensor, "B P"]  # unit position in the row of each local patch; U where there is no patch
-    text_BU: Int[Tensor, "B U"]  # the text token at each unit position; -1 where there is none
+    unit_BP: Int[Tensor, "B P"]  # patch position in the row of each local patch; U where there is no patch
+    text_BU: Int[Tensor, "B U"]  # the text token at each patch position; -1 where there is none
 
 
 class Rows(NamedTuple):
@@ -58,7 +57,7 @@ class Rows(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """Which keys a query sees; where it sees none the mask is open and its result is multiplied by 0."""
+    """Which keys a query sees. Where it sees none, the mask is open, and the result is multiplied by 0."""
 
     open_B1SR: Bool[Tensor, "B 1 S R"]
     sees_BS1: Bool[Tensor, "B S 1"]
@@ -80,7 +79,7 @@ def leaves(params: Params, prefix: str = "") -> dict[str, Tensor]:
 
 
 def rows_of(batch: Any, units: int, vocab: Vocab, bypass: bool = False, device: str = "cpu") -> Rows:
-    """Tensors of a `data.rows.Batch` (numpy) and all that its boundaries say, token by token."""
+    """The tensors of a `data.rows.Batch` (numpy), with patch ids that are found token by token."""
     inputs = [np.asarray(x) for x in (batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)]
     rows = Rows(
         inputs[0],
@@ -118,7 +117,7 @@ def _ids(doc_BT, start_BT, end_BT, units: int) -> Ids:
 
 
 def _local(token_BT, doc_BT, start_BT, end_BT, units: int, vocab: Vocab) -> Local:
-    """Picks the tokens from `<s>` up, in order; the rest of each shorter row is padding."""
+    """Picks the tokens whose ids are `<s>` or above, in order; shorter rows are padded."""
     row = _ids(doc_BT, start_BT, end_BT, units)
     picked = [np.flatnonzero((t >= vocab.speech_marker) & (d > 0)) for t, d in zip(token_BT, doc_BT, strict=True)]
     size, length = max(len(p) for p in picked), token_BT.shape[1]
@@ -153,14 +152,14 @@ class DenseModel:
         self.config, self.vocab = config, vocab
 
     def loss(self, params: Params, rows: Rows) -> Float[Tensor, ""]:
-        """Mean nats a target, weighted."""
+        """The weighted mean of nats per target."""
         logits_BTV = self.logits(params, rows)
         nll_N = F.cross_entropy(logits_BTV.flatten(0, 1), rows.target_BT.flatten().long(), reduction="none")
         weight_N = rows.weight_BT.flatten().to(nll_N.dtype)
         return (nll_N * weight_N).sum() / weight_N.sum().clamp(min=1)
 
     def logits(self, params: Params, rows: Rows) -> Float[Tensor, "B T V"]:
-        """Of the token that follows each; float32 at least."""
+        """Logits of the token that follows each, in float32 or wider."""
         if self.config.architecture == "base":
             h_BTD = F.embedding(rows.token_BT, params["tok_embeddings"]["embedding"])
             h_BTD = self._norm(self._global(params["global_transformer"], h_BTD, rows.ids.doc_BT), params["norm"])
@@ -180,7 +179,9 @@ class DenseModel:
         if "token_embedding_projection" in params:
             x_BPW = _linear(x_BPW, params["token_embedding_projection"])
         text_BUD = F.embedding(local.text_BU.clamp(min=0), params["text_embeddings"]["embedding"])
-        text_BUD = F.pad(text_BUD * (local.text_BU >= 0)[..., None], (0, 0, 0, 1))  # one more: where no patch goes
+        text_BUD = F.pad(
+            text_BUD * (local.text_BU >= 0)[..., None], (0, 0, 0, 1)
+        )  # one position more, for what has no patch
         x_BUD = text_BUD.index_put((row_B1, local.unit_BP), x_BPW)[:, :u]
         global_BUD = self._global(params["global_transformer"], x_BUD, rows.ids.doc_BU)
         for_patch_BPD = F.pad(global_BUD, (0, 0, 0, 1))[row_B1, local.unit_BP]
@@ -246,7 +247,7 @@ class DenseModel:
         return x_BTD + _linear(F.silu(_linear(y_BTD, f["w1"])) * _linear(y_BTD, f["w3"]), f["w2"])
 
     def _cross(self, x_BSE, y_BRE, p: Params, mask: Mask):
-        """With its own residual, which callers add again."""
+        """Cross-attention with its own residual; callers add the input once more."""
         x_norm_BSE, y_norm_BRE = self._norm(x_BSE, p["cross_attn_norm_q"]), self._norm(y_BRE, p["cross_attn_norm_kv"])
         q_BHSK, k_BHRK, v_BHRK = (
             _heads(_linear(z, p[name]), self.config.cross_heads)
@@ -304,7 +305,7 @@ def _attend(q_BHSK, k_BHRK, v_BHRK, mask: Mask):
 
 
 def _max_pool(h_BTE, patch_BT, units: int):
-    """Largest value of each feature in a patch, 0 where there is no patch; padding goes into one patch more."""
+    """The largest value of each feature in a patch, 0 where there is no patch. Padding goes into one extra patch."""
     place_BTE = torch.where(patch_BT >= 0, patch_BT, units)[..., None].expand_as(h_BTE)
     pooled = h_BTE.new_zeros(len(h_BTE), units + 1, h_BTE.shape[-1])
     return pooled.scatter_reduce(1, place_BTE, h_BTE, "amax", include_self=False)[:, :units]

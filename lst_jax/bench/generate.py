@@ -1,10 +1,11 @@
-"""`lst bench generate`: how fast speech is generated, and what a second of it costs.
+"""`lst bench generate`: how fast the systems generate speech, and what one second of it costs.
 
-Measured: tokens a second of LST and of Base with caches, and of LST without: there a token costs the forward over a row
-of the final length, the one shape that serves every token. Parameters are fresh ones and EOS is not allowed, so that
-all rows are equally long. Counted: XLA's FLOPs of the compiled steps of one row, at the published shapes and with a
-context of so many seconds behind it, of which a second of speech takes `unit_rate` local and as many global ones as it
-has patches.
+It measures tokens per second of LST and of Base with caches, and of LST without a cache. Without a cache a token costs
+the forward pass over a row of the final length, the one shape that serves every token. Parameters are drawn at random,
+and EOS is not allowed, so that all rows have the same length.
+
+It counts XLA's FLOPs of the compiled steps of one row, at the published shapes, after a context of some seconds. One
+second of speech takes `unit_rate` local steps, and one global step per patch.
 """
 
 import dataclasses
@@ -32,7 +33,7 @@ REPEATS = 3
 
 
 def measure(recipes: dict[str, Config], rows: list[int], seconds: float) -> dict[str, Any]:
-    """Tokens a second of each of `SYSTEMS` for batches of so many rows, speech of `seconds` each."""
+    """Tokens per second of each of `SYSTEMS`, for batches of each number of `rows`, with `seconds` of speech per row."""
     measured = {
         "name": {name: config.name for name, config in recipes.items()},
         "seconds": seconds,
@@ -49,7 +50,7 @@ def measure(recipes: dict[str, Config], rows: list[int], seconds: float) -> dict
 
 
 def speed(config: Config, rows: int, seconds: float) -> dict[str, float]:
-    """Tokens a second over all rows, prefill included, and the global steps that they took."""
+    """Tokens per second over all rows, prefill included, and how many global steps they took."""
     decoder, params = _decoder(config)
     vocab, tokens = config.joint_vocab, round(seconds * config.data.unit_rate)
     one_BT = np.ones((rows, 2), np.int32)
@@ -82,7 +83,7 @@ def speed(config: Config, rows: int, seconds: float) -> dict[str, float]:
 
 
 def uncached_speed(config: Config, rows: int, seconds: float) -> float:
-    """Tokens a second where each one takes the forward over its whole row, of the final length."""
+    """Tokens per second where each token takes the forward pass over a row of the final length."""
     mesh = one_device()
     tokens = 2 + round(seconds * config.data.unit_rate)
     units = 2 + -(-(tokens - 2) // config.data.patching.static_size)
@@ -107,7 +108,7 @@ def uncached_speed(config: Config, rows: int, seconds: float) -> float:
 
 
 def count_flops(recipes: dict[str, Config], seconds: float) -> dict[str, Any]:
-    """FLOPs of one second of speech of one row of each of `SYSTEMS`, behind `seconds` of it."""
+    """FLOPs of one second of speech in one row of each of `SYSTEMS`, after `seconds` of speech."""
     costs = {}
     for name, config in recipes.items():
         local, main, patch = step_flops(config, seconds)
@@ -123,7 +124,7 @@ def count_flops(recipes: dict[str, Config], seconds: float) -> dict[str, Any]:
 
 
 def step_flops(config: Config, seconds: float) -> tuple[float, float, int]:
-    """XLA's FLOPs of a token's compiled local step and of a global step, and the tokens of a patch; nothing is run."""
+    """XLA's FLOPs of a compiled local step and of a global step, and the tokens per patch. It runs nothing."""
     model = update.build_model(config, one_device())
     decoder = _decoder_of(config, model)
     params = jax.eval_shape(lambda: matrices_in_compute_dtype(model, model.init_params(jax.random.key(0))))
@@ -185,7 +186,7 @@ def markdown(measured: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             f"`{measured['name']['lst']}` beside `{measured['name']['base']}` on {measured['device']}: speech of "
-            f"{measured['seconds']:g} s a row behind `<s>`, fresh parameters, tokens a second over all rows, medians of "
+            f"{measured['seconds']:g} s a row behind `<s>`, fresh parameters, tokens per second over all rows, medians of "
             f"{REPEATS}. Without a cache, a token costs the forward over a row of the final length.",
             results_file.table(
                 [

@@ -1,8 +1,8 @@
 """`lst bench length`: what doubling a row costs each part of the model, and what document masks cost.
 
-Rows of T and of 2T tokens are timed in turns in one run: attention within windows and cross-attention must cost about
-twice as much, the global transformer's own attention more. A step over rows of many documents is timed beside a step
-over the same rows taken as one document each.
+One run times rows of T and of 2T tokens in turns. Attention within windows and cross-attention must cost about twice as
+much; the attention of the global transformer costs more. The run also times a step over rows of many documents beside a
+step over the same rows with one document each.
 """
 
 import dataclasses
@@ -26,7 +26,9 @@ __all__ = ["PACKAGES", "markdown", "measure"]
 
 
 def measure(config: Config, steps: int) -> dict[str, Any]:
-    """Medians of `steps` rounds: seconds of each part, forward and backward, at both lengths; of both kinds of rows."""
+    """Medians of `steps` rounds, in seconds: each part at both lengths, forward and backward; a step on both kinds of
+    rows.
+    """
     mesh = one_device()
     lengths = (config, doubled(config))
     batches = [made_up_batches(c, 1)[0][0] for c in lengths]
@@ -79,12 +81,12 @@ def doubled(config: Config) -> Config:
 
 
 def one_document(batch: Batch) -> Batch:
-    """The same rows with all that they hold in one document each."""
+    """The same rows, each with all of its tokens in one document."""
     return batch._replace(doc_id_BT=(batch.doc_id_BT > 0).astype(batch.doc_id_BT.dtype))
 
 
 def in_turns(functions: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
-    """Median seconds of each function, called one after the other round by round; the first round compiles."""
+    """Median seconds of each function. Every round calls all of them; the first round, which compiles, does not count."""
     seconds = [[] for _ in functions]
     for _ in range(rounds + 1):
         for function, taken in zip(functions, seconds, strict=True):

@@ -1,11 +1,12 @@
 """`lst bench patching`: what patching saves, in FLOPs that XLA counts in compiled TPU programs.
 
-The same content, rows of the paper's mixture of made-up records, costs each system as many FLOPs as its compiled
-training step has, over the real tokens in them. Base gets rows of as many tokens as LST does, so that documents are cut
-at the same length. XLA counts a loop's body once and knows nothing of what Pallas kernels do. Therefore layers are not
-scanned and logits are not chunked; a stack's layers are all alike, so three shallow programs give the FLOPs of any
-depth, which a fourth, deeper one checks; and the pairs of the splash kernels are counted by `scaling.flops`, as the
-batches' own documents have them.
+All systems read the same content: rows of the paper's mixture of made-up records. A system's cost is the FLOPs of its
+compiled training step over the real tokens in the row. Base has rows of as many tokens as LST, so that documents are
+cut at the same length.
+
+XLA counts a loop's body once, and it does not count what Pallas kernels do. Therefore layers are not scanned and logits
+are not chunked. The layers of a stack are alike, so three shallow programs give the FLOPs of any depth; a fourth, deeper
+program checks that. `lst_jax.cost.flops` counts the pairs of the splash kernels, from the documents of the batches.
 """
 
 import dataclasses
@@ -41,20 +42,20 @@ PACKAGES = ("jax", "jaxlib", "libtpu", "flax")
 ROW_PATCHES, PATCH = 4096, 4  # of LST's interleaved rows (paper §6)
 PAIRS = ("encoder_pairs", "global_pairs", "decoder_pairs")
 SHAPES_ONLY = PatchingConfig(Static.name, 4, "word", "separate", 0.0, 0, 0, 0.0)  # patching changes no program
-CHECK_RTOL = 0.005  # a deeper program against the sum of layers
+CHECK_RTOL = 0.005  # largest relative difference between a deeper program and the sum of layers
 
 
 class Cost(NamedTuple):
-    """FLOPs a real token: of the whole step, and of the global transformer's layers."""
+    """FLOPs per real token, of the whole step and of the global transformer's layers."""
 
     whole: float
     global_layers: float
-    units_a_token: float
-    checked: float | None  # the deeper program's FLOPs over those that the short ones predict
+    patches_per_token: float
+    checked: float | None  # the deeper program's FLOPs over those that the shallow ones predict
 
 
 def measure(recipes: dict[str, Config], topology: str, batches: int) -> dict[str, Any]:
-    """Costs of each of `SYSTEMS`, whose recipes are given, over the whole mixture and over its interleaved part."""
+    """Costs of each of `SYSTEMS` over the whole mixture, and over its interleaved part alone."""
     mesh = one_device(devices(topology)[0])
     recipes = {name: with_tokens(config, recipes["static"].data.row_tokens) for name, config in recipes.items()}
     found: dict[str, dict[str, Cost]] = {"mixture": {}, "interleaved": {}}
@@ -73,7 +74,7 @@ def measure(recipes: dict[str, Config], topology: str, batches: int) -> dict[str
 
 
 def interleaved_only(config: Config) -> Config:
-    """The same rows filled by the interleaved source alone."""
+    """Rows of the same size that the interleaved source fills alone."""
     data = config.data
     sources = tuple(s for s in data.sources if s.kind == "utterance")
     if not sources:
@@ -90,7 +91,7 @@ def interleaved_only(config: Config) -> Config:
 
 
 def with_tokens(config: Config, tokens: int) -> Config:
-    """Rows of so many tokens; and of as many unit positions where every token is one."""
+    """The run with rows of `tokens` tokens, and as many patch positions where every patch is one token."""
     data = config.data
     single = not architecture_named(config.model.architecture).patches_speech or data.patching.static_size == 1
     return dataclasses.replace(
@@ -99,7 +100,7 @@ def with_tokens(config: Config, tokens: int) -> Config:
 
 
 def cost(config: Config, mesh: Mesh, batches: int, check: bool) -> Cost:
-    """FLOPs a real token of one row's step: from programs of few layers, and the batches' own attention pairs."""
+    """FLOPs per real token of a step over one row, from shallow programs and the attention pairs of the batches."""
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, rows=1))
     stats = [s for _, s in made_up_batches(config, batches)]
     mean = {key: statistics.mean(int(s[key]) for s in stats) for key in stats[0] if np.ndim(stats[0][key]) == 0}
@@ -130,7 +131,7 @@ def cost(config: Config, mesh: Mesh, batches: int, check: bool) -> Cost:
 
 
 def program_flops(config: Config, mesh: Mesh, global_layers: int, decoder_layers: int) -> float:
-    """XLA's count for the compiled step of a shallower model over one row; splash kernels count as nothing."""
+    """XLA's count for the compiled step of a shallow model over one row, without splash kernels."""
     m, data = config.model, config.data
     decoder = m.patch_decoder and dataclasses.replace(m.patch_decoder, layers=decoder_layers)
     model_config = dataclasses.replace(
@@ -151,7 +152,7 @@ def program_flops(config: Config, mesh: Mesh, global_layers: int, decoder_layers
 
 @functools.cache
 def _compiled_flops(config: Config, mesh: Mesh) -> float:
-    """One compilation for all contents and patchings of the same shapes."""
+    """Compiles once for all contents and patchings of the same shapes."""
     model = update.build_model(config, mesh, config.data.row_speech_tokens)
     state = update.state_shape(config, model, mesh)
     shape = (config.data.rows, config.data.row_tokens)
@@ -166,7 +167,7 @@ def markdown(measured: dict[str, Any]) -> str:
     rows = [
         [
             SYSTEMS[name],
-            *(f"{measured[c][name]['units_a_token']:.3f}" for c in ("mixture", "interleaved")),
+            *(f"{measured[c][name]['patches_per_token']:.3f}" for c in ("mixture", "interleaved")),
             *(f"{measured[c][name]['whole'] / 1e9:.3f} G" for c in ("mixture", "interleaved")),
             *(f"{_ratio(measured, c, name, 'whole'):.3f}" for c in ("mixture", "interleaved")),
             *(f"{_ratio(measured, c, name, 'global_layers'):.3f}" for c in ("mixture", "interleaved")),
@@ -175,9 +176,9 @@ def markdown(measured: dict[str, Any]) -> str:
     ]
     header = [
         "system",
-        "unit positions a token",
+        "patch positions per token",
         "interleaved",
-        "FLOPs a real token",
+        "FLOPs per real token",
         "interleaved",
         "of Base, whole model",
         "interleaved",

@@ -1,9 +1,9 @@
-"""`lst bench step`: what one training step costs on this machine, whole and in parts.
+"""`lst bench step`: what one training step costs on this machine, as a whole and in parts.
 
-The step is training's own, on batches that the data stream makes from made-up records. FLOPs are given twice: the
-analytic ones that MFU is measured with (`scaling.flops`: real tokens, visible pairs), and XLA's own count of the same
-step with nothing rolled up in a loop: layers one by one, attention and logits in one block, which counts padding,
-hidden pairs and what the remat policy recomputes.
+The step is the one of training, on batches that the data stream makes from made-up records. FLOPs are counted twice.
+The analytic count is the one of MFU (`lst_jax.cost.flops`): real tokens and visible pairs. The other count is XLA's,
+for the same step without loops: layers one by one, attention and logits in one block. It includes padding, masked
+pairs, and what the remat policy recomputes.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def measure(config: Config, steps: int) -> dict[str, Any]:
-    """All figures of the configuration's step as one JSON mapping; medians over `steps` timed steps."""
+    """All figures of the configuration's step as one JSON mapping. Times are medians over `steps` timed steps."""
     mesh, one = make_mesh(config.mesh, jax.devices()[: math.gcd(config.data.rows, jax.device_count())]), one_device()
     check(config, mesh)
     made = made_up_batches(config, steps)
@@ -63,7 +63,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
         **whole,
         **mean,
         "tokens_per_sec": mean["tokens"] / whole["seconds"],
-        "units_per_sec": mean["units"] / whole["seconds"],
+        "patches_per_sec": mean["units"] / whole["seconds"],
         "analytic_flops": statistics.mean(flops),
         "unrolled_flops": unrolled_flops(config, one, made[0][0]),
         "mfu": rate / (peak * mesh.size / jax.device_count()) if peak else None,
@@ -97,7 +97,7 @@ def _measure_step(config: Config, model: Architecture, mesh: Mesh, batches: Sequ
 
 
 def unrolled_flops(config: Config, mesh: Mesh, batch: Batch) -> float:
-    """XLA's count for the step with layers one by one, and attention and logits in one block; nothing is compiled."""
+    """XLA's count for the step with layers one by one, and attention and logits in one block. It compiles nothing."""
     tokens = config.data.row_tokens * config.model.queries_per_patch
     config = dataclasses.replace(
         config, model=dataclasses.replace(config.model, scan_layers=False, attention_block=tokens, logits_chunk=tokens)
@@ -111,7 +111,9 @@ def unrolled_flops(config: Config, mesh: Mesh, batch: Batch) -> float:
 def part_functions(
     config: Config, model: Architecture, params: Any, batch: Batch
 ) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
-    """Of each part its function and arguments, its own parameters first; arguments come from the parts before it."""
+    """The function and the arguments of each part. Its own parameters come first; other arguments are what earlier
+    parts return.
+    """
     ids = (batch.token_BT, batch.doc_id_BT, batch.patch_start_BT, batch.patch_end_BT)
 
     def loss(own, hidden_BTE):
@@ -125,7 +127,7 @@ def part_functions(
 
 
 def _time_part(function: Callable[..., Any], args: tuple[Any, ...], repeats: int) -> dict[str, float]:
-    """Median seconds of a part forward ("in"), and forward and backward ("in and out")."""
+    """Median seconds of a part: its forward pass alone, and forward and backward."""
 
     def both(*args):
         out, backward = jax.vjp(function, *args)
@@ -153,7 +155,7 @@ def markdown(measured: dict[str, Any]) -> str:
     rows = [
         ["step", ms(m["seconds"])],
         ["real tokens/s", f"{m['tokens_per_sec']:,.0f}"],
-        ["unit positions/s", f"{m['units_per_sec']:,.0f}"],
+        ["patch positions/s", f"{m['patches_per_sec']:,.0f}"],
         ["MFU", mfu],
         ["FLOPs a step, analytic", f"{m['analytic_flops'] / 1e9:,.2f} G"],
         ["FLOPs a step, XLA's count, unrolled", f"{m['unrolled_flops'] / 1e9:,.2f} G"],
@@ -165,7 +167,7 @@ def markdown(measured: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             f"`{m['name']}`: {m['parameters']:,} parameters, {m['rows']} rows of T={m['row_tokens']}, U={m['row_patches']} "
-            f"with {m['tokens']:,.0f} real tokens and {m['units']:,.0f} unit positions a step; scan_layers="
+            f"with {m['tokens']:,.0f} real tokens and {m['units']:,.0f} patch positions a step; scan_layers="
             f"{m['scan_layers']}, remat={m['remat']}; {len(m['devices'])} × {m['devices'][0]}. Medians of {m['steps']} "
             f"steps on made-up batches; the peak is {m['peak_source']}.",
             results_file.table(["", "measured"], rows),

@@ -1,4 +1,4 @@
-"""Made-up runs of a known law: what the fits of `scaling` are measured and tested on."""
+"""Made-up runs of a known law, on which the fits of `lst_jax.laws` are measured and tested."""
 
 import numpy as np
 from jaxtyping import Float
@@ -16,14 +16,14 @@ def loss(
 
 
 def best_n(c: float | np.ndarray, E: float, A: float, B: float, alpha: float, beta: float) -> float | np.ndarray:
-    """N of the least loss at c = 6·N·D FLOPs: Hoffmann et al., eq. 4, G (C / 6)^a."""
+    """The N with the smallest loss at c = 6·N·D FLOPs: Hoffmann et al., eq. 4, G (C / 6)^a."""
     return (alpha * A / (beta * B)) ** (1 / (alpha + beta)) * (c / 6) ** (beta / (alpha + beta))
 
 
 def iso_flop(
     budgets: np.ndarray, sizes: int, span: float | int, law: dict[str, float] = HOFFMANN
 ) -> tuple[Float[np.ndarray, "runs"], Float[np.ndarray, "runs"]]:
-    """(N, D) of `sizes` around the best N at each of `budgets` in FLOPs = 6·N·D, from 1/span to span times it."""
+    """(N, D) of runs at each of `budgets`, in FLOPs = 6·N·D: `sizes` values of N, from 1/span to span times the best."""
     n = np.concatenate([best_n(c, **law) * np.geomspace(1 / span, span, sizes) for c in budgets])
     return n, np.repeat(budgets, sizes) / 6 / n
 
@@ -37,7 +37,7 @@ def points(
     flops: Float[np.ndarray, "runs"] | None = None,
     items: int | None = None,
 ) -> list[Point]:
-    """Runs with one measure; FLOPs are 6·N·D unless given."""
+    """Runs with one measure each. FLOPs are 6·N·D unless given."""
     flops = 6 * n * d if flops is None else flops
     return [
         Point(
@@ -56,5 +56,5 @@ def points(
 
 
 def noisy(values: Float[np.ndarray, "runs"], scatter: float, rng: np.random.Generator) -> Float[np.ndarray, "runs"]:
-    """Values with a normal scatter of this size in their logs."""
+    """The values times log-normal noise whose logarithm has the standard deviation `scatter`."""
     return values * np.exp(scatter * rng.standard_normal(len(values)))

@@ -22,12 +22,12 @@ from lst_jax.runs.directory import RunDirectory
 from lst_jax.train import loop
 
 PACKAGES = ("jax", "flax", "optax", "numpy")
-LAST = 20  # training losses that are averaged
+LAST = 20  # how many of the last training losses are averaged
 HELD_OUT = ("bits_per_second_speech", "bits_per_text_token")
 
 
 def compare(recipe: str, systems: Sequence[str], steps: int, folder: str) -> dict[str, Any]:
-    """Trains every system of the recipe in `folder/SYSTEM`; `steps` are those of the first one.
+    """Trains every system of the recipe in `folder/SYSTEM`. `steps` is the length of the first one's run.
 
     Raises: ConfigError; whatever training raises.
     """
@@ -42,7 +42,7 @@ def compare(recipe: str, systems: Sequence[str], steps: int, folder: str) -> dic
 
 
 def precision(recipe: str, steps: int, folder: str) -> dict[str, Any]:
-    """One recipe in float32 and in bfloat16 over the same batches, and how far their curves part."""
+    """One recipe in float32 and in bfloat16 over the same batches, and how far their loss curves differ."""
     rows, losses = [], []
     for dtype in ("float32", "bfloat16"):
         config = at_length(load_recipe(recipe), steps)
@@ -54,7 +54,7 @@ def precision(recipe: str, steps: int, folder: str) -> dict[str, Any]:
 
 
 def band(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """How far two loss curves part, in shares of the first's: step by step, and as means over `LAST` steps.
+    """The largest relative difference of two loss curves: at one step, and between means over `LAST` steps.
 
     Example: band([2.0] * 40, [2.02] * 40) -> {"step": 0.01, "mean": 0.01}
     """
@@ -65,7 +65,7 @@ def band(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
 
 
 def at_length(config: Config, steps: int) -> Config:
-    """The run with `steps` steps and one evaluation, at the end.
+    """The run with `steps` steps, and one evaluation at the end.
 
     Raises: ConfigError where the warm-up does not fit.
     """
@@ -80,12 +80,12 @@ def at_length(config: Config, steps: int) -> Config:
 
 
 def with_flops(config: Config, flops: float) -> Config:
-    """The run at the length whose batches take about so many FLOPs, and one evaluation, at the end."""
+    """The run with about `flops` FLOPs in total, and one evaluation at the end."""
     return at_length(config, budget.apply(config, f"flops={flops}").train.steps)
 
 
 def trained(run: RunDirectory, config: Config) -> dict[str, Any]:
-    """Trains the run, or finds that it is, and takes its numbers from its records."""
+    """Trains the run, unless it is trained already, and takes its numbers from its records."""
     if loop.train(run, config):
         raise KeyboardInterrupt
     records = run.read_metrics()
@@ -112,10 +112,10 @@ def markdown(measured: dict[str, Any]) -> str:
         "steps",
         "FLOPs",
         "tokens",
-        "unit positions a token",
+        "patch positions per token",
         f"loss, last {LAST} steps",
         "held-out bits/s of speech",
-        "held-out bits a text token",
+        "held-out bits per text token",
     ]
     rows = [
         [
@@ -130,7 +130,7 @@ def markdown(measured: dict[str, Any]) -> str:
         for r in measured["systems"]
     ]
     notes = [
-        f"`{measured['recipe']}`; loss in nats a token of the system's own sequence. Held-out speech "
+        f"`{measured['recipe']}`; loss in nats per token of the system's own sequence. Held-out speech "
         "is split into static patches where the system has a choice."
     ]
     if "step" in measured:

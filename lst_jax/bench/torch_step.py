@@ -1,18 +1,18 @@
 """`lst bench torch`: forward and backward of the JAX model beside a dense-mask PyTorch model of the same configuration.
 
-Both have the same parameters and get the same packed rows, and must give the same loss. Gradients of all parameters
-are taken; the optimizer is left out. Both may use every core. PyTorch's model is `bench.dense_torch`, its attention
-`scaled_dot_product_attention` with boolean masks: patch ids are made before the clock starts, masks in the step, as
-they are new with every batch. It is not the released code, which has other kernels on GPUs.
+Both models have the same parameters, read the same packed rows, and must give the same loss. Both compute gradients of
+all parameters; the optimizer is left out. Both may use every core. PyTorch's model is `bench.dense_torch`. Its attention
+is `scaled_dot_product_attention` with boolean masks. The step makes the masks, because they are new with every batch;
+patch ids are made before the clock starts. The model is not the released code, which has other kernels on GPUs.
 
-Rows are of two kinds, the recipe's, and one row of `--units` unit positions; PyTorch gets the latter twice:
+There are two kinds of rows: the recipe's, and one row of `--units` patch positions. PyTorch gets the latter twice:
 
     as packed here   T in the recipe's proportion to U, about 1.25: nearly no padding
-    padded to 3·U    the same row with padding behind it up to T = 3·U tokens (12,288 at U = 4,096): the ancestor's rows
-                     are U patches in token arrays of three times that length (`alternatives.ANCESTOR_PADDING`), so
-                     they are mostly padding (the table says how much). Base has no patches and is not padded.
+    padded to 3·U    the same row with padding up to T = 3·U tokens (12,288 at U = 4,096). The ancestor lays rows of U
+                     patches out in token arrays of that length (`alternatives.ANCESTOR_PADDING`), so that they are
+                     mostly padding; the table tells how much. Base has no patches and is not padded.
 
-Useful tokens are those of documents. Sides alternate within each repetition; figures are medians.
+Useful tokens are those of documents. Both sides alternate within each repetition; figures are medians.
 """
 
 import dataclasses
@@ -41,17 +41,17 @@ from lst_jax.step import update
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "numpy")
 LONG_ROWS = 1  # of `--units`; dense masks of more would not fit into a laptop's memory
-LONG_BLOCK = 256  # attention_block of long rows, if the recipe's is smaller: one for short rows has too many steps
-SAME_LOSS = {"float32": 1e-3, "bfloat16": 3e-2}  # relative; another loss means that the sides compute different things
+LONG_BLOCK = 256  # least attention_block of long rows: a block for short rows takes too many steps
+SAME_LOSS = {"float32": 1e-3, "bfloat16": 3e-2}  # largest relative difference between losses of the same model
 JAX, TORCH, PADDED = "JAX", "PyTorch", "PyTorch, padded to 3·U"
-Step = Callable[[int], float]  # one forward and backward on the batch of that number, finished: its loss
+Step = Callable[[int], float]  # forward and backward on the batch of that number; returns its loss when both are done
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is measured."""
+    """What to measure."""
 
-    units: int | None  # unit positions of the long row; None = leave it out
+    units: int | None  # patch positions of the long row; None = leave it out
     repeats: int
     device: str = "cpu"  # PyTorch's name of it
     compiled: bool = False  # PyTorch's model goes through torch.compile
@@ -106,7 +106,7 @@ def _check_device(device: str) -> None:
 
 
 def with_long_rows(config: Config, units: int) -> Config:
-    """The same model on a single row of `units` unit positions; T and S stay in proportion."""
+    """The same model on one row of `units` patch positions, with T and S in proportion."""
     d = config.data
     row_tokens, speech = (n and n * units // d.row_patches for n in (d.row_tokens, d.row_speech_tokens))
     data = dataclasses.replace(d, rows=LONG_ROWS, row_patches=units, row_tokens=row_tokens, row_speech_tokens=speech)
@@ -115,7 +115,7 @@ def with_long_rows(config: Config, units: int) -> Config:
 
 
 def pad_like_the_ancestor(batch: Batch, units: int) -> Batch:
-    """The same rows with padding behind them, up to three times as many tokens as unit positions."""
+    """The same rows, padded to three times as many tokens as patch positions."""
     room = ANCESTOR_PADDING * units - batch.token_BT.shape[1]
     assert room >= 0, (units, batch.token_BT.shape)
     return Batch(*(np.pad(x, ((0, 0), (0, room))) for x in batch))  # token 0, document 0, no boundary, weight 0
@@ -146,7 +146,7 @@ def _measure_case(name: str, config: Config, settings: Settings, padded: bool) -
 
 
 def jax_step(config: Config, model, params, batches: Sequence[Batch]) -> Step:
-    """Compiled loss and gradients of the training step's own likelihoods."""
+    """The compiled loss and gradients of the likelihoods that the training step computes."""
 
     def loss_fn(params, batch):
         nll_BT, _ = update.per_token_nll(config, model, params, batch)
@@ -158,7 +158,7 @@ def jax_step(config: Config, model, params, batches: Sequence[Batch]) -> Step:
 
 
 def torch_step(config: Config, params, batches: Sequence[Batch], settings: Settings) -> Step:
-    """The same by the dense model, in the configuration's dtype throughout, parameters and gradients included."""
+    """The same by the dense model. All of it, parameters and gradients too, is in the configuration's dtype."""
     import torch
 
     from lst_jax.bench import dense_torch
@@ -192,7 +192,7 @@ def torch_step(config: Config, params, batches: Sequence[Batch], settings: Setti
 
 
 def _alternate(name: str, sides: dict[str, Step], repeats: int, tolerance: float) -> dict[str, float]:
-    """Median seconds of each side; one run more comes first, to compile and to compare losses."""
+    """Median seconds of each side. A first run of each, which does not count, compiles and compares losses."""
     losses = {side: run(0) for side, run in sides.items()}
     for side, loss in losses.items():
         if not math.isclose(loss, losses[JAX], rel_tol=tolerance):

@@ -1,4 +1,7 @@
-"""How many devices each axis of the mesh gets, and what that asks of a recipe. Knows no JAX: `lst launch` needs it."""
+"""How many devices each axis of the mesh gets, and which recipes such a mesh can train.
+
+It does not import JAX, because `lst launch` needs it.
+"""
 
 from typing import NamedTuple
 
@@ -8,7 +11,7 @@ from lst_jax.core.strict import fail
 
 
 class MeshSizes(NamedTuple):
-    """Parts along each axis (`lst_jax.parallel.sharding`)."""
+    """The number of parts along each axis of the mesh (`lst_jax.parallel.sharding`)."""
 
     replica: int
     data: int
@@ -16,7 +19,7 @@ class MeshSizes(NamedTuple):
 
 
 def mesh_sizes(config: MeshConfig, devices: int, slices: int) -> MeshSizes:
-    """The sizes for so many devices in so many slices of TPUs, which only the replica axis may cross.
+    """The sizes for a number of devices in a number of TPU slices. Only the replica axis may cross slices.
 
     Raises: ConfigError where the numbers do not multiply to the devices.
     Example: mesh_sizes(MeshConfig(None, None, 2), 16, 2) -> (2, 4, 2)
@@ -34,7 +37,7 @@ def mesh_sizes(config: MeshConfig, devices: int, slices: int) -> MeshSizes:
 
 
 def check(config: Config, sizes: MeshSizes) -> None:
-    """Refuses rows, widths and heads that the mesh does not divide. Raises: ConfigError naming the field."""
+    """Checks that the mesh divides the rows, widths and heads. Raises: ConfigError naming the field."""
     replica, data, tensor = sizes
     rows = replica * data * config.train.accumulate
     if config.data.rows % rows:

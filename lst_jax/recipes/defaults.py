@@ -1,6 +1,6 @@
-"""What a recipe takes where nothing else is known: shapes, learning rate and batch from a model's or a run's size.
+"""Defaults that depend on size: the shape and the learning rate of a model, and the batch of a run.
 
-Each function names its source. A recipe calls them; nothing here overrides what a recipe says.
+Recipes call these functions; nothing here overrides what a recipe says. Each function names its source.
 """
 
 import math
@@ -10,15 +10,15 @@ from typing import NamedTuple
 from lst_jax.core.errors import ConfigError
 
 PAPER_WIDTH, PAPER_LAYERS, PAPER_DECODER_LAYERS = 2048, 25, 9  # of the 1B model (paper §4, Table 7)
-PAPER_RATE = 4e-4  # its peak (paper §6)
+PAPER_RATE = 4e-4  # peak learning rate of the 1B model (paper §6)
 HIGHEST_RATE = 2e-3
-WIDTH_STEP = 128  # a head of the paper's global transformer
-TOLERANCE = 0.02  # of a target count of parameters
+WIDTH_STEP = 128  # the width of one head of the paper's global transformer
+TOLERANCE = 0.02  # largest relative distance from a target count of parameters
 WIDEST = 16_384
 
 
 class Shape(NamedTuple):
-    """Of an LST in the 1B model's proportions."""
+    """The shape of an LST in the proportions of the 1B model."""
 
     width: int  # D of the global transformer
     layers: int  # of the global transformer
@@ -26,7 +26,7 @@ class Shape(NamedTuple):
 
 
 def depth_for(width: int) -> int:
-    """Global layers of a model of global width `width`: 25 at 2048 (paper §4), in proportion, at least 2.
+    """The number of global layers for a global width: in proportion to 25 at 2048 (paper §4), at least 2.
 
     Example: depth_for(2048) -> 25; depth_for(32) -> 2
     """
@@ -34,7 +34,7 @@ def depth_for(width: int) -> int:
 
 
 def decoder_layers_for(layers: int) -> int:
-    """Patch decoder layers beside so many global `layers`: 9 of 25 (paper §4), at least 1.
+    """The number of patch decoder layers for a number of global `layers`: 9 for 25 (paper §4), at least 1.
 
     Example: decoder_layers_for(25) -> 9; decoder_layers_for(2) -> 1
     """
@@ -44,12 +44,14 @@ def decoder_layers_for(layers: int) -> int:
 def learning_rate_for(width: int) -> float:
     """Peak learning rate: 4e-4 at width 2048 (paper §6), by width^-½, at most 2e-3 (reached at width 82).
 
-    Models here are initialised by the standard parametrisation and have one rate for all parameters. For it and Adam,
-    Everett et al. (arXiv 2407.05872) give hidden matrices -1 where updates align fully with activations, which is muP's
-    assumption (arXiv 2203.03466) too, and -½ where they do not; embeddings and norms keep theirs. One rate for all has
-    to lie between, and small models, to which -1 would give 0.026, must not diverge. Kaplan et al.'s rule for one rate
-    over sizes (arXiv 2001.08361, appendix D.6: 0.003239 - 0.0001395·ln N) falls like width^-0.6 from 192 to 2048, and
-    never rises above 2e-3 from 10⁴ parameters on: hence the cap.
+    The models have the standard parametrisation and one rate for all parameters. For this parametrisation and Adam,
+    Everett et al. (arXiv 2407.05872) give the exponent of the width for hidden matrices: -1 where updates align fully
+    with activations, which muP assumes too (arXiv 2203.03466), and -½ where they do not. The rates of embeddings and
+    norms do not depend on the width. One rate for all must lie between, and small models must not diverge, to which -1
+    would give 0.026.
+
+    Kaplan et al. (arXiv 2001.08361, appendix D.6) have one rate for all sizes: 0.003239 - 0.0001395·ln N. It falls like
+    width^-0.6 from 192 to 2048, and it is at most 2e-3 from 10⁴ parameters on: hence the cap.
 
     Example: learning_rate_for(512) -> 8e-4
     """
@@ -57,9 +59,9 @@ def learning_rate_for(width: int) -> float:
 
 
 def batch_tokens_for(flops: float) -> float:
-    """Tokens a batch for a training run of so many FLOPs in all: 0.2920·C^0.3271 (DeepSeek LLM, arXiv 2401.02954).
+    """Tokens per batch for a training run of `flops` in total: 0.2920·C^0.3271 (DeepSeek LLM, arXiv 2401.02954).
 
-    Fitted there to runs of 10^17 to 2·10^19 FLOPs, of models without patches.
+    The source fitted it to runs of 10^17 to 2·10^19 FLOPs, of models without patches.
 
     Example: batch_tokens_for(1e20) -> 1.02e6
     """
@@ -67,13 +69,13 @@ def batch_tokens_for(flops: float) -> float:
 
 
 def shape_for(parameters: float, count: Callable[[int, int], int]) -> Shape:
-    """The shape of about so many `parameters` whose width over depth is nearest to the 1B model's, 2048 / 25.
+    """The shape of about `parameters` whose width over depth is nearest to that of the 1B model, 2048 / 25.
 
-    Widths are multiples of 128, heads of the paper's size; depths, up to twice or half the paper's for the width, are
-    those that bring the count within 2%.
+    Widths are multiples of 128, the width of a head in the paper. Depths go from half to twice the paper's for the
+    width. The number of parameters is within 2%.
 
-    Args: `count` gives the parameters of a model of some global width and layers (`scaling.parameters`).
-    Raises: ConfigError where no such width and depth has so many.
+    Args: `count` gives the parameters of a model of a global width and a number of global layers.
+    Raises: ConfigError where no such width and depth comes within 2%.
     """
     found = []
     for width in range(WIDTH_STEP, WIDEST + 1, WIDTH_STEP):

@@ -30,7 +30,7 @@ def test_base_saves_nothing_of_itself_and_static_patches_positions(measured):
     base = measured["controls"]["data-controlled"]["base"]
     assert budgets.saved(base, base) == pytest.approx(dict.fromkeys(measured["saved"]["static"], 0.0))
     saved = measured["saved"]["static"]
-    assert 0.17 < saved["unit positions"] < 0.20 and saved["whole model"] < saved["global transformer"]
+    assert 0.17 < saved["patch positions"] < 0.20 and saved["whole model"] < saved["global transformer"]
 
 
 def test_positions_are_the_paper_s_by_its_shares_and_near_them_in_batches(measured):

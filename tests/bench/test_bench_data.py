@@ -63,9 +63,9 @@ def test_every_figure_is_there_and_the_worst_is_at_the_top(records):
     assert list(measured["alternatives"]) == ["grain concat-then-split", "grain first-fit", "ancestor"]
     for figures in [*measured["strategies"].values(), *measured["alternatives"].values()]:
         assert figures["tokens_per_sec_per_core"] > 0 and figures["rows"] == 6
-        assert 0 < figures["unit_fill"] <= 1 and 0 < figures["token_fill"] <= 1
+        assert 0 < figures["patch_fill"] <= 1 and 0 < figures["token_fill"] <= 1
         assert 0 <= figures["mixture_error_points"] < 100
-    for key in ("unit_fill", "token_fill", "tokens_per_sec_per_core"):
+    for key in ("patch_fill", "token_fill", "tokens_per_sec_per_core"):
         assert measured[key] == min(s[key] for s in measured["strategies"].values())
     assert measured["mixture_error_points"] == max(s["mixture_error_points"] for s in measured["strategies"].values())
     assert measured["restore"]["goes_on_as_unbroken"] is True
@@ -83,7 +83,7 @@ def test_figures_are_those_of_the_arrays(records, name):
     real = [(b.doc_id_BT > 0).sum() for b in batches]
     assert figures["tokens"] == sum(real)
     assert figures["token_fill"] == pytest.approx(min(real) / (2 * config.data.row_tokens))
-    assert figures["unit_fill"] == pytest.approx(min(b.patch_start_BT.sum() for b in batches) / (2 * 256))
+    assert figures["patch_fill"] == pytest.approx(min(b.patch_start_BT.sum() for b in batches) / (2 * 256))
 
 
 @pytest.mark.parametrize("name", data.ALTERNATIVES)
@@ -147,7 +147,7 @@ def test_command_prints_json_and_replaces_its_section(records, tmp_path, capsys)
     ]
     assert run(argv) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed["machine"]["cores"] >= 1 and printed["versions"]["grain"] and printed["unit_fill"] > 0
+    assert printed["machine"]["cores"] >= 1 and printed["versions"]["grain"] and printed["patch_fill"] > 0
     text = results.read_text()
     assert text.count("## Data stream") == 1 and "last year" not in text and "## Another\n\nstays" in text
     assert "lst bench data --batches 1 --records" in text and printed["records"] == "given"

@@ -6,7 +6,7 @@ import pytest
 from lst_jax.core.errors import ConfigError, DataError, StorageError
 from lst_jax.core.files import add_json_line, read_json_lines, replacing, write_text
 from lst_jax.recipes.load import load_recipe
-from lst_jax.runs.directory import MetricsWriter, RunDirectory
+from lst_jax.runs.directory import MetricsWriter, RunDirectory, find
 
 
 @pytest.fixture
@@ -51,6 +51,38 @@ def test_metrics_have_no_gap_and_no_duplicate_after_a_resume(run):
     writer.close()
     assert [r["step"] for r in run.read_metrics()] == [1, 2, 3, 4, 5, 6]
     assert tensorboard_steps(run) == [1, 2, 3, 4, 5, 6]
+
+
+def test_records_of_older_runs_have_the_present_names_of_metrics(run):
+    run.metrics_path.write_text('{"step": 1, "kind": "train", "units": 9, "unit_fill": 0.5, "units_per_second": 2.0}\n')
+    expected = {"step": 1, "kind": "train", "patches": 9, "patch_fill": 0.5, "patches_per_second": 2.0}
+    assert run.read_metrics() == [expected]
+    MetricsWriter(run, 1).close()
+    assert json.loads(run.metrics_path.read_text()) == expected
+
+
+@pytest.mark.parametrize("opened", [RunDirectory, find])
+def test_a_name_that_no_file_system_takes_is_refused(opened):
+    with pytest.raises(
+        ConfigError, match="aaa…: this name has 300 bytes, and file systems take 255; use a shorter one"
+    ):
+        opened("runs/" + "a" * 300)
+    assert RunDirectory("runs/" + "a" * 255).path.name == "a" * 255
+
+
+def test_a_configuration_in_former_names_opens(run):
+    mapping = json.loads(run.config_path.read_text())
+    mapping["data"]["row_units"] = mapping["data"].pop("row_patches")
+    mapping["model"]["system"] = mapping["model"].pop("architecture")
+    run.config_path.write_text(json.dumps(mapping))
+    assert run.resolve(load_recipe("configs/demo.py")) == run.load_config() == load_recipe("configs/demo.py")
+
+
+@pytest.mark.parametrize("content, said", [(b"\xff\xfe", "not UTF-8"), (b'{"name": ', "not JSON")])
+def test_a_damaged_configuration_is_one_line(run, content, said):
+    run.config_path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"config\.json: {said}.*start the run again with --config"):
+        run.load_config()
 
 
 def tensorboard_steps(run):

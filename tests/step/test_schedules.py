@@ -10,6 +10,7 @@ import pytest
 
 from lst_jax.config import OptimConfig, WsdConfig
 from lst_jax.step.schedules import registry as schedules
+from lst_jax.step.schedules.cosine import Cosine
 
 COSINE = OptimConfig(1e-2, 5, 0.1, 0.9, 0.95, 1e-8, 0.3, 0.5, 0.0, 0.0)
 
