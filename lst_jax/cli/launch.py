@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 from lst_jax.core import files
-from lst_jax.jobs.launch.targets import TARGETS, renderer
+from lst_jax.jobs.launch import targets
 
 
 def add_arguments(subparsers) -> None:
@@ -40,9 +40,9 @@ def add_arguments(subparsers) -> None:
     launch.add_argument(
         "--to",
         required=True,
-        choices=TARGETS,
+        choices=targets.names(),
         metavar="TARGET",
-        help="; ".join(f"{name}: {what}" for name, what in TARGETS.items()),
+        help=targets.descriptions(),
     )
     launch.add_argument("--name", help="of the job (default: the recipe's)")
     output = launch.add_mutually_exclusive_group()
@@ -63,7 +63,7 @@ def _launch(args: argparse.Namespace) -> int:
         print(budget.describe(config, args.budget), file=sys.stderr)
         changes = [*args.set, *budget.changes_of(config)]  # written out, so that no process derives them
     job = make_job(args.run_dir, args.config, cluster, args.name, changes)
-    for name, text in renderer(args.to).render(job).items():
+    for name, text in targets.target(args.to).render(job).items():
         if args.out is None:
             print(text, end="")
         else:
