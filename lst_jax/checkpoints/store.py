@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from lst_jax.core.errors import DISK_FULL_ERRNOS, CheckpointError, StorageError, storage_error
+from lst_jax.core.errors import DISK_FULL_ERRNOS, CheckpointError, StorageError, first_line, storage_error
 from lst_jax.step.update import TrainState
 
 FORMAT_VERSION = 3  # 1 had no checksums, 2 no fingerprints of the vocabulary
@@ -244,8 +244,7 @@ class Reading:
 
     def __exit__(self, kind, error, traceback):
         if isinstance(error, Exception) and not isinstance(error, StorageError):
-            first_line = (str(error).strip().splitlines() or [kind.__name__])[0]
-            cause = first_line.partition(" See full TensorStore details")[0][:160]
+            cause = first_line(error).partition(" See full TensorStore details")[0][:160]
             then = f"go on from step {max(self._earlier)}" if self._earlier else "start again"
             raise CheckpointError(
                 f"{self._folder}: cannot be read ({cause}); move it away to {then}: "

@@ -4,6 +4,7 @@ import argparse
 import pathlib
 import sys
 
+from lst_jax.cli.local_paths import free_text
 from lst_jax.core import files
 from lst_jax.jobs.launch import targets
 
@@ -17,7 +18,9 @@ def add_arguments(subparsers) -> None:
         "RECIPE`. It starts nothing. A job starts again after exit code 42 and after 127 and more "
         "(preemptions, crashes), and ends on smaller codes, for which a person must act.",
     )
-    launch.add_argument("run_dir", metavar="RUN", help="run directory on the cluster; a relative one lies in run_root")
+    launch.add_argument(
+        "run_dir", type=free_text, metavar="RUN", help="run directory on the cluster; a relative one lies in run_root"
+    )
     launch.add_argument(
         "--config",
         required=True,
@@ -26,6 +29,7 @@ def add_arguments(subparsers) -> None:
     )
     launch.add_argument(
         "--set",
+        type=free_text,
         action="append",
         default=[],
         metavar="FIELD=VALUE",

@@ -21,9 +21,10 @@ from typing import Any
 import tensorboardX
 
 from lst_jax.config import Config, check_same_identity, from_mapping, identity, to_mapping, with_later_fields
+from lst_jax.core import json_files
 from lst_jax.core.code_version import code_commit
-from lst_jax.core.errors import ConfigError, DataError
-from lst_jax.core.files import add_json_line, open_json_lines, read_json_lines, write_json, write_text
+from lst_jax.core.errors import ConfigError
+from lst_jax.core.files import write_json, write_text
 from lst_jax.recipes.validate import validate
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array_record", "sentencepiece", "numpy")
@@ -62,14 +63,10 @@ class RunDirectory:
 
     def load_config(self) -> Config:
         """The stored configuration, checked as strictly as a recipe."""
-        try:
-            config = from_mapping(with_later_fields(json.loads(self.config_path.read_text())))
-        except FileNotFoundError as error:
-            raise ConfigError(f"{self.config_path}: no such run; start one with --config configs/NAME.py") from error
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{self.config_path}: not JSON ({error.msg} at line {error.lineno}); start the run again with --config"
-            ) from error
+        if not self.config_path.exists():
+            raise ConfigError(f"{self.config_path}: no such run; start one with --config configs/NAME.py")
+        stored = json_files.read(self.config_path, "start the run again with --config")
+        config = from_mapping(with_later_fields(stored))
         validate(config)
         return config
 
@@ -95,12 +92,12 @@ class RunDirectory:
             "pid": os.getpid(),
             "cores": os.cpu_count(),
         }
-        with open_json_lines(self.starts_path) as f:
-            add_json_line(f, line)
+        with json_files.open_lines(self.starts_path) as f:
+            json_files.add_line(f, line)
 
     def read_metrics(self, up_to_step: int | None = None) -> list[dict[str, Any]]:
         """The records in order; a last line cut short by a kill is passed over, as are those after `up_to_step`."""
-        records = read_json_lines(self.metrics_path)
+        records = json_files.read_lines(self.metrics_path)
         return [r for r in records if up_to_step is None or r["step"] <= up_to_step]
 
 
@@ -127,12 +124,12 @@ class MetricsWriter:
         self._events = tensorboardX.SummaryWriter(str(run.tensorboard_path), flush_secs=5)
         for record in records:
             self._to_tensorboard(record)
-        self._file = open_json_lines(run.metrics_path)
+        self._file = json_files.open_lines(run.metrics_path)
 
     def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
         """Adds one record; on disk (of this process) when it returns."""
         record = {"step": step, "kind": kind, **values}
-        add_json_line(self._file, record)
+        json_files.add_line(self._file, record)
         self._to_tensorboard(record)
 
     def _to_tensorboard(self, record: dict[str, Any]) -> None:
