@@ -106,28 +106,30 @@ COMMANDS: dict[str, Callable[[argparse._SubParsersAction], None]] = {
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one subcommand; returns the exit code (see `lst_jax.core.errors`)."""
-    argv = sys.argv[1:] if argv is None else argv
-    with console.safe_console(), limits.many_open_files():
-        parser = build_parser(argv[0] if argv else "")
-        args = parser.parse_args(argv)
-        args.began = BEGAN
-        try:
-            local_paths.refuse_addresses(parser, args)
-            code = args.run(args)
-            sys.stdout.flush()
-            return code
-        except UserError as error:
-            print(f"lst {args.command}: {console.printable(str(error))}", file=sys.stderr)
-            if isinstance(error, PeerError):
-                from lst_jax.parallel import processes
+    try:
+        with console.safe_console(), limits.many_open_files():
+            return _run(sys.argv[1:] if argv is None else argv)
+    except console.ReaderGone:
+        return console.PIPE_CLOSED_EXIT_CODE
 
-                processes.leave(error.exit_code)
-            return error.exit_code
-        except console.ReaderGone:
-            return console.PIPE_CLOSED_EXIT_CODE
-        except KeyboardInterrupt:
-            print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)
-            return 130
+
+def _run(argv: list[str]) -> int:
+    parser = build_parser(argv[0] if argv else "")
+    args = parser.parse_args(argv)
+    args.began = BEGAN
+    try:
+        local_paths.refuse_addresses(parser, args)
+        return args.run(args)
+    except UserError as error:
+        print(f"lst {args.command}: {console.printable(str(error))}", file=sys.stderr)
+        if isinstance(error, PeerError):
+            from lst_jax.parallel import processes
+
+            processes.leave(error.exit_code)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)
+        return 130
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:

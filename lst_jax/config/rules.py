@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lst_jax.core.paths import check_local
 from lst_jax.core.strict import fail
 
 
@@ -112,6 +113,12 @@ def check(config: Any) -> None:
             "must be a run directory or a checkpoint in one, or None",
             "use runs/NAME, or runs/NAME/checkpoints/STEP",
         )
+    for path, value in [
+        ("data.tokenizer", d.tokenizer),
+        ("data.unit_tokenizer", d.unit_tokenizer),
+        ("train.init_from", t.init_from),
+    ]:
+        check_local(path, value)
     _unique_names("data.sources", d.sources)
     _unique_names("eval.sources", e.sources)
     _validate_model(m, d)

@@ -132,9 +132,11 @@ def safe_console() -> Iterator[None]:
     sys.stderr = _Messages(before[1] or next(closed))
     try:
         yield
-        sys.stdout.flush()
     finally:
-        sys.stderr.flush()
-        sys.stdout, sys.stderr = before
-        for stream in opened:
-            stream.close()
+        try:
+            sys.stderr.flush()
+            sys.stdout.flush()
+        finally:
+            sys.stdout, sys.stderr = before
+            for stream in opened:
+                stream.close()

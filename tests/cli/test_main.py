@@ -4,17 +4,21 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from lst_jax.cli import main as program
 from lst_jax.core.errors import DataError
 
 LST = [sys.executable, "-m", "lst_jax"]
 
 
-def test_a_reader_that_has_seen_enough_ends_the_command_quietly():
-    lines = "lst launch r --config configs/lst.py:1b --cluster launch/v5p_gke.toml --to jobset".split()[1:]
+@pytest.mark.parametrize(
+    "line", ["launch r --config configs/lst.py:1b --cluster launch/v5p_gke.toml --to jobset", "plan --help"]
+)
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(line):
     reader, writer = os.pipe()
     os.close(reader)
-    found = subprocess.run([*LST, *lines], stdout=writer, stderr=subprocess.PIPE)
+    found = subprocess.run([*LST, *line.split()], stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert found.returncode == 141 and found.stderr == b""
 

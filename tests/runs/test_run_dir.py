@@ -88,7 +88,7 @@ def test_a_start_follows_one_whose_line_was_cut_short(run):
 
 def test_a_spoilt_line_among_others_is_named(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
-    with pytest.raises(DataError, match=r"a\.jsonl: line 2 is not JSON; remove it"):
+    with pytest.raises(DataError, match=r"a\.jsonl: line 2: is not JSON .*; remove it"):
         json_files.read_lines(tmp_path / "a.jsonl")
 
 

@@ -9,7 +9,7 @@ from lst_jax.config import to_mapping
 
 RECIPE = """import json, pathlib
 from ml_collections import ConfigDict
-from lst_jax.sweeps.grid import each, product
+from lst_jax.jobs.sweeps.grid import each, product
 
 def get_config(arg):
     config = ConfigDict(json.loads(pathlib.Path(__file__).with_suffix(".json").read_text()))
