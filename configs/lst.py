@@ -3,12 +3,19 @@
     lst train runs/1b --config configs/lst.py:1b,curriculum
     lst sweep render runs/shares --config configs/lst.py:speech-share --cluster launch/v5p_gke.toml --to jobset
 
-SIZE is 1b (A.2, Table 7), 7b (BLT's own sizes), or one of the scaling study and above: 420m, 630m, 810m, 1.1b, 1.4b,
-1.8b, 3b, 5b. Of these the paper gives the parameters only; here they keep the proportions of 1b
-(`lst_jax.recipes.defaults.shape_for`): depth about width / 82, nine decoder layers to 25 global ones, local width half the
-global one, heads of 128 and 64, so that all parameters of an LST are within 2% of the name. SYSTEM is one of
-`lst_jax.recipes.systems`; width, depth and unit positions a step are the same for all. Data is expected in data/lst, prepared
-as README says.
+SIZE is one of these:
+    1b                                          the paper's model (A.2, Table 7)
+    7b                                          BLT's own sizes
+    420m, 630m, 810m, 1.1b, 1.4b, 1.8b          the models of the scaling study
+    3b, 5b                                      larger ones in the same proportions
+
+Of the study the paper gives the parameters only. Here its models keep the proportions of 1b
+(`lst_jax.recipes.defaults.shape_for`): the depth is about width / 82, nine decoder layers go with 25 global ones, the
+local width is half the global one, and heads have 128 and 64 channels. The parameters of an LST are within 2% of the
+name.
+
+SYSTEM is one of `lst_jax.recipes.systems`. Width, depth and patch positions per step are the same for all systems. The
+recipe expects the data in data/lst, prepared as README says.
 """
 
 import functools
@@ -28,15 +35,29 @@ from lst_jax.recipes.row_sizes import row_speech_tokens_for, row_tokens_for
 ROW_PATCHES = 4096
 TEXT_SIZE = 32_000
 UNITS = 501
-UNIT_SLOTS = 502  # of the released vocabulary, 32,508
-TOKENS_A_PARAMETER = 30  # compute-optimal (§8): 20 of text, and half as many of interleaved speech and text
+UNIT_SLOTS = 502  # as in the released vocabulary, which has 32,508 ids
+TOKENS_PER_PARAMETER = 30  # compute-optimal (§8): 20 of text, and half as many of interleaved speech and text
 LOCAL_WINDOW = 512
-# stacks as (layers, width, heads), queries a patch, rows (0.5M unit positions a step; 7b: 4M), steps
+# Stacks as (layers, width, heads), queries per patch, rows (0.5M patch positions per step; 7b: 4M), steps
 SIZES = {
-    "1b": dict(encoder=(1, 1024, 16), main=(25, 2048, 16), decoder=(9, 1024, 16), queries=2, rows=128, steps=200_000),
-    "7b": dict(encoder=(1, 1280, 20), main=(32, 4096, 32), decoder=(6, 1280, 20), queries=4, rows=1024, steps=25_000),
+    "1b": dict(
+        patch_encoder=(1, 1024, 16),
+        global_transformer=(25, 2048, 16),
+        patch_decoder=(9, 1024, 16),
+        queries=2,
+        rows=128,
+        steps=200_000,
+    ),
+    "7b": dict(
+        patch_encoder=(1, 1280, 20),
+        global_transformer=(32, 4096, 32),
+        patch_decoder=(6, 1280, 20),
+        queries=4,
+        rows=1024,
+        steps=25_000,
+    ),
 }
-# parameters
+# Names of the other sizes, and how many parameters an LST has
 STUDY = {"420m": 420e6, "630m": 630e6, "810m": 810e6, "1.1b": 1.1e9, "1.4b": 1.4e9, "1.8b": 1.8e9, "3b": 3e9, "5b": 5e9}
 
 
@@ -47,9 +68,9 @@ def study_size(parameters: float) -> dict:
     def stacks(width: int, layers: int) -> dict:
         local = width // 2
         return dict(
-            encoder=(1, local, local // 64),
-            main=(layers, width, width // 128),
-            decoder=(decoder_layers_for(layers), local, local // 64),
+            patch_encoder=(1, local, local // 64),
+            global_transformer=(layers, width, width // 128),
+            patch_decoder=(decoder_layers_for(layers), local, local // 64),
             queries=2,
         )
 
@@ -59,7 +80,7 @@ def study_size(parameters: float) -> dict:
         )
 
     shape, rows = shape_for(parameters, count), 128
-    steps = round(TOKENS_A_PARAMETER * parameters / (rows * row_tokens_for(ROW_PATCHES, 4)))
+    steps = round(TOKENS_PER_PARAMETER * parameters / (rows * row_tokens_for(ROW_PATCHES, 4)))
     return stacks(shape.width, shape.layers) | dict(rows=rows, steps=steps)
 
 
@@ -77,96 +98,44 @@ def get_config(arg: str) -> ConfigDict:
     return ConfigDict(
         dict(
             name=f"lst-{name}-{system.name}",
-            seed=0,
             vocab=dict(text_size=TEXT_SIZE, unit_slots=max(UNIT_SLOTS, pieces or 0)),
             model=model(size, system.kind),
             data=dict(
                 tokenizer="data/lst/text.model",
                 unit_tokenizer=f"data/lst/units-{pieces}.model" if pieces else None,
                 sources=[
-                    dict(name="speech_text", kind="utterance", path="data/lst/train/speech", share=1.0),
+                    dict(name="speech_text", kind="utterance", path="data/lst/train/speech"),
                     dict(name="text", kind="text", path="data/lst/train/text", share=2.0),
                 ],
-                mixture_measure="tokens",
                 rows=size["rows"],
-                unit_rate=25.0,
                 row_tokens=row_tokens,
                 row_patches=ROW_PATCHES,
                 row_speech_tokens=row_speech_tokens_for(row_tokens) if system.kind == "lst_bypass" else None,
                 patching=system.patching(size["steps"]),
-                interleave=dict(
-                    text_words_min=5,
-                    text_words_max=30,
-                    text_fraction_max=0.6,
-                    speech_ratio=0.5,
-                    first_speech_words_min=2,
-                    first_speech_words_max=15,
-                    block_words_min=2,
-                    last_block_words_min=3,
-                ),
-                documents="interleaved",
-                prefetch=8,
             ),
-            optim=dict(
-                peak_lr=4e-4,
-                warmup_steps=2000,
-                final_lr_ratio=0.01,
-                beta1=0.9,
-                beta2=0.95,
-                eps=1e-8,
-                weight_decay=0.1,
-                clip_norm=1.0,
-                z_loss=0.0,
-                spike_factor=0.0,
-            ),
+            optim=dict(peak_lr=4e-4, warmup_steps=2000),
             eval=dict(
                 every=5000,
-                batches=16,
-                completion_items=1000,
                 sources=[
-                    dict(name="valid", kind="utterance", path="data/lst/valid/speech", share=1.0),
-                    dict(name="text", kind="text", path="data/lst/valid/text", share=1.0),
+                    dict(name="valid", kind="utterance", path="data/lst/valid/speech"),
+                    dict(name="text", kind="text", path="data/lst/valid/text"),
                 ],
             ),
-            train=dict(
-                steps=size["steps"],
-                init_from=None,
-                log_every=10,
-                checkpoint_every=1000,
-                checkpoint_minutes=30.0,
-                checkpoint_keep=3,
-                checkpoint_keep_every=10_000,
-                bad_step="skip",
-                accumulate=1,
-                offload_moments=False,
-            ),
-            mesh=dict(replica=None, data=None, tensor=1),
+            train=dict(steps=size["steps"], checkpoint_keep_every=10_000),
         )
     )
 
 
-def model(size: dict, kind: str) -> dict:
-    """The fields of a `ModelConfig`: a size as some kind of system."""
-    base = kind == "base"
+def model(size: dict, architecture: str) -> dict:
+    """The fields of a `ModelConfig` of a size and an architecture."""
+    base = architecture == "base"
     return dict(
-        architecture=kind,
-        patch_encoder=None if base else stack(*size["encoder"], LOCAL_WINDOW),
-        global_transformer=stack(*size["main"], None),
-        patch_decoder=None if base else stack(*size["decoder"], LOCAL_WINDOW),
+        architecture=architecture,
+        patch_encoder=None if base else stack(*size["patch_encoder"], LOCAL_WINDOW),
+        global_transformer=stack(*size["global_transformer"], None),
+        patch_decoder=None if base else stack(*size["patch_decoder"], LOCAL_WINDOW),
         queries_per_patch=size["queries"],
-        cross_heads=size["encoder"][2],
-        encoder_cross_window=1,
-        decoder_cross_window=1,
-        encoder_cross_all_layers=False,
-        decoder_cross_all_layers=True,
-        rope_theta=500_000.0,
-        norm_eps=1e-5,
-        ffn_multiple=256,
-        compute_dtype="bfloat16",
-        attention_block=512,
-        logits_chunk=1024,
-        scan_layers=True,
-        remat="attention",
+        cross_heads=size["patch_encoder"][2],
     )
 
 
@@ -184,17 +153,17 @@ def sweep(add, name: str) -> None:
 
 
 def runs_of(sizes, names, **overlay) -> list[dict]:
-    """An overlay for each system at each size, called after its system; `overlay` is common to all."""
+    """An overlay for each system at each size, labelled with its system; `overlay` is common to all."""
     return [{"recipe": f"{size},{system}", "label": system, **overlay} for system in names for size in sizes]
 
 
 def speech_shares() -> list[dict]:
-    """Interleaved to text 1:4 to 1:1 (paper §5), rows as long as the mixture fills."""
+    """Interleaved documents to text from 1:4 to 1:1 (paper §5), in rows that fill with that mixture."""
     return [
         {
             "recipe": "1b,curriculum",
             "label": f"1:{text:g}",
-            "data.sources.1.share": text,
+            "data.sources.text.share": text,
             "data.row_tokens": row_tokens_for(ROW_PATCHES, 4, 1 / (1 + text)),
         }
         for text in (4.0, 3.0, 2.0, 1.0)
@@ -218,17 +187,15 @@ def curricula() -> list[dict]:
 
 
 def learning_rates() -> list[dict]:
-    """Peak learning rate × width: half to twice the default of each size's width, in factors of √2."""
-    return [
-        {
-            "recipe": f"{size},curriculum",
-            "label": size,
-            "budget": "tokens-per-parameter=5",
-            "optim.peak_lr": float(f"{learning_rate_for(study_size(STUDY[size])['main'][1]) * 2 ** (half / 2):.3g}"),
-        }
-        for size in ("420m", "810m", "1.4b")
-        for half in (-2, -1, 0, 1, 2)
-    ]
+    """Peak learning rates around the default of each size's width: half to twice as much, in factors of √2."""
+    overlays = []
+    for size in ("420m", "810m", "1.4b"):
+        _, width, _ = study_size(STUDY[size])["global_transformer"]
+        for half_octaves in (-2, -1, 0, 1, 2):
+            rate = float(f"{learning_rate_for(width) * 2 ** (half_octaves / 2):.3g}")
+            overlay = {"recipe": f"{size},curriculum", "label": size, "budget": "tokens-per-parameter=5"}
+            overlays.append(overlay | {"optim.peak_lr": rate})
+    return overlays
 
 
 STRATEGIES = (
@@ -243,9 +210,9 @@ STRATEGIES = (
 )
 PAPERS_SIZES = tuple(STUDY)[:6]  # 420m to 1.8b
 SWEEPS = {
-    # LST and Base, 20 text tokens a parameter and half as many interleaved (paper §8)
+    # LST and Base at 20 text tokens per parameter and half as many interleaved ones (paper §8)
     "compute-optimal": lambda: runs_of(PAPERS_SIZES, ["base", "curriculum"], budget="optimal"),
-    # all sizes at the FLOPs that 30 tokens a parameter cost 630m, 810m, 1.1b and 1.4b, about 180·N²
+    # All sizes at the FLOPs of 630m, 810m, 1.1b and 1.4b with 30 tokens per parameter, about 180·N²
     "iso-flop": lambda: product(
         runs_of(PAPERS_SIZES, ["base", "curriculum"]),
         each("budget", "flops=7e19", "flops=1.2e20", "flops=2.2e20", "flops=3.5e20"),

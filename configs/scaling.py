@@ -3,14 +3,14 @@
     lst sweep run runs/scaling --config configs/scaling.py:compute-optimal
     lst train runs/w96 --config configs/scaling.py:96,base
 
-The argument is WIDTH[,SYSTEM]: the width of the global transformer, a multiple of 16, and one of `lst_jax.recipes.systems`. All
-else is the demo's, or follows from the width by `lst_jax.recipes.defaults`: depth, local networks of half the width, learning
-rate; and the batch from the FLOPs. Of the paper's 30 tokens a parameter only TOKENS_A_PARAMETER are trained on: a run
-costs as the square of its parameters. The speech is the bundled texts' by a synthesiser (`make scaling-data`): in the
-recorded corpus's 14 minutes models of 3M parameters would see each unit 35 times.
-"""
+The argument is WIDTH[,SYSTEM]: the width of the global transformer, a multiple of 16, and one of
+`lst_jax.recipes.systems`. All else is the demo's, or follows from the width by `lst_jax.recipes.defaults`: the depth,
+local networks of half the width, and the learning rate. The batch follows from the FLOPs.
 
-import pathlib
+The paper trains on 30 tokens per parameter, this study on TOKENS_PER_PARAMETER only: the cost of a run grows as the
+square of its parameters. A synthesiser speaks the bundled texts (`make scaling-data`). The recorded corpus has 14
+minutes, in which models of 3M parameters would see each unit 35 times.
+"""
 
 from ml_collections import ConfigDict
 
@@ -19,19 +19,19 @@ from lst_jax.core.errors import ConfigError
 from lst_jax.cost.parameters import parameters
 from lst_jax.jobs.sweeps.grid import each, product
 from lst_jax.recipes import defaults
-from lst_jax.recipes.load import load_recipe_module
+from lst_jax.recipes.inherit import named, sibling
 from lst_jax.recipes.row_sizes import row_tokens_for
 
-DEMO = load_recipe_module(str(pathlib.Path(__file__).with_name("demo.py")))
+DEMO = sibling(__file__, "demo.py")
 WIDTH = 96  # what "" means
 ROW_PATCHES = 256
-TOKENS_A_PARAMETER = 1
-HELD_OUT_ROWS = 320  # more than hold all held-out documents: every run is asked the same, whatever its batch
+TOKENS_PER_PARAMETER = 1
+HELD_OUT_ROWS = 320  # enough for all held-out documents, so that every run is asked the same, whatever its batch
 DATA = "data/scaling"
 TEXT_SIZE = 512
 WIDTHS = (48, 64, 96, 144, 192, 240)  # about 0.1M to 3M parameters
 SEEDS = (0, 1, 2)
-LARGEST_SEEDED = 144  # larger ones are trained from one seed: they cost most
+LARGEST_SEEDED = 144  # larger models, which cost most, are trained from one seed only
 
 
 def get_config(arg: str) -> ConfigDict:
@@ -42,23 +42,29 @@ def get_config(arg: str) -> ConfigDict:
     width = int(word or WIDTH)
     config = DEMO.get_config(system)
     config.name = f"scaling-{width}-{config.name.removeprefix('demo-')}"
-    config.vocab.text_size = TEXT_SIZE
-    config.data.tokenizer = f"{DATA}/text.model"
-    if config.data.unit_tokenizer:
-        config.data.unit_tokenizer = config.data.unit_tokenizer.replace("data/demo", DATA)
-    for source in config.data.sources + config.eval.sources:
-        source["path"] = source["path"].replace("data/demo", DATA)
+    _use_scaling_data(config)
     _resize(config, width)
-    tokens = TOKENS_A_PARAMETER * count(config)
+    tokens = TOKENS_PER_PARAMETER * count(config)
     rows = max(1, round(defaults.batch_tokens_for(6.0 * count(config) * tokens) / config.data.row_tokens))
     config.data.rows = rows
     steps = round(tokens / (rows * config.data.row_tokens))
     for tau in ("tau1", "tau2"):
         config.data.patching[tau] = config.data.patching[tau] * steps // DEMO.STEPS
     config.optim.update(peak_lr=defaults.learning_rate_for(width), warmup_steps=20)
-    config.eval.update(every=steps, batches=-(-HELD_OUT_ROWS // rows), sources=config.eval.sources[::2])
+    config.eval.update(every=steps, batches=-(-HELD_OUT_ROWS // rows))
     config.train.update(steps=steps, checkpoint_every=100, checkpoint_keep=1)
     return config
+
+
+def _use_scaling_data(config: ConfigDict) -> None:
+    """The same kinds of files and sources as in the demo, in `DATA`."""
+    config.vocab.text_size = TEXT_SIZE
+    config.data.tokenizer = f"{DATA}/text.model"
+    if config.data.unit_tokenizer:
+        config.data.unit_tokenizer = config.data.unit_tokenizer.replace("data/demo", DATA)
+    config.eval.sources = named(config.eval.sources, "valid", "text")
+    for source in config.data.sources + config.eval.sources:
+        source["path"] = source["path"].replace("data/demo", DATA)
 
 
 def _resize(config: ConfigDict, width: int) -> None:
@@ -76,7 +82,7 @@ def _resize(config: ConfigDict, width: int) -> None:
 
 
 def count(config: ConfigDict) -> int:
-    """Parameters of the model."""
+    """The number of parameters of the model."""
     found = cfg.from_mapping(config.to_dict())
     return parameters(found.model, found.joint_vocab)
 
@@ -89,7 +95,7 @@ def sweep(add, name: str) -> None:
         for width in WIDTHS:
             seeds = SEEDS if width <= LARGEST_SEEDED else SEEDS[:1]
             for overlay in product(
-                [{"recipe": f"{width},{system}", "budget": f"tokens-per-parameter={TOKENS_A_PARAMETER}"}],
+                [{"recipe": f"{width},{system}", "budget": f"tokens-per-parameter={TOKENS_PER_PARAMETER}"}],
                 each("seed", *seeds),
             ):
                 add(overlay)

@@ -5,16 +5,14 @@ lst evaluate runs/tts --tts data/librispeech/test-clean/speech --units units.saf
 lst train runs/demo-tts --config configs/tts.py:demo
 """
 
-import pathlib
-
 from ml_collections import ConfigDict
 
-from lst_jax.recipes.load import load_recipe_module
+from lst_jax.recipes.inherit import sibling
 
+ASR = sibling(__file__, "asr.py")
 STEPS, DEMO_STEPS = 20_000, 200
-ASR = load_recipe_module(str(pathlib.Path(__file__).with_name("asr.py")))
 
 
 def get_config(arg: str) -> ConfigDict:
-    """`arg`: SIZE[,SYSTEM] or demo[,SYSTEM], of the run to begin from. Raises: ConfigError."""
+    """`arg`: SIZE[,SYSTEM] or demo[,SYSTEM], the argument of the run to begin from. Raises: ConfigError."""
     return ASR.adapted("tts", arg, STEPS, DEMO_STEPS)

@@ -20,7 +20,7 @@ from lst_jax.config import Config
 from lst_jax.core.vocab import PAD_ID
 from lst_jax.data.documents import Example, ExampleBuilder
 from lst_jax.data.interleave import interleave
-from lst_jax.data.patching import inference_policy
+from lst_jax.data.patching import strategy_of
 from lst_jax.data.records import TextDocument, Utterance, check_utterance
 from lst_jax.data.rows import Batch, stack_rows
 from lst_jax.data.sources import RecordSource
@@ -33,13 +33,13 @@ TOKEN, START, END = range(3)  # columns of a document's cells
 
 
 class Examples:
-    """Turns records into examples with one fixed patching policy, and counts the tokens taken from each source."""
+    """Turns records into examples with one fixed boundary rule, and counts the tokens taken from each source."""
 
     def __init__(self, config: Config, sources: Sequence[RecordSource], tokenizer: SentencePieceProcessor):
         """`sources` are those of `config.data.sources`, open."""
         self.config, self.sources = config, sources
         self._builder = ExampleBuilder.of(config, tokenizer)
-        self._policy = inference_policy(config.data.patching)
+        self._rule = strategy_of(config.data.patching).inference_rule
         self.weights = self._document_weights()
         self.source_tokens = np.zeros(len(sources), np.int64)
         self.tokens_lost = 0  # by a packer that has no room for them
@@ -54,7 +54,7 @@ class Examples:
         if isinstance(record, TextDocument):
             return self._builder.text(record)
         check_utterance(record, self._builder.codebook_size)
-        return self._builder.interleaved(record, interleave(record, self.config.data.interleave, rng), self._policy)
+        return self._builder.interleaved(record, interleave(record, self.config.data.interleave, rng), self._rule)
 
     def _document_weights(self) -> list[float]:
         """The share of documents from each source that gives the shares of tokens, going by a sample's mean length."""

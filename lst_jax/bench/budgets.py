@@ -96,7 +96,7 @@ def saved(found: dict[str, Any], base: dict[str, Any]) -> dict[str, float]:
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results_file.md."""
+    """The body of the section in docs/results.md."""
     rows = [
         [
             f"{control}, `{system}`",

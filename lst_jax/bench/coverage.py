@@ -210,7 +210,7 @@ def _shares(found: list[tuple[Numbers, dict[str, float]]]) -> dict[str, dict[str
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results_file.md."""
+    """The body of the section in docs/results.md."""
     repeats = measured["repeats"]
     chance = 100 * np.sqrt(0.95 * 0.05 / repeats)
     parts = [

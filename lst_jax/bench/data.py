@@ -19,6 +19,7 @@ from lst_jax import config as cfg
 from lst_jax.bench import alternatives
 from lst_jax.core.errors import DataError
 from lst_jax.data import made_up
+from lst_jax.data.patching import Aligned, Curriculum, Mixed, NoPatches, Static
 from lst_jax.data.pipeline import BatchStream, open_source, open_tokenizer
 from lst_jax.data.rows import OFFSET, ORDINAL, Batch, add_stats
 from lst_jax.data.shards import read_metadata
@@ -28,7 +29,7 @@ from lst_jax.recipes.validate import validate
 from lst_jax.report import results_file
 
 PACKAGES = ("numpy", "grain", "array_record", "sentencepiece")
-STRATEGIES = {"static-4": "static", "aligned": "aligned", "curriculum": "curriculum", "mixed": "mixed", "base": "none"}
+STRATEGIES = {"static-4": Static, "aligned": Aligned, "curriculum": Curriculum, "mixed": Mixed, "base": NoPatches}
 ALTERNATIVES = {
     "grain concat-then-split": alternatives.grain_concat_then_split,
     "grain first-fit": alternatives.grain_first_fit,
@@ -248,7 +249,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
         "text": (1 - SPEECH_SHARE) / max(1, len(found) - len(speech)),
     }
     strategy = STRATEGIES[name]
-    local = None if strategy == "none" else dict(layers=1, width=1024, heads=16, window=512)
+    local = dict(layers=1, width=1024, heads=16, window=512) if strategy.patches_units else None
     config = cfg.from_mapping(
         dict(
             name=f"bench-{name}",
@@ -291,7 +292,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
                 row_speech_tokens=None,
                 unit_rate=speech[0].unit_rate if speech else made_up.UNIT_RATE,
                 patching=dict(
-                    strategy=strategy,
+                    strategy=strategy.name,
                     static_size=4,
                     aligned_to="word",
                     silence="separate",
@@ -346,7 +347,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results_file.md."""
+    """The body of the section in docs/results.md."""
     sources = "; ".join(
         f"{s['records']:,} records of kind {s['kind']}, {s['bytes'] / 2**20:.1f} MiB" for s in measured["sources"]
     )

@@ -159,7 +159,7 @@ def _decoder_of(config: Config, model) -> Decoder:
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results_file.md."""
+    """The body of the section in docs/results.md."""
     rows = [
         [
             str(m["rows"]),

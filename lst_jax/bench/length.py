@@ -104,7 +104,7 @@ def _both_ways(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results_file.md."""
+    """The body of the section in docs/results.md."""
     short, long = measured["row_tokens"]
     rows = [
         [name, *(f"{1000 * s:.1f} ms" for s in pair), f"{pair[1] / pair[0]:.2f}"]

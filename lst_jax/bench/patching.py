@@ -23,6 +23,7 @@ from lst_jax.core.errors import DataError
 from lst_jax.cost.flops import model_flops
 from lst_jax.cost.topology import QUICKLY, devices
 from lst_jax.data.made_up import made_up_batches
+from lst_jax.data.patching import Static
 from lst_jax.data.rows import BATCH_TYPES, Batch
 from lst_jax.parallel.sharding import one_device
 from lst_jax.recipes.row_sizes import row_speech_tokens_for, row_tokens_for
@@ -38,7 +39,7 @@ SYSTEMS = {
 PACKAGES = ("jax", "jaxlib", "libtpu", "flax")
 ROW_PATCHES, PATCH = 4096, 4  # of LST's interleaved rows (paper §6)
 PAIRS = ("encoder_pairs", "global_pairs", "decoder_pairs")
-SHAPES_ONLY = PatchingConfig("static", 4, "word", "separate", 0.0, 0, 0, 0.0)  # patching changes no program
+SHAPES_ONLY = PatchingConfig(Static.name, 4, "word", "separate", 0.0, 0, 0, 0.0)  # patching changes no program
 CHECK_RTOL = 0.005  # a deeper program against the sum of layers
 
 
@@ -159,7 +160,7 @@ def _compiled_flops(config: Config, mesh: Mesh) -> float:
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results_file.md."""
+    """The body of the section in docs/results.md."""
     rows = [
         [
             SYSTEMS[name],

@@ -181,7 +181,7 @@ def _median_time(function: Callable[..., Any], args: tuple[Any, ...], repeats: i
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results_file.md."""
+    """The body of the section in docs/results.md."""
     m, ms = measured, lambda seconds: f"{1000 * seconds:.1f} ms"
     mfu = "unknown" if m["mfu"] is None else f"{m['mfu']:.1%} of {m['peak_flops'] / 1e9:,.0f} GFLOP/s"
     rows = [

@@ -98,7 +98,7 @@ def trained(run: RunDirectory, config: Config) -> dict[str, Any]:
         "steps": len(steps),
         "flops": budget.run_flops(config),
         "tokens": steps[-1]["tokens_so_far"],
-        "units_a_token": sum(r["units"] for r in steps) / sum(r["tokens"] for r in steps),
+        "patches_per_token": sum(r["patches"] for r in steps) / sum(r["tokens"] for r in steps),
         "loss": statistics.mean(r["loss"] for r in steps[-LAST:]),
         "seconds_per_step": statistics.median(r["seconds_per_step"] for r in steps),
         **{key: evaluation.get(f"heldout/{label}/{key}") for label, key in zip(labels, HELD_OUT, strict=False)},
@@ -106,7 +106,7 @@ def trained(run: RunDirectory, config: Config) -> dict[str, Any]:
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of a section in docs/results_file.md."""
+    """The body of a section in docs/results.md."""
     header = [
         "",
         "steps",
@@ -123,7 +123,7 @@ def markdown(measured: dict[str, Any]) -> str:
             f"{r['steps']}",
             f"{r['flops'] / 1e12:.2f} T",
             f"{r['tokens']:,}",
-            f"{r['units_a_token']:.3f}",
+            f"{r['patches_per_token']:.3f}",
             f"{r['loss']:.3f}",
             *("–" if r.get(key) is None else f"{r[key]:.2f}" for key in HELD_OUT),
         ]

@@ -214,7 +214,7 @@ def _threads() -> int:
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """The body of the section in docs/results_file.md."""
+    """The body of the section in docs/results.md."""
     m, rows = measured, []
     for case in m["cases"]:
         for side, s in case["sides"].items():

@@ -29,7 +29,7 @@ def add_arguments(subparsers) -> None:
     bench = subparsers.add_parser(
         "bench",
         help="measure this machine and this code",
-        description="Measures, prints, and writes a section of docs/results_file.md.",
+        description="Measures, prints, and writes a section of docs/results.md.",
     )
     parts = bench.add_subparsers(dest="part", required=True, metavar="PART")
     data = parts.add_parser(
@@ -190,7 +190,7 @@ def _add_convert(parts) -> None:
 def _add_outputs(parser: argparse.ArgumentParser, run) -> None:
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     parser.add_argument(
-        "--markdown", metavar="FILE", help="write them into this file's section as well: docs/results_file.md"
+        "--markdown", metavar="FILE", help="write them into this file's section as well: docs/results.md"
     )
     parser.set_defaults(run=run)
 

@@ -1,19 +1,6 @@
-"""Every setting of a run: schema, rules, recipes, identity. Pure data; nothing here computes."""
+"""Every setting of a run: the schema, its rules, and a run's identity. Pure data: nothing here computes."""
 
-from lst_jax.config.identity import (
-    ALIKE,
-    COMPUTED,
-    FIRST_FIELDS,
-    FREE_FIELDS,
-    FREE_IF_GIVEN,
-    FREE_LEAVES,
-    LATER_FIELDS,
-    check_same_identity,
-    config_hash,
-    identity,
-    other_function,
-    with_later_fields,
-)
+from lst_jax.config.identity import check_same_identity, config_hash, identity, other_function
 from lst_jax.config.schema import (
     Config,
     DataConfig,
@@ -31,19 +18,13 @@ from lst_jax.config.schema import (
     from_mapping,
     to_mapping,
 )
+from lst_jax.config.stored import from_stored
 
 __all__ = [
-    "ALIKE",
-    "COMPUTED",
     "Config",
     "DataConfig",
     "EvalConfig",
-    "FIRST_FIELDS",
-    "FREE_FIELDS",
-    "FREE_IF_GIVEN",
-    "FREE_LEAVES",
     "InterleaveConfig",
-    "LATER_FIELDS",
     "MeshConfig",
     "ModelConfig",
     "OptimConfig",
@@ -56,8 +37,8 @@ __all__ = [
     "config_hash",
     "flatten",
     "from_mapping",
+    "from_stored",
     "identity",
     "other_function",
     "to_mapping",
-    "with_later_fields",
 ]

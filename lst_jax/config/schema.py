@@ -1,59 +1,67 @@
 """Every setting of a run as nested frozen dataclasses, one per module of the model, the data or the loop.
 
-Nothing here rewrites a value: what depends on others is a property. `lst_jax.recipes` loads and checks a `Config` strictly.
+Each field is declared with a function of `lst_jax.config.fields`, which says what the field means for the run's
+identity, its default and its bounds. Nothing here rewrites a value: what depends on others is a property.
 """
 
 import dataclasses
 import json
 from typing import Any, Literal
 
+from lst_jax.config.fields import computed, free, function, learned, part, presence
 from lst_jax.core.strict import build
 from lst_jax.core.vocab import Vocab
 
 
 @dataclasses.dataclass(frozen=True)
 class VocabConfig:
-    """Sizes of the joint vocabulary (see `lst_jax.vocab`)."""
+    """Sizes of the joint vocabulary (see `lst_jax.core.vocab`)."""
 
-    text_size: int  # pieces of the SentencePiece model
-    unit_slots: int  # speech ids: at least the codebook's size, or the pieces of data.unit_tokenizer
+    text_size: int = function(at_least=4)  # pieces of the SentencePiece model
+    # Speech ids: at least the codebook's size, or the number of pieces of data.unit_tokenizer
+    unit_slots: int = function(at_least=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class StackConfig:
     """One stack of transformer layers."""
 
-    layers: int
-    width: int
-    heads: int
-    window: int | None  # sliding window in positions, itself included; None = all earlier positions
+    layers: int = function(at_least=1)
+    width: int = function(at_least=1)
+    heads: int = function(at_least=1)
+    # Sliding window in positions, the position itself included; None = all earlier positions
+    window: int | None = function(default=None, at_least=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The three networks (paper §4, A.2). For architecture "base" the two local ones are None.
+    """The three networks (paper §4, A.2).
 
-    In "lst_bypass" text goes past the local ones.
+    Architecture "base" has no patch encoder and no patch decoder: both are None. In "lst_bypass" text goes past them.
     """
 
-    architecture: Literal["lst", "lst_bypass", "base"]
-    patch_encoder: StackConfig | None
-    global_transformer: StackConfig
-    patch_decoder: StackConfig | None
-    queries_per_patch: int  # Q, the paper's k
-    cross_heads: int
-    encoder_cross_window: int  # patches a query may look back over, its own included; 1 = own patch
-    decoder_cross_window: int
-    encoder_cross_all_layers: bool  # False: only after the last encoder layer
-    decoder_cross_all_layers: bool  # False: only before the first decoder layer
-    rope_theta: float
-    norm_eps: float
-    ffn_multiple: int  # the SwiGLU width floor(8d/3) is rounded up to a multiple of this
-    compute_dtype: Literal["float32", "bfloat16"]
-    attention_block: int  # positions per block of the blocked attention
-    logits_chunk: int  # token positions of a row whose logits exist at one time
-    scan_layers: bool  # compile equal layers once; parameters and checkpoints are the same either way
-    remat: Literal["none", "full", "attention", "dots"]  # what a layer keeps for its backward pass: model.stack.REMAT
+    architecture: Literal["lst", "lst_bypass", "base"] = function(formerly="system")
+    patch_encoder: StackConfig | None = function()
+    global_transformer: StackConfig = function()
+    patch_decoder: StackConfig | None = function()
+    queries_per_patch: int = function(at_least=1)  # Q, the paper's k
+    cross_heads: int = function(at_least=1)
+    # Patches that a query may look back over, its own included; 1 = its own patch only
+    encoder_cross_window: int = function(default=1, at_least=1)
+    decoder_cross_window: int = function(default=1, at_least=1)
+    encoder_cross_all_layers: bool = function(default=False)  # False: only after the last encoder layer
+    decoder_cross_all_layers: bool = function(default=True)  # False: only before the first decoder layer
+    rope_theta: float = function(default=500_000.0, positive=True)
+    norm_eps: float = function(default=1e-5, positive=True)
+    # The SwiGLU width floor(8d/3) is rounded up to a multiple of this
+    ffn_multiple: int = function(default=256, at_least=1)
+    compute_dtype: Literal["float32", "bfloat16"] = computed(default="bfloat16")
+    attention_block: int = computed(default=512, at_least=1)  # positions per block of the blocked attention
+    logits_chunk: int = computed(default=1024, at_least=1)  # token positions of a row whose logits exist at one time
+    # Compile equal layers once; parameters and checkpoints are the same either way
+    scan_layers: bool = free(default=True, first_runs=False)
+    # What a layer keeps for its backward pass: see REMAT in lst_jax.model.stack
+    remat: Literal["none", "full", "attention", "dots"] = free(default="attention", first_runs="none")
 
     def ffn_width(self, width: int) -> int:
         """SwiGLU width of a stack: floor(8·width/3) rounded up to `ffn_multiple`. Example: 1024 -> 2816 at 256."""
@@ -64,123 +72,145 @@ class ModelConfig:
 class SourceConfig:
     """One directory of prepared records and its share of the mixture."""
 
-    name: str
-    kind: Literal["utterance", "text"]
-    path: str  # a directory of ArrayRecord shards with metadata.json
-    share: float  # of what data.mixture_measure counts; shares are normalised by their sum
+    name: str = learned()
+    kind: Literal["utterance", "text"] = learned()
+    # A directory of ArrayRecord shards with metadata.json. It may move: the fingerprint of its data is checked instead
+    path: str = free()
+    # Share of what data.mixture_measure counts; shares are normalised by their sum
+    share: float = learned(default=1.0, positive=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class PatchingConfig:
     """How speech is cut into patches (paper §3.1). P(u) is the probability that a document is aligned at step u."""
 
-    strategy: Literal["static", "aligned", "mixed", "curriculum", "none"]
-    static_size: int  # p, units a patch
-    aligned_to: Literal["word", "bpe"]  # what an aligned patch holds: a word, or a text piece of one
-    silence: Literal["separate", "merged"]  # aligned: patches of its own, or part of the word before it
-    boundary_noise_ms: float  # aligned, training only: each boundary moves by U[-x, x] (paper A.11); 0 = off
-    tau1: int  # curriculum: step up to which P = 1
-    tau2: int  # curriculum: step from which P = final_probability
-    final_probability: float  # curriculum: 0 ends in static, 0.5 in mixed
+    strategy: str = learned()  # a name in `lst_jax.data.patching.STRATEGIES`
+    static_size: int = learned(at_least=1)  # p, the units per patch
+    # What an aligned patch holds: a word, or one text piece of a word
+    aligned_to: Literal["word", "bpe"] = learned(first_runs="word")
+    # Silence in aligned documents: in patches of its own, or part of the patch of the word before it
+    silence: Literal["separate", "merged"] = learned(first_runs="separate")
+    # In training each aligned boundary moves by U[-x, x] (paper A.11); 0 = off
+    boundary_noise_ms: float = learned(first_runs=0.0, at_least=0)
+    tau1: int = learned(at_least=0)  # curriculum: the step up to which P = 1
+    tau2: int = learned()  # curriculum: the step from which P = final_probability
+    # Curriculum: 0 ends in static patches, 0.5 in mixed ones
+    final_probability: float = learned(default=0.0, first_runs=0.0, at_least=0, at_most=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class InterleaveConfig:
-    """How an utterance alternates between text and speech, in words (paper A.1.1)."""
+    """How an utterance alternates between text and speech, in words. The defaults are the paper's (A.1.1)."""
 
-    text_words_min: int
-    text_words_max: int
-    text_fraction_max: float  # of the document's words, the cap on one text block
-    speech_ratio: float  # length of a speech block over the text block before it
-    first_speech_words_min: int
-    first_speech_words_max: int
-    block_words_min: int
-    last_block_words_min: int  # a shorter last block joins the one before it
+    text_words_min: int = learned(default=5, at_least=1)
+    text_words_max: int = learned(default=30)
+    text_fraction_max: float = learned(default=0.6)  # the longest text block, as a part of the document's words
+    speech_ratio: float = learned(default=0.5)  # length of a speech block over that of the text block before it
+    first_speech_words_min: int = learned(default=2, at_least=1)
+    first_speech_words_max: int = learned(default=15)
+    block_words_min: int = learned(default=2, at_least=1)
+    last_block_words_min: int = learned(default=3)  # a shorter last block joins the one before it
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """From records to batches of fixed shape [rows, row_tokens] and [rows, row_patches]."""
 
-    tokenizer: str  # SentencePiece .model file
-    unit_tokenizer: str | None  # SentencePiece .model over units, whose pieces are the tokens; None = units are
-    sources: tuple[SourceConfig, ...]
-    mixture_measure: Literal["tokens", "words", "units"]  # what shares are of; units = unit positions
-    rows: int  # B, rows of the global batch
-    row_tokens: int  # T, see `row_tokens_for`
-    row_patches: int  # U
-    row_speech_tokens: int | None  # S, speech units and <s> of a row at most; for model.architecture "lst_bypass" only
-    unit_rate: float  # speech units per second
-    patching: PatchingConfig
-    interleave: InterleaveConfig
-    documents: Literal["interleaved", "asr", "tts"]  # what utterances become; the latter two for adaptation
-    prefetch: int  # batches made ahead by a thread; 0 = made in the loop
+    # SentencePiece .model file. It may move: checkpoints hold its fingerprint
+    tokenizer: str = free()
+    # SentencePiece .model over units, whose pieces are then the speech tokens; None = units are
+    unit_tokenizer: str | None = presence(default=None, first_runs=None)
+    sources: tuple[SourceConfig, ...] = part()
+    # What the shares of sources count
+    mixture_measure: Literal["tokens", "words", "patches"] = learned(
+        default="tokens", first_runs="tokens", former_values={"patches": "units"}
+    )
+    rows: int = learned(at_least=1)  # B, rows of the global batch
+    row_tokens: int = learned(at_least=16)  # T, see `lst_jax.recipes.row_sizes`
+    row_patches: int = learned(formerly="row_units", at_least=8)  # U
+    # S, the most speech units and <s> in a row; for model.architecture "lst_bypass" only
+    row_speech_tokens: int | None = learned(default=None, first_runs=None)
+    unit_rate: float = function(default=25.0, positive=True)  # speech units per second
+    patching: PatchingConfig = part()
+    interleave: InterleaveConfig = part(default=InterleaveConfig())
+    # What utterances become; the latter two are for adaptation
+    documents: Literal["interleaved", "asr", "tts"] = learned(default="interleaved", since="interleaved")
+    prefetch: int = free(default=8, at_least=0)  # batches that a thread makes ahead; 0 = made in the loop
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with linear warm-up and cosine decay (paper §6)."""
+    """AdamW with linear warm-up and cosine decay. The defaults are the paper's (§6)."""
 
-    peak_lr: float
-    warmup_steps: int
-    final_lr_ratio: float
-    beta1: float
-    beta2: float
-    eps: float
-    weight_decay: float
-    clip_norm: float
-    z_loss: float  # weight of log² of the softmax's denominator, added to each token's loss; 0 = off
-    spike_factor: float  # a gradient norm over this many times its running mean is a bad step; 0 = off
+    peak_lr: float = learned(positive=True)
+    warmup_steps: int = learned(at_least=0)
+    final_lr_ratio: float = learned(default=0.01, at_least=0, at_most=1)
+    beta1: float = learned(default=0.9, at_least=0, below=1)
+    beta2: float = learned(default=0.95, at_least=0, below=1)
+    eps: float = learned(default=1e-8, positive=True)
+    weight_decay: float = learned(default=0.1, at_least=0)
+    clip_norm: float = learned(default=1.0, positive=True)
+    # Weight of log² of the softmax's denominator, added to each token's loss; 0 = off
+    z_loss: float = learned(default=0.0, first_runs=0.0, at_least=0)
+    # A gradient norm over this many times its running mean is a bad step; 0 = off
+    spike_factor: float = learned(default=0.0, first_runs=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
     """Held-out evaluation within the run."""
 
-    every: int  # steps; it also runs at the last step
-    sources: tuple[SourceConfig, ...]
-    batches: int  # batches per source for the likelihoods
-    completion_items: int  # most items per direction of completion choice; 0 = none
+    every: int = free(at_least=1)  # steps; it also runs at the last step
+    sources: tuple[SourceConfig, ...] = free()
+    batches: int = free(default=16, at_least=1)  # batches per source for the likelihoods
+    completion_items: int = free(default=1000, at_least=0)  # most items per direction of completion choice; 0 = none
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """How the devices of a job are arranged (`lst_jax.sharding`); the result does not depend on it."""
+    """How the devices of a job are arranged (`lst_jax.parallel.sharding`); the result does not depend on it."""
 
-    replica: int | None  # whole copies of the parameters; None = one a slice of TPUs
-    data: int | None  # parts that parameters are split into (FSDP), each with rows of its own; None = all that is left
-    tensor: int  # parts that heads and feed-forward widths are split into
+    # Replicas of the parameters; None = one per slice of TPUs
+    replica: int | None = free(default=None, first_runs=None, at_least=1)
+    # Parts that parameters are split into (FSDP), each with rows of its own; None = all devices that are left
+    data: int | None = free(default=None, first_runs=None, at_least=1)
+    # Parts that heads and feed-forward widths are split into
+    tensor: int = free(default=1, first_runs=1, at_least=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """The loop."""
 
-    steps: int
-    init_from: str | None  # a run, or one of its checkpoints, whose parameters this one begins with; None = drawn ones
-    log_every: int
-    checkpoint_every: int  # steps; the last step and a stop are saved too
-    checkpoint_minutes: float | None  # a save is also due when so many have passed since the last one; None = off
-    checkpoint_keep: int  # newest ones
-    checkpoint_keep_every: int | None  # steps whose multiples are kept for ever; None = none
-    bad_step: Literal["skip", "halt"]  # after a step whose loss or gradients are not finite or spike, unapplied anyhow
-    accumulate: int  # parts of a batch that are computed one after the other: memory of one, time of all
-    offload_moments: bool  # keep the optimizer's moments in the host's memory; for TPUs and GPUs
+    steps: int = learned(at_least=1)
+    # A run, or one of its checkpoints, whose parameters this one begins with; None = parameters drawn at random
+    init_from: str | None = presence(default=None, since=None)
+    log_every: int = free(default=10, at_least=1)
+    checkpoint_every: int = free(default=1000, at_least=1)  # steps; the last step and a stop are saved too
+    # A save is also due when so many minutes have passed since the last one; None = off
+    checkpoint_minutes: float | None = free(default=30.0, first_runs=None, positive=True)
+    checkpoint_keep: int = free(default=3, at_least=1)  # how many of the newest checkpoints are kept
+    checkpoint_keep_every: int | None = free(default=None, first_runs=None)  # multiples that are kept for ever
+    # What follows a step whose loss or gradients are not finite, or spike; such a step is never applied
+    bad_step: Literal["skip", "halt"] = free(default="skip", first_runs="skip")
+    # Parts of a batch that are computed one after the other, with the memory of one part
+    accumulate: int = free(default=1, first_runs=1, at_least=1)
+    offload_moments: bool = free(default=False, first_runs=False)  # keep the optimizer's moments in host memory
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole run."""
 
-    name: str
-    seed: int
-    vocab: VocabConfig
-    model: ModelConfig
-    data: DataConfig
-    optim: OptimConfig
-    eval: EvalConfig
-    train: TrainConfig
-    mesh: MeshConfig
+    name: str = learned()
+    seed: int = learned(default=0, at_least=0, at_most=2**63 - 1)
+    vocab: VocabConfig = part()
+    model: ModelConfig = part()
+    data: DataConfig = part()
+    optim: OptimConfig = part()
+    eval: EvalConfig = part()
+    train: TrainConfig = part()
+    mesh: MeshConfig = part(default=MeshConfig(), first_runs={})
 
     @property
     def joint_vocab(self) -> Vocab:
@@ -189,7 +219,10 @@ class Config:
 
 
 def from_mapping(mapping: dict[str, Any]) -> Config:
-    """Builds a `Config` from nested mappings; unknown or missing keys and wrong types are errors."""
+    """Builds a `Config` from a recipe's nested mappings; fields with a default may be absent.
+
+    Raises: ConfigError where a key is unknown, a field without a default is missing, or a type is wrong.
+    """
     return build(Config, mapping, "")
 
 

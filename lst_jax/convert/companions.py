@@ -12,7 +12,7 @@ import pathlib
 import shutil
 from typing import Any
 
-from lst_jax.config import Config, from_mapping, to_mapping, with_later_fields
+from lst_jax.config import Config, from_stored, to_mapping
 from lst_jax.convert.source import Source
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.core.files import write_json
@@ -119,7 +119,7 @@ def origin(name: str, folder: pathlib.Path) -> dict[str, Any]:
 
 def _read(path: pathlib.Path) -> Config:
     try:
-        config = from_mapping(with_later_fields(json.loads(path.read_text())))
+        config = from_stored(json.loads(path.read_text()))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: is not JSON ({error.msg} at line {error.lineno}); copy it again") from error
     validate(config)

@@ -26,7 +26,7 @@ from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError
 from lst_jax.core.shapes import Float, ndarray
 from lst_jax.core.vocab import BOS_ID, EOS_ID
-from lst_jax.data.patching import inference_policy
+from lst_jax.data.patching import strategy_of
 
 MODEL_TYPE = "lst"
 CODE = pathlib.Path(__file__).parent / "modeling"
@@ -94,7 +94,7 @@ def check_lst(config: Config) -> None:
             f'model.architecture="{config.model.architecture}": has no form for transformers beside "lst" and "base"; '
             "convert it to orbax or ask it with `lst evaluate` and `lst generate`"
         )
-    if inference_policy(config.data.patching) != "static":
+    if strategy_of(config.data.patching).inference_rule.fixed_size is None:
         raise DataError(
             f"data.patching.strategy={config.data.patching.strategy}: patches of aligned words cannot be "
             "found from tokens, as transformers has to; convert a static, mixed or curriculum run"

@@ -7,7 +7,7 @@ import numpy as np
 from lst_jax.config import Config
 from lst_jax.core.shapes import Bool, Int, ndarray
 from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
-from lst_jax.data.patching import POLICIES, SpeechRun
+from lst_jax.data.patching import BoundaryRule, EachUnitRule, StaticRule, run_without_words
 
 TOKENS = 61  # of a row; no multiple of a patch or of a block
 SPANS = 4  # of the row in which both alternate
@@ -28,25 +28,21 @@ def inputs_for(config: Config, tokens: int = TOKENS) -> Inputs:
     Example, tokens=9: BOS <t> x x x x x x x | BOS <s> 7 7 7 7 7 7 7 | BOS <t> x <s> 7 <t> x <s> 7.
     """
     rng, vocab = np.random.default_rng(SEED), config.joint_vocab
-    policy = "none" if config.model.architecture == "base" else "static"
+    rule = EachUnitRule() if config.model.architecture == "base" else StaticRule(config.data.patching.static_size)
     size = (tokens - 1) // SPANS
     both = [(size, i % 2 == 1) for i in range(SPANS - 1)] + [(tokens - 1 - size * (SPANS - 1), True)]
-    rows = [
-        _row(spans, vocab, policy, config.data.patching.static_size, rng)
-        for spans in ([(tokens - 1, False)], [(tokens - 1, True)], both)
-    ]
+    rows = [_row(spans, vocab, rule, rng) for spans in ([(tokens - 1, False)], [(tokens - 1, True)], both)]
     return Inputs(*(np.stack(parts) for parts in zip(*rows, strict=True)))
 
 
-def _row(spans, vocab: Vocab, policy: str, size: int, rng: np.random.Generator):
+def _row(spans, vocab: Vocab, rule: BoundaryRule, rng: np.random.Generator):
     """Tokens, starts and ends of BOS and the spans, each (tokens with its marker, whether it is speech)."""
     token, start, end = [BOS_ID], [True], [True]
     for length, speech in spans:
         token.append(vocab.speech_marker if speech else vocab.text_marker)
         low, high = (vocab.unit_offset, vocab.size) if speech else (EOS_ID + 1, vocab.text_size)
         token.extend(rng.integers(low, high, length - 1))
-        run = SpeechRun(length - 1, np.zeros(0, int), np.zeros(0, int))
-        starts, ends = POLICIES[policy](run, size) if speech else POLICIES["none"](run, size)
+        starts, ends = (rule if speech else EachUnitRule()).boundaries(run_without_words(length - 1))
         start.extend([True, *starts])
         end.extend([True, *ends])
     return np.array(token, np.int32), np.array(start, bool), np.array(end, bool)

@@ -30,6 +30,7 @@ from lst_jax.core.strict import nearest
 from lst_jax.cost.flops import model_flops
 from lst_jax.cost.parameters import parameters
 from lst_jax.data import made_up
+from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import BatchStream
 from lst_jax.data.rows import OPENED_STEP, Stats, add_stats
 from lst_jax.data.sources import TFDS_PREFIX
@@ -181,14 +182,11 @@ def sample(config: Config, steps: Sequence[int], rows: int) -> tuple[list[Stats]
 
 def describe(config: Config, budget: str) -> str:
     """Two lines about the run at this budget: what it takes, and its schedule. Raises: as `cost` does."""
-    found, patching, steps = cost(config), config.data.patching, config.train.steps
+    found, steps = cost(config), config.train.steps
     sources = ", ".join(f"{_short(n)} {name}" for name, n in found.tokens_by_source.items())
     schedule = f"warm-up {config.optim.warmup_steps:,} steps, cosine to {config.optim.final_lr_ratio:g} of the peak"
-    if patching.strategy == "curriculum":
-        last = patching.final_probability
-        schedule += f"; aligned patches to step {patching.tau1:,}, from {patching.tau2:,} " + (
-            f"with probability {last:g}" if last else "static ones"
-        )
+    if patching := strategy_of(config.data.patching).schedule:
+        schedule += f"; {patching}"
     return (
         f"{config.name}, {budget}: {steps:,} steps, {_short(found.tokens)} tokens ({sources}) in "
         f"{_short(found.units)} unit positions, {found.flops:.3e} FLOPs, {_short(float(found.parameters))} "

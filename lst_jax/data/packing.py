@@ -1,6 +1,6 @@
 """Whole documents into rows, in a fixed order: what evaluation feeds the model.
 
-A document goes into the first row of the batch with room for all of it; documents are masked from each other, so
+A document goes into the first row of the batch that has room for all of it. Documents are masked from each other, so
 packing changes no likelihood. The last batch is filled up with empty rows.
 """
 
@@ -11,16 +11,18 @@ from lst_jax.config import Config, SourceConfig
 from lst_jax.core.errors import DataError
 from lst_jax.data.documents import Example, ExampleBuilder
 from lst_jax.data.interleave import PROMPTED, spans_of
+from lst_jax.data.patching import BoundaryRule
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.records import check_utterance
 from lst_jax.data.rng import generator
-from lst_jax.data.rows import Batch, Limit, RowBuilder, Stats, add_stats, stack_rows, windows_of
+from lst_jax.data.row_builder import Limit, RowBuilder
+from lst_jax.data.rows import Batch, Stats, add_stats, stack_rows, windows_of
 
 EvalMode = Literal["interleaved", "asr", "tts", "speech", "text"]
 
 
 def eval_label(source: str, mode: EvalMode) -> str:
-    """What a run's records call a held-out source in a mode, behind "heldout/".
+    """The name of a held-out source in a mode, as metrics have it after "heldout/".
 
     Example: eval_label("valid", "speech") -> "valid-speech"; eval_label("valid", "text") -> "valid"
     """
@@ -28,7 +30,7 @@ def eval_label(source: str, mode: EvalMode) -> str:
 
 
 class Place(NamedTuple):
-    """Where an example lies: batch row `row`, its first token at `position`; `example` counts the examples from 0."""
+    """Where example number `example` (from 0) lies: in row `row` of the batch, its first token at `position`."""
 
     example: int
     row: int
@@ -36,9 +38,10 @@ class Place(NamedTuple):
 
 
 def pack_examples(examples: Iterable[Example], config: Config) -> Iterator[tuple[Batch, Stats, list[Place]]]:
-    """Batches of the run's shape with every example once; one that no row can hold keeps its head (`pieces_cut`).
+    """Batches of the run's shape with every example once.
 
-    Rows may be all speech: `data.row_speech_tokens` bounds training rows only, so that every system is asked the same.
+    An example that no row can hold is cut, and only its head is kept (counted as `pieces_cut`). Rows may be all speech:
+    `data.row_speech_tokens` bounds training rows only, so that every system gets the same questions.
     """
     numbered = enumerate(examples)
     waiting = next(numbered, None)
@@ -56,7 +59,7 @@ def pack_examples(examples: Iterable[Example], config: Config) -> Iterator[tuple
 
 
 def _place(number: int, example: Example, builders: list[RowBuilder]) -> Place | None:
-    """Puts an example into the first row that takes all of it, or its head into an empty row if none ever can."""
+    """Puts an example into the first row that takes all of it. Where no row ever can, its head goes into an empty row."""
     length = len(example.token)
     for row, builder in enumerate(builders):
         end = builder.fit(example, 0, Limit())
@@ -68,24 +71,24 @@ def _place(number: int, example: Example, builders: list[RowBuilder]) -> Place |
 
 
 def eval_batches(
-    source: SourceConfig, config: Config, policy: str, count: int, mode: EvalMode
+    source: SourceConfig, config: Config, rule: BoundaryRule, count: int, mode: EvalMode
 ) -> Iterator[tuple[Batch, Stats]]:
-    """Batches of whole documents in the source's order, always the same ones; at most `count`, fewer if records end.
+    """Batches of whole documents in the source's order, always the same ones: `count`, or fewer if records run out.
 
     Args:
-        policy: a name in `patching.POLICIES`, see `patching.inference_policy`.
-        mode: "interleaved", "asr" or "tts" (as in the first epoch of training with such `data.documents`), "speech"
-            (BOS <s> units EOS) or "text" (BOS <t> text EOS); a source of texts has only "text".
+        rule: cuts speech into patches, see `Strategy.inference_rule`.
+        mode: "interleaved", "asr" and "tts" are documents as in the first epoch of training with such
+            `data.documents`; "speech" is BOS <s> units EOS; "text" is BOS <t> text EOS, the only mode of texts.
     """
     if source.kind == "text" and mode != "text":
         raise DataError(f"{source.path}: holds texts, which have no {mode!r} form; evaluate it as text")
     for _, (batch, stats, _) in zip(
-        range(count), pack_examples(_eval_examples(source, config, policy, mode), config), strict=False
+        range(count), pack_examples(_eval_examples(source, config, rule, mode), config), strict=False
     ):
         yield batch, stats
 
 
-def _eval_examples(source: SourceConfig, config: Config, policy: str, mode: EvalMode) -> Iterator[Example]:
+def _eval_examples(source: SourceConfig, config: Config, rule: BoundaryRule, mode: EvalMode) -> Iterator[Example]:
     directory = open_source(source, config)
     builder = ExampleBuilder.of(config, open_tokenizer(config))
     for index, record in enumerate(directory):
@@ -99,8 +102,8 @@ def _eval_examples(source: SourceConfig, config: Config, policy: str, mode: Eval
         if mode == "text":
             yield builder.text_only(record)
         elif mode == "speech":
-            yield builder.speech_only(record, policy)
+            yield builder.speech_only(record, rule)
         else:
             rng = generator(config.seed, source.name, 0, index, "interleave")
             spans = spans_of(mode, record, config.data.interleave, rng)
-            yield builder.interleaved(record, spans, policy, prompted=mode in PROMPTED)
+            yield builder.interleaved(record, spans, rule, prompted=mode in PROMPTED)

@@ -11,7 +11,8 @@ from grain.experimental import ThreadPrefetchIterDataset
 
 from lst_jax.config import Config, SourceConfig
 from lst_jax.core.errors import DataError
-from lst_jax.data.rows import STATE_FIELDS, Batch, RowStreams, Stats, add_stats, initial_state, stack_rows
+from lst_jax.data.row_streams import RowStreams
+from lst_jax.data.rows import STATE_FIELDS, Batch, Stats, add_stats, initial_state, stack_rows
 from lst_jax.data.shards import METADATA_NAME
 from lst_jax.data.sources import RecordSource, open_records
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint

@@ -17,7 +17,7 @@ from sentencepiece import SentencePieceProcessor
 from lst_jax.config import Config
 from lst_jax.data.documents import Example, ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
-from lst_jax.data.patching import inference_policy
+from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
 from lst_jax.evals import error_rate
@@ -44,10 +44,10 @@ def questions(
     task: str, utterances: Sequence[Utterance], config: Config, tokenizer: SentencePieceProcessor
 ) -> list[Question]:
     """Prompts of `task`, "asr" or "tts", each ending with the marker of its answer."""
-    builder, policy = ExampleBuilder.of(config, tokenizer), inference_policy(config.data.patching)
+    builder, rule = ExampleBuilder.of(config, tokenizer), strategy_of(config.data.patching).inference_rule
     made = []
     for utterance in utterances:
-        example = builder.interleaved(utterance, PROMPTED[task](utterance), policy, prompted=True)
+        example = builder.interleaved(utterance, PROMPTED[task](utterance), rule, prompted=True)
         prompt = example.tail(0, example.loss_from)
         if task == "asr":
             most = TEXT_TOKENS_A_SECOND * len(utterance.units) / config.data.unit_rate
@@ -94,7 +94,7 @@ def synthesise(
     heard = [recogniser.transcribe(sound) for sound in audio]
     ceiling = [recogniser.transcribe(vocode(q.utterance.units)) for q in asked]
     references = [q.reference for q in asked]
-    size = config.data.patching.static_size if inference_policy(config.data.patching) == "static" else 1
+    size = strategy_of(config.data.patching).inference_rule.fixed_size or 1
     patches = sum(-(-len(answer) // size) for answer in answers)
     tokens = sum(len(answer) for answer in answers)
     return _described("tts", config, answering) | {
@@ -139,7 +139,7 @@ def _described(task: str, config: Config, answering: Answering) -> dict[str, Any
         "task": task,
         "documents": config.data.documents,
         "answering": answering.name,
-        "patches": inference_policy(config.data.patching),
+        "patches": strategy_of(config.data.patching).inference_rule.name,
         "normaliser": error_rate.NORMALISER,
     }
 

@@ -13,7 +13,7 @@ from lst_jax.config import Config
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
 from lst_jax.data.packing import eval_batches, eval_label, pack_examples
-from lst_jax.data.patching import inference_policy
+from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.rows import Batch
 from lst_jax.data.unit_pieces import token_frames
@@ -44,7 +44,7 @@ class Evaluator:
         """Raises: DataError where a held-out source is missing or does not fit the run."""
         self._config, self._mesh = config, mesh
         self._eval_step = update.make_eval_step(config, model, mesh, token_frames(config))
-        self._policy = inference_policy(config.data.patching)
+        self._rule = strategy_of(config.data.patching).inference_rule
         self._sources = {s.name: (s, open_source(s, config)) for s in config.eval.sources}
         self._builder = ExampleBuilder.of(config, open_tokenizer(config))
 
@@ -55,7 +55,7 @@ class Evaluator:
             for mode in modes_of(source.kind, self._config.data.documents):
                 batches = (
                     batch
-                    for batch, _ in eval_batches(source, self._config, self._policy, self._config.eval.batches, mode)
+                    for batch, _ in eval_batches(source, self._config, self._rule, self._config.eval.batches, mode)
                 )
                 found, label = self._likelihood(params, batches), eval_label(name, mode)
                 values |= {f"heldout/{label}/{key}": found[key] for key in KEPT[mode] if key in found}
@@ -114,7 +114,7 @@ class Evaluator:
                     item,
                     [
                         scorer.shortened(self._config, one)
-                        for one in tasks.candidates(item, direction, self._builder, self._policy, "restart")
+                        for one in tasks.candidates(item, direction, self._builder, self._rule, "restart")
                     ],
                 )
                 for item in completion.make_items(utterances, self._config.eval.completion_items)

@@ -21,6 +21,7 @@ from lst_jax.checkpoints.restored import Restored, restore
 from lst_jax.config import Config
 from lst_jax.core.errors import DataError, UserError
 from lst_jax.data.documents import Example, ExampleBuilder, Run
+from lst_jax.data.patching import EachUnitRule
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.evals import scorer
 from lst_jax.evals.answers import Greedy
@@ -125,7 +126,9 @@ class RunTexts:
 
     def _of_tokens(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[float, bool]]:
         asked = {
-            i: scorer.candidate(self.builder, [Text("", prompt)] if len(prompt) else [], [Text("", response)], "static")
+            i: scorer.candidate(
+                self.builder, [Text("", prompt)] if len(prompt) else [], [Text("", response)], EachUnitRule()
+            )
             for i, (prompt, response) in enumerate(pairs)
             if len(response)
         }

@@ -20,7 +20,7 @@ from lst_jax.checkpoints.restored import Restored
 from lst_jax.core.errors import DataError
 from lst_jax.core.shapes import Float, Int
 from lst_jax.data.documents import Example, ExampleBuilder
-from lst_jax.data.patching import inference_policy
+from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
 from lst_jax.evals import completion, scorer, tasks
@@ -49,7 +49,7 @@ def probe(opened: Restored, utterances: Sequence[Utterance]) -> tuple[dict[str, 
     written = occurrences(opened, utterances, words, "text")
     values = {
         "task": "probe",
-        "patches": inference_policy(opened.config.data.patching),
+        "patches": strategy_of(opened.config.data.patching).inference_rule.name,
         "utterances": len(utterances),
         "words": words,
         "occurrences": len(spoken.word_O),
@@ -76,10 +76,10 @@ def occurrences(opened: Restored, utterances: Sequence[Utterance], words: Sequen
     """Each word's first occurrence in each utterance, as it is said in speech alone, or written in text alone."""
     config, number = opened.config, {word: i for i, word in enumerate(words)}
     builder = ExampleBuilder.of(config, open_tokenizer(config))
-    policy = inference_policy(config.data.patching)
+    rule = strategy_of(config.data.patching).inference_rule
     states, found = [], []
     for utterance in utterances:
-        example = builder.speech_only(utterance, policy) if modality == "speech" else builder.text_only(utterance)
+        example = builder.speech_only(utterance, rule) if modality == "speech" else builder.text_only(utterance)
         state_NUD, unit_T = _states(opened, example)
         places = _spoken(utterance, builder, example) if modality == "speech" else _written(utterance, builder)
         seen = set()
@@ -136,10 +136,10 @@ def similarity_by_layer(spoken: Occurrences, written: Occurrences) -> list[dict[
 def margins(opened: Restored, utterances: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
     """By direction of completion choice, nats by which each true response is likelier: sums, and means a token."""
     config, items = opened.config, completion.make_items(utterances, len(utterances))
-    builder, policy = ExampleBuilder.of(config, open_tokenizer(config)), inference_policy(config.data.patching)
+    builder, rule = ExampleBuilder.of(config, open_tokenizer(config)), strategy_of(config.data.patching).inference_rule
     one_scorer, found = scorer.Scorer(config, opened.mesh), {}
     for direction in tasks.available(items) if items else ():
-        candidates = [one for item in items for one in tasks.candidates(item, direction, builder, policy, "restart")]
+        candidates = [one for item in items for one in tasks.candidates(item, direction, builder, rule, "restart")]
         nats, _ = one_scorer.nats(opened.params, candidates, direction)
         scored = tasks.amounts(items, candidates, nats, builder, config.data.unit_rate, "response")
         margin_I2 = np.array(

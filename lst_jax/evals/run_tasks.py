@@ -9,7 +9,7 @@ from lst_jax.checkpoints.restored import Restored, restore
 from lst_jax.config import Config, config_hash
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.documents import ExampleBuilder
-from lst_jax.data.patching import inference_policy
+from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.tasks import benchmarks
 from lst_jax.data.tasks.items import Task
@@ -56,13 +56,11 @@ def evaluate_task(
     """A result for each direction (docs/formats.md, "evaluations"), and submissions by "DIRECTION-RULE", where choices
     have names."""
     config = opened.config
-    builder, policy = ExampleBuilder.of(config, open_tokenizer(config)), inference_policy(config.data.patching)
+    builder, rule = ExampleBuilder.of(config, open_tokenizer(config)), strategy_of(config.data.patching).inference_rule
     found, submissions = [], {}
     for direction in directions or tasks.available(task.items):
         try:
-            candidates = [
-                one for item in task.items for one in tasks.candidates(item, direction, builder, policy, grid)
-            ]
+            candidates = [one for item in task.items for one in tasks.candidates(item, direction, builder, rule, grid)]
         except DataError as error:
             raise DataError(f"task {name}: {error}") from error
         nats, fill = one_scorer.nats(opened.params, candidates, f"{name} {direction}")

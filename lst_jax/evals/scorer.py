@@ -29,7 +29,7 @@ from lst_jax.core.errors import CheckpointError, DataError
 from lst_jax.data.documents import Example, ExampleBuilder, Run
 from lst_jax.data.interleave import Span
 from lst_jax.data.packing import pack_examples
-from lst_jax.data.patching import ALIGNED
+from lst_jax.data.patching import BoundaryRule, strategy_of
 from lst_jax.data.records import Utterance, Word
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.evals.results import GRIDS, SCOPES
@@ -75,13 +75,13 @@ def candidate(
     builder: ExampleBuilder,
     prompt: Sequence[Text | Speech],
     response: Sequence[Text | Speech],
-    policy: str,
+    rule: BoundaryRule,
     grid: str = "restart",
 ) -> Candidate:
     """The sequence of a prompt (which may be empty) and a response, see the module.
 
-    Args: `policy` a name in `patching.POLICIES`, `grid` one of `results.GRIDS`.
-    Raises: DataError where the response is empty, or `policy` is aligned and speech has no words.
+    Args: `rule` cuts speech into patches, `grid` one of `results.GRIDS`.
+    Raises: DataError where the response is empty, or `rule` needs words and speech has none.
     Example: [Text("a")], [Speech(7 7 9)], static patches of 2 -> |BOS |<t> |a |<s> |7 7 |9 |EOS, response [4, 7)
     """
     assert grid in GRIDS, grid
@@ -96,7 +96,7 @@ def candidate(
         else:
             place.append((len(groups), 0))
             groups.append([span])
-    runs = [_run(builder, group, policy) for group in groups]
+    runs = [_run(builder, group, rule) for group in groups]
     markers = [run.marker for run in runs]
     runs = [run._replace(marker=None) if i and markers[i - 1] == run.marker else run for i, run in enumerate(runs)]
     starts, pos = [], 1
@@ -109,13 +109,13 @@ def candidate(
     return Candidate(builder.join(runs), starts[group] + before, pos)
 
 
-def _run(builder: ExampleBuilder, group: Sequence[Text | Speech], policy: str) -> Run:
+def _run(builder: ExampleBuilder, group: Sequence[Text | Speech], rule: BoundaryRule) -> Run:
     """Spans of one run, all but one of speech, as tokens behind their marker."""
     first = group[0]
     if isinstance(first, Text):
         token = builder.tokenizer.encode(first.text) if first.token is None else first.token
         return Run(builder.vocab.text_marker, np.array(token, np.int32), None)
-    if policy in ALIGNED.values() and any(speech.words is None for speech in group):
+    if rule.needs_words and any(speech.words is None for speech in group):
         raise DataError(
             "the run's patches follow aligned words, and speech has none; give its words as [[word, "
             "start_sec, end_sec], ...]"
@@ -127,7 +127,7 @@ def _run(builder: ExampleBuilder, group: Sequence[Text | Speech], policy: str) -
         for word in speech.words or ()
     )
     units = np.concatenate([speech.units for speech in group])
-    return builder.run(Utterance("", units, words, None, None), Span("speech", 0, len(words), 0, len(units)), policy)
+    return builder.run(Utterance("", units, words, None, None), Span("speech", 0, len(words), 0, len(units)), rule)
 
 
 class Amount(NamedTuple):
@@ -303,7 +303,7 @@ def fitted(config: Config, examples: Sequence[Example], divisor: int) -> Config:
     Args: `divisor` divides the number of rows.
     """
     tokens, units = _sizes(examples)
-    data = config.data
+    data, patched = config.data, strategy_of(config.data.patching).patches_units
     ratio = sum(units) / sum(tokens)
     most = int(max(max(tokens), min(data.row_tokens, data.row_patches / ratio)))  # T
     counts = range(divisor, data.rows + 1, divisor) if len(tokens) <= FEW else [data.rows]
@@ -312,7 +312,7 @@ def fitted(config: Config, examples: Sequence[Example], divisor: int) -> Config:
     for rows, another, (more, wider) in itertools.product(counts, (0, 1), slacks):
         least = sum(tokens) / (-(-sum(tokens) // (most * rows)) + another) / rows
         length = _up(max(max(tokens), min(most, more * least)))
-        wide = length if data.patching.strategy == "none" else min(length, _up(max(max(units), wider * ratio * length)))
+        wide = min(length, _up(max(max(units), wider * ratio * length))) if patched else length
         if (rows, length, wide) not in tried:
             needed = -(-len(plan_rows(tokens, units, length, wide)) // rows) * rows
             tried[rows, length, wide] = (min(sum(tokens) / (needed * length), sum(units) / (needed * wide)), rows)

@@ -7,7 +7,7 @@ from typing import Any
 from lst_jax.config import Config
 from lst_jax.core.errors import DataError
 from lst_jax.data.documents import ExampleBuilder
-from lst_jax.data.patching import inference_policy
+from lst_jax.data.patching import BoundaryRule, strategy_of
 from lst_jax.data.tasks.items import Item, Part
 from lst_jax.evals import accuracy, scorer
 from lst_jax.evals.results import RULES
@@ -36,13 +36,13 @@ def available(items: Sequence[Item]) -> list[str]:
     ]
 
 
-def candidates(item: Item, direction: str, builder: ExampleBuilder, policy: str, grid: str) -> list[Candidate]:
+def candidates(item: Item, direction: str, builder: ExampleBuilder, rule: BoundaryRule, grid: str) -> list[Candidate]:
     """A sequence for each choice. Raises: DataError naming the item, where something is not there or does not fit."""
     prompt_modality, response_modality = DIRECTIONS[direction]
     try:
         prompt = [] if item.prompt is None else [_span(item.prompt, prompt_modality, builder)]
         return [
-            scorer.candidate(builder, prompt, [_span(choice, response_modality, builder)], policy, grid)
+            scorer.candidate(builder, prompt, [_span(choice, response_modality, builder)], rule, grid)
             for choice in item.choices
         ]
     except DataError as error:
@@ -120,10 +120,8 @@ def _by_rule(some: Sequence[tuple[Item, Sequence[Amount]]]) -> dict[str, dict[st
 
 def describe_patching(config: Config) -> str:
     """The patches of speech at inference, in words: static ones for models that were trained on both kinds."""
-    policy = inference_policy(config.data.patching)
-    if policy == "none":
-        return "no patches" if config.data.unit_tokenizer is None else "no patches, pieces of units"
-    return f"static patches of {config.data.patching.static_size}" if policy == "static" else f"patches {policy}"
+    patches = strategy_of(config.data.patching).inference_rule.description
+    return patches if config.data.unit_tokenizer is None else f"{patches}, pieces of units"
 
 
 def _group(item: Item) -> str:

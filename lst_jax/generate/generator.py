@@ -26,7 +26,7 @@ from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.core.vocab import EOS_ID, Vocab
 from lst_jax.data.documents import Example, ExampleBuilder, Run
 from lst_jax.data.interleave import Span
-from lst_jax.data.patching import inference_policy
+from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
 from lst_jax.data.shards import METADATA_NAME, Metadata, read_metadata
@@ -76,15 +76,15 @@ class Generator:
 
     def __init__(self, config: Config, model: Model, params: Any):
         """`model` and `params` of one device. Raises: ConfigError, DataError where the run cannot generate."""
-        patching = config.data.patching
-        self.policy = inference_policy(patching)
-        if self.policy not in ("static", "none"):
+        strategy = strategy_of(config.data.patching)
+        self.rule = strategy.inference_rule
+        if self.rule.fixed_size is None:
             raise ConfigError(
-                f"data.patching.strategy={patching.strategy}: words that are not there yet have no "
+                f"data.patching.strategy={strategy.name}: words that are not there yet have no "
                 "alignment; generate with a static, mixed or curriculum run"
             )
         self.config, self.vocab = config, config.joint_vocab
-        self.decoder = Decoder.of(model, patching.static_size if self.policy == "static" else 1)
+        self.decoder = Decoder.of(model, self.rule.fixed_size)
         self.params = as_used(model, params)
         self.builder = ExampleBuilder.of(config, open_tokenizer(config))
         self.metadata = speech_metadata(config)
@@ -129,7 +129,7 @@ class Generator:
                 f"{self.builder.codebook_size}; use the units that it was trained on"
             )
         return self.builder.run(
-            Utterance("prompt", part.astype(np.uint16), (), None, None), Span("speech", 0, 0, 0, len(part)), self.policy
+            Utterance("prompt", part.astype(np.uint16), (), None, None), Span("speech", 0, 0, 0, len(part)), self.rule
         )
 
     def generate(

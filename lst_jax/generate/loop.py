@@ -123,7 +123,7 @@ def _local_work(decoder: Decoder, vocab: Vocab, params, main: Main, limits: Limi
 
 
 def patch_edges(vocab: Vocab, patch_units: int, rows: Rows) -> tuple[Bool[Array, "B"], Bool[Array, "B"]]:
-    """Whether each row's newest token starts its patch and ends it, as `data.patching.static` has it.
+    """Whether each row's newest token starts its patch and ends it, as `data.patching.StaticRule` has it.
 
     Text tokens and markers do both. Units do in turns; that a short last patch ends is not known from within it.
     """

@@ -11,7 +11,7 @@ import numpy as np
 import tqdm
 
 from lst_jax.core.errors import DataError
-from lst_jax.data.patching import POLICIES, SpeechRun
+from lst_jax.data.patching import AlignedRule, BoundaryRule, SpeechRun, StaticRule
 from lst_jax.data.records import Utterance
 from lst_jax.data.shards import METADATA_NAME, RecordDirectory, read_metadata
 from lst_jax.data.unit_pieces import UnitPieces, check_codebook
@@ -70,9 +70,9 @@ def speech_run(utterance: Utterance) -> SpeechRun:
     )
 
 
-def patches(utterance: Utterance, policy: str, static_size: int = STATIC_SIZE) -> tuple[np.ndarray, np.ndarray]:
-    """First frame and length int64 [patches] of each patch of the whole utterance under a patching policy."""
-    start, _ = POLICIES[policy](speech_run(utterance), static_size)
+def patches(utterance: Utterance, rule: BoundaryRule) -> tuple[np.ndarray, np.ndarray]:
+    """First frame and length int64 [patches] of each patch of the whole utterance under a boundary rule."""
+    start, _ = rule.boundaries(speech_run(utterance))
     first = np.flatnonzero(start)
     return first, np.diff(first, append=len(utterance.units))
 
@@ -133,8 +133,8 @@ def _speech_statistics(
         usage += np.bincount(utterance.units, minlength=len(usage))
         repeats += int((utterance.units[1:] == utterance.units[:-1]).sum())
         vocabulary.update(word.text for word in utterance.words)
-        lengths[f"static {static_size}"].append(patches(utterance, "static", static_size)[1])
-        first, length = patches(utterance, "aligned")
+        lengths[f"static {static_size}"].append(patches(utterance, StaticRule(static_size))[1])
+        first, length = patches(utterance, AlignedRule())
         is_word = np.isin(first, speech_run(utterance).word_start)
         for name, chosen in (
             ("aligned", length),

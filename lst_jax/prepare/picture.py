@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lst_jax.core import files
+from lst_jax.data.patching import AlignedRule, BoundaryRule, StaticRule
 from lst_jax.data.records import Utterance
 from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare.inspect import STATIC_SIZE, patches
@@ -38,8 +39,8 @@ def draw(
     panels = [
         (0.75, "units", lambda ax: _units(ax, utterance, unit_rate, width / duration)),
         (0.42, "words", lambda ax: _words(ax, utterance, unit_rate, width / duration)),
-        (0.42, f"static {static_size}", lambda ax: _patches(ax, utterance, unit_rate, "static", static_size)),
-        (0.42, "aligned", lambda ax: _patches(ax, utterance, unit_rate, "aligned", static_size)),
+        (0.42, f"static {static_size}", lambda ax: _patches(ax, utterance, unit_rate, StaticRule(static_size))),
+        (0.42, "aligned", lambda ax: _patches(ax, utterance, unit_rate, AlignedRule())),
     ]
     if tokenizer is not None:
         mel = tokenizer.decode_mel(utterance.units)
@@ -69,8 +70,8 @@ def draw(
 
 def _title(utterance: Utterance, duration: float, unit_rate: float, static_size: int) -> str:
     counts = [
-        f"{len(patches(utterance, policy, static_size)[0])} {name} patches"
-        for policy, name in (("static", f"static {static_size}"), ("aligned", "aligned"))
+        f"{len(patches(utterance, rule)[0])} {name} patches"
+        for rule, name in ((StaticRule(static_size), f"static {static_size}"), (AlignedRule(), "aligned"))
     ]
     speaker = f", speaker {utterance.speaker}" if utterance.speaker else ""
     return (
@@ -132,12 +133,12 @@ def _words(ax: Axes, utterance: Utterance, unit_rate: float, inches_a_second: fl
     ax.set_ylim(0, 1)
 
 
-def _patches(ax: Axes, utterance: Utterance, unit_rate: float, policy: str, static_size: int) -> None:
-    """Patches in turns of two shades; those without a word are grey where the policy knows words."""
-    first, lengths = patches(utterance, policy, static_size)
+def _patches(ax: Axes, utterance: Utterance, unit_rate: float, rule: BoundaryRule) -> None:
+    """Patches in turns of two shades; those without a word are grey where the rule knows words."""
+    first, lengths = patches(utterance, rule)
     word_starts = {word.start_frame for word in utterance.words}
     for number, (start, length) in enumerate(zip(first.tolist(), lengths.tolist(), strict=True)):
-        silent = policy == "aligned" and start not in word_starts
+        silent = rule.needs_words and start not in word_starts
         ax.broken_barh(
             [(start / unit_rate, length / unit_rate)],
             (0, 1),

@@ -1,65 +1,60 @@
 """The systems that the paper compares (§3.1, §7), by the names that recipes take as arguments.
 
-base                                     no patches, no local modules: every token is a unit position
-bpe[SIZE]                                base, its speech in SIZE (1000, the codebook's size or more) SentencePiece
-                                         pieces of units
-static[P]                                patches of P units (4)
-ALIGNED                                  aligned, aligned-merged, bpe-aligned or bpe-aligned-merged: a word or a
-                                         text piece a patch, silence in patches of its own or merged into them
-mixed[P][-ALIGNED]                       each document static or ALIGNED (aligned), at even odds
-curriculum[P][-from-ALIGNED][-to-mixed]  from ALIGNED to static patches, or to half of each; what "" means
-bypass[-SYSTEM]                          any of these but base and bpe, with text going past the local modules
+base                                     no patches and no local networks: every token is a patch
+bpe[SIZE]                                base, with its speech in SIZE unit pieces of SentencePiece (default: 1000; at
+                                         least the codebook's size)
+static[P]                                patches of P units (default: 4)
+ALIGNED                                  aligned, aligned-merged, bpe-aligned or bpe-aligned-merged: a word or a text
+                                         piece per patch, with silence in patches of its own or merged into them
+mixed[P][-ALIGNED]                       each document static or ALIGNED (default: aligned), at even odds
+curriculum[P][-from-ALIGNED][-to-mixed]  from ALIGNED to static patches, or to half of each; "" means curriculum
+bypass[-SYSTEM]                          any of these but base and bpe, with text going past the local networks
+
+Each registered patching strategy gives its own part of this grammar (`Strategy.pattern`); base, bpe and bypass are ours.
 """
 
 import dataclasses
 import re
 from typing import Any
 
+from lst_jax.config import PatchingConfig
 from lst_jax.core.errors import ConfigError
+from lst_jax.data.patching import STRATEGIES, Curriculum, NoPatches, Strategy, strategy_of
+from lst_jax.data.patching.base import DEFAULT_SIZE
 
-DEFAULT = "curriculum"
-MERGED_PATCH = 9.4  # units, paper Table 6
-PIECES = 1000  # paper §7
-ALIGNED = "(?:bpe-)?aligned(?:-merged)?"
-PATCHED = re.compile(
-    rf"base|bpe(?P<pieces>[1-9]\d*)?|static(?P<p>[1-9]\d*)?|(?P<all>{ALIGNED})|"
-    rf"mixed(?P<q>[1-9]\d*)?(?:-(?P<some>{ALIGNED}))?|"
-    rf"curriculum(?P<r>[1-9]\d*)?(?:-from-(?P<first>{ALIGNED}))?(?P<to_mixed>-to-mixed)?"
-)
+DEFAULT = Curriculum.name
+UNIT_PIECES = 1000  # paper §7
+UNPATCHED = re.compile(r"base|bpe(?P<pieces>[1-9]\d*)?")
 
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """What a name says: the kind of model, the patches, and how many pieces of units there are, if any."""
+    """What a name says: the architecture, the patching, and the number of unit pieces, if any."""
 
     name: str
     kind: str  # as in `ModelConfig.architecture`
-    strategy: str
-    static_size: int
-    aligned_to: str
-    silence: str
-    final_probability: float
+    strategy: type[Strategy]
+    fields: dict[str, Any]  # of `PatchingConfig`, as far as the name decides them
     pieces: int | None
 
     @property
     def mean_patch(self) -> int | float:
-        """Units a patch as far as rows are concerned: of the longest patches that a run ends in or stays with."""
-        if self.kind == "base":
-            return 1
-        return MERGED_PATCH if (self.strategy, self.silence) == ("aligned", "merged") else self.static_size
+        """Units per patch for which rows are sized."""
+        return strategy_of(PatchingConfig(**self.patching(0))).mean_patch
 
     def patching(self, steps: int) -> dict[str, Any]:
-        """The fields of `PatchingConfig` for a run of so many steps; a curriculum has a third of them each (§3.1)."""
-        return dict(
-            strategy=self.strategy,
-            static_size=self.static_size,
-            aligned_to=self.aligned_to,
-            silence=self.silence,
+        """The fields of `PatchingConfig` for a run of so many steps. A curriculum has three parts of one length (§3.1)."""
+        unchanged = dict(
+            strategy=self.strategy.name,
+            static_size=DEFAULT_SIZE,
+            aligned_to="word",
+            silence="separate",
             boundary_noise_ms=0.0,
             tau1=steps // 3,
             tau2=2 * steps // 3,
-            final_probability=self.final_probability,
+            final_probability=0.0,
         )
+        return unchanged | self.fields
 
 
 def parse(name: str, units: int, where: str) -> System:
@@ -68,28 +63,15 @@ def parse(name: str, units: int, where: str) -> System:
     Raises: ConfigError that begins with `where`.
     """
     name = name or DEFAULT
-    bypass = re.fullmatch(r"bypass(?:-(?!base|bpe\d*$)(.+))?", name)
+    if found := UNPATCHED.fullmatch(name):
+        pieces = int(found["pieces"] or UNIT_PIECES) if name.startswith("bpe") else None
+        if pieces is not None and pieces < units:
+            raise ConfigError(f"{where}: each of the {units} units is a piece; use bpe{units} at least")
+        return System(name, "base", NoPatches, {}, pieces)
+    bypass = re.fullmatch(r"bypass(?:-(.+))?", name)
     patched = name if bypass is None else bypass[1] or DEFAULT
-    found = PATCHED.fullmatch(patched)
-    if found is None:
-        raise ConfigError(
-            f"{where}: no such system; use base, bpe[SIZE], static[P], aligned, aligned-merged, "
-            "bpe-aligned, bpe-aligned-merged, mixed[P][-ALIGNED], "
-            "curriculum[P][-from-ALIGNED][-to-mixed] or bypass[-SYSTEM]"
-        )
-    word = re.match("[a-z]+", patched)[0]
-    pieces = int(found["pieces"] or PIECES) if word == "bpe" and not found["all"] else None
-    if pieces is not None and pieces < units:
-        raise ConfigError(f"{where}: each of the {units} units is a piece; use bpe{units} at least")
-    base = not found["all"] and word in ("base", "bpe")
-    aligned = found["all"] or found["some"] or found["first"] or "aligned"
-    return System(
-        name=name,
-        kind="base" if base else "lst_bypass" if bypass else "lst",
-        strategy="aligned" if found["all"] else "none" if base else word,
-        static_size=int(found["p"] or found["q"] or found["r"] or 4),
-        aligned_to="bpe" if aligned.startswith("bpe") else "word",
-        silence="merged" if aligned.endswith("merged") else "separate",
-        final_probability=0.5 if found["to_mixed"] else 0.0,
-        pieces=pieces,
-    )
+    for strategy in STRATEGIES.values():
+        if strategy.pattern is not None and (found := re.fullmatch(strategy.pattern, patched)):
+            return System(name, "lst" if bypass is None else "lst_bypass", strategy, strategy.fields_of(found), None)
+    known = ["base", "bpe[SIZE]", *(usage for strategy in STRATEGIES.values() for usage in strategy.usage)]
+    raise ConfigError(f"{where}: no such system; use {', '.join(known)} or bypass[-SYSTEM]")

@@ -165,7 +165,7 @@ def curriculum(train):
 def data(config: Config, train):
     """Fill of both budgets of a row, and each source's share of all tokens so far against what was asked."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.2))
-    axes[0].plot(*series(train, "unit_fill"), color=COLOURS["third"], linewidth=0.9, label="unit positions")
+    axes[0].plot(*series(train, "patch_fill"), color=COLOURS["third"], linewidth=0.9, label="patch positions")
     axes[0].plot(*series(train, "token_fill"), color=COLOURS["marker"], linewidth=0.9, label="token positions")
     axes[0].set(xlabel="step", ylim=(0.8, 1.01), title="real positions of a batch")
     axes[0].legend(loc="lower right")
@@ -184,7 +184,7 @@ def speed(train):
     """Tokens and unit positions a second, and MFU where a peak is known."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3))
     axes[0].plot(*series(train, "tokens_per_second"), color=COLOURS["speech"], linewidth=0.8, label="tokens")
-    axes[0].plot(*series(train, "units_per_second"), color=COLOURS["third"], linewidth=0.8, label="unit positions")
+    axes[0].plot(*series(train, "patches_per_second"), color=COLOURS["third"], linewidth=0.8, label="patch positions")
     axes[0].set(xlabel="step", title="real positions a second")
     axes[0].set_ylim(bottom=0)
     axes[0].legend()

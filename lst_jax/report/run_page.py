@@ -53,7 +53,7 @@ def summarize_run(run: RunDirectory, config, records: list[dict[str, Any]]) -> d
     # medians: a record behind an evaluation or at the very end covers a single step
     speed = {
         key: statistics.median(r[key] for r in train if key in r)
-        for key in ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu")
+        for key in ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu")
         if key in last
     }
     return {
@@ -83,7 +83,7 @@ def rows_of(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
         (
             "tokens trained",
             f"{summary['tokens_trained']:,}",
-            f"{speed['tokens_per_second']:,.0f}/s, {speed['units_per_second']:,.0f} unit positions/s (medians)",
+            f"{speed['tokens_per_second']:,.0f}/s, {speed['patches_per_second']:,.0f} patch positions/s (medians)",
         ),
     ]
     if summary["train"]["skipped_steps"]:

@@ -1,9 +1,9 @@
 """A run directory: everything about a run, enough to resume it from its path alone.
 
 config.json       the resolved configuration
-starts.jsonl      one line a start: time, command, commit, versions, devices, the step it began from
+starts.jsonl      one line per start: time, command, commit, versions, devices, the step it began from
 ledger.jsonl      where the wall time of every start went, see `lst_jax.runs.ledger`
-metrics.jsonl     one line a record: {"step": n, "kind": "train" | "eval" | "bad", ...}, no gaps, no duplicates
+metrics.jsonl     one line per record: {"step": n, "kind": "train" | "eval" | "bad", ...}, no gaps, no duplicates
 tensorboard/      the same numbers as event files, written anew from metrics.jsonl at every start
 checkpoints/      see `lst_jax.checkpoints.store`
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 import tensorboardX
 
-from lst_jax.config import Config, check_same_identity, from_mapping, identity, to_mapping, with_later_fields
+from lst_jax.config import Config, check_same_identity, from_stored, identity, to_mapping
 from lst_jax.core import json_files
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError
@@ -28,13 +28,17 @@ from lst_jax.core.files import write_json, write_text
 from lst_jax.recipes.validate import validate
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array_record", "sentencepiece", "numpy")
+LONGEST_NAME = 255  # bytes of one name in a path, on all common file systems
+# Former names of metrics, which records of older runs have
+RENAMED_METRICS = {"units": "patches", "unit_fill": "patch_fill", "units_per_second": "patches_per_second"}
 
 
 class RunDirectory:
     """The files of one run."""
 
     def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path)
+        """Opens nothing. Raises: ConfigError where no file system could have such a path."""
+        self.path = _checked(path)
         self.config_path = self.path / "config.json"
         self.metrics_path = self.path / "metrics.jsonl"
         self.starts_path = self.path / "starts.jsonl"
@@ -47,9 +51,9 @@ class RunDirectory:
         return self.checkpoints_path / f"{step:08d}"
 
     def resolve(self, config: Config | None) -> Config:
-        """The configuration to run: `config` if it may, the stored one where it is None. Writes nothing.
+        """The configuration to run: `config` where it fits the stored one, or the stored one where it is None.
 
-        Raises: ConfigError where there is none, or the stored one is of another identity.
+        Writes nothing. Raises: ConfigError where there is none, or the stored one has another identity.
         """
         if config is None:
             return self.load_config()
@@ -58,24 +62,24 @@ class RunDirectory:
         return config
 
     def write_config(self, config: Config) -> None:
-        """Makes this the run of `config`; called once everything it names has been opened."""
+        """Makes this the run of `config`. Call it once everything that the configuration names has been opened."""
         write_json(self.config_path, to_mapping(config))
 
     def load_config(self) -> Config:
-        """The stored configuration, checked as strictly as a recipe."""
-        if not self.config_path.exists():
+        """The stored configuration of any age, checked as strictly as a recipe. Raises: ConfigError, DataError."""
+        if not os.path.exists(self.config_path):  # False also for a name that is too long
             raise ConfigError(f"{self.config_path}: no such run; start one with --config configs/NAME.py")
-        stored = json_files.read(self.config_path, "start the run again with --config")
-        config = from_mapping(with_later_fields(stored))
+        config = from_stored(json_files.read(self.config_path, "start the run again with --config"))
         validate(config)
         return config
 
     def record_start(
         self, step: int, devices: list[str], peak: tuple[float, str], init_from: pathlib.Path | None = None
     ) -> None:
-        """Appends what is starting: from which step, with what versions, on what; `peak` is FLOP/s and its origin.
+        """Adds a line to starts.jsonl: from which step the run starts, with what versions, on what.
 
-        `init_from`: the checkpoint of another run whose parameters it begins with.
+        Args: `peak` is FLOP/s and where the number is from. `init_from` is the checkpoint of another run whose
+        parameters this one begins with.
         """
         line = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -96,9 +100,16 @@ class RunDirectory:
             json_files.add_line(f, line)
 
     def read_metrics(self, up_to_step: int | None = None) -> list[dict[str, Any]]:
-        """The records in order; a last line cut short by a kill is passed over, as are those after `up_to_step`."""
+        """The records in order, up to a step, with the present names of metrics.
+
+        A last line that a kill cut short is passed over.
+        """
         records = json_files.read_lines(self.metrics_path)
-        return [r for r in records if up_to_step is None or r["step"] <= up_to_step]
+        return [
+            {RENAMED_METRICS.get(key, key): value for key, value in record.items()}
+            for record in records
+            if up_to_step is None or record["step"] <= up_to_step
+        ]
 
 
 def find(path: str | pathlib.Path) -> tuple[RunDirectory, int | None] | None:
@@ -106,7 +117,7 @@ def find(path: str | pathlib.Path) -> tuple[RunDirectory, int | None] | None:
 
     Example: "runs/1b" -> (runs/1b, None); "runs/1b/checkpoints/00200000" -> (runs/1b, 200000)
     """
-    folder = pathlib.Path(path)
+    folder = _checked(path)
     if (folder / "checkpoints").is_dir():
         return RunDirectory(folder), None
     if folder.is_dir() and folder.parent.name == "checkpoints" and folder.name.isdecimal():
@@ -114,10 +125,22 @@ def find(path: str | pathlib.Path) -> tuple[RunDirectory, int | None] | None:
     return None
 
 
+def _checked(path: str | pathlib.Path) -> pathlib.Path:
+    """The path. Raises: ConfigError where one of its names is longer than file systems take."""
+    path = pathlib.Path(path)
+    for name in path.parts:
+        if (size := len(os.fsencode(name))) > LONGEST_NAME:
+            raise ConfigError(
+                f"{name[:20]}…: this name has {size} bytes, and file systems take {LONGEST_NAME}; use a shorter one"
+            )
+    return path
+
+
 class MetricsWriter:
-    """Writes records to metrics.jsonl and TensorBoard; opening it at step n forgets what was written after n."""
+    """Writes records to metrics.jsonl and TensorBoard."""
 
     def __init__(self, run: RunDirectory, step: int):
+        """Removes the records of steps after `step`, from which the run goes on."""
         records = run.read_metrics(up_to_step=step)
         write_text(run.metrics_path, "".join(json.dumps(r) + "\n" for r in records))
         shutil.rmtree(run.tensorboard_path, ignore_errors=True)
@@ -127,7 +150,7 @@ class MetricsWriter:
         self._file = json_files.open_lines(run.metrics_path)
 
     def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
-        """Adds one record; on disk (of this process) when it returns."""
+        """Adds one record, which a kill of this process does not lose once the call returns."""
         record = {"step": step, "kind": kind, **values}
         json_files.add_line(self._file, record)
         self._to_tensorboard(record)
@@ -138,6 +161,6 @@ class MetricsWriter:
                 self._events.add_scalar(f"{record['kind']}/{key}", value, record["step"])
 
     def close(self) -> None:
-        """Flushes both."""
+        """Closes both files; what was written is in them."""
         self._file.close()
         self._events.close()

@@ -1,21 +1,21 @@
-"""Where a run's wall time went, over all of its starts: RUN/ledger.jsonl, and the split that its lines add up to.
+"""Where a run's wall time went, over all of its starts: the file RUN/ledger.jsonl, and the sums over its lines.
 
-While a start is open exactly one account runs, so that the accounts of a start add up to its wall time:
+Exactly one account runs at any time of a start, so that the accounts of a start add up to its wall time:
 
-    start        from the process's start to the first step, and whatever no other account names
-    compile      compiling the train step (smaller programs are in start, evaluation's in evaluation)
-    data         waiting for the next batch, as the host sees it; the device may be busy meanwhile
+    start        from the process's start to the first step, and all time that belongs to no other account
+    compile      compiling the train step; smaller programs count as start, those of the evaluation as evaluation
+    data         the host waits for the next batch; the device may be busy meanwhile
     step         the rest of the loop: steps, and writing their records
-    checkpoint   the loop held up by a save, and the wait for the last one
-    evaluation   held-out evaluation, the first one of a start with its compilation
-    lost         not in the file: the step and data of steps that a later start had to do again
+    checkpoint   the loop waits for a save
+    evaluation   held-out evaluation, with the compilation of its programs
+    lost         not in the file: the step and data time of steps that a later start had to do again
 
-A start's first line is {"kind": "start", "time": when its process began, "step": the step it goes on from}; the others
-are {"kind": "spent", "time": now, "step": the last step done, "seconds": {account: since the line before}}. Lines break
-where a save begins, so that a line is lost as a whole or not at all. A killed start lacks what came after its last
-line, some ten seconds: that counts as down, as does the time between starts, and neither is wall time of the run.
+The first line of a start is {"kind": "start", "time": when its process began, "step": the step it goes on from}. Its
+other lines are {"kind": "spent", "time": now, "step": the last step done, "seconds": {account: since the last line}}.
+A new line begins where a save begins, so that a later start loses whole lines only. A killed start lacks the time
+after its last line, about ten seconds. That time counts as down, as does the time between starts; neither is wall time.
 
-Example: a start that did steps 1 to 5 and was killed after the save of step 3, then one that went on from there:
+Example: a start did steps 1 to 5 and was killed after the save of step 3; the next one went on from there:
     {"kind": "start", "time": "2026-11-21T12:00:00.000+00:00", "step": 0}
     {"kind": "spent", "time": "2026-11-21T12:00:09.000+00:00", "step": 3, "seconds": {"start": 6.0, "step": 3.0}}
     {"kind": "spent", "time": "2026-11-21T12:00:11.000+00:00", "step": 5, "seconds": {"step": 2.0}}
@@ -44,17 +44,22 @@ ACCOUNTS = {
     "checkpoint": "saving",
     "lost": "lost: steps that were done again",
 }
-REDONE = ("step", "data")  # what is lost when a later start does a step again
-EVERY_SEC = 10.0  # a line is written at least so often, between steps
-LEAST_SEC = 1e-3  # less waits for the next line
+REDONE = ("step", "data")  # the accounts that are lost when a later start does a step again
+EVERY_SEC = 10.0  # a line is written at least this often, between steps
+LEAST_SEC = 1e-3  # less time than this waits for the next line
 
 
 class Ledger(contextlib.AbstractContextManager):
-    """Writes the lines of one start. A line that cannot be written is an error at the end, and only if no other is."""
+    """Writes the lines of one start.
+
+    A line that cannot be written raises StorageError at the end, unless another error ends the start.
+    """
 
     def __init__(self, path: pathlib.Path | None, step: int, began: float, clock: Callable[[], float] = time.monotonic):
-        """`path`: None = another process writes. `step`: the one that the start goes on from. `began`: `clock()` when
-        its process began.
+        """Writes the first line.
+
+        Args: `path` is None where another process writes. `step` is the one that the start goes on from. `began` is
+        what `clock()` was when the process began.
         """
         self._clock, self._step = clock, step
         self._account, self._since, self._written = "start", began, began
@@ -66,7 +71,7 @@ class Ledger(contextlib.AbstractContextManager):
 
     @contextlib.contextmanager
     def span(self, account: str) -> Iterator[None]:
-        """The time within counts for `account`, but for that of spans within; "data" alone writes no lines."""
+        """The time within counts for `account`, except that of inner spans. Each account but "data" begins a line."""
         assert account in ACCOUNTS, account
         outer = self._account
         self._switch(account)
@@ -76,13 +81,13 @@ class Ledger(contextlib.AbstractContextManager):
             self._switch(outer)
 
     def reached(self, step: int, record: bool = False) -> None:
-        """Notes that `step` is done; writes a line if there is a `record` of the step, or the last line is old."""
+        """Notes that `step` is done. Writes a line if the step has a `record`, or the last line is old."""
         self._step = step
         if record or self._clock() - self._written >= EVERY_SEC:
             self.write()
 
     def write(self) -> None:
-        """Writes what was spent since the last line."""
+        """Writes the time since the last line, by account."""
         self._settle()
         self._written = self._since
         if self._failed or sum(self._seconds.values()) < LEAST_SEC:
@@ -114,7 +119,7 @@ class Ledger(contextlib.AbstractContextManager):
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """One start of a run: where its time went, by account, and the seconds before it in which nothing ran."""
+    """One start of a run: its seconds by account, and the seconds before it in which nothing ran."""
 
     time: str
     from_step: int
@@ -129,7 +134,9 @@ def split(lines: list[dict[str, Any]]) -> list[Start]:
     starts = []
     for first, end in zip(opened, [*opened, len(lines)][1:], strict=True):
         spent = lines[first + 1 : end]
-        kept = min((lines[i]["step"] for i in opened if i >= end), default=None)  # what no later start did again
+        kept = min(
+            (lines[i]["step"] for i in opened if i >= end), default=None
+        )  # the last step that no later start did again
         seconds = dict.fromkeys(ACCOUNTS, 0.0)
         for line in spent:
             lost = kept is not None and line["step"] > kept
@@ -149,7 +156,7 @@ def split(lines: list[dict[str, Any]]) -> list[Start]:
 
 
 def summarize(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """The split over the whole run: `goodput` is the share of the wall time in steps that counted."""
+    """The sums over the whole run. `goodput` is the share of the wall time that went into steps that counted."""
     starts = split(lines)
     seconds = {account: sum(start.seconds[account] for start in starts) for account in ACCOUNTS}
     wall = sum(seconds.values())
@@ -163,7 +170,10 @@ def summarize(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def in_words(seconds: float) -> str:
-    """Two units of time. Example: 3.21 -> "3.2 s", 723 -> "12 min 3 s", 18720 -> "5 h 12 min", 187200 -> "2 d 4 h"."""
+    """A duration in two units.
+
+    Example: 3.21 -> "3.2 s", 723 -> "12 min 3 s", 18720 -> "5 h 12 min", 187200 -> "2 d 4 h"
+    """
     if seconds < 60:
         return f"{seconds:.1f} s"
     large, small, size, of_large = (

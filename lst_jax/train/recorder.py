@@ -10,7 +10,7 @@ from lst_jax.config import Config
 from lst_jax.core.errors import BadStepError
 from lst_jax.cost.flops import model_flops
 from lst_jax.cost.peak import peak_flops
-from lst_jax.data.patching import aligned_probability
+from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import Step
 from lst_jax.data.rows import CONSUMED, MEASURED, Stats
 from lst_jax.parallel.processes import Pending, Totals
@@ -113,7 +113,7 @@ class Recorder:
             **data_metrics(self._config, done - 1, total),
             "seconds_per_step": seconds / max(self._steps, 1),
             "tokens_per_second": total["worked/tokens"] / seconds,
-            "units_per_second": total["worked/units"] / seconds,
+            "patches_per_second": total["worked/units"] / seconds,
         }
         if self._peak:
             values["mfu"] = total["worked/flops"] / seconds / self._peak
@@ -159,13 +159,13 @@ def data_metrics(config: Config, step: int, total: dict[str, int]) -> dict[str, 
     measured = {source.name: total[f"measured/{source.name}"] for source in data.sources}
     return {
         "tokens": total["tokens"],
-        "units": total["units"],
+        "patches": total["units"],
         "flops": total["flops"],
         "tokens_so_far": total["consumed"],
         "token_fill": total["tokens"] / (data.rows * data.row_tokens),
-        "unit_fill": total["units"] / (data.rows * data.row_patches),
+        "patch_fill": total["units"] / (data.rows * data.row_patches),
         "mean_patch_frames": total["speech_frames"] / max(total["speech_patches"], 1),
-        "aligned_probability": aligned_probability(step, data.patching),
+        "aligned_probability": strategy_of(data.patching).aligned_probability(step),
         **{key: total[key] for key in COUNTED[4:]},
         **{f"share/{name}": n / max(sum(measured.values()), 1) for name, n in measured.items()},
     }

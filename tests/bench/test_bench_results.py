@@ -1,4 +1,4 @@
-"""docs/results_file.md keeps one section a measurement and never loses another's."""
+"""docs/results.md keeps one section a measurement and never loses another's."""
 
 import pytest
 

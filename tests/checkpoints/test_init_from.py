@@ -129,7 +129,7 @@ def test_another_model_is_refused_by_field_with_both_values(first, data, tmp_pat
     config = short(data, first.path)
     other = dataclasses.replace(config, model=dataclasses.replace(config.model, rope_theta=1e4))
     said = refused(RunDirectory(tmp_path / "second"), other)
-    assert "model.rope_theta=10000.0: " in said and "00000003 (loop.init_from) was trained with 500000.0; use" in said
+    assert "model.rope_theta=10000.0: " in said and "00000003 (train.init_from) was trained with 500000.0; use" in said
 
 
 def test_how_the_same_function_is_computed_may_differ(first, data, tmp_path):

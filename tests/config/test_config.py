@@ -56,7 +56,7 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
         (
             "data.unit_tokenizer",
             "u.model",
-            "unit_tokenizer='u.model': its pieces are unit positions, data.patching.strategy"
+            "unit_tokenizer='u.model': its unit pieces are patches already, and data.patching.strategy"
             "='curriculum' patches units; set it to None, or use strategy \"none\"",
         ),
         ("optim.z_loss", -1.0, "must be at least 0"),
@@ -67,7 +67,7 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
         ("train.checkpoint_keep_every", 120, "must be a multiple of train.checkpoint_every=50, or None; use 100"),
         ("train.checkpoint_keep_every", -50, "must be a multiple of train.checkpoint_every=50, or None; use 50"),
         ("data.row_patches", 700, "must not exceed data.row_tokens=640"),
-        ("data.mixture_measure", "hours", "data.mixture_measure='hours': must be one of tokens, words, units"),
+        ("data.mixture_measure", "hours", "data.mixture_measure='hours': must be one of tokens, words, patches"),
         ("data.patching.aligned_to", "pieces", "must be one of word, bpe"),
         ("data.patching.silence", "merge", "nearest: merged"),
         ("data.patching.final_probability", 1.5, "must be at most 1; use 0.0 to end in static patches"),

@@ -221,7 +221,7 @@ def test_inputs_are_text_speech_and_both(run):
 
 def test_a_killed_conversion_leaves_nothing_under_its_name(run, tmp_path):
     program = (
-        "import os, signal, types; from lst_jax import cli; from lst_jax.convert import safetensors_files as f; "
+        "import os, signal, types; from lst_jax.cli import main as cli; from lst_jax.convert import safetensors_files as f; "
         "f.np = types.SimpleNamespace(ascontiguousarray=lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)); "
         f"cli.main(['convert', {str(run)!r}, {str(tmp_path / 'out')!r}, '--to', 'ancestor'])"
     )

@@ -40,6 +40,7 @@ from lst_jax.convert.inputs import Inputs, inputs_for
 from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import EOS_ID
 from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.patching import StaticRule
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.evals import harness, scorer
 from lst_jax.evals.results import GRIDS
@@ -416,7 +417,7 @@ def test_a_harness_s_loop_over_speech_and_text_gives_the_scores_of_ours(scored):
 
     spans = [Text("the river of"), spoken(7), Text("winding path"), spoken(3)]
     candidates = [
-        scorer.candidate(builder, prompt, [response], "static", grid)
+        scorer.candidate(builder, prompt, [response], StaticRule(SIZE), grid)
         for prompt in (spans[:1], spans[1:2], spans[:2], spans[:3])
         for response in (Text("little stream"), spoken(9), spoken(6))
         for grid in GRIDS

@@ -6,6 +6,7 @@ from synthetic_data import TEXT_SIZE, tokenizer, utterance
 from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 from lst_jax.data.documents import ExampleBuilder, piece_chars
 from lst_jax.data.interleave import Span
+from lst_jax.data.patching import AlignedRule, EachUnitRule, StaticRule
 from lst_jax.data.records import TextDocument, Utterance, Word
 
 VOCAB = Vocab(TEXT_SIZE, 502)
@@ -13,8 +14,11 @@ T, S, OFFSET = VOCAB.text_marker, VOCAB.speech_marker, VOCAB.unit_offset
 RECORD = Utterance("u", np.arange(8, dtype=np.uint16) * 10, (Word("the", 2, 5), Word("river", 6, 8)), None, None)
 
 
-def builder(static_size=3):
-    return ExampleBuilder(VOCAB, tokenizer(), static_size)
+STATIC = StaticRule(3)
+
+
+def builder():
+    return ExampleBuilder(VOCAB, tokenizer())
 
 
 def test_a_text_document():
@@ -29,16 +33,16 @@ def test_an_empty_text_keeps_its_frame():
 
 
 def test_static_speech_and_a_short_last_patch_that_hides_its_end():
-    example = builder().speech_only(RECORD, "static")
+    example = builder().speech_only(RECORD, STATIC)
     assert example.token.tolist() == [BOS_ID, S, *range(OFFSET, OFFSET + 80, 10), EOS_ID]
     assert np.flatnonzero(example.patch_start).tolist() == [0, 1, 2, 5, 8, 10]
     assert np.flatnonzero(example.patch_end).tolist() == [0, 1, 4, 7, 10]
     assert example.cut_pos.tolist() == [0, 1, 2, 4, 7, 8, 10, 11]  # before any token but within words and silences
-    assert example.units_before.tolist() == [0, 1, 2, 3, 4, 4, 5, 6]
+    assert example.patches_before.tolist() == [0, 1, 2, 3, 4, 4, 5, 6]
 
 
-def test_a_piece_that_goes_on_in_static_speech_counts_its_patches_anew():
-    example = builder().interleaved(RECORD, [Span("speech", 0, 2, 0, 8), Span("text", 1, 2, 0, 0)], "static")
+def test_a_segment_that_goes_on_in_static_speech_counts_its_patches_anew():
+    example = builder().interleaved(RECORD, [Span("speech", 0, 2, 0, 8), Span("text", 1, 2, 0, 0)], STATIC)
     rest = example.tail(4, 100)
     assert rest.token.tolist() == example.token[4:].tolist()
     assert np.flatnonzero(rest.patch_start).tolist() == [0, 3, *range(6, len(rest.token))]
@@ -50,20 +54,20 @@ def test_a_piece_that_goes_on_in_static_speech_counts_its_patches_anew():
 
 
 @pytest.mark.parametrize(
-    "policy, cuts",
+    "rule, cuts",
     [
-        ("static", [0, 2, 5, 6]),
-        ("aligned", [0, 2, 5, 6]),
-        ("aligned_merged", [0, 6]),
-        ("bpe_aligned", [0, 2, 5, 6]),
-        ("bpe_aligned_merged", [0, 6]),
-        ("none", [0, 2, 5, 6]),
+        (STATIC, [0, 2, 5, 6]),
+        (AlignedRule(), [0, 2, 5, 6]),
+        (AlignedRule(merged=True), [0, 6]),
+        (AlignedRule(text_pieces=True), [0, 2, 5, 6]),
+        (AlignedRule(text_pieces=True, merged=True), [0, 6]),
+        (EachUnitRule(), [0, 2, 5, 6]),
     ],
 )
-def test_speech_is_cut_at_words_and_never_within_an_aligned_patch(policy, cuts):
-    example = builder().speech_only(RECORD, policy)
+def test_speech_is_cut_at_words_and_never_within_an_aligned_patch(rule, cuts):
+    example = builder().speech_only(RECORD, rule)
     assert np.flatnonzero(example.cut[2:-1]).tolist() == cuts
-    if policy != "static":
+    if rule is not STATIC:
         assert example.patch_start[example.cut].all()
 
 
@@ -88,11 +92,11 @@ def test_pieces_of_a_word_count_characters():
 
 def test_a_document_knows_its_words():
     assert builder().text(TextDocument("t", "the river  followed")).words == 3
-    assert builder().speech_only(RECORD, "static").words == 2
+    assert builder().speech_only(RECORD, STATIC).words == 2
 
 
 def test_aligned_speech_counts_words_from_the_spans_first_frame():
-    example = builder().interleaved(RECORD, [Span("text", 0, 1, 0, 0), Span("speech", 1, 2, 5, 8)], "aligned")
+    example = builder().interleaved(RECORD, [Span("text", 0, 1, 0, 0), Span("speech", 1, 2, 5, 8)], AlignedRule())
     text = tokenizer().encode("the")
     assert example.token.tolist() == [BOS_ID, T, *text, S, OFFSET + 50, OFFSET + 60, OFFSET + 70, EOS_ID]
     at = 3 + len(text)
@@ -105,14 +109,14 @@ def test_words_of_a_text_span_are_joined_by_spaces():
     assert example.token.tolist() == builder().text(TextDocument("t", "the river")).token.tolist()
 
 
-@pytest.mark.parametrize("policy", ["static", "aligned", "none"])
-def test_patches_never_span_a_change_of_modality(policy):
+@pytest.mark.parametrize("rule", [StaticRule(4), AlignedRule(), EachUnitRule()])
+def test_patches_never_span_a_change_of_modality(rule):
     record = utterance(0, 12)
     cut = record.words[3].end_frame, record.words[8].start_frame
-    example = builder(4).interleaved(
+    example = builder().interleaved(
         record,
         [Span("speech", 0, 4, 0, cut[0]), Span("text", 4, 8, 0, 0), Span("speech", 8, 12, cut[1], len(record.units))],
-        policy,
+        rule,
     )
     speech = VOCAB.is_speech(example.token)
     assert example.patch_start[~speech].all() and example.patch_end[~speech].all()

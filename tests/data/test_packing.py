@@ -7,7 +7,10 @@ from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.packing import eval_batches, pack_examples
+from lst_jax.data.patching import AlignedRule, EachUnitRule, StaticRule
 from lst_jax.data.records import TextDocument
+
+STATIC = StaticRule(4)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def source_of(data, name):
 def test_evaluation_reads_every_document_once_and_whole(data):
     config = config_over(data, tokens=640, units=320)
     vocab = config.joint_vocab
-    batches = list(eval_batches(source_of(data, "speech"), config, "static", 100, "speech"))
+    batches = list(eval_batches(source_of(data, "speech"), config, STATIC, 100, "speech"))
     expected = [
         [BOS_ID, vocab.speech_marker, *(u.units.astype(int) + vocab.unit_offset).tolist(), EOS_ID]
         for u in utterances(23)
@@ -39,7 +42,7 @@ def test_evaluation_reads_every_document_once_and_whole(data):
     assert sorted(documents(batches, vocab)) == sorted(expected)
     assert {b.token_BT.shape for b, _ in batches} == {(4, 640)}
     assert sum(s["pieces_cut"] for _, s in batches) == 0
-    texts_only = list(eval_batches(source_of(data, "speech"), config, "static", 100, "text"))
+    texts_only = list(eval_batches(source_of(data, "speech"), config, STATIC, 100, "text"))
     assert sorted(documents(texts_only, vocab)) == sorted(
         [BOS_ID, vocab.text_marker, *tokenizer().encode(" ".join(w.text for w in u.words)), EOS_ID]
         for u in utterances(23)
@@ -48,7 +51,7 @@ def test_evaluation_reads_every_document_once_and_whole(data):
 
 def test_evaluation_is_the_same_every_time_and_stops_at_its_count(data):
     config = config_over(data, tokens=640, units=320)
-    runs = [list(eval_batches(source_of(data, "speech"), config, "static", 2, "interleaved")) for _ in range(2)]
+    runs = [list(eval_batches(source_of(data, "speech"), config, STATIC, 2, "interleaved")) for _ in range(2)]
     assert len(runs[0]) == 2
     for (one, _), (other, _) in zip(*runs, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
@@ -56,11 +59,11 @@ def test_evaluation_is_the_same_every_time_and_stops_at_its_count(data):
     assert speech.any() and (~speech & (runs[0][0][0].doc_id_BT > 0)).any()
 
 
-def test_evaluation_policies_change_patches_and_not_tokens(data):
+def test_evaluation_rules_change_patches_and_not_tokens(data):
     config = config_over(data, tokens=640, units=640)
     batches = {
-        p: list(eval_batches(source_of(data, "speech"), config, p, 9, "interleaved"))
-        for p in ("static", "aligned", "none")
+        rule.name: list(eval_batches(source_of(data, "speech"), config, rule, 9, "interleaved"))
+        for rule in (STATIC, AlignedRule(), EachUnitRule())
     }
     vocab = config.joint_vocab
     assert documents(batches["static"], vocab) == documents(batches["aligned"], vocab)
@@ -76,7 +79,7 @@ def test_a_held_out_text_longer_than_a_row_keeps_its_head(tmp_path):
     write_directory(tmp_path / "text", [held_out], "text")
     source = SourceConfig("held_out", "text", str(tmp_path / "text"), 1.0)
     config = make_config(tokens=64, units=64, sources=(source,), rows=2)
-    ((batch, stats),) = eval_batches(source, config, "static", 9, "text")
+    ((batch, stats),) = eval_batches(source, config, STATIC, 9, "text")
     assert stats["pieces_cut"] == 1 and stats["pieces"] == 2
     assert (batch.doc_id_BT[0] == 1).all() and batch.doc_id_BT[1].max() == 1
     assert batch.token_BT[0].tolist() == [
@@ -85,13 +88,13 @@ def test_a_held_out_text_longer_than_a_row_keeps_its_head(tmp_path):
         *tokenizer().encode(held_out[0].text)[:62],
     ]
     with pytest.raises(DataError, match="holds texts, which have no 'speech' form"):
-        next(eval_batches(source, config, "static", 9, "speech"))
+        next(eval_batches(source, config, STATIC, 9, "speech"))
 
 
 def test_every_example_is_found_where_its_place_says(data):
     config = config_over(data, tokens=640, units=320)
-    builder = ExampleBuilder(config.joint_vocab, tokenizer(), 4)
-    examples = [builder.speech_only(u, "static") for u in utterances(23)]
+    builder = ExampleBuilder(config.joint_vocab, tokenizer())
+    examples = [builder.speech_only(u, STATIC) for u in utterances(23)]
     seen = []
     for batch, _, places in pack_examples(examples, config):
         for place in places:

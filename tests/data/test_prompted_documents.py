@@ -13,6 +13,7 @@ from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 from lst_jax.data import packing
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
+from lst_jax.data.patching import AlignedRule, StaticRule, strategy_of
 from lst_jax.data.records import Utterance, Word
 from lst_jax.data.rows import ORDINAL
 from lst_jax.recipes.validate import validate
@@ -25,9 +26,12 @@ TEXT = tokenizer().encode("the river")
 UNITS = list(range(OFFSET, OFFSET + 80, 10))
 
 
-def example(documents, policy="static", static_size=3):
+STATIC = StaticRule(3)
+
+
+def example(documents, rule=STATIC):
     spans = PROMPTED[documents](RECORD)
-    return ExampleBuilder(VOCAB, tokenizer(), static_size).interleaved(RECORD, spans, policy, prompted=True)
+    return ExampleBuilder(VOCAB, tokenizer()).interleaved(RECORD, spans, rule, prompted=True)
 
 
 def test_recognition_is_speech_then_its_text_and_learns_text_and_eos():
@@ -39,7 +43,7 @@ def test_recognition_is_speech_then_its_text_and_learns_text_and_eos():
 
 
 def test_synthesis_is_text_then_its_speech_and_learns_units_and_eos():
-    made = example("tts", "aligned")
+    made = example("tts", AlignedRule())
     assert made.token.tolist() == [BOS_ID, T, *TEXT, S, *UNITS, EOS_ID]
     speech = slice(3 + len(TEXT), -1)
     assert np.flatnonzero(made.patch_start[speech]).tolist() == [0, 2, 5, 6]
@@ -49,9 +53,9 @@ def test_synthesis_is_text_then_its_speech_and_learns_units_and_eos():
 
 
 def build(config, record):
-    policy = {"none": "none"}.get(config.data.patching.strategy, "static")
+    rule = strategy_of(config.data.patching).inference_rule
     spans = PROMPTED[config.data.documents](record)
-    return ExampleBuilder.of(config, tokenizer()).interleaved(record, spans, policy, prompted=True)
+    return ExampleBuilder.of(config, tokenizer()).interleaved(record, spans, rule, prompted=True)
 
 
 @hypothesis.settings(deadline=None, max_examples=30)
@@ -102,7 +106,7 @@ def test_a_source_of_which_hardly_any_utterance_fits_is_refused_in_one_line():
     config = make_config(40, 40, 1, sources=ONE_SOURCE, documents="tts")
     with pytest.raises(
         DataError,
-        match="a: 1000 utterances one after the other have no words, or do not fit "
+        match="a: 1000 utterances in a row have no words, or do not fit "
         "data.row_tokens=40 and .*='tts' cuts none; use longer rows",
     ):
         make_rows(config, [[utterance(1, 60)]], 0, 1)
@@ -135,7 +139,7 @@ def test_held_out_utterances_take_the_same_form_whole_and_in_order(tmp_path, doc
     records = list(packing.open_source(source, config))
     got = [
         row
-        for batch, _ in packing.eval_batches(source, config, "static", 100, documents)
+        for batch, _ in packing.eval_batches(source, config, StaticRule(4), 100, documents)
         for row in zip(*batch, strict=True)
     ]
     pieces = [

@@ -9,13 +9,14 @@ from synthetic_data import WORDS, make_config, texts, tokenizer, utterance, utte
 from lst_jax.config import SourceConfig
 from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import BOS_ID, EOS_ID
-from lst_jax.data import rows as rows_module
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import interleave
-from lst_jax.data.patching import aligned_probability, draw_policy
+from lst_jax.data.patching import strategy_of
 from lst_jax.data.records import TextDocument, Utterance, Word
 from lst_jax.data.rng import generator, permuted
-from lst_jax.data.rows import CONSUMED, MEASURED, MIN_PIECE, OFFSET, ORDINAL, RowStreams, causal_pairs, initial_state
+from lst_jax.data.row_builder import MIN_SEGMENT
+from lst_jax.data.row_streams import RowStreams
+from lst_jax.data.rows import CONSUMED, MEASURED, OFFSET, OPENED_STEP, ORDINAL, causal_pairs, initial_state
 from lst_jax.recipes.row_sizes import row_tokens_for
 
 SPEECH, TEXT = utterances(23), texts(17)
@@ -49,9 +50,9 @@ def expected_document(config, records, source, number, step):
     if isinstance(record, TextDocument):
         return builder.text(record)
     key = config.seed, settings.name, epoch, index
-    policy = draw_policy(step, config.data.patching, lambda: generator(*key, "patching"))
+    rule = strategy_of(config.data.patching).draw(step, lambda: generator(*key, "patching"))
     spans = interleave(record, config.data.interleave, generator(*key, "interleave"))
-    return builder.interleaved(record, spans, policy)
+    return builder.interleaved(record, spans, rule)
 
 
 def check_shape(config, batch):
@@ -118,12 +119,12 @@ def follow(config, records, row, made):
 def patches_from(document, at, vocab):
     """Where patches start and end from position `at` on: static ones are counted anew inside a run of speech."""
     starts, ends = document.patch_start[at:].tolist(), document.patch_end[at:].tolist()
-    if document.static_runs and at and vocab.is_speech(document.token[at - 1]):
+    if document.restarting_runs and at and vocab.is_speech(document.token[at - 1]):
         for i, token in enumerate(document.token[at:]):
             if not vocab.is_speech(token):
                 break
-            starts[i] = i % document.static_size == 0
-            ends[i] = (i + 1) % document.static_size == 0
+            starts[i] = i % document.rule.fixed_size == 0
+            ends[i] = (i + 1) % document.rule.fixed_size == 0
     return starts, ends
 
 
@@ -147,7 +148,7 @@ CONFIGS = st.fixed_dictionaries(
         "rows": st.integers(1, 3),
         "strategy": st.sampled_from(["static", "aligned", "mixed", "curriculum", "none"]),
         "static_size": st.integers(1, 9),
-        "measure": st.sampled_from(["tokens", "words", "units"]),
+        "measure": st.sampled_from(["tokens", "words", "patches"]),
         "silence": st.sampled_from(["separate", "merged"]),
         "aligned_to": st.sampled_from(["word", "bpe"]),
         "share": st.floats(0.05, 0.95),
@@ -232,7 +233,7 @@ def test_a_piece_that_does_not_finish_its_document_is_worth_its_marker():
     config = make_config(64, 64, 2, "static")
     for batch, _, _ in make_rows(config, [SPEECH, TEXT], 1, 60):
         for start, end in pieces_of(batch):
-            assert end - start >= MIN_PIECE or batch.token_BT[end - 1] == EOS_ID
+            assert end - start >= MIN_SEGMENT or batch.token_BT[end - 1] == EOS_ID
 
 
 @pytest.mark.parametrize("units", [96, 128, 160])  # the unit positions run out; both; the tokens run out
@@ -286,7 +287,7 @@ def test_the_curriculum_counts_the_step_that_opens_a_document():
     opened = np.array([s["utterances_opened"] for _, s, _ in made])
     aligned = np.array([s["utterances_aligned"] for _, s, _ in made])
     assert (aligned[:20] == opened[:20]).all() and not aligned[60:].any()
-    expected = sum(aligned_probability(u, config.data.patching) * opened[u] for u in range(20, 60))
+    expected = sum(strategy_of(config.data.patching).aligned_probability(u) * opened[u] for u in range(20, 60))
     assert abs(aligned[20:60].sum() - expected) < 4 * np.sqrt(opened[20:60].sum()) / 2
     follow(config, [SPEECH], 0, made)  # also a document opened aligned stays aligned in its later rows
 
@@ -346,7 +347,7 @@ def test_every_batch_nearly_fills_both_budgets_at_the_papers_mixture(strategy, m
     assert abs(consumed[0] / consumed.sum() - 1 / 3) < 0.0125  # half a row of 40: what the budgets may take
 
 
-@pytest.mark.parametrize("measure", ["tokens", "words", "units"])
+@pytest.mark.parametrize("measure", ["tokens", "words", "patches"])
 @pytest.mark.parametrize("share", [0.2, 0.5])
 def test_the_mixture_is_exact_by_its_measure_over_any_thousand_rows(measure, share):
     sources = (SourceConfig("b", "text", "b", 1 - share), SourceConfig("a", "utterance", "a", share))
@@ -358,7 +359,7 @@ def test_the_mixture_is_exact_by_its_measure_over_any_thousand_rows(measure, sha
         assert abs(gained[1] / gained.sum() - share) < 0.005
     if measure == "tokens":
         assert totals[-1].tolist() == sum(s["source_tokens"] for _, s, _ in made).tolist()
-    if measure == "units":
+    if measure == "patches":
         assert totals[-1].sum() == sum(s["units"] for _, s, _ in made)
 
 
@@ -487,6 +488,6 @@ def test_the_example_of_the_docstring():
 
 
 def test_state_fields_are_the_documented_ones():
-    assert (rows_module.ORDINAL, OFFSET, rows_module.OPENED_STEP, CONSUMED) == (0, 1, 2, 3)
-    assert rows_module.MEASURED == 4
+    assert (ORDINAL, OFFSET, OPENED_STEP, CONSUMED) == (0, 1, 2, 3)
+    assert MEASURED == 4
     assert initial_state(5, 2).shape == (5, 2, 5) and initial_state(5, 2).dtype == np.int64

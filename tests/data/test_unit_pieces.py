@@ -27,6 +27,7 @@ from lst_jax.data import unit_pieces
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import Span, interleave
 from lst_jax.data.packing import eval_batches
+from lst_jax.data.patching import EachUnitRule
 from lst_jax.data.pipeline import BatchStream
 from lst_jax.data.records import Utterance, Word
 from lst_jax.data.rng import generator
@@ -142,7 +143,7 @@ def test_a_document_in_pieces():
     config, pieces = make_bpe_config(), UnitPieces(unit_tokenizer_path())
     builder, vocab = ExampleBuilder.of(config, tokenizer()), config.joint_vocab
     record = utterances(23)[5]
-    example = builder.speech_only(record, "none")
+    example = builder.speech_only(record, EachUnitRule())
     inside = example.token[2:-1] - vocab.unit_offset
     assert example.token[[0, 1, -1]].tolist() == [BOS_ID, vocab.speech_marker, EOS_ID]
     assert pieces.decode(inside).tolist() == record.units.tolist() and len(inside) < len(record.units)
@@ -163,7 +164,7 @@ def test_every_span_is_written_in_pieces_of_its_own():
     example = builder.interleaved(
         record,
         [Span("speech", 0, 6, 0, half), Span("text", 6, 8, 0, 0), Span("speech", 8, 12, half, len(record.units))],
-        "none",
+        EachUnitRule(),
     )
     expected = [pieces.encode(part) for part in (record.units[:half], record.units[half:])]
     found = example.token[config.joint_vocab.is_speech(example.token)] - offset
@@ -172,7 +173,7 @@ def test_every_span_is_written_in_pieces_of_its_own():
 
 @hypothesis.settings(deadline=None, max_examples=25)
 @hypothesis.given(
-    st.integers(16, 200), st.floats(0.05, 0.95), st.integers(0, 100), st.sampled_from(["tokens", "words", "units"])
+    st.integers(16, 200), st.floats(0.05, 0.95), st.integers(0, 100), st.sampled_from(["tokens", "words", "patches"])
 )
 def test_no_piece_is_lost_or_repeated_and_every_row_keeps_the_contract(tokens, share, seed, measure):
     sources = SourceConfig("a", "utterance", "a", share), SourceConfig("b", "text", "b", 1 - share)
@@ -221,7 +222,7 @@ def test_held_out_speech_is_read_whole(data):
     config = config_over(data, **bpe(tokens=640))
     pieces, offset = UnitPieces(unit_tokenizer_path()), config.joint_vocab.unit_offset
     source, found = SourceConfig("held_out", "utterance", str(data / "speech"), 1.0), []
-    for batch, _ in eval_batches(source, config, "none", 100, "speech"):
+    for batch, _ in eval_batches(source, config, EachUnitRule(), 100, "speech"):
         for token, doc in zip(batch.token_BT, batch.doc_id_BT, strict=True):
             found += [pieces.decode(token[doc == i][2:-1] - offset).tolist() for i in range(1, doc.max() + 1)]
     assert sorted(found) == sorted(u.units.tolist() for u in utterances(23))

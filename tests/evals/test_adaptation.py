@@ -15,6 +15,7 @@ from lst_jax.core.errors import CheckpointError, ConfigError, DataError
 from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
+from lst_jax.data.patching import StaticRule
 from lst_jax.evals import adaptation, command
 from lst_jax.evals.answers import Greedy
 from lst_jax.evals.recogniser import PocketSphinx
@@ -41,7 +42,7 @@ class Known:
         self.prompts, self.most = prompts, most
         config = make_config(strategy="static")
         examples = [
-            ExampleBuilder.of(config, tokenizer()).interleaved(u, PROMPTED[self.task](u), "static", prompted=True)
+            ExampleBuilder.of(config, tokenizer()).interleaved(u, PROMPTED[self.task](u), StaticRule(4), prompted=True)
             for u in SPOKEN
         ]
         answers = [e.token[e.loss_from : -1] for e in examples]

@@ -12,6 +12,7 @@ import pytest
 import saved_run
 
 from lst_jax.checkpoints.restored import restore
+from lst_jax.data.patching import EachUnitRule
 from lst_jax.evals import harness, scorer
 from lst_jax.evals.scorer import Text
 from lst_jax.model import lst
@@ -39,7 +40,9 @@ def texts(run):
 def test_loglikelihoods_are_the_scorer_s_and_greedy_is_what_dense_logits_say(run, texts):
     opened = restore(run)
     found = texts.loglikelihood(PAIRS)
-    candidates = [scorer.candidate(texts.builder, [Text(a)] if a else [], [Text(b)], "static") for a, b in PAIRS[:4]]
+    candidates = [
+        scorer.candidate(texts.builder, [Text(a)] if a else [], [Text(b)], EachUnitRule()) for a, b in PAIRS[:4]
+    ]
     nats, _ = scorer.Scorer(opened.config, opened.mesh).nats(opened.params, candidates)
     expected = [-scorer.amount(texts.builder, c, n, 25.0).nats for c, n in zip(candidates, nats, strict=True)]
     np.testing.assert_allclose([value for value, _ in found[:4]], expected, rtol=1e-6)
@@ -159,7 +162,9 @@ metric_list:
     (samples,) = (tmp_path / "out").glob("**/samples_local_choice*.jsonl")
     lines = sorted((json.loads(line) for line in samples.read_text().splitlines()), key=lambda one: one["doc_id"])
     opened, texts = restore(run), harness.RunTexts(restore(run))
-    candidates = [scorer.candidate(texts.builder, [Text(q)], [Text(c)], "static") for q, cs, _ in questions for c in cs]
+    candidates = [
+        scorer.candidate(texts.builder, [Text(q)], [Text(c)], EachUnitRule()) for q, cs, _ in questions for c in cs
+    ]
     nats, _ = scorer.Scorer(opened.config, opened.mesh).nats(opened.params, candidates)
     expected = [-scorer.amount(texts.builder, c, n, 25.0).nats for c, n in zip(candidates, nats, strict=True)]
     found = [float(response[0]) for one in lines for response in one["filtered_resps"]]

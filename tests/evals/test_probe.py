@@ -12,6 +12,7 @@ from lst_jax.checkpoints.restored import Restored
 from lst_jax.core.errors import DataError
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import Span
+from lst_jax.data.patching import StaticRule, strategy_of
 from lst_jax.data.records import Utterance, Word
 from lst_jax.evals import probe, probe_figures
 from lst_jax.evals.inside import global_states
@@ -43,7 +44,8 @@ def test_states_lead_to_the_model_s_own_outputs(strategy):
     """What is read behind the last layer, taken through the rest of the model, is what the model says."""
     run = opened(strategy)
     config, params = run.config, run.params
-    rows = rows_of(ExampleBuilder.of(config, tokenizer()).speech_only(utterance(1, 5), strategy))
+    rule = strategy_of(config.data.patching).inference_rule
+    rows = rows_of(ExampleBuilder.of(config, tokenizer()).speech_only(utterance(1, 5), rule))
     states, unit_BT = jax.jit(global_states, static_argnums=0)(config, params, *rows)
     model = lst.build(config.model, config.joint_vocab, 128)
     real = rows[1][0] > 0
@@ -75,7 +77,7 @@ def test_states_of_text_that_goes_past_the_local_networks_are_what_its_logits_ar
     one = utterance(1, 5)
     edge = one.words[1].end_frame
     spans = [Span("speech", 0, 2, 0, edge), Span("text", 2, 5, edge, len(one.units))]
-    rows = rows_of(ExampleBuilder.of(config, tokenizer()).interleaved(one, spans, "static"))
+    rows = rows_of(ExampleBuilder.of(config, tokenizer()).interleaved(one, spans, StaticRule(4)))
     states, unit_BT = jax.jit(global_states, static_argnums=0)(config, params, *rows)
     theirs = jax.jit(lst.build(config.model, config.joint_vocab, 128).hidden)(params, *rows)
     is_text = np.asarray((rows[0][0] < config.joint_vocab.speech_marker) & (rows[1][0] > 0))
@@ -123,7 +125,7 @@ def test_a_word_is_the_patches_that_are_mostly_its_own():
     record = Utterance("u", units, (Word("the", 2, 9), Word("river", 9, 10), Word("his", 12, 20)), None, None)
     config = make_config(strategy="static")
     builder = ExampleBuilder.of(config, tokenizer())
-    example = builder.speech_only(record, "static")  # BOS <s> and patches of frames 0-3, 4-7, 8-11, 12-15, 16-19
+    example = builder.speech_only(record, StaticRule(4))  # BOS <s> and patches of frames 0-3, 4-7, 8-11, 12-15, 16-19
     unit_T = np.cumsum(example.patch_start) - 1
     places = probe._spoken(record, builder, example)
     assert [probe._units_of(place, unit_T, True).tolist() for place in places] == [[2, 3], [4], [5, 6]]

@@ -12,6 +12,7 @@ from flax import traverse_util
 from lst_jax import config as cfg
 from lst_jax.core.errors import DataError
 from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.patching import AlignedRule, StaticRule, strategy_of
 from lst_jax.data.records import Word
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.evals import scorer, shared_prompts
@@ -21,6 +22,7 @@ from lst_jax.parallel import sharding
 from lst_jax.step import update
 
 SIZE = 3
+STATIC = StaticRule(SIZE)
 
 
 def small_config(**changes):
@@ -95,7 +97,7 @@ def questions(seed, count):
 def test_every_token_s_nats_equal_those_of_a_slow_dense_loop(opened, grid):
     config, _, params, one_scorer, builder = opened
     asked = questions(1, 10)
-    candidates = [scorer.candidate(builder, ours(p), ours(r), "static", grid) for p, r in asked]
+    candidates = [scorer.candidate(builder, ours(p), ours(r), STATIC, grid) for p, r in asked]
     nats, fill = one_scorer.nats(params, candidates)
     assert fill.batches * fill.rows < len(asked)  # packed
     tokens = [len(c.example.token) for c in candidates]
@@ -134,7 +136,7 @@ def test_continuing_differs_from_restarting_only_within_one_modality_and_off_the
     response, text = spoken(7), ("text", words(rng, 4))
     pairs = [(spoken(4), response), (spoken(6), response), (text, response), (text, text)]
     both = [
-        scorer.candidate(builder, ours([prompt]), ours([answer]), "static", grid)
+        scorer.candidate(builder, ours([prompt]), ours([answer]), STATIC, grid)
         for prompt, answer in pairs
         for grid in GRIDS
     ]
@@ -151,7 +153,7 @@ def test_rows_are_nine_tenths_real_whatever_is_scored(opened, kinds):
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, row_tokens=640, row_patches=384))
     rng = np.random.default_rng(3)
     asked = [([random_span(rng, kinds[0], 60)], [random_span(rng, kinds[1], 30)]) for _ in range(150)]
-    examples = [scorer.candidate(builder, ours(p), ours(r), "static").example for p, r in asked]
+    examples = [scorer.candidate(builder, ours(p), ours(r), STATIC).example for p, r in asked]
     data = scorer.fitted(config, examples, 8).data
     assert data.rows % 8 == 0 and data.rows * data.row_tokens <= config.data.rows * config.data.row_tokens
     tokens, units = zip(*[(len(e.token), int(e.patch_start.sum())) for e in examples], strict=True)
@@ -187,9 +189,9 @@ def test_a_shared_prompt_changes_no_likelihood(name):
     config = variants()[name]
     mesh = sharding.make_mesh(config.mesh)
     params, builder = random_params(config, mesh), make_builder(config)
-    policy = "none" if config.data.patching.strategy == "none" else "static"
+    rule = strategy_of(config.data.patching).inference_rule
     candidates = [
-        scorer.candidate(builder, ours(p), ours(r), policy, grid) for p, r in questions(4, 10) for grid in GRIDS
+        scorer.candidate(builder, ours(p), ours(r), rule, grid) for p, r in questions(4, 10) for grid in GRIDS
     ]
     together, fill = scorer.Scorer(config, mesh).nats(params, candidates)
     assert fill.prompt_shared > 0.15 > fill.prompt_again
@@ -205,7 +207,7 @@ def test_a_shared_prompt_changes_no_likelihood(name):
 def test_a_sequence_that_is_there_twice_is_computed_once_and_so_is_a_prompt(opened):
     *_, params, one_scorer, builder = opened
     prompt, responses = [Text("the river little")], [[Text("little")], [Text("winding path")], [Text("little")]]
-    candidates = [scorer.candidate(builder, prompt, response, "static") for response in responses]
+    candidates = [scorer.candidate(builder, prompt, response, STATIC) for response in responses]
     nats, fill = one_scorer.nats(params, candidates)
     assert (fill.sequences, fill.distinct) == (3, 2)
     np.testing.assert_array_equal(nats[0], nats[2])
@@ -218,7 +220,7 @@ def test_a_sequence_that_is_there_twice_is_computed_once_and_so_is_a_prompt(open
 def test_trees_keep_to_the_limits_and_lose_no_token(opened):
     builder = opened[4]
     asked = [([Speech(np.arange(30, dtype=np.uint16))], [Text("little " * n)]) for n in range(1, 9)]
-    candidates = [scorer.candidate(builder, *one, "static") for one in asked]
+    candidates = [scorer.candidate(builder, *one, STATIC) for one in asked]
     examples, starts = [c.example for c in candidates], [c.response_start for c in candidates]
     for most in ((0, 0), (80, 500), (500, 40), (500, 500)):
         trees = shared_prompts.grow(examples, starts, *most)
@@ -239,21 +241,21 @@ def test_continued_aligned_patches_join_the_silences_and_need_words(opened):
     prompt = Speech(np.arange(6, dtype=np.uint16), (Word("a", 1, 4),))
     response = Speech(np.arange(5, dtype=np.uint16), (Word("b", 2, 5),))
     starts = {
-        grid: np.flatnonzero(scorer.candidate(builder, [prompt], [response], "aligned", grid).example.patch_start)
+        grid: np.flatnonzero(scorer.candidate(builder, [prompt], [response], AlignedRule(), grid).example.patch_start)
         for grid in GRIDS
     }
     #     BOS <s> 0 | 1 2 3 | 4 5 (0 1) | 2 3 4 EOS
     assert starts["continue"].tolist() == [0, 1, 2, 3, 6, 10, 13]
     assert starts["restart"].tolist() == [0, 1, 2, 3, 6, 8, 10, 13]
     with pytest.raises(DataError, match="patches follow aligned words"):
-        scorer.candidate(builder, [prompt], [response._replace(words=None)], "aligned")
+        scorer.candidate(builder, [prompt], [response._replace(words=None)], AlignedRule())
 
 
 def test_an_empty_response_and_one_that_no_row_holds_are_refused(opened):
     config, mesh, params, _, builder = opened
     with pytest.raises(DataError, match="empty"):
-        scorer.candidate(builder, [Text("the")], [Text("")], "static")
-    long = scorer.candidate(builder, [], [Speech(np.zeros(240, np.uint16))], "static")
+        scorer.candidate(builder, [Text("the")], [Text("")], STATIC)
+    long = scorer.candidate(builder, [], [Speech(np.zeros(240, np.uint16))], STATIC)
     with pytest.raises(DataError, match="does not fit a row"):
         scorer.packed_values(None, params, [long], config, mesh)
     assert scorer.fitted(config, [long.example], 8).data.row_tokens >= 243  # rows of its own are as long as need be
@@ -261,7 +263,7 @@ def test_an_empty_response_and_one_that_no_row_holds_are_refused(opened):
 
 def test_a_response_can_be_shortened_to_what_a_row_holds(opened):
     config, *_, builder = opened
-    long = scorer.candidate(builder, [Text("the river")], [Speech(np.zeros(240, np.uint16))], "static")
+    long = scorer.candidate(builder, [Text("the river")], [Speech(np.zeros(240, np.uint16))], STATIC)
     short = scorer.shortened(config, long)
     assert short.response_end == len(short.example.token) == config.data.row_tokens
     np.testing.assert_array_equal(short.example.patch_start, long.example.patch_start[: config.data.row_tokens])

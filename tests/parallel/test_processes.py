@@ -67,7 +67,7 @@ def test_every_process_makes_its_rows_and_gets_all(told):
 
 
 def test_without_a_cluster_more_processes_are_refused_in_one_line():
-    program = "from lst_jax import processes; processes.join(4)"
+    program = "from lst_jax.parallel import processes; processes.join(4)"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert "ConfigError: --processes=4: JAX finds no cluster here" in found.stderr.splitlines()[-1]
     assert "give --coordinator HOST:PORT and --process-id I" in found.stderr

@@ -19,8 +19,9 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from prepare_helpers import EvenAligner
-from lst_jax.errors import UserError
-from lst_jax.prepare import align, engines, manifest, run
+from lst_jax.core.errors import UserError
+from lst_jax.prepare import aligners, manifest, run
+from lst_jax.prepare.engines import engine as engines
 if __name__ == "__main__":
     engine = engines.load_beam({}) if sys.argv[6] == "beam" else engines.Local(int(sys.argv[6]))
     aligner = EvenAligner(delay=0.1) if sys.argv[5] == "even" else aligners.PocketSphinxAligner()

@@ -24,7 +24,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from prepare_helpers import ToneSynthesiser
-from lst_jax.prepare import synthesis
+from lst_jax.prepare.synthesis import synthesise
 from test_synthesis import texts
 if __name__ == "__main__":
     synthesise.SHARD = 2
@@ -45,7 +45,7 @@ def contents(root: pathlib.Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(synthesis, "SHARD", 2)
+    monkeypatch.setattr(synthesise, "SHARD", 2)
     monkeypatch.setitem(synthesise.SYNTHESISERS, "tones", lambda argument: ToneSynthesiser())
 
 
@@ -132,7 +132,7 @@ def test_another_input_is_refused_until_overwritten(spoken, tmp_path):
     assert contents(spoken) == contents(tmp_path / "fresh")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(DataError, match="is not empty and has no synthesise.json; choose another directory"):
+    with pytest.raises(DataError, match="is not empty and has no synthesis.json; choose another directory"):
         synthesise.synthesise(texts(3), tmp_path / "mine", ToneSynthesiser(), ["low"], overwrite=True)
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_spoken_is_left_out_and_counted(tmp_path):
 
 def test_a_place_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="file/out/synthesise.json: cannot write"):
+    with pytest.raises(StorageError, match="file/out/synthesis.json: cannot write"):
         synthesise.synthesise(texts(1), tmp_path / "file" / "out", ToneSynthesiser(), ["low"])
 
 

@@ -40,11 +40,11 @@ def test_the_papers_batch_and_steps():
 
 
 def test_a_curriculum_goes_on_with_what_it_ended_in():
-    from lst_jax.data.patching import aligned_probability
+    from lst_jax.data.patching import strategy_of
 
     for arg, share in (("curriculum", 0.0), ("curriculum-to-mixed", 0.5), ("aligned", 1.0), ("static", 0.0)):
         config = load_recipe(f"configs/asr.py:demo,{arg}")
-        assert aligned_probability(0, config.data.patching) == share
+        assert strategy_of(config.data.patching).aligned_probability(0) == share
 
 
 def test_another_size_is_refused_in_one_line():

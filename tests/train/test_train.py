@@ -31,7 +31,7 @@ from lst_jax.runs import ledger
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.train import loop
 
-TIMES = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu", "peak_flops")
+TIMES = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu", "peak_flops")
 
 
 def learned(run):
@@ -119,7 +119,7 @@ def test_the_newest_checkpoints_are_kept_and_every_one_that_is_to_be_kept_for_ev
 def test_records_carry_what_the_data_path_counted(unbroken):
     for record in learned(unbroken):
         if record["kind"] == "train":
-            assert 0 < record["unit_fill"] <= 1 and 0 < record["token_fill"] <= 1
+            assert 0 < record["patch_fill"] <= 1 and 0 < record["token_fill"] <= 1
             assert record["share/speech"] + record["share/text"] == pytest.approx(1)
             assert 1 <= record["mean_patch_frames"] < 20
     probability = [r["aligned_probability"] for r in learned(unbroken) if r["kind"] == "train"]
@@ -228,7 +228,7 @@ def test_a_bad_step_halts_the_run_and_its_batch_can_be_made_again_then_it_is_ski
     config, run = make_config(data, log_every=4), RunDirectory(tmp_path / "run")
     shutil.copytree(unbroken, run.path)
     shutil.rmtree(run.checkpoints_path / "00000008")
-    monkeypatch.setattr(train, "BatchStream", Poisoned)
+    monkeypatch.setattr(loop, "BatchStream", Poisoned)
     with pytest.raises(BadStepError) as error:
         loop.train(run, config)
     assert str(error.value).startswith(f"{run.path}: step 7: the loss is not finite in rows 1, 6; look at its batch")
@@ -237,14 +237,14 @@ def test_a_bad_step_halts_the_run_and_its_batch_can_be_made_again_then_it_is_ski
     assert [(r["step"], r["rows"]) for r in bad] == [(7, BAD_ROWS)]
     assert max(p.name for p in run.checkpoints_path.iterdir()) == "00000006"  # none behind the bad step
 
-    monkeypatch.setattr(train, "BatchStream", BatchStream)
+    monkeypatch.setattr(loop, "BatchStream", BatchStream)
     stream = BatchStream(config, prefetch=0)
     expected = [next(stream) for _ in range(8)]
     for step in (7, 8):
         for ours, theirs in zip(loop.rebuild_batch(str(run.path), step).batch, expected[step - 1].batch, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
-    monkeypatch.setattr(train, "BatchStream", Poisoned)
+    monkeypatch.setattr(loop, "BatchStream", Poisoned)
     skipping = dataclasses.replace(config, train=dataclasses.replace(config.train, bad_step="skip"))
     assert loop.train(run, skipping) == 0
     records = run.read_metrics()

@@ -13,6 +13,7 @@ from training_run import make_data, tokenizer_of
 from lst_jax import config as cfg
 from lst_jax.core.errors import RESTART_EXIT_CODE, CheckpointError
 from lst_jax.data.packing import eval_batches
+from lst_jax.data.patching import EachUnitRule
 from lst_jax.data.pipeline import open_source
 from lst_jax.data.shards import RecordDirectory
 from lst_jax.data.unit_pieces import Codebook, UnitPieces, train_unit_pieces
@@ -23,7 +24,7 @@ from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
 from lst_jax.train import loop
 
-TIMES = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu", "peak_flops")
+TIMES = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu", "peak_flops")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,7 +93,7 @@ def test_held_out_bits_are_over_the_seconds_of_the_utterances(config, unbroken):
     with contextlib.ExitStack() as held:
         session = loop.open_session(RunDirectory(unbroken), config, held)
     source = config.eval.sources[0]
-    ((batch, stats),) = eval_batches(source, config, "none", 9, "speech")
+    ((batch, stats),) = eval_batches(source, config, EachUnitRule(), 9, "speech")
     bits, frames, tokens = speech_bits(config, session.state.params, batch)
     session.stream.close()
     session.checkpoints.close()

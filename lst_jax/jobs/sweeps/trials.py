@@ -7,6 +7,7 @@ out, field by field, so that whoever starts it derives nothing: `lst train RUN -
 
 import dataclasses
 import json
+import os
 import pathlib
 
 from tqdm import tqdm
@@ -16,8 +17,9 @@ from lst_jax.core import files, json_files
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.cost import budget
+from lst_jax.data.patching import strategy_of
 from lst_jax.jobs.sweeps.grid import BUDGET, LABEL, RECIPE, Overlay
-from lst_jax.recipes.load import as_changes, load_recipe, load_recipe_module
+from lst_jax.recipes.load import as_changes, load_recipe, load_recipe_module, mistakes_of_recipe
 
 FORMAT_VERSION = 1
 FILE = "sweep.json"
@@ -70,7 +72,8 @@ def make_sweep(reference: str) -> Sweep:
     if not hasattr(module, "sweep"):
         raise ConfigError(f"{path}: has no sweep(add, name); define one beside get_config, or give another recipe")
     overlays: list[Overlay] = []
-    module.sweep(overlays.append, name)
+    with mistakes_of_recipe(path):
+        module.sweep(overlays.append, name)
     if not overlays:
         raise ConfigError(f"{reference}: adds no runs; call add(overlay) for each")
     trials: dict[str, Trial] = {}
@@ -113,11 +116,10 @@ def _trial(path: str, overlay: Overlay, where: str) -> Trial:
 
 def label_of(config: Config) -> str:
     """What kind of system a configuration is. Example: "base", "bpe", "curriculum", "static-4", "bypass-static-4"."""
-    patching = config.data.patching
     if config.model.architecture == "base":
         return "base" if config.data.unit_tokenizer is None else "bpe"
-    strategy = f"static-{patching.static_size}" if patching.strategy == "static" else patching.strategy
-    return f"bypass-{strategy}" if config.model.architecture == "lst_bypass" else strategy
+    label = strategy_of(config.data.patching).label
+    return f"bypass-{label}" if config.model.architecture == "lst_bypass" else label
 
 
 def _short(overlay: Overlay) -> str:
@@ -133,7 +135,7 @@ def read_sweep(folder: pathlib.Path) -> Sweep:
     """The sweep of a folder. Raises: ConfigError where there is none, DataError where its file is damaged."""
     path = folder / FILE
     try:
-        if not path.exists():
+        if not os.path.exists(path):
             raise ConfigError(f"{path}: no such sweep; make it: lst sweep run {folder} --config FILE.py:NAME")
         found = json_files.read(path, "make it anew with --config")
         if found["format_version"] != FORMAT_VERSION:

@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 QUICK_TO_COMPILE = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
 )
-CLOCK = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu")
+CLOCK = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu")
 
 
 @pytest.fixture(scope="module")

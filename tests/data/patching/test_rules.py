@@ -5,18 +5,14 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from lst_jax.config import PatchingConfig
 from lst_jax.data import patching
-from lst_jax.data.patching import POLICIES, SpeechRun, aligned_probability, draw_policy, inference_policy
-
-
-def config_of(strategy, tau1=1, tau2=2, final=0.0, aligned_to="word", silence="separate"):
-    return PatchingConfig(strategy, 4, aligned_to, silence, 0.0, tau1, tau2, final)
+from lst_jax.data.patching import AlignedRule, EachUnitRule, SpeechRun, StaticRule
+from lst_jax.data.patching.aligned import jitter, piece_offsets
 
 
 def test_the_papers_example():
     results = doctest.testmod(patching)
-    assert results.attempted == 5 and results.failed == 0
+    assert results.attempted == 6 and results.failed == 0
 
 
 @st.composite
@@ -41,9 +37,9 @@ def slow_aligned(run):
     return owner
 
 
-@hypothesis.given(runs(), st.integers(1, 10))
-def test_aligned_patches_are_words_and_silences(run, size):
-    start, end = POLICIES["aligned"](run, size)
+@hypothesis.given(runs())
+def test_aligned_patches_are_words_and_silences(run):
+    start, end = AlignedRule().boundaries(run)
     owner = slow_aligned(run)
     assert start.tolist() == [i == 0 or owner[i] != owner[i - 1] for i in range(run.units)]
     assert end.tolist() == [i + 1 == run.units or owner[i] != owner[i + 1] for i in range(run.units)]
@@ -51,63 +47,16 @@ def test_aligned_patches_are_words_and_silences(run, size):
 
 @hypothesis.given(runs(), st.integers(1, 10))
 def test_static_patches_have_one_size_and_a_short_last_one_does_not_tell_its_end(run, size):
-    start, end = POLICIES["static"](run, size)
+    start, end = StaticRule(size).boundaries(run)
     lengths = np.diff(np.append(np.flatnonzero(start), run.units))
     assert start[0] and (lengths[:-1] == size).all() and 1 <= lengths[-1] <= size
     assert np.flatnonzero(end).tolist() == [i for i in range(run.units) if (i + 1) % size == 0]
 
 
-@hypothesis.given(runs(), st.integers(1, 10))
-def test_without_patching_each_unit_is_a_patch(run, size):
-    start, end = POLICIES["none"](run, size)
+@hypothesis.given(runs())
+def test_without_patching_each_unit_is_a_patch(run):
+    start, end = EachUnitRule().boundaries(run)
     assert start.all() and end.all() and len(start) == len(end) == run.units
-
-
-@pytest.mark.parametrize(
-    "step, probability",
-    [(0, 1.0), (99, 1.0), (100, 1.0), (101, 0.995), (200, 0.5), (299, 0.005), (300, 0.0), (10**6, 0.0)],
-)
-def test_the_curriculum_is_exactly_the_papers(step, probability):
-    assert aligned_probability(step, config_of("curriculum", 100, 300)) == pytest.approx(probability, abs=1e-12)
-
-
-def test_a_curriculum_may_switch_at_once():
-    config = config_of("curriculum", 5, 5)
-    assert [aligned_probability(u, config) for u in (4, 5)] == [1.0, 0.0]
-
-
-@pytest.mark.parametrize("strategy, probability", [("static", 0.0), ("aligned", 1.0), ("mixed", 0.5)])
-def test_other_strategies_do_not_depend_on_the_step(strategy, probability):
-    assert {aligned_probability(u, config_of(strategy, 1, 2)) for u in range(4)} == {probability}
-
-
-@pytest.mark.parametrize(
-    "strategy, step, share",
-    [
-        ("static", 0, 0),
-        ("aligned", 0, 1),
-        ("mixed", 0, 0.5),
-        ("curriculum", 1, 1),
-        ("curriculum", 25, 0.75),
-        ("curriculum", 40, 0),
-    ],
-)
-def test_documents_are_aligned_as_often_as_the_curriculum_says(strategy, step, share):
-    rng = np.random.default_rng(0)
-    config = config_of(strategy, 20, 40)
-    names = [draw_policy(step, config, lambda: rng) for _ in range(2000)]
-    assert set(names) <= {"aligned", "static"}
-    assert np.mean([n == "aligned" for n in names]) == pytest.approx(share, abs=0.03 if 0 < share < 1 else 0)
-
-
-@pytest.mark.parametrize(
-    "strategy, name",
-    [("static", "static"), ("curriculum", "static"), ("mixed", "static"), ("aligned", "aligned"), ("none", "none")],
-)
-def test_inference_uses_the_static_policy_after_a_mixture(strategy, name):
-    assert inference_policy(config_of(strategy, 1, 2)) == name
-    if strategy == "none":
-        assert draw_policy(0, config_of(strategy, 1, 2), lambda: None) == "none"
 
 
 def ends_before_starts(start, end):
@@ -116,16 +65,17 @@ def ends_before_starts(start, end):
 
 @hypothesis.given(runs())
 def test_merged_silence_belongs_to_the_word_before_it(run):
-    start, end = POLICIES["aligned_merged"](run, 4)
+    start, end = AlignedRule(merged=True).boundaries(run)
     said = [max(int(np.sum(run.word_start <= unit)) - 1, 0) for unit in range(run.units)]
     assert start.tolist() == [i == 0 or said[i] != said[i - 1] for i in range(run.units)]
     assert ends_before_starts(start, end)
 
 
-@hypothesis.given(runs(), st.sampled_from([("bpe_aligned", "aligned"), ("bpe_aligned_merged", "aligned_merged")]))
-def test_pieces_only_cut_words_further_and_take_frames_by_their_characters(run, names):
-    by_piece, by_word = (POLICIES[name](run, 4)[0] for name in names)
-    assert ends_before_starts(by_piece, POLICIES[names[0]](run, 4)[1])
+@hypothesis.given(runs(), st.booleans())
+def test_pieces_only_cut_words_further_and_take_frames_by_their_characters(run, merged):
+    by_piece, end = AlignedRule(text_pieces=True, merged=merged).boundaries(run)
+    by_word, _ = AlignedRule(merged=merged).boundaries(run)
+    assert ends_before_starts(by_piece, end)
     inside = np.zeros(run.units, bool)
     for first, last, chars in zip(run.word_start, run.word_end, run.piece_chars, strict=True):
         inside[first + 1 : last] = True
@@ -152,14 +102,14 @@ def test_pieces_only_cut_words_further_and_take_frames_by_their_characters(run, 
     ],
 )
 def test_frames_of_a_word_are_divided_by_characters_and_every_piece_has_one_while_they_last(chars, frames, offsets):
-    assert patching.piece_offsets(chars, frames) == offsets
+    assert piece_offsets(chars, frames) == offsets
 
 
 @hypothesis.given(runs(), st.floats(0.1, 3.0), st.integers(0, 1000))
 def test_noise_keeps_order_and_ends_and_moves_no_boundary_further_than_it_may(run, frames, seed):
-    start, _ = POLICIES["aligned"](run, 4)
+    start, _ = AlignedRule().boundaries(run)
     cut = start & (np.random.default_rng(seed).random(run.units) < 0.5)
-    (moved, end), moved_cut = patching.jitter(start, cut, frames, np.random.default_rng(seed))
+    (moved, end), moved_cut = jitter(start, cut, frames, np.random.default_rng(seed))
     before, after = np.flatnonzero(start), np.flatnonzero(moved)
     assert moved[0] and len(before) == len(after) and ends_before_starts(moved, end)
     assert (np.abs(after - before) < frames + 1).all()
@@ -170,35 +120,10 @@ def test_noise_keeps_order_and_ends_and_moves_no_boundary_further_than_it_may(ru
 def test_noise_is_uniform_and_right_on_average_where_there_is_room(frames):
     start = np.zeros(200_000, bool)
     start[::20] = True
-    (moved, _), _ = patching.jitter(start, start, frames, np.random.default_rng(0))
+    (moved, _), _ = jitter(start, start, frames, np.random.default_rng(0))
     move = np.flatnonzero(moved)[1:] - np.flatnonzero(start)[1:]
     assert abs(move.mean()) < 0.05
     assert np.abs(move).max() == np.ceil(frames)
     # U[-x, x] rounded at random: the variance of the uniform, and the expected f(1-f) of its fraction, f uniform
     fraction = np.random.default_rng(1).uniform(-frames, frames, 100_000) % 1
     assert move.var() == pytest.approx(frames**2 / 3 + np.mean(fraction * (1 - fraction)), rel=0.06)
-
-
-@pytest.mark.parametrize("final, late", [(0.0, 0.0), (0.5, 0.5)])
-def test_a_curriculum_may_end_in_static_or_in_mixed(final, late):
-    config = config_of("curriculum", 100, 300, final)
-    assert [aligned_probability(u, config) for u in (0, 99, 300, 10**6)] == [1.0, 1.0, late, late]
-    assert aligned_probability(200, config) == pytest.approx((1 + late) / 2)
-
-
-@pytest.mark.parametrize(
-    "aligned_to, silence, name",
-    [
-        ("word", "separate", "aligned"),
-        ("word", "merged", "aligned_merged"),
-        ("bpe", "separate", "bpe_aligned"),
-        ("bpe", "merged", "bpe_aligned_merged"),
-    ],
-)
-def test_every_strategy_draws_the_aligned_kind_of_the_run(aligned_to, silence, name):
-    rng = np.random.default_rng(0)
-    for strategy in ("aligned", "mixed", "curriculum"):
-        config = config_of(strategy, 20, 40, 0.0, aligned_to, silence)
-        drawn = {draw_policy(30, config, lambda: rng) for _ in range(50)}
-        assert drawn == ({name} if strategy == "aligned" else {name, "static"})
-    assert inference_policy(config_of("aligned", aligned_to=aligned_to, silence=silence)) == name
