@@ -21,7 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from lst_jax.checkpoints.quiet import quiet_orbax, stay_quiet
-from lst_jax.core.errors import DISK_FULL_ERRNOS, CheckpointError, StorageError, storage_error
+from lst_jax.core.errors import DISK_FULL_ERRNOS, CheckpointError, StorageError, first_line, storage_error
 from lst_jax.step.update import TrainState
 
 FORMAT_VERSION = 3  # 1 had no checksums, 2 had no fingerprints of the vocabulary
@@ -216,8 +216,7 @@ def read_errors(folder: pathlib.Path, earlier: list[int]) -> Iterator[None]:
         raise
     except Exception as error:
         stay_quiet()
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        cause = first_line.partition(" See full TensorStore details")[0][:160]
+        cause = first_line(error).partition(" See full TensorStore details")[0][:160]
         then = f"go on from step {max(earlier)}" if earlier else "start again"
         raise CheckpointError(
             f"{folder}: cannot be read ({cause}); move it away to {then}: mv {folder} {folder}.damaged"

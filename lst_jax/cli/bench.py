@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 from lst_jax.cli.convert import FORMATS
+from lst_jax.cli.local_paths import path_or_address
 from lst_jax.core.errors import DataError
 
 DATA_SECTION = "Data stream"
@@ -39,6 +40,7 @@ def add_arguments(subparsers) -> None:
     )
     data.add_argument(
         "--records",
+        type=path_or_address,
         nargs="+",
         default=[],
         metavar="DIR",

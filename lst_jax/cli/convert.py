@@ -3,6 +3,8 @@
 import argparse
 import pathlib
 
+from lst_jax.cli.local_paths import free_text
+
 FORMATS = ("orbax", "ancestor", "hf")
 
 
@@ -45,6 +47,7 @@ def add_arguments(subparsers) -> None:
     )
     convert.add_argument(
         "--set",
+        type=free_text,
         action="append",
         default=[],
         metavar="FIELD=VALUE",

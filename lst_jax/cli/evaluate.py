@@ -2,6 +2,7 @@
 
 import argparse
 
+from lst_jax.cli.local_paths import path_or_address
 from lst_jax.core.errors import ConfigError
 
 OF_TASKS = ("directions", "patches", "score")
@@ -42,11 +43,13 @@ def add_arguments(subparsers) -> None:
     )
     evaluate.add_argument(
         "--asr",
+        type=path_or_address,
         metavar="SOURCE",
         help="word error rate on utterances: a name in eval.sources, or a directory of records",
     )
     evaluate.add_argument(
         "--tts",
+        type=path_or_address,
         metavar="SOURCE",
         help="character error rate of generated speech, as --recogniser hears it; needs --units",
     )
@@ -59,7 +62,9 @@ def add_arguments(subparsers) -> None:
         choices=("patches",),
         help="look inside: embeddings of words, speech against text by layer, margins of choices",
     )
-    evaluate.add_argument("--probe-source", metavar="SOURCE", help="for --probe, if not all of eval.sources")
+    evaluate.add_argument(
+        "--probe-source", type=path_or_address, metavar="SOURCE", help="for --probe, if not all of eval.sources"
+    )
     evaluate.add_argument(
         "--items", type=int, metavar="N", help="for --asr, --tts, --probe: the first N utterances of a source only"
     )

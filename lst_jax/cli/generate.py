@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from lst_jax.cli.local_paths import free_text
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.generate.sampling import OUTPUTS
 
@@ -20,7 +21,7 @@ def add_arguments(subparsers) -> None:
     )
     generate.add_argument("run_dir", metavar="RUN")
     prompt = generate.add_mutually_exclusive_group()
-    prompt.add_argument("--text", metavar="TEXT", help="prompt of text")
+    prompt.add_argument("--text", type=free_text, metavar="TEXT", help="prompt of text")
     prompt.add_argument("--units", metavar="FILE", help="prompt of speech units: numbers, a JSON list, or .npy")
     prompt.add_argument("--audio", metavar="FILE", help="prompt of sound (with --units-model)")
     generate.add_argument(

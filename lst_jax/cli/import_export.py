@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import tqdm
 
+from lst_jax.cli.local_paths import path_or_address
 from lst_jax.core import files
 from lst_jax.core.errors import DataError
 from lst_jax.data import sources
@@ -84,6 +85,7 @@ def add_arguments(subparsers) -> None:
         parser = _import_parser(formats, name, f"{what}, words for units from elsewhere", _import_alignments)
         parser.add_argument(
             "--units",
+            type=path_or_address,
             required=True,
             metavar="DIR",
             help="records with the units (their own words are replaced); matched by id",
@@ -119,12 +121,14 @@ def _add_export(subparsers) -> None:
         for name, (what, *_) in exports.items():
             parser = formats.add_parser(name, help=what, description=f"Writes {what}.")
             parser.set_defaults(run=action)
-            parser.add_argument("dir", metavar="DIR", help="directory of utterance records")
+            parser.add_argument("dir", type=path_or_address, metavar="DIR", help="directory of utterance records")
             parser.add_argument("--out", required=True, metavar="FILE" if exports is LINE_EXPORTS else "DIR")
             _common_arguments(parser)
     parser = formats.add_parser("tfds", help="a TFDS dataset", description="Writes a TFDS dataset, without TensorFlow.")
     parser.set_defaults(run=_export_tfds)
-    parser.add_argument("dir", nargs="+", metavar="SPLIT=DIR", help="directories of records of one kind")
+    parser.add_argument(
+        "dir", type=path_or_address, nargs="+", metavar="SPLIT=DIR", help="directories of records of one kind"
+    )
     parser.add_argument("--kind", choices=("utterance", "text"), default="utterance")
     parser.add_argument("--out", required=True, metavar="DIR", help="TFDS data_dir")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")

@@ -4,8 +4,9 @@ import argparse
 import pathlib
 import sys
 
+from lst_jax.cli.local_paths import free_text
 from lst_jax.core import files
-from lst_jax.jobs.launch.targets import TARGETS, renderer
+from lst_jax.jobs.launch import targets
 
 
 def add_arguments(subparsers) -> None:
@@ -17,7 +18,9 @@ def add_arguments(subparsers) -> None:
         "RECIPE`. It starts nothing. A job starts again after exit code 42 and after 127 and more "
         "(preemptions, crashes), and ends on smaller codes, for which a person must act.",
     )
-    launch.add_argument("run_dir", metavar="RUN", help="run directory on the cluster; a relative one lies in run_root")
+    launch.add_argument(
+        "run_dir", type=free_text, metavar="RUN", help="run directory on the cluster; a relative one lies in run_root"
+    )
     launch.add_argument(
         "--config",
         required=True,
@@ -26,6 +29,7 @@ def add_arguments(subparsers) -> None:
     )
     launch.add_argument(
         "--set",
+        type=free_text,
         action="append",
         default=[],
         metavar="FIELD=VALUE",
@@ -40,9 +44,9 @@ def add_arguments(subparsers) -> None:
     launch.add_argument(
         "--to",
         required=True,
-        choices=TARGETS,
+        choices=targets.names(),
         metavar="TARGET",
-        help="; ".join(f"{name}: {what}" for name, what in TARGETS.items()),
+        help=targets.descriptions(),
     )
     launch.add_argument("--name", help="of the job (default: the recipe's)")
     output = launch.add_mutually_exclusive_group()
@@ -63,7 +67,7 @@ def _launch(args: argparse.Namespace) -> int:
         print(budget.describe(config, args.budget), file=sys.stderr)
         changes = [*args.set, *budget.changes_of(config)]  # written out, so that no process derives them
     job = make_job(args.run_dir, args.config, cluster, args.name, changes)
-    for name, text in renderer(args.to).render(job).items():
+    for name, text in targets.target(args.to).render(job).items():
         if args.out is None:
             print(text, end="")
         else:

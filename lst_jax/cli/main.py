@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 
 from lst_jax import __version__
+from lst_jax.cli import local_paths
+from lst_jax.core import console, limits
 from lst_jax.core.errors import PeerError, UserError
 
 BEGAN = time.monotonic()  # about the start of the process: what takes long to import comes later
@@ -104,13 +106,22 @@ COMMANDS: dict[str, Callable[[argparse._SubParsersAction], None]] = {
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one subcommand; returns the exit code (see `lst_jax.core.errors`)."""
-    argv = sys.argv[1:] if argv is None else argv
-    args = build_parser(argv[0] if argv else "").parse_args(argv)
+    try:
+        with console.safe_console(), limits.many_open_files():
+            return _run(sys.argv[1:] if argv is None else argv)
+    except console.ReaderGone:
+        return console.PIPE_CLOSED_EXIT_CODE
+
+
+def _run(argv: list[str]) -> int:
+    parser = build_parser(argv[0] if argv else "")
+    args = parser.parse_args(argv)
     args.began = BEGAN
     try:
+        local_paths.refuse_addresses(parser, args)
         return args.run(args)
     except UserError as error:
-        print(f"lst {args.command}: {error}", file=sys.stderr)
+        print(f"lst {args.command}: {console.printable(str(error))}", file=sys.stderr)
         if isinstance(error, PeerError):
             from lst_jax.parallel import processes
 

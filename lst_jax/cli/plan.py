@@ -4,6 +4,8 @@ import argparse
 import json
 import sys
 
+from lst_jax.cli.local_paths import free_text
+
 SECTION = "Plans"
 QUICK_SECTION = "Plans, compiled with the least effort"
 
@@ -25,6 +27,7 @@ def add_arguments(subparsers) -> None:
     )
     plan.add_argument(
         "--set",
+        type=free_text,
         action="append",
         default=[],
         metavar="FIELD=VALUE",

@@ -7,6 +7,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterator
 
+from lst_jax.cli.local_paths import free_text, path_or_address
 from lst_jax.core.errors import DataError
 from lst_jax.data.tasks import benchmarks
 from lst_jax.data.unit_pieces import UnitPieces
@@ -111,6 +112,7 @@ def _add_unit_tokenizer(parts) -> None:
     )
     tokenizer.add_argument(
         "--data",
+        type=path_or_address,
         required=True,
         action="append",
         metavar="DIR",
@@ -251,6 +253,7 @@ def _manifest_argument(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--where",
+        type=free_text,
         action="append",
         default=[],
         metavar="FIELD=VALUE",
@@ -292,6 +295,7 @@ def _engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--beam-option",
+        type=free_text,
         action="append",
         default=[],
         metavar="NAME[=VALUE]",

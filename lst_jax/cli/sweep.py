@@ -8,7 +8,7 @@ import sys
 
 from lst_jax.core import files
 from lst_jax.core.errors import RESTART_EXIT_CODE, ConfigError
-from lst_jax.jobs.launch.targets import TARGETS, renderer
+from lst_jax.jobs.launch import targets
 
 
 def add_arguments(subparsers) -> None:
@@ -51,7 +51,13 @@ def add_arguments(subparsers) -> None:
     )
     _add_sweep(render)
     render.add_argument("--cluster", required=True, metavar="FILE", help="description of the cluster: see launch/")
-    render.add_argument("--to", required=True, choices=TARGETS, metavar="TARGET", help=f"one of {', '.join(TARGETS)}")
+    render.add_argument(
+        "--to",
+        required=True,
+        choices=targets.names(),
+        metavar="TARGET",
+        help=f"one of {', '.join(targets.names())}",
+    )
     render.add_argument(
         "--dry-run",
         action="store_true",
@@ -122,7 +128,7 @@ def _render(args: argparse.Namespace) -> int:
     folder, cluster = pathlib.Path(args.folder), load_cluster(args.cluster)
     sweep = trials.open_sweep(folder, args.config)
     jobs = render.jobs_of(folder, sweep.trials, cluster)
-    rendered = list(render.files_of(jobs, renderer(args.to)))
+    rendered = list(render.files_of(jobs, targets.target(args.to)))
     if args.dry_run:
         return text.print_plans(render.plans_of(sweep.trials, cluster, args.quick), len(sweep.trials))
     for name, content in rendered:

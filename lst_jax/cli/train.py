@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from lst_jax.cli.local_paths import free_text
 from lst_jax.core.errors import ConfigError
 
 
@@ -17,6 +18,7 @@ def add_arguments(subparsers) -> None:
     train.add_argument("--config", metavar="FILE.py[:ARG]", help="recipe; needed only to start a run")
     train.add_argument(
         "--set",
+        type=free_text,
         action="append",
         default=[],
         metavar="FIELD=VALUE",

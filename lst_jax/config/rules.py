@@ -9,6 +9,7 @@ from typing import Any
 
 from lst_jax.config.fields import Leaf, leaves
 from lst_jax.config.schema import Config, TrainConfig
+from lst_jax.core.paths import check_local
 from lst_jax.core.strict import fail
 
 
@@ -27,6 +28,7 @@ def check(config: Config) -> None:
     _branch_from(config.train)
     _members_of_optim(config)
     _decay(config)
+    _local_files(config)
     _unique_names("data.sources", config.data.sources)
     _unique_names("eval.sources", config.eval.sources)
     _validate_model(config.model, config.data)
@@ -159,6 +161,15 @@ def _decay(config: Config) -> None:
             f"must be at most the {most} steps of train.steps={config.train.steps} after the warm-up",
             f"use {(most + 4) // 5}",
         )
+
+
+def _local_files(config: Config) -> None:
+    for path, value in (
+        ("data.tokenizer", config.data.tokenizer),
+        ("data.unit_tokenizer", config.data.unit_tokenizer),
+        ("train.init_from", config.train.init_from),
+    ):
+        check_local(path, value)
 
 
 def _unique_names(path: str, sources) -> None:

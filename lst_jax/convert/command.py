@@ -16,6 +16,7 @@ from lst_jax.convert.warm_start import warm_source
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError
 from lst_jax.core.files import whole_directory, write_json
+from lst_jax.core.hashing import file_sha256
 from lst_jax.recipes.load import load_recipe
 
 FORMAT_VERSION = 1
@@ -129,7 +130,7 @@ def _report(source: Source, hashes: dict[str, str], out: pathlib.Path) -> dict[s
         "arrays": len(shapes),
         "parameters": sum(int(np.prod(shape)) for shape in shapes.values()),
         "arrays_sha256": hashlib.sha256(canonical.encode()).hexdigest(),
-        "files": {str(path.relative_to(out)): _file_sha256(path) for path in sorted(out.rglob("*")) if path.is_file()},
+        "files": {str(path.relative_to(out)): file_sha256(path) for path in sorted(out.rglob("*")) if path.is_file()},
         "lst_jax": code_commit(),
         "packages": proof.versions(),
     }
@@ -137,11 +138,3 @@ def _report(source: Source, hashes: dict[str, str], out: pathlib.Path) -> dict[s
 
 def _sha256(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array, "<f4").data).hexdigest()
-
-
-def _file_sha256(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

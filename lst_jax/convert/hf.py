@@ -7,8 +7,8 @@ from lst_jax.config import Config
 from lst_jax.convert import hf_llama, hf_lst
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
-from lst_jax.core.files import read_json
 from lst_jax.core.shapes import Float, ndarray
 from lst_jax.model.architectures.registry import architecture_named
 
@@ -49,7 +49,7 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
 
 def _kind(path: pathlib.Path) -> ModuleType:
     file = path / "config.json"
-    mapping = read_json(file)
+    mapping = json_files.read_model_file(file)
     kind = mapping["model_type"] if "model_type" in mapping else None
     if not isinstance(kind, str) or kind not in KINDS:
         raise DataError(f"{file}: model_type={kind!r}: must be one of {', '.join(KINDS)}; give such a model")

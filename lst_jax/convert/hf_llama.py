@@ -20,9 +20,8 @@ from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes, turned, turned_shape
-from lst_jax.core import files
+from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError
-from lst_jax.core.files import read_json
 from lst_jax.core.shapes import Float, ndarray
 from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.model.architectures.registry import architecture_named
@@ -178,7 +177,7 @@ def rotated_pairs(weight_FD: Float[ndarray, "F D"], heads: int) -> Float[ndarray
 def read_llama(path: pathlib.Path) -> Llama:
     """Reads config.json. Raises: DataError where it is of another kind of model, or has what our blocks do not."""
     file = path / "config.json"
-    mapping = ABSENT | read_json(file)
+    mapping = ABSENT | json_files.read_model_file(file)
     if "model_type" not in mapping or mapping["model_type"] != MODEL_TYPE:
         raise DataError(f"{file}: model_type must be llama; give a directory of a LlamaForCausalLM")
     for name, value in FIXED.items():

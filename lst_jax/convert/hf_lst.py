@@ -22,9 +22,8 @@ from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, check_shapes, expected_shapes, turned
-from lst_jax.core import files
+from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError
-from lst_jax.core.files import read_json
 from lst_jax.core.shapes import Float, ndarray
 from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.data.patching import strategy_of
@@ -167,7 +166,7 @@ def _network(model: ModelConfig, stack: StackConfig) -> dict[str, Any]:
 
 def _check_same(path: pathlib.Path, expected: Mapping[str, Any]) -> None:
     """Holds what decides about the function against the file; lengths and dtype may have been changed since."""
-    found = read_json(path)
+    found = json_files.read_model_file(path)
     for name in expected.keys() - {"architectures", "auto_map", "dtype", "max_position_embeddings", "pad_token_id"}:
         if name not in found or found[name] != expected[name]:
             value = repr(found[name]) if name in found else "missing"

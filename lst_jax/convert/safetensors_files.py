@@ -20,8 +20,8 @@ import numpy as np
 import tqdm
 
 from lst_jax.convert.source import Stored, some
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
-from lst_jax.core.files import read_json
 
 SHARD_BYTES = 4_000_000_000  # below the 5 GB that transformers has long cut at, and what any file system takes
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
@@ -131,7 +131,7 @@ def _append(file: BinaryIO, name: str, one: Stored) -> int:
 
 
 def _open_shards(index: pathlib.Path) -> dict[str, Stored]:
-    mapping = read_json(index)
+    mapping = json_files.read_model_file(index)
     places = mapping["weight_map"] if "weight_map" in mapping else None
     if not isinstance(places, dict) or not all(
         isinstance(p, str) and p == pathlib.Path(p).name for p in places.values()

@@ -24,8 +24,8 @@ from lst_jax.config import Config
 from lst_jax.convert import hf_llama
 from lst_jax.convert.hf_llama import Llama
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
-from lst_jax.core.files import read_json
 from lst_jax.core.shapes import Float, ndarray
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
@@ -208,7 +208,7 @@ def _pieces_of(path: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
             "are; download it too"
         )
     try:
-        vocab = read_json(listed)["model"]["vocab"]
+        vocab = json_files.read_model_file(listed)["model"]["vocab"]
         pairs = vocab.items() if isinstance(vocab, dict) else ((piece, i) for i, (piece, _) in enumerate(vocab))
         return listed, [piece for piece, _ in sorted(pairs, key=lambda pair: pair[1])]
     except (KeyError, TypeError, ValueError) as error:

@@ -5,6 +5,7 @@
 """
 
 RESTART_EXIT_CODE = 42
+LONGEST_QUOTE = 300  # characters of another program's message within one of ours
 DISK_FULL_ERRNOS = frozenset({27, 28, 122})  # EFBIG, ENOSPC, EDQUOT
 
 
@@ -79,5 +80,6 @@ def storage_error(path, error: OSError) -> StorageError:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what a library says, to be quoted within a line of ours."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].replace(";", ",")
+    """The first line of what a library says, at most `LONGEST_QUOTE` characters, to be quoted within a line of ours."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0].replace(";", ",")
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"

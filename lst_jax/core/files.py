@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and files of JSON lines, which are added to."""
+"""Files and folders that are written whole or not at all, and locks of folders. JSON is read by `json_files`."""
 
 import contextlib
 import errno
@@ -9,9 +9,10 @@ import pathlib
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
-from lst_jax.core.errors import BusyError, DataError, storage_error
+from lst_jax.core.errors import BusyError, storage_error
+from lst_jax.core.paths import check_writable_place
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})  # of file systems without locks
 
@@ -20,11 +21,12 @@ NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Gives a temporary name in the same folder to write to; on success it becomes `path`, else it is removed.
 
-    The folder is made if needed; data and rename are synced: a kill or a power cut leaves the old file or the new.
-
-    Raises: StorageError where the file system refuses.
+    The folder is made if needed. Data and rename are synced, so that a kill or a power cut leaves the old file or the
+    new one.
+    Raises: StorageError where the file system refuses, ConfigError where `path` is an address.
     """
     path = pathlib.Path(path)
+    check_writable_place(path)
     # The host's name: on a shared file system two hosts may write the same file, from processes of the same number.
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
@@ -42,10 +44,12 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def whole_directory(target: pathlib.Path, partial: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives the empty folder `partial` to fill; on success it becomes `target`, in the place of one that was there.
+    """Gives the empty folder `partial` to fill; on success it becomes `target` and replaces one that was there.
 
-    Raises: StorageError where the file system refuses; whatever happens, `target` is complete or as it was.
+    Whatever happens, `target` is complete or as it was.
+    Raises: StorageError where the file system refuses, ConfigError where `target` is an address.
     """
+    check_writable_place(target)
     try:
         shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
         partial.mkdir(parents=True)
@@ -61,12 +65,14 @@ def whole_directory(target: pathlib.Path, partial: pathlib.Path) -> Iterator[pat
 
 
 @contextlib.contextmanager
-def alone(folder: pathlib.Path, command: str) -> Iterator[None]:
-    """Holds `folder`, made if needed, for this process; a process that dies lets go of it.
+def exclusive_lock(folder: pathlib.Path, command: str) -> Iterator[None]:
+    """Locks `folder`, which is made if needed, for this process. A process that dies releases its lock.
 
-    File systems that know no locks, as some that mount buckets, let everyone pass.
-    Raises: BusyError where another process holds it, StorageError where the folder cannot be written.
+    File systems without locks, as some mounts of buckets, let everyone pass.
+    Raises: BusyError where another process has the lock, StorageError where the folder cannot be written, ConfigError
+        where `folder` is an address.
     """
+    check_writable_place(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / "lock", "wb")
@@ -94,65 +100,9 @@ def write_json(path: str | os.PathLike, mapping: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(mapping, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """The lines of a file, none where there is no file; a last line that a kill cut short is passed over.
-
-    Raises: DataError where another line is not JSON.
-    """
-    path = pathlib.Path(path)
-    if not path.exists():
-        return []
-    found = []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                break
-            raise DataError(f"{path}: line {number} is not JSON; remove it") from error
-    return found
-
-
-def open_json_lines(path: str | os.PathLike) -> BinaryIO:
-    """Opens a file of JSON lines to add to it; what a kill left of a last line is removed first.
-
-    Raises: StorageError where the file system refuses.
-    """
-    try:
-        with contextlib.suppress(FileNotFoundError), open(path, "rb+") as f:
-            f.truncate(f.read().rfind(b"\n") + 1)
-        return open(path, "ab", buffering=0)  # without a buffer: what a full disk refuses is not tried again at close
-    except OSError as error:
-        raise storage_error(path, error) from error
-
-
-def add_json_line(file: BinaryIO, mapping: Mapping[str, Any]) -> None:
-    """Adds a line; out of this process's hands when it returns. Raises: StorageError."""
-    line = (json.dumps(mapping) + "\n").encode()
-    try:
-        if file.write(line) != len(line):
-            raise OSError(errno.ENOSPC, "the line was cut short")
-    except OSError as error:
-        raise storage_error(file.name, error) from error
-
-
 def _sync(path: pathlib.Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """A JSON object of a directory that a model was downloaded to. Raises: DataError where it is missing or another."""
-    try:
-        mapping = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; give a Hugging Face model directory that has it") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); download the model again") from error
-    if not isinstance(mapping, dict):
-        raise DataError(f"{path}: must be a JSON object; download the model again")
-    return mapping

@@ -1,20 +1,26 @@
-"""Being told to stop: SIGINT and SIGTERM as something that a loop can ask for."""
+"""Requests to stop: SIGINT, SIGTERM and SIGHUP as something that a loop can ask for."""
 
 import contextlib
 import signal
 import sys
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class StopRequest(contextlib.AbstractContextManager):
-    """Notes SIGINT and SIGTERM, so that a loop stops where it can; a second one interrupts at once."""
+    """Notes a stop signal, so that a loop stops where it can. A second signal interrupts at once.
+
+    A signal that the process ignores stays ignored: `nohup` starts commands that ignore SIGHUP.
+    """
 
     def __init__(self, doing: str):
-        """`doing`: what is printed at the first one."""
+        """`doing`: what is printed at the first signal."""
         self.requested = False
         self._doing = doing
 
     def __enter__(self):
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._note) for number in heeded}
         return self
 
     def __exit__(self, *exception):

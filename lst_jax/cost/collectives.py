@@ -63,7 +63,7 @@ def total_seconds(
 ) -> dict[tuple[str, tuple[str, ...]], float]:
     """Seconds a step by (kind, axes), as if nothing were computed meanwhile.
 
-    Args: `bytes_per_sec`: of a group that spans the axes, such as `chips.mesh_bandwidth` gives.
+    Args: `bytes_per_sec`: of a group that spans the axes, such as `links.mesh_bandwidth` gives.
     """
     found: dict[tuple[str, tuple[str, ...]], float] = {}
     for c in collectives:

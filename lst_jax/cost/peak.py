@@ -11,14 +11,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from lst_jax.cost import chips
-
-# Dense bf16 peak FLOP/s of one JAX device, by `device_kind`: the vendors' datasheets.
-VENDOR_PEAKS = {kind: chip.peak_flops for chip in chips.CHIPS for kind in chip.kinds} | {
-    "NVIDIA A100-SXM4-80GB": 312e12,
-    "NVIDIA H100 80GB HBM3": 989e12,
-    "NVIDIA H200": 989e12,
-}
+from lst_jax.cost.accelerators import registry
 
 
 @functools.cache
@@ -26,9 +19,11 @@ def peak_flops() -> tuple[float, str]:
     """Peak FLOP/s of all devices of this job together, and where the figure comes from."""
     device = jax.devices()[0]
     if device.platform != "cpu":
-        if device.device_kind not in VENDOR_PEAKS:
+        accelerator = registry.find(device.device_kind)
+        if accelerator is None:
             return 0.0, f"unknown for {device.device_kind}: MFU is not reported"
-        return VENDOR_PEAKS[device.device_kind] * jax.device_count(), f"vendor, {device.device_kind}, dense bf16"
+        peak = accelerator.device_flops_per_sec * jax.device_count()
+        return peak, f"vendor, {device.device_kind}, dense bf16"
     return measured_matmul_flops(), "measured, float32 matrix product on this CPU"
 
 

@@ -17,7 +17,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lst_jax.config import Config, config_hash
-from lst_jax.cost import budget, chips, collectives, topology
+from lst_jax.cost import budget, collectives, links, topology
+from lst_jax.cost.accelerators.kinds import TpuGeneration
+from lst_jax.cost.accelerators.registry import tpu_of_device
 from lst_jax.cost.flops import model_flops
 from lst_jax.cost.program import Costs, program_costs
 from lst_jax.data.rows import BATCH_TYPES, Batch
@@ -40,6 +42,7 @@ class Plan:
     topology: str  # of a slice
     slices: int
     devices: int
+    chips: int
     mesh: dict[str, int]  # axis -> parts
     rows: int  # of the whole batch
     accumulate: int
@@ -77,7 +80,7 @@ class Plan:
     @property
     def chip_hours(self) -> float:
         """Of the whole run, at least."""
-        return self.steps * self.step_sec * self.devices / 3600
+        return self.steps * self.step_sec * self.chips / 3600
 
     def to_mapping(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -92,7 +95,7 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
     devices = topology.devices(topology_name, slices)
     mesh = sharding.make_mesh(config.mesh, devices)
     sharding.check(config, mesh)
-    chip = chips.of(devices[0])
+    tpu = tpu_of_device(devices[0].device_kind)
     model = update.build_model(config, mesh, config.data.row_speech_tokens)
     state = update.state_shape(config, model, mesh)
     began = time.monotonic()
@@ -100,7 +103,7 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
     compile_sec = time.monotonic() - began
     holds = batch_holds(batch_shape(config))
     analytic = sum(model_flops(config.model, config.joint_vocab, holds).values())
-    floors = floors_sec(costs, chip, mesh) if costs is not None else {}
+    floors = floors_sec(costs, tpu, mesh) if costs is not None else {}
     costs = costs or Costs()
     bound = max(floors.values(), default=0.0)
     gathered = 2 if config.model.compute_dtype == "bfloat16" else 4
@@ -113,6 +116,7 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
         topology=topology_name,
         slices=slices,
         devices=len(devices),
+        chips=len(devices) // tpu.devices_per_chip,
         mesh=dict(mesh.shape),
         rows=config.data.rows,
         accumulate=config.train.accumulate,
@@ -123,7 +127,7 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
             for name in state.params
         },
         hbm_bytes=memory,
-        hbm_capacity=int(chip.hbm_bytes),
+        hbm_capacity=int(tpu.hbm_bytes_per_device),
         analytic_flops=analytic,
         matrix_flops=costs.flops,
         kernel_flops=costs.kernel_flops,
@@ -136,7 +140,7 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
         largest_collective=max((c.bytes for c in costs.collectives), default=0),
         largest_parameter=max(gathered * max(sizes.values()), 4 * embeddings),  # tables are gathered in float32
         floors_sec=floors,
-        mfu=analytic / (len(devices) * chip.peak_flops * bound) if bound else 0.0,
+        mfu=analytic / (len(devices) * tpu.device_flops_per_sec * bound) if bound else 0.0,
         tokens=holds["tokens"],
         units=holds["units"],
         steps=config.train.steps,
@@ -189,17 +193,17 @@ def batch_holds(config: Config) -> dict[str, float]:
     return {key: int(value) * config.data.rows / rows for key, value in stats.items() if np.ndim(value) == 0}
 
 
-def floors_sec(costs: Costs, chip: chips.Chip, mesh: Mesh) -> dict[str, float]:
+def floors_sec(costs: Costs, tpu: TpuGeneration, mesh: Mesh) -> dict[str, float]:
     """Seconds that a step takes at least, by what bounds it; collectives run one after the other."""
 
     @functools.cache
     def bandwidth(axes: tuple[str, ...]) -> float:
-        return chips.mesh_bandwidth(mesh, axes) if axes else float("inf")
+        return links.mesh_bandwidth(mesh, axes) if axes else float("inf")
 
     network = collectives.total_seconds(costs.collectives, bandwidth)
     return {
-        "arithmetic": (costs.flops + costs.kernel_flops) / chip.peak_flops,
-        "memory": costs.bytes_accessed / chip.hbm_bytes_per_sec,
+        "arithmetic": (costs.flops + costs.kernel_flops) / tpu.device_flops_per_sec,
+        "memory": costs.bytes_accessed / tpu.device_hbm_bytes_per_sec,
         "network": sum(network.values()),
     }
 

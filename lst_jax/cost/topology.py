@@ -6,7 +6,8 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-from lst_jax.core.errors import ConfigError
+from lst_jax.core.errors import ConfigError, first_line
+from lst_jax.cost.accelerators import registry
 
 # The compiler's least effort: which operations there are, less fused, so that more memory is needed and moved
 QUICKLY = {"exec_time_optimization_effort": -1.0}
@@ -21,15 +22,13 @@ def devices(topology: str, slices: int = 1) -> list[jax.Device]:
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # elsewhere than on a TPU VM there is nobody to ask
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # a compiler has no chip that could be taken twice
     options: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
-    if topology.startswith("v4:"):
-        options["chip_config_name"] = "megacore"  # one device a chip, as JAX has it there; libtpu's default is two
     try:
         if not topology:  # libtpu would take some topology of its own
             raise ValueError("it is empty")
+        options |= registry.tpu(topology.partition(":")[0]).compile_options
         return list(topologies.get_topology_desc(topology, platform="tpu", **options).devices)
     except Exception as error:  # of whatever libtpu raises
-        cause = str(error).strip().split("\n")[0]
         raise ConfigError(
-            f"topology={topology!r}: cannot be compiled for ({cause}); give one such as v5p:2x2x1, and "
+            f"topology={topology!r}: cannot be compiled for ({first_line(error)}); give one such as v5p:2x2x1, and "
             "have the compiler: pip install --editable '.[tpu]'"
         ) from error

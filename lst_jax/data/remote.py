@@ -5,16 +5,15 @@ copied when it is opened: once for each content, shard by shard, each checked ag
 """
 
 import hashlib
-import json
 import os
 import pathlib
-import re
 from typing import Any
 
 import fsspec
 
-from lst_jax.core import files
-from lst_jax.core.errors import DataError
+from lst_jax.core import files, json_files
+from lst_jax.core.errors import DataError, first_line
+from lst_jax.core.paths import is_address
 from lst_jax.data import shards
 
 CACHE_VARIABLE = "LST_CACHE"  # environment variable: where copies are kept
@@ -24,7 +23,7 @@ BLOCK = 1 << 22  # bytes of one read
 
 def is_remote(path: str | os.PathLike) -> bool:
     """Whether `path` is a URL. Example: "gs://bucket/speech" is, "/data/speech" is not."""
-    return re.match(r"[a-z][a-z0-9+.-]*://", str(path)) is not None
+    return is_address(path)
 
 
 def local_copy(path: str | os.PathLike, cache: str | os.PathLike | None = None) -> pathlib.Path:
@@ -49,11 +48,7 @@ def local_copy(path: str | os.PathLike, cache: str | os.PathLike | None = None) 
 
 
 def _metadata(content: bytes, url: str) -> shards.Metadata:
-    try:
-        mapping = json.loads(content)
-    except ValueError as error:
-        raise DataError(f"{url}: is not JSON ({_line(error)}); copy the directory there again") from error
-    metadata = shards.parse_metadata(mapping, url)
+    metadata = shards.parse_metadata(json_files.parse(content, url, "copy the directory there again"), url)
     odd = next((s.name for s in metadata.shards if pathlib.PurePath(s.name).name != s.name), None)
     if odd is not None:  # the name of a file in the cache: it must not lead out of it
         raise DataError(f"{url}: shard {odd!r} must be a plain file name; copy the directory there again")
@@ -70,11 +65,11 @@ def _file_system(url: str) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
         raise DataError(
-            f"{url}: needs a package that is not here ({_line(error)}); install it, for gs:// gcsfs, for s3:// s3fs"
+            f"{url}: needs a package that is not here ({first_line(error)}); install it, for gs:// gcsfs, for s3:// s3fs"
         ) from error
     except ValueError as error:
         raise DataError(
-            f"{url}: is no address that can be read ({_line(error)}); give a folder or another address"
+            f"{url}: is no address that can be read ({first_line(error)}); give a folder or another address"
         ) from error
 
 
@@ -83,7 +78,7 @@ def _read(system: Any, path: str, url: str) -> bytes:
         return system.cat_file(path)
     except Exception as error:  # each file system has exceptions of its own
         raise DataError(
-            f"{url}: cannot be read ({type(error).__name__}: {_line(error)}); check the address and the access"
+            f"{url}: cannot be read ({type(error).__name__}: {first_line(error)}); check the address and the access"
         ) from error
 
 
@@ -96,7 +91,7 @@ def _fetch(system: Any, path: str, url: str, target: pathlib.Path, shard: shards
             source = system.open(path, "rb")
         except Exception as error:  # as in `_read`
             raise DataError(
-                f"{url}: cannot be read ({type(error).__name__}: {_line(error)}); {shards.METADATA_NAME} "
+                f"{url}: cannot be read ({type(error).__name__}: {first_line(error)}); {shards.METADATA_NAME} "
                 "lists it: copy the directory again"
             ) from error
         with source:
@@ -116,10 +111,6 @@ def _read_block(source: Any, url: str) -> bytes:
         return source.read(BLOCK)
     except Exception as error:  # as in `_read`
         raise DataError(
-            f"{url}: broke off ({type(error).__name__}: {_line(error)}); run the same command again: "
+            f"{url}: broke off ({type(error).__name__}: {first_line(error)}); run the same command again: "
             "complete files are kept"
         ) from error
-
-
-def _line(error: Exception) -> str:
-    return str(error).split("\n")[0].replace(";", ",")

@@ -3,9 +3,7 @@
 import bisect
 import dataclasses
 import errno
-import hashlib
 import itertools
-import json
 import os
 import pathlib
 import typing
@@ -15,8 +13,9 @@ from typing import Any, SupportsIndex
 from array_record.python import array_record_module
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from lst_jax.core import files
+from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError
+from lst_jax.core.hashing import file_sha256
 from lst_jax.data import records
 
 FORMAT_VERSION = 1
@@ -59,7 +58,7 @@ def write_shard(path: str | os.PathLike, payloads: Sequence[bytes]) -> ShardInfo
     """
     with files.replacing(path) as temporary:
         _write_array_record(temporary, payloads)
-        size, digest = temporary.stat().st_size, _sha256(temporary)
+        size, digest = temporary.stat().st_size, file_sha256(temporary)
     return ShardInfo(pathlib.Path(path).name, len(payloads), size, digest)
 
 
@@ -75,11 +74,7 @@ def read_metadata(directory: str | os.PathLike) -> Metadata:
         raise DataError(f"{directory}: no such directory; give one that `lst prepare` made")
     if not path.is_file():
         raise DataError(f"{path}: missing; the directory is not complete: run `lst prepare` again")
-    try:
-        mapping = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: is not JSON ({error}); run `lst prepare` again") from error
-    return parse_metadata(mapping, path)
+    return parse_metadata(json_files.read(path, "run `lst prepare` again"), path)
 
 
 def parse_metadata(mapping: Any, path: str | os.PathLike) -> Metadata:
@@ -156,7 +151,7 @@ class RecordDirectory(Sequence):
         check_records(self, self._where)
         for shard in self.metadata.shards:
             file = self.path / shard.name
-            if _sha256(file) != shard.sha256:
+            if file_sha256(file) != shard.sha256:
                 raise DataError(
                     f"{file}: its checksum is not the one in {METADATA_NAME}; copy or prepare the shard again"
                 )
@@ -199,11 +194,6 @@ def _write_array_record(path: pathlib.Path, payloads: Sequence[bytes]) -> None:
     except RuntimeError as error:
         codes = [code for code in errno.errorcode if os.strerror(code) in str(error)]
         raise OSError(codes[0] if codes else errno.EIO, str(error)) from error
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _typed(kind: type, mapping: Any, path: str | os.PathLike) -> Any:

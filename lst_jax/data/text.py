@@ -1,6 +1,5 @@
 """SentencePiece tokenizers: loading, identity and training."""
 
-import hashlib
 import io
 import os
 import pathlib
@@ -10,6 +9,7 @@ import sentencepiece
 
 from lst_jax.core import files
 from lst_jax.core.errors import DataError
+from lst_jax.core.hashing import file_sha256
 from lst_jax.core.vocab import BOS_ID, EOS_ID, PAD_ID
 
 
@@ -35,7 +35,7 @@ def tokenizer_fingerprint(path: str | os.PathLike) -> str:
     path = pathlib.Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; give a SentencePiece .model")
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return file_sha256(path)[:16]
 
 
 def train_tokenizer(texts: Iterable[str], path: str | os.PathLike, size: int) -> None:

@@ -4,7 +4,6 @@ Read are datasets that `lst export tfds` wrote, of both kinds, and any prepared 
 ...) in a format with random access: array_record or parquet. A dataset in TFRecords must be converted first.
 """
 
-import hashlib
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from lst_jax.core.errors import DataError
+from lst_jax.core.hashing import file_sha256
 from lst_jax.data import records, shards
 
 METADATA_KEY = "lst_jax"  # in the dataset's own metadata.json: our metadata by split
@@ -215,12 +215,6 @@ class TfdsDirectory(Sequence):
 
     def _where(self, index: int) -> str:
         return f"{self.path}: split {self.split}: record {index}"
-
-
-def file_sha256(path: pathlib.Path) -> str:
-    """The file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lst_jax.core.directions import DIRECTIONS
 from lst_jax.core.plot_style import COLOURS, plt
 from lst_jax.evals.probe import Occurrences
 
@@ -16,7 +17,6 @@ CATEGORIES = {
     "she they be been has have if no any i me my you your we are was will all when then there",
 }
 LARGEST_WORDS = 8  # a panel
-DIRECTIONS = {"s2s": "S→S", "t2t": "T→T", "s2t": "S→T", "t2s": "T→S"}
 
 
 def write_all(

@@ -1,12 +1,11 @@
 """Results of tasks as they are kept and shown, the convention beside every number; nothing here needs JAX."""
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lst_jax.core import text_table
-from lst_jax.core.errors import DataError
+from lst_jax.core import json_files, text_table
+from lst_jax.core.directions import DIRECTIONS
 from lst_jax.core.files import write_json, write_text
 
 FOLDER = "evaluations"  # of a run
@@ -17,7 +16,6 @@ RULES = {
     "per_second": "mean per second of speech",
 }
 OF_BANDS = ("sum", "per_token")  # what is shown of bands; all rules are in the file
-ARROWS = {"s2s": "S→S", "t2t": "T→T", "s2t": "S→T", "t2s": "T→S"}
 GRIDS = {
     "restart": "the response's first patch starts with it",
     "continue": "the response goes on in the prompt's patches",
@@ -35,13 +33,8 @@ def keep(run_path: pathlib.Path, kept: Mapping[str, Any], grid: str, scope: str,
 
 def read(run_path: pathlib.Path) -> list[dict[str, Any]]:
     """All that `keep` wrote into a run, by name. Raises: DataError where a file is not JSON."""
-    found = []
-    for path in sorted((run_path / FOLDER).glob("*.json")):
-        try:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise DataError(f"{path}: is not JSON ({error}); remove it, and evaluate again") from error
-    return found
+    paths = sorted((run_path / FOLDER).glob("*.json"))
+    return [json_files.read(path, "remove it, and evaluate again", strict_numbers=False) for path in paths]
 
 
 def convention(result: Mapping[str, Any]) -> str:
@@ -54,7 +47,7 @@ def rows_of(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     rows = []
     for kept in results:
         for one in kept["results"]:
-            what = f"{kept['task']} {ARROWS[one['direction']]}"
+            what = f"{kept['task']} {DIRECTIONS[one['direction']]}"
             for rule, share in one["rules"].items():
                 rows.append(
                     (
@@ -87,7 +80,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         for one in kept["results"]:
             fill = one["fill"]
             lines.append(
-                f"{kept['task']} {ARROWS[one['direction']]}: {fill['sequences']} sequences, "
+                f"{kept['task']} {DIRECTIONS[one['direction']]}: {fill['sequences']} sequences, "
                 f"{fill['distinct']} distinct, in rows {fill['token_fill']:.1%} (tokens) and "
                 f"{fill['unit_fill']:.1%} (unit positions) real; {fill['prompt_shared']:.1%} not "
                 f"computed as their prompts are shared, {fill['prompt_again']:.1%} prompts computed before"

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError, first_line
-from lst_jax.core.files import read_json
+from lst_jax.core.hashing import file_sha256
 from lst_jax.prepare.audio import RATE
 
 VERSION = 1  # of what is done here; raise it when any word heard could change
@@ -36,7 +37,7 @@ class Whisper:
                 f"--recogniser whisper:{directory}: needs torch and transformers, which are an extra; pip "
                 "install 'lst_jax[whisper]', in a clone pip install -e '.[whisper]'"
             ) from error
-        config = read_json(pathlib.Path(directory) / "config.json")
+        config = json_files.read_model_file(pathlib.Path(directory) / "config.json")
         if "model_type" not in config or config["model_type"] != "whisper":
             raise DataError(f"{directory}/config.json: model_type must be whisper; give the directory of such a model")
         transformers.utils.logging.set_verbosity_error()
@@ -97,6 +98,5 @@ def _fingerprint(directory: pathlib.Path) -> str:
     """Of all files that a model is read from."""
     digest = hashlib.sha256()
     for path in sorted(path for path in directory.iterdir() if path.suffix in READ):
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        digest.update(f"{path.name} {file_sha256(path)}\n".encode())
     return digest.hexdigest()[:16]

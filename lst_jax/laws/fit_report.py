@@ -1,10 +1,10 @@
 """What `lst fit` writes: fit.json, and the same as lines of text."""
 
-import hashlib
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from lst_jax.core.hashing import file_sha256
 from lst_jax.laws import bootstrap
 from lst_jax.laws.fit import LawFit
 from lst_jax.laws.law import COEFFICIENT, EXPONENT
@@ -30,7 +30,7 @@ def document(
     return {
         "format_version": FORMAT_VERSION,
         "code": code(),
-        "points": {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        "points": {"file": str(path), "sha256": file_sha256(path)},
         "intervals": {"level": bootstrap.LEVEL, "repeats": repeats, "seed": seed, "method": bootstrap.METHOD},
         "fits": fits,
     }

@@ -8,7 +8,6 @@ is fitted.
 """
 
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
 
 MEASURES = ("loss_text", "loss_speech", "accuracy_text", "accuracy_speech")
@@ -88,12 +88,7 @@ def groups(values: Float[np.ndarray, "runs"], gap: float = SAME) -> list[np.ndar
 
 
 def _point(where: str, line: str) -> Point:
-    try:
-        fields = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON ({error.msg}); write one JSON object a line") from error
-    if not isinstance(fields, dict):
-        raise DataError(f'{where}: is no JSON object; write {{"run": ...}}')
+    fields = json_files.parse(line, where, 'write one JSON object per line: {"run": ...}')
     for key in fields:
         if key not in REQUIRED + OPTIONAL:
             raise DataError(f"{where}: {key}: unknown field; the fields are {', '.join(REQUIRED + OPTIONAL)}")

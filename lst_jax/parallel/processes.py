@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lst_jax.core.errors import ConfigError, PeerError, UserError
+from lst_jax.core.errors import ConfigError, PeerError, UserError, first_line
 from lst_jax.parallel import sharding
 
 MESSAGE_BYTES = 4096  # the JSON that one process sends to all others at a barrier
@@ -46,12 +46,12 @@ def join(count: int, coordinator: str | None = None, index: int | None = None) -
         )
     except ValueError as error:
         raise ConfigError(
-            f"--processes={count}: JAX finds no cluster here ({_first_line(error)}); give --coordinator "
+            f"--processes={count}: JAX finds no cluster here ({first_line(error)}); give --coordinator "
             "HOST:PORT and --process-id I, or --processes 1"
         ) from error
     except jax.errors.JaxRuntimeError as error:
         raise PeerError(
-            f"--processes={count}: the others could not be joined ({_first_line(error)}); start all of them again"
+            f"--processes={count}: the others could not be joined ({first_line(error)}); start all of them again"
         ) from error
     if jax.process_count() != count:
         raise ConfigError(f"--processes={count}: the job has {jax.process_count()}; give that number, or start all")
@@ -120,7 +120,7 @@ def peer_loss_as_error() -> Iterator[None]:
         if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
             raise
         raise PeerError(
-            f"process {jax.process_index()}: lost another process ({_first_line(error)}); start all of "
+            f"process {jax.process_index()}: lost another process ({first_line(error)}); start all of "
             "them again, they go on from the newest checkpoint"
         ) from error
 
@@ -215,7 +215,3 @@ def gather_rows(mesh: Mesh, mine: np.ndarray, rows: int) -> np.ndarray:
     split = jax.make_array_from_process_local_data(sharding.batch_sharding(mesh), halves, (rows, *halves.shape[1:]))
     gathered = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))(split)
     return np.asarray(gathered).view(np.int64)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

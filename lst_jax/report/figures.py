@@ -7,10 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from lst_jax.config import Config
+from lst_jax.core.directions import DIRECTIONS
 from lst_jax.core.plot_style import COLOURS
 from lst_jax.runs import ledger
 
-DIRECTIONS = (("s2s", "S→S"), ("t2t", "T→T"), ("s2t", "S→T"), ("t2s", "T→S"))
 LABELS = {
     "bits_per_text_token": "bits per text token",
     "bits_per_second_speech": "bits per second of speech",
@@ -108,7 +108,7 @@ def completion(evaluations):
     ):
         shown = [
             (i, last[f"completion/{d}/{rule}"], last[f"completion/{d}/{rule}_low"], last[f"completion/{d}/{rule}_high"])
-            for i, (d, _) in enumerate(DIRECTIONS)
+            for i, d in enumerate(DIRECTIONS)
             if f"completion/{d}/{rule}" in last
         ]
         x, mean, low, high = np.array(shown).T
@@ -130,7 +130,7 @@ def completion(evaluations):
         ylim=(0, 1.18),
         ylabel="accuracy",
         xticks=range(len(DIRECTIONS)),
-        xticklabels=[a for _, a in DIRECTIONS],
+        xticklabels=list(DIRECTIONS.values()),
         title=f"step {last['step']}, {items} items a direction, 95% intervals",
     )
     axis.set_yticks(np.arange(0, 1.01, 0.25))

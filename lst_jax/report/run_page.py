@@ -8,9 +8,10 @@ import statistics
 from typing import Any
 
 from lst_jax.config import config_hash
-from lst_jax.core import html_page
+from lst_jax.core import html_page, json_files
+from lst_jax.core.directions import DIRECTIONS
 from lst_jax.core.errors import CheckpointError
-from lst_jax.core.files import read_json_lines, write_json, write_text
+from lst_jax.core.files import write_json, write_text
 from lst_jax.evals import results
 from lst_jax.report import figures
 from lst_jax.runs import ledger
@@ -47,7 +48,7 @@ def summarize_run(run: RunDirectory, config, records: list[dict[str, Any]]) -> d
     """The content of report.json."""
     train = [r for r in records if r["kind"] == "train"]
     evaluations = [r for r in records if r["kind"] == "eval"]
-    starts = read_json_lines(run.starts_path)
+    starts = json_files.read_lines(run.starts_path)
     last = train[-1]
     # medians: a record behind an evaluation or at the very end covers a single step
     speed = {
@@ -68,7 +69,7 @@ def summarize_run(run: RunDirectory, config, records: list[dict[str, Any]]) -> d
         "tasks": results.read(run.path),
         "starts": len(starts),
         "last_start": starts[-1],
-        "wall_time": ledger.summarize(read_json_lines(run.ledger_path)),
+        "wall_time": ledger.summarize(json_files.read_lines(run.ledger_path)),
         "mfu_definition": "analytic model FLOPs of the steps / (their wall time × peak FLOP/s of the devices)",
     }
 
@@ -103,7 +104,7 @@ def rows_of(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
         source, _, name = key.rpartition("/")
         if name in figures.LABELS and source.startswith("heldout/"):
             rows.append((f"held-out {source.removeprefix('heldout/')}", f"{value:.3f}", figures.LABELS[name]))
-    for direction, arrow in figures.DIRECTIONS:
+    for direction, arrow in DIRECTIONS.items():
         for rule, words in RULES:
             key = f"completion/{direction}/{rule}"
             if key in evaluation:

@@ -21,9 +21,10 @@ from typing import Any
 import tensorboardX
 
 from lst_jax.config import Config, check_same_identity, from_stored, identity, to_mapping
+from lst_jax.core import json_files
 from lst_jax.core.code_version import code_commit
-from lst_jax.core.errors import ConfigError, DataError
-from lst_jax.core.files import add_json_line, open_json_lines, read_json_lines, write_json, write_text
+from lst_jax.core.errors import ConfigError
+from lst_jax.core.files import write_json, write_text
 from lst_jax.recipes.validate import validate
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array_record", "sentencepiece", "numpy")
@@ -66,17 +67,9 @@ class RunDirectory:
 
     def load_config(self) -> Config:
         """The stored configuration of any age, checked as strictly as a recipe. Raises: ConfigError, DataError."""
-        try:
-            mapping = json.loads(self.config_path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise ConfigError(f"{self.config_path}: no such run; start one with --config configs/NAME.py") from error
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{self.config_path}: not JSON ({error.msg} at line {error.lineno}); start the run again with --config"
-            ) from error
-        except UnicodeDecodeError as error:
-            raise DataError(f"{self.config_path}: not UTF-8; start the run again with --config") from error
-        config = from_stored(mapping)
+        if not os.path.exists(self.config_path):  # False also for a name that is too long
+            raise ConfigError(f"{self.config_path}: no such run; start one with --config configs/NAME.py")
+        config = from_stored(json_files.read(self.config_path, "start the run again with --config"))
         validate(config)
         return config
 
@@ -103,15 +96,15 @@ class RunDirectory:
             "pid": os.getpid(),
             "cores": os.cpu_count(),
         }
-        with open_json_lines(self.starts_path) as f:
-            add_json_line(f, line)
+        with json_files.open_lines(self.starts_path) as f:
+            json_files.add_line(f, line)
 
     def read_metrics(self, up_to_step: int | None = None) -> list[dict[str, Any]]:
         """The records in order, up to a step, with the present names of metrics.
 
         A last line that a kill cut short is passed over.
         """
-        records = read_json_lines(self.metrics_path)
+        records = json_files.read_lines(self.metrics_path)
         return [
             {RENAMED_METRICS.get(key, key): value for key, value in record.items()}
             for record in records
@@ -154,12 +147,12 @@ class MetricsWriter:
         self._events = tensorboardX.SummaryWriter(str(run.tensorboard_path), flush_secs=5)
         for record in records:
             self._to_tensorboard(record)
-        self._file = open_json_lines(run.metrics_path)
+        self._file = json_files.open_lines(run.metrics_path)
 
     def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
         """Adds one record, which a kill of this process does not lose once the call returns."""
         record = {"step": step, "kind": kind, **values}
-        add_json_line(self._file, record)
+        json_files.add_line(self._file, record)
         self._to_tensorboard(record)
 
     def _to_tensorboard(self, record: dict[str, Any]) -> None:

@@ -32,8 +32,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lst_jax.core import json_files
 from lst_jax.core.errors import StorageError
-from lst_jax.core.files import add_json_line, open_json_lines
 
 ACCOUNTS = {
     "start": "starting",
@@ -65,8 +65,8 @@ class Ledger(contextlib.AbstractContextManager):
         self._account, self._since, self._written = "start", began, began
         self._seconds: dict[str, float] = {}
         self._failed: StorageError | None = None
-        self._file = open(os.devnull, "wb", buffering=0) if path is None else open_json_lines(path)
-        add_json_line(self._file, {"kind": "start", "time": _stamp(clock() - began), "step": step})
+        self._file = open(os.devnull, "wb", buffering=0) if path is None else json_files.open_lines(path)
+        json_files.add_line(self._file, {"kind": "start", "time": _stamp(clock() - began), "step": step})
         self.write()
 
     @contextlib.contextmanager
@@ -95,7 +95,7 @@ class Ledger(contextlib.AbstractContextManager):
         seconds = {account: round(sec, 4) for account, sec in self._seconds.items() if sec >= 5e-5}
         self._seconds = {}
         try:
-            add_json_line(self._file, {"kind": "spent", "time": _stamp(), "step": self._step, "seconds": seconds})
+            json_files.add_line(self._file, {"kind": "spent", "time": _stamp(), "step": self._step, "seconds": seconds})
         except StorageError as error:
             self._failed = error
 

@@ -61,7 +61,7 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
             "data_fingerprint": stream.fingerprint(),
         }
         if processes.is_leader():
-            held.enter_context(files.alone(run.path, "lst train"))
+            held.enter_context(files.exclusive_lock(run.path, "lst train"))
     # Orbax meets the other processes when it opens a directory: it must come behind the barrier, where none gives up
     checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep, config.train.checkpoint_keep_every)
     newest = checkpoints.latest()

@@ -14,8 +14,8 @@ from training_run import make_config, make_data, tokenizer_of
 
 from lst_jax import config as cfg
 from lst_jax.checkpoints.store import Checkpoints
+from lst_jax.core import json_files
 from lst_jax.core.errors import CheckpointError, ConfigError
-from lst_jax.core.files import read_json_lines
 from lst_jax.parallel import sharding
 from lst_jax.recipes.validate import validate
 from lst_jax.runs.directory import RunDirectory
@@ -95,7 +95,7 @@ def test_a_run_goes_on_from_its_own_checkpoint_without_the_other_run(first, data
     shutil.rmtree(tmp_path / "gone")
     assert loop.train(broken, None) == 0
     jax.tree.map(np.testing.assert_array_equal, parameters(broken, 3), parameters(whole, 3))
-    origins = [start["init_from"] for start in read_json_lines(broken.starts_path)]
+    origins = [start["init_from"] for start in json_files.read_lines(broken.starts_path)]
     assert origins == [str(tmp_path / "gone" / "checkpoints" / "00000003"), None]
     drawn = [r["loss"] for r in first.read_metrics() if r["kind"] == "train"]
     learned = [r["loss"] for r in whole.read_metrics() if r["kind"] == "train"]

@@ -25,6 +25,7 @@ def make_plan(config=CONFIG, gib=10.0, arithmetic=2.0, network=0.5, **changes):
         topology="v5e:4x4",
         slices=1,
         devices=16,
+        chips=16,
         mesh={"replica": 1, "data": 16 // tensor, "tensor": tensor},
         rows=128 // tensor,
         accumulate=config.train.accumulate,

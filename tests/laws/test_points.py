@@ -50,7 +50,7 @@ def test_a_measure_that_was_not_taken_may_be_null_or_left_out(tmp_path):
         ({"parameters": 0}, "line 2: parameters=0: must be a number above 0"),
         (
             {"loss_text": float("nan")},
-            "line 2: loss_text=nan: must be a number above 0; leave the run out if it has none",
+            "line 2: is not JSON .NaN is no JSON number.; write one JSON object per line",
         ),
         ({"loss_text": True}, "line 2: loss_text=True: must be a number"),
         ({"config_hash": 5}, "line 2: config_hash=5: must be a string"),
@@ -73,8 +73,8 @@ def test_a_broken_run_is_one_line_that_names_it(tmp_path, changes, message):
 @pytest.mark.parametrize(
     "lines, message",
     [
-        (["{"], "points.jsonl: line 1: not JSON .*; write one JSON object a line"),
-        (["[1]"], "points.jsonl: line 1: is no JSON object"),
+        (["{"], "points.jsonl: line 1: is not JSON .*; write one JSON object per line"),
+        (["[1]"], "points.jsonl: line 1: must be a JSON object, not .1.; write one"),
         ([], "points.jsonl: holds no runs"),
     ],
 )

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from lst_jax.core import json_files
 from lst_jax.core.errors import StorageError
-from lst_jax.core.files import read_json_lines
 from lst_jax.report import figures
 from lst_jax.runs import ledger
 from lst_jax.runs.ledger import Ledger
@@ -54,7 +54,7 @@ def seconds_of(start):
 
 def test_the_accounts_add_up_to_the_wall_time(tmp_path, clock):
     one_start(tmp_path / "ledger.jsonl", clock, first=0, saved=3, last=5)
-    (start,) = ledger.split(read_json_lines(tmp_path / "ledger.jsonl"))
+    (start,) = ledger.split(json_files.read_lines(tmp_path / "ledger.jsonl"))
     assert seconds_of(start) == {"start": 6, "compile": 4, "data": 2.5, "step": 5, "checkpoint": 2}
     assert (start.from_step, start.to_step, start.down_sec) == (0, 5, 0)
     assert sum(start.seconds.values()) == clock.now - 100
@@ -65,10 +65,10 @@ def test_steps_that_were_done_again_are_lost_with_their_data(tmp_path, clock):
     one_start(path, clock, first=0, saved=3, last=5)
     one_start(path, clock, first=3, saved=6, last=6)
     one_start(path, clock, first=6, saved=7, last=7)
-    starts = ledger.split(read_json_lines(path))
+    starts = ledger.split(json_files.read_lines(path))
     assert seconds_of(starts[0]) == {"start": 6, "compile": 4, "data": 1.5, "step": 3, "checkpoint": 2, "lost": 3}
     assert "lost" not in seconds_of(starts[1]) and "lost" not in seconds_of(starts[2])
-    whole = ledger.summarize(read_json_lines(path))
+    whole = ledger.summarize(json_files.read_lines(path))
     assert whole["seconds"]["step"] == 7 and whole["seconds"]["lost"] == 3
     assert whole["wall_sec"] == clock.now - 100 and whole["goodput"] == 7 / whole["wall_sec"]
 
@@ -78,7 +78,7 @@ def test_a_checkpoint_moved_away_makes_the_work_of_two_starts_lost(tmp_path, clo
     one_start(path, clock, first=0, saved=3, last=3)
     one_start(path, clock, first=3, saved=5, last=5)
     one_start(path, clock, first=0, saved=5, last=5)
-    assert [start.seconds["lost"] for start in ledger.split(read_json_lines(path))] == [4.5, 3, 0]
+    assert [start.seconds["lost"] for start in ledger.split(json_files.read_lines(path))] == [4.5, 3, 0]
 
 
 def test_the_time_between_starts_is_down_and_not_the_run_s():
@@ -104,10 +104,10 @@ def test_a_kill_loses_ten_seconds_at_most(tmp_path, clock):
         for step in range(1, 30):
             spend(clock, 3)
             book.reached(step)
-            accounted = ledger.summarize(read_json_lines(path))["wall_sec"]
+            accounted = ledger.summarize(json_files.read_lines(path))["wall_sec"]
             assert clock.now - 100 - accounted < 3 + ledger.EVERY_SEC
         book.reached(30, record=True)
-        assert ledger.summarize(read_json_lines(path))["wall_sec"] == clock.now - 100
+        assert ledger.summarize(json_files.read_lines(path))["wall_sec"] == clock.now - 100
     written = len(path.read_text().splitlines())
     assert written < 15
     book.__exit__(None, None, None)
@@ -118,9 +118,9 @@ def test_a_torn_last_line_is_passed_over_and_the_next_start_removes_it(tmp_path,
     one_start(path, clock, first=0, saved=3, last=5)
     whole = path.read_text()
     path.write_text(whole + '{"kind": "spent", "ti')
-    assert ledger.split(read_json_lines(path)) == ledger.split([json.loads(line) for line in whole.splitlines()])
+    assert ledger.split(json_files.read_lines(path)) == ledger.split([json.loads(line) for line in whole.splitlines()])
     one_start(path, clock, first=5, saved=6, last=6)
-    assert [start.from_step for start in ledger.split(read_json_lines(path))] == [0, 5]
+    assert [start.from_step for start in ledger.split(json_files.read_lines(path))] == [0, 5]
 
 
 def test_time_in_an_interrupted_span_is_not_lost(tmp_path, clock):
@@ -129,7 +129,7 @@ def test_time_in_an_interrupted_span_is_not_lost(tmp_path, clock):
         with book.span("checkpoint"):
             spend(clock, 7)
             raise KeyError
-    (start,) = ledger.split(read_json_lines(path))
+    (start,) = ledger.split(json_files.read_lines(path))
     assert seconds_of(start) == {"checkpoint": 7}
 
 
@@ -162,7 +162,7 @@ def test_no_label_of_the_picture_lies_over_another(tmp_path, clock, count):
     path = tmp_path / "ledger.jsonl"
     for number in range(count):
         one_start(path, clock, first=5 * number, saved=5 * number + 5, last=5 * number + 5 + number % 40)
-    figure = figures.wall_time(ledger.summarize(read_json_lines(path))["starts"])
+    figure = figures.wall_time(ledger.summarize(json_files.read_lines(path))["starts"])
     figure.canvas.draw()
     (axis,) = figure.axes
     boxes = [text.get_window_extent() for text in (*axis.texts, *axis.get_yticklabels(), axis.xaxis.label)]

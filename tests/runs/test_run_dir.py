@@ -3,8 +3,9 @@ import json
 
 import pytest
 
+from lst_jax.core import json_files
 from lst_jax.core.errors import ConfigError, DataError, StorageError
-from lst_jax.core.files import add_json_line, read_json_lines, replacing, write_text
+from lst_jax.core.files import replacing, write_text
 from lst_jax.recipes.load import load_recipe
 from lst_jax.runs.directory import MetricsWriter, RunDirectory, find
 
@@ -112,20 +113,20 @@ def test_a_start_follows_one_whose_line_was_cut_short(run):
     run.record_start(0, ["cpu:0"], (1e9, "measured"))
     with open(run.starts_path, "a") as f:
         f.write('{"time": "2026-')
-    assert [start["step"] for start in read_json_lines(run.starts_path)] == [0]
+    assert [start["step"] for start in json_files.read_lines(run.starts_path)] == [0]
     run.record_start(4, ["cpu:0"], (1e9, "measured"))
-    assert [start["step"] for start in read_json_lines(run.starts_path)] == [0, 4]
+    assert [start["step"] for start in json_files.read_lines(run.starts_path)] == [0, 4]
 
 
 def test_a_spoilt_line_among_others_is_named(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": \n{"a": 3}\n')
-    with pytest.raises(DataError, match=r"a\.jsonl: line 2 is not JSON; remove it"):
-        read_json_lines(tmp_path / "a.jsonl")
+    with pytest.raises(DataError, match=r"a\.jsonl: line 2: is not JSON .*; remove it"):
+        json_files.read_lines(tmp_path / "a.jsonl")
 
 
 def test_a_full_disk_fails_a_line_in_one_line_and_once(tmp_path):
     with open("/dev/full", "ab", buffering=0) as full, pytest.raises(StorageError, match="no space left"):
-        add_json_line(full, {"a": 1})
+        json_files.add_line(full, {"a": 1})
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from training_run import make_config, make_data, tokenizer_of
 
-from lst_jax.core import files
+from lst_jax.core import files, json_files
 from lst_jax.core.errors import (
     RESTART_EXIT_CODE,
     BadStepError,
@@ -24,7 +24,6 @@ from lst_jax.core.errors import (
     StorageError,
     UserError,
 )
-from lst_jax.core.files import read_json_lines
 from lst_jax.data.pipeline import BatchStream
 from lst_jax.evals import evaluator
 from lst_jax.report import run_page
@@ -134,7 +133,7 @@ def test_a_run_that_was_killed_and_stopped_ends_as_an_unbroken_one_bit_for_bit(u
 
 def test_a_kill_in_the_middle_of_a_save_and_a_full_disk_leave_the_checkpoint_before(broken):
     run, _ = broken
-    steps = [start["step"] for start in read_json_lines(run / "starts.jsonl")]
+    steps = [start["step"] for start in json_files.read_lines(run / "starts.jsonl")]
     assert steps[:3] == [0, 3, 3] and 4 <= steps[3] <= 8
 
 
@@ -146,9 +145,9 @@ def test_a_full_disk_ends_in_one_line(broken):
 
 def test_the_ledger_says_where_the_time_of_every_start_went(broken):
     run, _ = broken
-    spent = ledger.summarize(read_json_lines(run / "ledger.jsonl"))
+    spent = ledger.summarize(json_files.read_lines(run / "ledger.jsonl"))
     starts = [start["seconds"] for start in spent["starts"]]
-    assert [s["from_step"] for s in spent["starts"]] == [s["step"] for s in read_json_lines(run / "starts.jsonl")]
+    assert [s["from_step"] for s in spent["starts"]] == [s["step"] for s in json_files.read_lines(run / "starts.jsonl")]
     assert spent["starts"][-1]["to_step"] == 8 and spent["down_sec"] > 0
     assert [start["lost"] > 0 for start in starts] == [True, True, False, False]  # steps 4 to 6, twice
     assert all(start["start"] > 0 and start["compile"] > 0 for start in starts)
@@ -185,8 +184,8 @@ def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_without_it_as_told(go
     assert "move it away to go on from step 6: mv " in said
     trained = [[r for r in learned(path) if r["kind"] == "train"] for path in (run, unbroken)]
     assert trained[0] == trained[1]
-    assert [start["step"] for start in read_json_lines(run / "starts.jsonl")] == [0, 6]
-    assert ledger.summarize(read_json_lines(run / "ledger.jsonl"))["seconds"]["lost"] > 0  # steps 7 and 8
+    assert [start["step"] for start in json_files.read_lines(run / "starts.jsonl")] == [0, 6]
+    assert ledger.summarize(json_files.read_lines(run / "ledger.jsonl"))["seconds"]["lost"] > 0  # steps 7 and 8
 
 
 def test_a_save_is_due_when_the_minutes_have_passed(gone_back):
@@ -260,7 +259,10 @@ def test_a_finished_run_says_that_nothing_is_left(unbroken, data, capsys):
 
 
 def test_a_run_that_another_process_trains_is_refused(unbroken, data):
-    with files.alone(unbroken, "lst train"), pytest.raises(BusyError, match="unbroken: another lst train is at work"):
+    with (
+        files.exclusive_lock(unbroken, "lst train"),
+        pytest.raises(BusyError, match="unbroken: another lst train is at work"),
+    ):
         loop.train(RunDirectory(unbroken), make_config(data))
 
 

@@ -1,6 +1,5 @@
 """What all importers share: bad items that stop or are counted, JSON lines, units and words out of JSON."""
 
-import json
 import math
 import os
 import pathlib
@@ -9,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import Placed, check_placed
 from lst_jax.data.records import Utterance
@@ -76,14 +76,9 @@ def text_lines(path: str | os.PathLike) -> Iterator[tuple[str, str]]:
 def json_object(text: str) -> dict[str, Any]:
     """The JSON object of a line or file. Raises: RejectedItem where it is none."""
     try:
-        fields = json.loads(text)
-        if "\\ud" in text.lower():  # an escaped half of a surrogate pair is no text, and cannot be stored
-            json.dumps(fields, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise RejectedItem("not JSON", f"is not JSON ({error}); write one object a line") from error
-    if not isinstance(fields, dict):
-        raise RejectedItem("not JSON", f"must be a JSON object, not {type(fields).__name__}; write one object a line")
-    return fields
+        return json_files.decode(text)
+    except json_files.NotJson as error:
+        raise RejectedItem("not JSON", f"{error}; write one object per line") from error
 
 
 def field(fields: Mapping[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:

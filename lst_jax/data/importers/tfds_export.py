@@ -18,8 +18,9 @@ import tqdm
 
 from lst_jax.core import files
 from lst_jax.core.errors import DataError
+from lst_jax.core.hashing import file_sha256
 from lst_jax.data import shards
-from lst_jax.data.tfds_source import METADATA_KEY, file_sha256, text_features, to_example, utterance_features
+from lst_jax.data.tfds_source import METADATA_KEY, text_features, to_example, utterance_features
 
 VERSION = "1.0.0"
 SHARD_RECORDS = 10_000

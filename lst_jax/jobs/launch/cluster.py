@@ -1,8 +1,8 @@
 """A cluster: what a job runs on, read strictly from a small TOML or JSON file (examples: `launch/*.toml`).
 
-Fields that may be None can be left out; any other missing or unknown one is an error. What `--to` a target needs beside
-the common fields is a section: [tpu] and [kubernetes] for a JobSet, [tpu] and [google] for queued resources, all three
-for xpk, [slurm] for GPUs.
+A field that may be None can be left out. Any other missing field is an error, and so is an unknown one.
+Beside the common fields, each target of `--to` needs sections: [tpu] and [kubernetes] for a JobSet, [tpu] and [google]
+for queued resources, all three for xpk, and [slurm] for GPUs.
 """
 
 import dataclasses
@@ -14,15 +14,19 @@ import tomllib
 import typing
 from typing import Any, Literal
 
-from lst_jax.core.errors import ConfigError
-from lst_jax.core.strict import build, fail
+from lst_jax.core.errors import ConfigError, first_line
+from lst_jax.core.strict import build, fail, nearest
+from lst_jax.cost.accelerators import registry
+from lst_jax.cost.accelerators.kinds import TpuGeneration, sides_of
+
+GPU = "gpu"  # the kind of a cluster of GPUs; the other kinds are generations of TPUs
 
 
 @dataclasses.dataclass(frozen=True)
 class Tpu:
     """Slices of TPU chips, all alike."""
 
-    topology: str  # chips along each side of a slice: "4x4x4" for v4 and v5p, "16x16" for v5e and v6e
+    topology: str  # chips along each side of a slice: "4x4x4" for v4, v5p and tpu7x, "16x16" for v5e and v6e
     chips_per_host: int
     slices: int
     capacity: Literal["on-demand", "spot", "reserved"]
@@ -30,12 +34,12 @@ class Tpu:
 
     @property
     def chips(self) -> int:
-        """Of one slice. Example: 4x4x4 -> 64."""
-        return math.prod(map(int, self.topology.split("x")))
+        """Chips of one slice. Example: 4x4x4 -> 64."""
+        return math.prod(sides_of(self.topology))
 
     @property
     def hosts(self) -> int:
-        """Of one slice; each is a process of the job."""
+        """Hosts of one slice. Each host is a process of the job."""
         return self.chips // self.chips_per_host
 
 
@@ -78,7 +82,7 @@ class Cluster:
     """What a job runs on."""
 
     name: str  # of the cluster
-    kind: Literal["v4", "v5e", "v5p", "v6e", "gpu"]
+    kind: str  # a generation of TPUs (`lst_jax.cost.accelerators`), or "gpu"
     workdir: str  # on every host: the recipe and the paths in it are relative to this folder
     run_root: str  # a folder that all hosts share: a relative RUN lies in it
     grace_seconds: int  # between SIGTERM and the end: a step and a save
@@ -90,22 +94,23 @@ class Cluster:
     slurm: Slurm | None
 
     @property
+    def generation(self) -> TpuGeneration:
+        """The kind of TPU. Raises: ConfigError for GPUs."""
+        return registry.tpu(self.kind)
+
+    @property
     def devices(self) -> int:
-        """JAX devices of the whole job; the four kinds of TPU have one a chip."""
-        if self.kind == "gpu":
+        """JAX devices of the whole job."""
+        if self.kind == GPU:
             return self.slurm.nodes * self.slurm.gpus_per_node
-        return self.tpu.chips * self.tpu.slices
+        return self.tpu.chips * self.tpu.slices * self.generation.devices_per_chip
 
     @property
     def processes(self) -> int:
-        """Of the whole job: one a TPU host, one a GPU."""
-        return self.devices if self.kind == "gpu" else self.tpu.hosts * self.tpu.slices
+        """Processes of the whole job: one per TPU host, or one per GPU."""
+        return self.devices if self.kind == GPU else self.tpu.hosts * self.tpu.slices
 
 
-# From cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}. 3-D: beside these, any of full cubes (sides of multiples of four).
-SHAPES_2D = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
-SHAPES_3D = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")
-SIDES = {"v4": 3, "v5p": 3, "v5e": 2, "v6e": 2}
 # What JAX finds itself on TPU machines, on GKE and under SLURM; a value of ours could only be wrong.
 FOUND_BY_JAX = (
     "JAX_COORDINATOR_",
@@ -131,7 +136,7 @@ def load_cluster(path: str | pathlib.Path) -> Cluster:
         raise ConfigError(f"{path}: no such cluster description; copy one from launch/") from error
     except (OSError, ValueError) as error:  # ValueError: what both parsers and UTF-8 raise
         raise ConfigError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); write TOML, or JSON in a .json file"
+            f"{path}: cannot be read ({first_line(error)}); write TOML, or JSON in a .json file"
         ) from error
     try:
         cluster = build(Cluster, _with_nones(Cluster, mapping), "")
@@ -160,6 +165,9 @@ def validate(cluster: Cluster) -> None:
     for path, text in _strings(dataclasses.asdict(cluster), ""):
         if not text or not text.isprintable():
             fail(path, text, "must be one line of printable characters", "give it a value, or leave the field out")
+    kinds = (*registry.tpu_names(), GPU)
+    if cluster.kind not in kinds:
+        fail("kind", cluster.kind, f"must be one of {', '.join(kinds)}", f"nearest: {nearest(cluster.kind, kinds)}")
     if cluster.grace_seconds < LEAST_GRACE:
         fail(
             "grace_seconds", cluster.grace_seconds, f"must be at least {LEAST_GRACE}, for a step and a save", "use 300"
@@ -177,7 +185,7 @@ def validate(cluster: Cluster) -> None:
         )
     for i, setting in enumerate(cluster.env):
         _validate_env(f"env.{i}", setting)
-    if cluster.kind == "gpu":
+    if cluster.kind == GPU:
         _validate_slurm(cluster)
     else:
         _validate_tpu(cluster)
@@ -201,21 +209,18 @@ def _validate_env(path: str, setting: str) -> None:
 
 
 def _validate_tpu(cluster: Cluster) -> None:
-    tpu, sides = cluster.tpu, SIDES[cluster.kind]
+    tpu, generation = cluster.tpu, cluster.generation
     if tpu is None:
         fail("tpu", None, f'needed for kind="{cluster.kind}"', "add a section [tpu]")
     if cluster.slurm is not None:
         fail("slurm", "{...}", f'has no meaning for kind="{cluster.kind}"', "leave it out")
-    _validate_topology(cluster.kind, tpu.topology, sides)
-    one_host = {"1x1": 1, "2x4": 8} if sides == 2 else {}
-    usual = one_host.get(tpu.topology, 4)
-    # 2x4 of two hosts exists on GKE only, and v5e and v6e have one host of 8 chips for it anywhere
-    if tpu.chips_per_host not in {usual, 4} or tpu.hosts * tpu.chips_per_host != tpu.chips:
+    _validate_topology(generation, tpu.topology)
+    if not generation.allows_chips_per_host(tpu.topology, tpu.chips_per_host):
         fail(
             "tpu.chips_per_host",
             tpu.chips_per_host,
             f"must make whole hosts of {cluster.kind} out of the {tpu.chips} chips of {tpu.topology}",
-            f"use {usual}",
+            f"use {generation.usual_chips_per_host(tpu.topology)}",
         )
     if tpu.slices < 1:
         fail("tpu.slices", tpu.slices, "must be at least 1", "use 1")
@@ -234,23 +239,26 @@ def _validate_tpu(cluster: Cluster) -> None:
         fail("kubernetes.mount", pods.mount, "must be an absolute path", f"use /{pods.mount}")
 
 
-def _validate_topology(kind: str, topology: str, sides: int) -> None:
-    shapes = SHAPES_2D if sides == 2 else SHAPES_3D
-    example = "4x4" if sides == 2 else "4x4x4"
-    if not re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*)+", topology):
+def _validate_topology(generation: TpuGeneration, topology: str) -> None:
+    sides, axes = sides_of(topology), generation.torus_axes
+    example = "x".join(["4"] * axes)
+    if not sides:
         fail("tpu.topology", topology, "must be chips along each side", f"use one such as {example}")
-    lengths = [int(n) for n in topology.split("x")]
-    if len(lengths) != sides:
+    if len(sides) != axes:
         fail(
             "tpu.topology",
             topology,
-            f"a slice of {kind} has {sides} sides, not {len(lengths)}",
+            f"a slice of {generation.name} has {axes} sides, not {len(sides)}",
             f"use one such as {example}",
         )
-    cubes = sides == 3 and all(n % 4 == 0 for n in lengths) and lengths == sorted(lengths)
-    if topology not in shapes and not cubes:
-        beside = "" if sides == 2 else ", or multiples of 4 in ascending order"
-        fail("tpu.topology", topology, f"{kind} has no such slice", f"use one of {', '.join(shapes)}{beside}")
+    if not generation.has_topology(topology):
+        cubes = ", or multiples of 4 in ascending order" if axes == 3 else ""
+        fail(
+            "tpu.topology",
+            topology,
+            f"{generation.name} has no such slice",
+            f"use one of {', '.join(generation.topologies)}{cubes}",
+        )
 
 
 def _validate_slurm(cluster: Cluster) -> None:

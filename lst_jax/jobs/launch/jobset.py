@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from lst_jax.jobs.launch.job import Job, need, stop_codes
+from lst_jax.jobs.launch.target import Target
 
-ACCELERATORS = {"v4": "tpu-v4-podslice", "v5e": "tpu-v5-lite-podslice", "v5p": "tpu-v5p-slice", "v6e": "tpu-v6e-slice"}
 CONTAINER = "train"
 VOLUME = "bucket"
 
@@ -29,7 +29,7 @@ _Dumper.add_representer(
 
 
 def render(job: Job) -> dict[str, str]:
-    """File name -> text."""
+    """The files of a job: name -> text. Raises: ConfigError where the cluster's description lacks something."""
     tpu, pods = need(job, "tpu", "jobset"), need(job, "kubernetes", "jobset")
     metadata = {"name": job.name, "namespace": pods.namespace}
     if pods.queue is not None:
@@ -78,7 +78,7 @@ def _job_spec(job: Job) -> dict[str, Any]:
 def _pod_template(job: Job) -> dict[str, Any]:
     tpu, pods = job.cluster.tpu, job.cluster.kubernetes
     selector = {
-        "cloud.google.com/gke-tpu-accelerator": ACCELERATORS[job.cluster.kind],
+        "cloud.google.com/gke-tpu-accelerator": job.cluster.generation.gke_name,
         "cloud.google.com/gke-tpu-topology": tpu.topology,
     }
     if tpu.capacity == "spot":
@@ -121,3 +121,6 @@ def _pod_template(job: Job) -> dict[str, Any]:
 def _literal(word: str) -> str:
     """Kubernetes replaces $(NAME) in commands and environments, and $$ is its way to write $."""
     return word.replace("$(", "$$(")
+
+
+TARGET = Target("jobset", "a GKE JobSet, for TPUs", render)

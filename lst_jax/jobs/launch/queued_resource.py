@@ -5,9 +5,9 @@ import shlex
 
 from lst_jax.core.errors import RESTART_EXIT_CODE
 from lst_jax.core.strict import fail
-from lst_jax.jobs.launch.accelerators import TYPES, accelerator_type
 from lst_jax.jobs.launch.job import FIRST_SIGNAL_CODE, Job, need, shell_line
 from lst_jax.jobs.launch.shell import VALUES_ARE_QUOTED, assignments, function
+from lst_jax.jobs.launch.target import Target
 
 BODY = pathlib.Path(__file__).with_name("babysit.sh")
 GCLOUD = ("gcloud", "compute", "tpus", "queued-resources")
@@ -18,12 +18,16 @@ REPORT = 'printf \'\\nlst launch: exit code %s on %s\\n\' "$?" "$(hostname)"'  #
 
 
 def render(job: Job) -> dict[str, str]:
-    """File name -> text."""
+    """The files of a job: name -> text. Raises: ConfigError where the cluster's description lacks something."""
     tpu, google = need(job, "tpu", "queued-resource"), need(job, "google", "queued-resource")
     if google.runtime_version is None:
         fail("google.runtime_version", None, "needed by --to queued-resource", "add one such as v2-alpha-tpuv6e")
-    if tpu.topology == "2x4" and tpu.chips_per_host != 8:
-        fail("tpu.chips_per_host", tpu.chips_per_host, "outside of GKE, 2x4 is one host", "use 8")
+    generation = job.cluster.generation
+    if generation.gcloud_name is None:
+        fail("kind", job.cluster.kind, "queued resources do not have it", "use --to jobset or --to xpk")
+    usual = generation.usual_chips_per_host(tpu.topology)
+    if tpu.chips_per_host != usual:
+        fail("tpu.chips_per_host", tpu.chips_per_host, f"outside of GKE, {tpu.topology} is one host", f"use {usual}")
     where = [f"--project={google.project}", f"--zone={google.zone}"]
     functions = [
         function("create", [*GCLOUD, "create", job.name, *where, *_what(job)]),
@@ -56,11 +60,11 @@ def render(job: Job) -> dict[str, str]:
 
 def _what(job: Job) -> list[str]:
     """The options of `create` that say what is asked for."""
-    cluster, tpu, google = job.cluster, job.cluster.tpu, job.cluster.google
-    if cluster.kind in ("v4", "v5p"):  # of these, a number of chips has several topologies
-        shape = [f"--type={TYPES[cluster.kind]}", f"--topology={tpu.topology}"]
+    tpu, google, generation = job.cluster.tpu, job.cluster.google, job.cluster.generation
+    if generation.torus_axes == 3:  # a number of chips has several topologies
+        shape = [f"--type={generation.gcloud_name}", f"--topology={tpu.topology}"]
     else:
-        shape = [f"--accelerator-type={accelerator_type(cluster)}"]
+        shape = [f"--accelerator-type={generation.gcloud_name}-{tpu.chips * generation.tensorcores_per_chip}"]
     nodes = (
         [f"--node-id={job.name}"] if tpu.slices == 1 else [f"--node-count={tpu.slices}", f"--node-prefix={job.name}"]
     )
@@ -73,3 +77,10 @@ def _remote(job: Job) -> str:
     """What every host does. Its code is printed, because gcloud hands on only one."""
     setup = [] if job.cluster.google.setup is None else [f"sh -c {shlex.quote(job.cluster.google.setup)}"]
     return f"({' && '.join([*setup, shell_line(job, LOCK)])}); {REPORT}"
+
+
+TARGET = Target(
+    "queued-resource",
+    "gcloud commands and a script that goes on after preemptions, for TPUs without Kubernetes",
+    render,
+)

@@ -5,12 +5,13 @@ import pathlib
 from lst_jax.core.errors import RESTART_EXIT_CODE
 from lst_jax.jobs.launch.job import FIRST_SIGNAL_CODE, Job, need
 from lst_jax.jobs.launch.shell import VALUES_ARE_QUOTED, assignments, set_arguments
+from lst_jax.jobs.launch.target import Target
 
 BODY = pathlib.Path(__file__).with_name("slurm.sh")
 
 
 def render(job: Job) -> dict[str, str]:
-    """File name -> text."""
+    """The files of a job: name -> text. Raises: ConfigError where the cluster's description lacks something."""
     slurm, cluster = need(job, "slurm", "slurm"), job.cluster
     options = [
         f"--job-name={job.name}",
@@ -44,3 +45,6 @@ def render(job: Job) -> dict[str, str]:
     env = ["env", *cluster.env] if cluster.env else []
     text = "\n".join(lines) + f"\n{variables}{set_arguments([*env, *job.command])}\n{BODY.read_text()}"
     return {f"{job.name}.sbatch": text}
+
+
+TARGET = Target("slurm", "an sbatch script, for GPUs", render)

@@ -3,11 +3,11 @@
 import shlex
 
 from lst_jax.core.strict import fail
-from lst_jax.jobs.launch.accelerators import accelerator_type
 from lst_jax.jobs.launch.job import Job, need, shell_line
 from lst_jax.jobs.launch.shell import VALUES_ARE_QUOTED
+from lst_jax.jobs.launch.target import Target
 
-# xpk takes a type by its size and has one topology for each
+# xpk takes a type by its number of TensorCores, and has one topology for each number.
 TOPOLOGIES_3D = (
     "2x2x1",
     "2x2x2",
@@ -24,9 +24,10 @@ TOPOLOGIES_3D = (
 
 
 def render(job: Job) -> dict[str, str]:
-    """File name -> text."""
+    """The files of a job: name -> text. Raises: ConfigError where the cluster's description lacks something."""
     tpu, pods, google = (need(job, section, "xpk") for section in ("tpu", "kubernetes", "google"))
-    if job.cluster.kind in ("v4", "v5p") and tpu.topology not in TOPOLOGIES_3D:
+    generation = job.cluster.generation
+    if generation.torus_axes == 3 and tpu.topology not in TOPOLOGIES_3D:
         fail(
             "tpu.topology",
             tpu.topology,
@@ -53,7 +54,7 @@ def render(job: Job) -> dict[str, str]:
         f"--project={google.project}",
         f"--zone={google.zone}",
         f"--workload={job.name}",
-        f"--tpu-type={accelerator_type(job.cluster)}",
+        f"--tpu-type={generation.xpk_name}-{tpu.chips * generation.tensorcores_per_chip}",
         f"--num-slices={tpu.slices}",
         f"--docker-image={pods.image}",
         *capacity,
@@ -64,3 +65,6 @@ def render(job: Job) -> dict[str, str]:
     head, options = " ".join(words[:3]), [shlex.quote(word) for word in words[3:]]
     lines = " \\\n  ".join([head, *options])
     return {f"{job.name}.sh": f"#!/bin/sh\n# {job.summary}\n{VALUES_ARE_QUOTED}\n{lines}\n"}
+
+
+TARGET = Target("xpk", "an xpk command line, for TPUs", render)

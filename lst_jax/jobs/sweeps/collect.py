@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lst_jax.config import config_hash
-from lst_jax.core import files
+from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError
-from lst_jax.core.files import read_json_lines
 from lst_jax.data.packing import eval_label
 from lst_jax.jobs.sweeps.status import Status, status_of
 from lst_jax.jobs.sweeps.trials import Trial, read_sweep
@@ -63,7 +62,7 @@ def _point(run: RunDirectory, trial: Trial) -> dict[str, Any]:
         "flops": statistics.fmean(r["flops"] for r in trained) * trial.steps,
         **measures,
         "config_hash": trial.config_hash,
-        "commit": read_json_lines(run.starts_path)[-1]["commit"],
+        "commit": json_files.read_lines(run.starts_path)[-1]["commit"],
     }
 
 

@@ -51,7 +51,7 @@ def run_all(folder: pathlib.Path, trials: Sequence[Trial], jobs: int) -> Outcome
     """
     stopping = StopRequest("stopping all runs, saved")
     before = status_of(folder / RUNS, trials)
-    with files.alone(folder, "lst sweep run"), stopping as stop, _progress(before) as progress:
+    with files.exclusive_lock(folder, "lst sweep run"), stopping as stop, _progress(before) as progress:
         waiting = [s.trial for s in before if s.state != "done"]
         waiting.sort(key=lambda trial: trial.flops)
         free, running, done = _shares(jobs), [], [trial for trial in trials if trial not in waiting]

@@ -4,11 +4,11 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
-from types import ModuleType
 
 from lst_jax.core.errors import ConfigError
 from lst_jax.jobs.launch.cluster import Cluster
 from lst_jax.jobs.launch.job import LONGEST_NAME, Job, make_job
+from lst_jax.jobs.launch.target import Target
 from lst_jax.jobs.sweeps.status import RUNS
 from lst_jax.jobs.sweeps.trials import HASH_DIGITS, Trial
 
@@ -35,7 +35,7 @@ def job_name(trial: Trial) -> str:
     return f"{plain[: LONGEST_NAME - HASH_DIGITS - 1].rstrip('-')}-{trial.config_hash[:HASH_DIGITS]}"
 
 
-def files_of(jobs: Sequence[Job], target: ModuleType) -> Iterator[tuple[str, str]]:
+def files_of(jobs: Sequence[Job], target: Target) -> Iterator[tuple[str, str]]:
     """(name, text) of every file, each job's in a folder of its name. Raises: ConfigError."""
     for job in jobs:
         for name, text in target.render(job).items():

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from lst_jax.core import json_files
 from lst_jax.core.code_version import code_commit
-from lst_jax.core.files import read_json_lines
+from lst_jax.core.directions import DIRECTIONS
 from lst_jax.jobs.sweeps import collect
 from lst_jax.jobs.sweeps.status import RUNS, Status, status_of, summary
 from lst_jax.jobs.sweeps.trials import FILE, Sweep, read_sweep
@@ -29,8 +30,8 @@ HEADER = (
     "FLOPs",
     "speech, bits/s",
     "text, bits/token",
-    "S→S",
-    "T→T",
+    DIRECTIONS["s2s"],
+    DIRECTIONS["t2t"],
     "wall time",
     "starts",
 )
@@ -67,7 +68,7 @@ def write_report(
         page,
         f"{folder.name}: {sweep.reference}",
         note_of(sweep, found),
-        [("Runs", HEADER, rows_of(runs, found, read_json_lines(points)))],
+        [("Runs", HEADER, rows_of(runs, found, json_files.read_lines(points)))],
         document,
         pictures,
     )
@@ -122,7 +123,7 @@ def rows_of(runs: pathlib.Path, found: Sequence[Status], points: Sequence[dict[s
 
 def _row(run: RunDirectory, found: Status, point: dict[str, Any]) -> list[str]:
     trial = found.trial
-    wall = ledger.summarize(read_json_lines(run.ledger_path))["wall_sec"]
+    wall = ledger.summarize(json_files.read_lines(run.ledger_path))["wall_sec"]
     losses = [_number(point.get(key), "{:.2f}") for key in ("loss_speech", "loss_text")]
     accuracies = [_number(point.get(key), "{:.1%}") for key in ("accuracy_speech", "accuracy_text")]
     return [

@@ -7,12 +7,13 @@ out, field by field, so that whoever starts it derives nothing: `lst train RUN -
 
 import dataclasses
 import json
+import os
 import pathlib
 
 from tqdm import tqdm
 
 from lst_jax.config import Config, config_hash
-from lst_jax.core import files
+from lst_jax.core import files, json_files
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.cost import budget
@@ -134,7 +135,9 @@ def read_sweep(folder: pathlib.Path) -> Sweep:
     """The sweep of a folder. Raises: ConfigError where there is none, DataError where its file is damaged."""
     path = folder / FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        if not os.path.exists(path):
+            raise ConfigError(f"{path}: no such sweep; make it: lst sweep run {folder} --config FILE.py:NAME")
+        found = json_files.read(path, "make it anew with --config")
         if found["format_version"] != FORMAT_VERSION:
             raise DataError(
                 f"{path}: format_version={found['format_version']}, this code reads {FORMAT_VERSION}; use "
@@ -145,9 +148,7 @@ def read_sweep(folder: pathlib.Path) -> Sweep:
             found["commit"],
             tuple(Trial(**trial | {"changes": tuple(trial["changes"])}) for trial in found["trials"]),
         )
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such sweep; make it: lst sweep run {folder} --config FILE.py:NAME") from error
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise DataError(f"{path}: is damaged ({error}); make it anew with --config") from error
 
 

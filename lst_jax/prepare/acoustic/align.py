@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import Placed, regroup
 from lst_jax.prepare import pronounce
-from lst_jax.prepare.acoustic import ctc, wav2vec2, weights
+from lst_jax.prepare.acoustic import ctc, wav2vec2
 from lst_jax.prepare.acoustic.encoder import Encoder, bucket
 
 VERSION = "1"  # enters the aligner's name: another version may place words elsewhere
@@ -29,12 +30,12 @@ class Characters:
     def __init__(self, directory: str | os.PathLike):
         """Reads vocab.json and the tokenizer's settings, if there are any. Raises: DataError."""
         path = pathlib.Path(directory) / "vocab.json"
-        vocabulary = weights.read_json(path)
+        vocabulary = json_files.read_model_file(path)
         if not vocabulary or not all(type(index) is int for index in vocabulary.values()):
             raise DataError(f"{path}: must map characters to ids, one language only; choose another model")
         special = {"pad_token": "<pad>", "word_delimiter_token": "|"}  # the defaults of Wav2Vec2CTCTokenizer
         for name in ("special_tokens_map.json", "tokenizer_config.json"):
-            settings = weights.read_json(path.with_name(name)) if path.with_name(name).is_file() else {}
+            settings = json_files.read_model_file(path.with_name(name)) if path.with_name(name).is_file() else {}
             for token in special.keys() & settings.keys():
                 value = settings[token]
                 special[token] = value["content"] if isinstance(value, dict) else value

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
-from lst_jax.core.files import read_json
 from lst_jax.prepare.acoustic.convert import read_state
 from lst_jax.prepare.acoustic.weights import WEIGHT_NORMS
 
@@ -106,7 +106,7 @@ class UnitVocoder:
 
 def read_shape(path: pathlib.Path) -> Shape:
     """The shape in a `config.json`. Raises: DataError."""
-    config = read_json(path)
+    config = json_files.read_model_file(path)
     for field in ("multispkr", "f0", "f0_quantizer_path"):
         if config.get(field):
             raise DataError(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import safetensors
 
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
-from lst_jax.core.files import read_json
 from lst_jax.prepare.acoustic.wav2vec2 import ACTIVATIONS, Architecture
 
 MODEL_TYPES = ("hubert", "wav2vec2")
@@ -39,7 +39,7 @@ def read_architecture(directory: str | os.PathLike) -> Architecture:
     Raises: DataError for other model types, and for parts that are not implemented.
     """
     path = pathlib.Path(directory) / "config.json"
-    config = read_json(path)
+    config = json_files.read_model_file(path)
     if "model_type" not in config or config["model_type"] not in MODEL_TYPES:
         raise DataError(f"{path}: model_type must be {' or '.join(MODEL_TYPES)}; choose such a model")
     for field in ("adapter_attn_dim", "add_adapter"):
@@ -64,7 +64,7 @@ def read_normalise(directory: str | os.PathLike) -> bool:
             f"{path}: no such file, so it is unknown whether audio is normalised; download it, or write "
             '{"do_normalize": true} or false into it as the model was trained'
         )
-    config = read_json(path)
+    config = json_files.read_model_file(path)
     if "do_normalize" not in config or not isinstance(config["do_normalize"], bool):
         raise DataError(f'{path}: do_normalize must be true or false; add "do_normalize" as the model was trained')
     if "sampling_rate" in config and config["sampling_rate"] != 16000:
@@ -204,7 +204,7 @@ def _tensor_files(directory: pathlib.Path) -> dict[str, pathlib.Path]:
         with _open(whole) as file:
             return dict.fromkeys(file.keys(), whole)
     if index.is_file():
-        mapping = read_json(index)
+        mapping = json_files.read_model_file(index)
         if "weight_map" not in mapping or not isinstance(mapping["weight_map"], dict):
             raise DataError(f"{index}: has no weight_map; download the model again")
         return {name: directory / file for name, file in mapping["weight_map"].items()}

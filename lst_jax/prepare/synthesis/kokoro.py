@@ -17,6 +17,7 @@ import numpy as np
 import soxr
 
 from lst_jax.core.errors import DataError, first_line
+from lst_jax.core.hashing import file_sha256
 from lst_jax.prepare import aligners, audio
 from lst_jax.prepare.synthesis.synthesise import Speech, share_out
 
@@ -61,7 +62,7 @@ class Kokoro:
         """See `synthesis.Synthesiser`."""
         digest = hashlib.sha256()
         for path in (self._model, self._voices):
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(bytes.fromhex(file_sha256(path)))
         packages = "/".join(f"{package}-{importlib.metadata.version(package)}" for package in PACKAGES)
         return f"kokoro/{digest.hexdigest()[:16]}/{packages}/{self._aligner.name}/{VERSION}"
 

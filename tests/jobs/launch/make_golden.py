@@ -5,18 +5,20 @@ python tests/jobs/launch/make_golden.py && git diff tests/jobs/launch/golden
 
 import pathlib
 
-from lst_jax.jobs.launch import jobset, queued_resource, slurm, xpk
+from lst_jax.jobs.launch import targets
 from lst_jax.jobs.launch.cluster import load_cluster
 from lst_jax.jobs.launch.job import make_job
 
 ROOT = pathlib.Path(__file__).parents[3]
 GOLDEN = pathlib.Path(__file__).with_name("golden")
-RENDER = {"jobset": jobset.render, "queued-resource": queued_resource.render, "xpk": xpk.render, "slurm": slurm.render}
+RENDER = {name: targets.target(name).render for name in targets.names()}
 # folder of golden/ -> cluster, target, recipe
 CASES = {
     "v5p_gke": ("launch/v5p_gke.toml", "jobset", "configs/lst.py:1b"),
     "v6e_queued": ("launch/v6e_queued.toml", "queued-resource", "configs/lst.py:1b"),
     "v5e_xpk": ("launch/v5e_xpk.toml", "xpk", "configs/lst.py:7b"),
+    "tpu7x_jobset": ("launch/tpu7x_gke.toml", "jobset", "configs/lst.py:1b"),
+    "tpu7x_xpk": ("launch/tpu7x_gke.toml", "xpk", "configs/lst.py:1b"),
     "v5e_jobset": ("launch/v5e_xpk.toml", "jobset", "configs/lst.py:7b"),
     "gpu_slurm": ("launch/gpu_slurm.toml", "slurm", "configs/lst.py:1b,base"),
     "odd_jobset": ("tests/jobs/launch/odd_tpu.json", "jobset", "configs/lst.py:1b"),

@@ -65,7 +65,7 @@ def test_chips_and_hosts_follow_from_the_topology(tmp_path, kind, topology, chip
 @pytest.mark.parametrize(
     "example, fields, message",
     [
-        ("v5p_gke", dict(kind="v5"), "kind='v5': must be one of v4, v5e, v5p, v6e, gpu; nearest: v5"),
+        ("v5p_gke", dict(kind="v5"), "kind='v5': must be one of v4, v5e, v5p, v6e, tpu7x, gpu; nearest: v5"),
         ("v5p_gke", dict(kind="tpu v7"), "kind='tpu v7': must be one of"),
         ("v5p_gke", dict(tpu__slice=2), "tpu.slice=2: unknown field; nearest: tpu.slices"),
         ("v5p_gke", dict(kubernets={}), "kubernets={}: unknown field; nearest: kubernetes"),

@@ -88,6 +88,7 @@ def made_up_plan(reference, config, topology, slices, quick):
         topology=topology,
         slices=slices,
         devices=64,
+        chips=64,
         mesh={"replica": 1, "data": 64, "tensor": 1},
         rows=config.data.rows,
         accumulate=1,

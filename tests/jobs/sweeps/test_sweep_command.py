@@ -164,7 +164,7 @@ def test_options_of_sweeps_are_refused_for_runs(swept, capsys):
 
 def test_a_second_command_on_the_same_sweep_is_refused(swept, recipe, tmp_path, capsys):
     folder, _ = swept
-    with files.alone(folder, "lst sweep run"):
+    with files.exclusive_lock(folder, "lst sweep run"):
         assert main.main(["sweep", "run", str(folder)]) == 1
     assert "another lst sweep run is at work here" in capsys.readouterr().err
 

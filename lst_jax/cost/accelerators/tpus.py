@@ -1,0 +1,113 @@
+"""The generations of TPUs. To add one, add an entry here (CONTRIBUTING shows it), or call `registry.register`.
+
+Sources:
+- FLOPs, HBM bandwidth, slices and hosts: the vendor's pages, docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e,tpu7x}.
+- HBM bytes: what libtpu 0.0.42 lets a program have, by its message for a program that does not fit. That is a little
+  less than the vendor's 32, 16, 32 and 192 GiB per chip, and 0.74 GiB more than the 95 of v5p.
+- Links and data centre network: "How to Scale Your Model", part 2 (jax-ml.github.io/scaling-book/tpus), where a link
+  is a tenth below the nominal rate. TPU7x: the vendor's page has the 1200 GB/s per chip of v5p, and 100 Gb/s of network.
+- Names: the vendor's pages on GKE (docs.cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus) and queued
+  resources, and `system_characteristics.py` of github.com/AI-Hypercomputer/xpk.
+"""
+
+from lst_jax.cost.accelerators.kinds import TpuGeneration
+
+GIB = 2**30
+SLICES_2D = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+SLICES_3D = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")  # and whole cubes
+# v5e and v6e have machines of 1, 4 and 8 chips; several hosts of a slice have 4 each.
+SINGLE_HOSTS_2D = {"1x1": 1, "2x4": 8}
+
+V4 = TpuGeneration(
+    name="v4",
+    device_kinds=("TPU v4",),
+    devices_per_chip=1,
+    tensorcores_per_chip=2,
+    flops_per_sec=275e12,
+    hbm_bytes_per_device=30.75 * GIB,
+    hbm_bytes_per_sec=1.2e12,
+    torus_axes=3,
+    link_bytes_per_sec=4.5e10,
+    network_bytes_per_sec=6.25e9,
+    topologies=SLICES_3D,
+    chips_per_host=4,
+    chips_of_single_hosts={},
+    gke_name="tpu-v4-podslice",
+    gcloud_name="v4",
+    xpk_name="v4",
+    compile_options={"chip_config_name": "megacore"},  # one device per chip, as on the machine; libtpu's default is two
+)
+V5E = TpuGeneration(
+    name="v5e",
+    device_kinds=("TPU v5 lite", "TPU v5e"),
+    devices_per_chip=1,
+    tensorcores_per_chip=1,
+    flops_per_sec=197e12,
+    hbm_bytes_per_device=15.75 * GIB,
+    hbm_bytes_per_sec=819e9,
+    torus_axes=2,
+    link_bytes_per_sec=4.5e10,
+    network_bytes_per_sec=3.125e9,
+    topologies=SLICES_2D,
+    chips_per_host=4,
+    chips_of_single_hosts=SINGLE_HOSTS_2D,
+    gke_name="tpu-v5-lite-podslice",
+    gcloud_name="v5litepod",
+    xpk_name="v5litepod",
+)
+V5P = TpuGeneration(
+    name="v5p",
+    device_kinds=("TPU v5", "TPU v5p"),
+    devices_per_chip=1,
+    tensorcores_per_chip=2,
+    flops_per_sec=459e12,
+    hbm_bytes_per_device=95.74 * GIB,
+    hbm_bytes_per_sec=2.765e12,
+    torus_axes=3,
+    link_bytes_per_sec=9e10,
+    network_bytes_per_sec=6.25e9,
+    topologies=SLICES_3D,
+    chips_per_host=4,
+    chips_of_single_hosts={},
+    gke_name="tpu-v5p-slice",
+    gcloud_name="v5p",
+    xpk_name="v5p",
+)
+V6E = TpuGeneration(
+    name="v6e",
+    device_kinds=("TPU v6 lite", "TPU v6e"),
+    devices_per_chip=1,
+    tensorcores_per_chip=1,
+    flops_per_sec=918e12,
+    hbm_bytes_per_device=31.25 * GIB,
+    hbm_bytes_per_sec=1.6e12,
+    torus_axes=2,
+    link_bytes_per_sec=9e10,
+    network_bytes_per_sec=12.5e9,
+    topologies=SLICES_2D,
+    chips_per_host=4,
+    chips_of_single_hosts=SINGLE_HOSTS_2D,
+    gke_name="tpu-v6e-slice",
+    gcloud_name="v6e",
+    xpk_name="v6e",
+)
+# Ironwood. A chip has two chiplets, and each is a JAX device with half of the memory. Queued resources do not have it.
+TPU7X = TpuGeneration(
+    name="tpu7x",
+    device_kinds=("TPU7x",),
+    devices_per_chip=2,
+    tensorcores_per_chip=2,
+    flops_per_sec=2307e12,
+    hbm_bytes_per_device=94.75 * GIB,
+    hbm_bytes_per_sec=7.38e12,
+    torus_axes=3,
+    link_bytes_per_sec=9e10,
+    network_bytes_per_sec=12.5e9,
+    topologies=("1x1x1", *SLICES_3D),
+    chips_per_host=4,
+    chips_of_single_hosts={"1x1x1": 1},
+    gke_name="tpu7x",
+    gcloud_name=None,
+    xpk_name="tpu7x",
+)
+TPUS = (V4, V5E, V5P, V6E, TPU7X)

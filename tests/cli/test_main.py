@@ -1,0 +1,38 @@
+"""The program as a process: pipes that close, and terminals that know ASCII alone."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lst_jax.cli import main as program
+from lst_jax.core.errors import DataError
+
+LST = [sys.executable, "-m", "lst_jax"]
+
+
+@pytest.mark.parametrize(
+    "line", ["launch r --config configs/lst.py:1b --cluster launch/v5p_gke.toml --to jobset", "plan --help"]
+)
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(line):
+    reader, writer = os.pipe()
+    os.close(reader)
+    found = subprocess.run([*LST, *line.split()], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert found.returncode == 141 and found.stderr == b""
+
+
+def test_an_error_is_one_line_whatever_is_in_it(monkeypatch, capsys):
+    def fail(args):
+        raise DataError("a\nb\x1b[2J.wav: is odd; rename it")
+
+    monkeypatch.setattr("lst_jax.cli.report._report", fail)
+    assert program.main(["report", "run"]) == 3
+    assert capsys.readouterr().err == "lst report: a\\nb\\x1b[2J.wav: is odd; rename it\n"
+
+
+def test_a_terminal_that_knows_ascii_alone_gets_escapes():
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    found = subprocess.run([*LST, "plan", "--help"], capture_output=True, env=env)
+    assert found.returncode == 0 and b"\\u2026" in found.stdout and found.stderr == b""
