@@ -31,10 +31,22 @@ def _prepare(subparsers) -> None:
     prepare.add_arguments(subparsers)
 
 
-def _import_export(subparsers) -> None:
-    from lst_jax.cli import import_export
+def _inspect(subparsers) -> None:
+    from lst_jax.cli import inspect
 
-    import_export.add_arguments(subparsers)
+    inspect.add_arguments(subparsers)
+
+
+def _import(subparsers) -> None:
+    from lst_jax.cli import import_
+
+    import_.add_arguments(subparsers)
+
+
+def _export(subparsers) -> None:
+    from lst_jax.cli import export
+
+    export.add_arguments(subparsers)
 
 
 def _plan(subparsers) -> None:
@@ -88,9 +100,9 @@ def _bench(subparsers) -> None:
 # Each subcommand's arguments are imported only when the command is run: `lst train --help` must not wait for SciPy.
 COMMANDS: dict[str, Callable[[argparse._SubParsersAction], None]] = {
     "prepare": _prepare,
-    "inspect": _prepare,
-    "import": _import_export,
-    "export": _import_export,
+    "inspect": _inspect,
+    "import": _import,
+    "export": _export,
     "plan": _plan,
     "train": _train,
     "report": _report,

@@ -16,7 +16,8 @@ from lst_jax.evals.recogniser import EMBEDDED, Recogniser, load_recogniser
 from lst_jax.evals.utterances import source_of, utterances_of
 from lst_jax.generate.generator import Generator
 from lst_jax.prepare.audio import RATE
-from lst_jax.prepare.units import AudibleUnitTokenizer, load_unit_tokenizer
+from lst_jax.prepare.speech_tokenizers.protocol import AudibleUnitTokenizer
+from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
 from lst_jax.runs.directory import RunDirectory
 
 SOUNDS = 3  # of generated speech that are kept for the report

@@ -8,7 +8,8 @@ import numpy as np
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.shards import Metadata
 from lst_jax.prepare import audio
-from lst_jax.prepare.units import AudibleUnitTokenizer, UnitTokenizer, load_unit_tokenizer
+from lst_jax.prepare.speech_tokenizers.protocol import AudibleUnitTokenizer, UnitTokenizer
+from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
 
 Speaker = Callable[[np.ndarray], tuple[np.ndarray, int]]  # units [frames] -> (float32 [samples], Hz)
 

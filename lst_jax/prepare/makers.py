@@ -1,7 +1,6 @@
 """Items to records: what every engine does with the items of a shard."""
 
 import functools
-import os
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,8 +10,10 @@ import numpy as np
 from lst_jax.core.errors import RejectedItem
 from lst_jax.data import records
 from lst_jax.data.alignment import Placed, to_frames
-from lst_jax.prepare import aligners, audio, manifest, units
+from lst_jax.prepare import audio, manifest
+from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner
 from lst_jax.prepare.directory import Made, Rejection
+from lst_jax.prepare.speech_tokenizers.protocol import BatchUnitTokenizer, UnitTokenizer
 
 GROUP = 128  # recordings that a model sees together, and memory holds: 0.25 GB of 30 s each
 
@@ -33,25 +34,23 @@ class Maker(typing.Protocol):
 class SpeechMaker:
     """Item → utterance record. Pickles as its settings; each process loads its own tokenizer and decoder."""
 
-    def __init__(self, unit_tokenizer_path: str | os.PathLike, aligner: aligners.Aligner, source: str | None):
-        """`source` is written into every record."""
-        self.unit_tokenizer_path, self.aligner, self.source = unit_tokenizer_path, aligner, source
+    def __init__(self, load_units: Callable[[], UnitTokenizer], aligner: Aligner, source: str | None):
+        """`load_units` gives the unit tokenizer (`registry.loader`). `source` is written into every record."""
+        self.load_units, self.aligner, self.source = load_units, aligner, source
 
     @functools.cached_property
-    def unit_tokenizer(self) -> units.UnitTokenizer:
+    def unit_tokenizer(self) -> UnitTokenizer:
         """The unit tokenizer, loaded at the first use."""
-        return units.load_unit_tokenizer(self.unit_tokenizer_path)
+        return self.load_units()
 
     def __reduce__(self):
         """See the class."""
-        return type(self), (self.unit_tokenizer_path, self.aligner, self.source)
+        return type(self), (self.load_units, self.aligner, self.source)
 
     @property
     def batched(self) -> bool:
         """Whether a model is among the two."""
-        return isinstance(self.unit_tokenizer, units.BatchUnitTokenizer) or isinstance(
-            self.aligner, aligners.BatchAligner
-        )
+        return isinstance(self.unit_tokenizer, BatchUnitTokenizer) or isinstance(self.aligner, BatchAligner)
 
     def __call__(self, item: manifest.Item) -> Made:
         """Units, alignment, record; anything wrong with the item becomes its rejection."""
@@ -76,7 +75,7 @@ class SpeechMaker:
 
     def _encode(self, samples: Sequence[np.ndarray | RejectedItem]) -> list[np.ndarray | RejectedItem]:
         tokenizer = self.unit_tokenizer
-        if isinstance(tokenizer, units.BatchUnitTokenizer):
+        if isinstance(tokenizer, BatchUnitTokenizer):
             return _together(lambda recordings: tokenizer.encode_batch(recordings, audio.RATE), samples)
         return _each(lambda recording: tokenizer.encode(recording, audio.RATE), samples)
 
@@ -88,7 +87,7 @@ class SpeechMaker:
     ) -> list[list[Placed] | RejectedItem]:
         """Words of the items that have units."""
         aligner = self.aligner
-        if isinstance(aligner, aligners.BatchAligner):
+        if isinstance(aligner, BatchAligner):
             return _together(
                 lambda items, recordings, _: aligner.align_batch(
                     [item.id for item in items], recordings, [item.text.split() for item in items]

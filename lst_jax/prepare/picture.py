@@ -12,7 +12,7 @@ from lst_jax.data.patching import AlignedRule, BoundaryRule, StaticRule
 from lst_jax.data.records import Utterance
 from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare.inspect import STATIC_SIZE, patches
-from lst_jax.prepare.units import AudibleUnitTokenizer
+from lst_jax.prepare.speech_tokenizers.protocol import AudibleUnitTokenizer
 
 INCHES_A_SECOND = 3.2  # a frame of 40 ms is then wide enough for its unit's number
 WIDTH = (9.0, 64.0)  # inches, least and most

@@ -11,11 +11,15 @@ import tqdm
 
 from lst_jax.core.errors import DataError, RejectedItem, storage_error
 from lst_jax.data import text
-from lst_jax.prepare import aligners, audio, manifest, units
+from lst_jax.prepare import audio, manifest
+from lst_jax.prepare.aligners.protocol import Aligner
 from lst_jax.prepare.directory import Directory, Rejection, Report, digest
 from lst_jax.prepare.engines import processes
-from lst_jax.prepare.engines.engine import Engine, Local
+from lst_jax.prepare.engines.local import Local
+from lst_jax.prepare.engines.protocol import Engine
 from lst_jax.prepare.makers import SpeechMaker, TextMaker
+from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
+from lst_jax.prepare.speech_tokenizers.registry import loader
 
 SHARD_RECORDS = 1000
 MAX_REJECTED = 0.5  # above this share something is wrong with the input as a whole
@@ -27,7 +31,7 @@ def prepare_speech(
     items: Sequence[manifest.Item],
     out_dir: str | os.PathLike,
     unit_tokenizer_path: str | os.PathLike,
-    aligner: aligners.Aligner,
+    aligner: Aligner,
     engine: Engine = LOCAL,
     shard_records: int = SHARD_RECORDS,
     source: str | None = None,
@@ -41,7 +45,7 @@ def prepare_speech(
     Raises: DataError where the directory holds another input, nothing could be prepared, or more than the share
     `max_rejected` was rejected; StorageError where writing fails.
     """
-    maker = SpeechMaker(unit_tokenizer_path, aligner, source)
+    maker = SpeechMaker(loader(unit_tokenizer_path), aligner, source)
     tokenizer = maker.unit_tokenizer
     identity = {
         "kind": "utterance",
@@ -145,7 +149,7 @@ def fit_units(
     max_frames: int = FIT_FRAMES,
     overwrite: bool = False,
     progress: bool = False,
-) -> tuple[units.LogMelKMeans, int, list[Rejection]]:
+) -> tuple[LogMelKMeans, int, list[Rejection]]:
     """Fits the embedded unit tokenizer to recordings drawn in random order until there are `max_frames` frames.
 
     Returns: the tokenizer (saved at `out_path`), the frames it saw, and the recordings that could not be read.
@@ -167,7 +171,7 @@ def fit_units(
             if frames >= max_frames:
                 break
     made.close()
-    tokenizer = units.LogMelKMeans.fit(chunks, k, seed, progress=progress)
+    tokenizer = LogMelKMeans.fit(chunks, k, seed, progress=progress)
     tokenizer.save(out_path)
     return tokenizer, frames, rejected
 
@@ -189,7 +193,7 @@ def _documents(paths: Sequence[str | os.PathLike], where: Mapping[str, str]) -> 
 
 def _features(item: manifest.Item) -> np.ndarray | Rejection:
     try:
-        return units.LogMelKMeans.features(audio.load_audio(item.audio_path))
+        return LogMelKMeans.features(audio.load_audio(item.audio_path))
     except RejectedItem as error:
         return Rejection(item.id, error.reason, str(error))
 

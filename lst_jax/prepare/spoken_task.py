@@ -17,7 +17,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tqdm
@@ -27,11 +27,16 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import records, rng
 from lst_jax.data.tasks import items as task_items
 from lst_jax.data.tasks.items import Item, Part, Task
-from lst_jax.prepare import aligners, directory, manifest, units, utterances
+from lst_jax.prepare import directory, manifest, utterances
+from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner
+from lst_jax.prepare.aligners.registry import load_aligner
 from lst_jax.prepare.directory import digest
 from lst_jax.prepare.engines import processes
 from lst_jax.prepare.makers import SpeechMaker
+from lst_jax.prepare.speech_tokenizers.protocol import BatchUnitTokenizer, UnitTokenizer
+from lst_jax.prepare.speech_tokenizers.registry import loader
 from lst_jax.prepare.synthesis import synthesise
+from lst_jax.prepare.synthesis.protocol import Synthesiser
 
 VERSION = 1  # of what is written here; raise it when any byte changes
 SHARD = 32  # items
@@ -76,7 +81,7 @@ def speak(
     task: Task,
     out_dir: str | os.PathLike,
     units_path: str | os.PathLike,
-    synthesiser: synthesise.Synthesiser,
+    synthesiser: Synthesiser,
     voices: Sequence[str],
     workers: int = 1,
     overwrite: bool = False,
@@ -88,7 +93,8 @@ def speak(
     """
     for voice in voices:
         synthesiser.check_voice(voice)
-    out, tokenizer = pathlib.Path(out_dir), units.load_unit_tokenizer(units_path)
+    out, load_units = pathlib.Path(out_dir), loader(units_path)
+    tokenizer = load_units()
     for item in task.items:
         for name, part in task_items.parts(item):
             if part.text is None:
@@ -113,7 +119,7 @@ def speak(
             workers,
             progress=progress,
         )
-    return _make_units(task, out, tokenizer, ItemMaker(units_path, None), sources, workers, progress)
+    return _make_units(task, out, tokenizer, ItemMaker(load_units, None), sources, workers, progress)
 
 
 def listen(
@@ -121,7 +127,7 @@ def listen(
     out_dir: str | os.PathLike,
     units_path: str | os.PathLike,
     audio_dir: str | os.PathLike,
-    aligner: aligners.Aligner | None = None,
+    aligner: Aligner | None = None,
     workers: int = 1,
     overwrite: bool = False,
     progress: bool = False,
@@ -131,7 +137,8 @@ def listen(
     NAME is the part's `name` (the `filename` of ZeroSpeech's lists), else ITEM-prompt, ITEM-choice0, ITEM-choice1, …
     Raises: DataError as `speak`, and where a file is not there.
     """
-    out, folder, tokenizer = pathlib.Path(out_dir), pathlib.Path(audio_dir), units.load_unit_tokenizer(units_path)
+    out, folder, load_units = pathlib.Path(out_dir), pathlib.Path(audio_dir), loader(units_path)
+    tokenizer = load_units()
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give the one that has the audio")
     there = {path.name: path.stat().st_size for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
@@ -160,7 +167,7 @@ def listen(
         },
         overwrite,
     )
-    return _make_units(task, out, tokenizer, ItemMaker(units_path, aligner or NoAligner()), sources, workers, progress)
+    return _make_units(task, out, tokenizer, ItemMaker(load_units, aligner or NoAligner()), sources, workers, progress)
 
 
 class _Source(NamedTuple):
@@ -175,9 +182,9 @@ class _Source(NamedTuple):
 class ItemMaker:
     """Items and their sounds → lines and rejections of a shard's file; gives their numbers. Pickles as its settings."""
 
-    def __init__(self, units_path: str | os.PathLike, aligner: aligners.Aligner | None):
+    def __init__(self, load_units: Callable[[], UnitTokenizer], aligner: Aligner | None):
         """`aligner` None: the words of synthesised speech."""
-        self.units_path, self.aligner = units_path, aligner
+        self.load_units, self.aligner = load_units, aligner
 
     def __call__(self, shard: tuple[pathlib.Path, Sequence[tuple[Item, dict[str, _Source]]]]) -> int:
         """See the class."""
@@ -233,13 +240,13 @@ class ItemMaker:
         return found
 
     @functools.cached_property
-    def _tokenizer(self) -> units.UnitTokenizer:
-        return units.load_unit_tokenizer(self.units_path)
+    def _tokenizer(self) -> UnitTokenizer:
+        return self.load_units()
 
     @functools.cache  # noqa: B019 -- a maker lives as long as its process's work
     def _maker(self, folder: pathlib.Path | None) -> SpeechMaker:
-        aligner = self.aligner or aligners.load_aligner(f"ctm:{folder / synthesise.WORDS_NAME}")
-        return SpeechMaker(self.units_path, aligner, None)
+        aligner = self.aligner or load_aligner(f"ctm:{folder / synthesise.WORDS_NAME}")
+        return SpeechMaker(self.load_units, aligner, None)
 
     @functools.cache  # noqa: B019
     def _spoken(self, folder: pathlib.Path) -> dict[str, manifest.Item]:
@@ -251,12 +258,10 @@ class ItemMaker:
 
     def __reduce__(self):
         """See the class."""
-        return type(self), (self.units_path, self.aligner)
+        return type(self), (self.load_units, self.aligner)
 
 
-def _begin(
-    out: pathlib.Path, task: Task, tokenizer: units.UnitTokenizer, source: dict[str, Any], overwrite: bool
-) -> None:
+def _begin(out: pathlib.Path, task: Task, tokenizer: UnitTokenizer, source: dict[str, Any], overwrite: bool) -> None:
     """Makes the directory, or goes on with one of the same input. Raises: DataError, StorageError."""
     items = digest(json.dumps(task_items.line(item, None, None), sort_keys=True) for item in task.items)
     directory.begin(
@@ -271,7 +276,7 @@ def _begin(
 def _make_units(
     task: Task,
     out: pathlib.Path,
-    tokenizer: units.UnitTokenizer,
+    tokenizer: UnitTokenizer,
     maker: ItemMaker,
     sources: Sequence[dict[str, _Source]],
     workers: int,
@@ -283,7 +288,7 @@ def _make_units(
         for number, start in enumerate(range(0, len(questions), SHARD))
     ]
     missing = [shard for shard in shards if not shard[0].is_file()]
-    if isinstance(tokenizer, units.BatchUnitTokenizer) or isinstance(maker.aligner, aligners.BatchAligner):
+    if isinstance(tokenizer, BatchUnitTokenizer) or isinstance(maker.aligner, BatchAligner):
         workers = 1
     with tqdm.tqdm(
         total=len(questions),

@@ -17,7 +17,7 @@ from lst_jax.data.rows import initial_state
 from lst_jax.generate.generator import Generator
 from lst_jax.generate.sampling import Sampling
 from lst_jax.parallel import sharding
-from lst_jax.prepare.units import LogMelKMeans
+from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
 

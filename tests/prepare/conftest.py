@@ -7,7 +7,8 @@ import pytest
 import soundfile
 from prepare_helpers import sweep
 
-from lst_jax.prepare import manifest, units
+from lst_jax.prepare import manifest
+from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
 
 CORPUS = pathlib.Path(__file__).parents[2] / "corpora" / "asterisk"
 PROMPTS = {
@@ -45,6 +46,6 @@ def tones(tmp_path):
 def unit_file(tmp_path_factory) -> pathlib.Path:
     """A unit tokenizer of 12 units fitted to sweeps."""
     path = tmp_path_factory.mktemp("units") / "units.safetensors"
-    chunks = [units.LogMelKMeans.features(sweep(1.0, start)) for start in (150, 400, 900)]
-    units.LogMelKMeans.fit(chunks, 12, seed=0).save(path)
+    chunks = [LogMelKMeans.features(sweep(1.0, start)) for start in (150, 400, 900)]
+    LogMelKMeans.fit(chunks, 12, seed=0).save(path)
     return path

@@ -7,8 +7,8 @@ import numpy as np
 import soxr
 
 from lst_jax.core.errors import DataError, RejectedItem
-from lst_jax.prepare import aligners
-from lst_jax.prepare.synthesis import synthesise
+from lst_jax.prepare.aligners import pocket_sphinx
+from lst_jax.prepare.synthesis.protocol import Speech, Synthesiser
 
 PLAIN = "you are in a maze of twisty little passages all alike and the magic words derive from this game"
 TO_ALIGN = [
@@ -25,7 +25,7 @@ class EvenAligner:
         self.name, self.delay = name, delay
 
     def align(self, item_id, audio, words):
-        """See `lst_jax.prepare.aligners.Aligner`."""
+        """See `lst_jax.prepare.Aligner`."""
         time.sleep(self.delay)
         part = len(audio) / 16000 / len(words)
         return [(word, i * part, (i + 1) * part) for i, word in enumerate(words)]
@@ -54,17 +54,17 @@ class ToneSynthesiser:
         self.delay, self.rate = delay, rate
 
     def check_voice(self, voice):
-        """See `lst_jax.prepare.synthesis.synthesise.Synthesiser`."""
+        """See `lst_jax.prepare.synthesis.protocol.Synthesiser`."""
         if voice not in self.pitches:
             raise DataError(f"--voice {voice}: is no tone; use low or high")
 
     def speak(self, text, voice):
-        """See `lst_jax.prepare.synthesis.synthesise.Synthesiser`."""
+        """See `lst_jax.prepare.synthesis.protocol.Synthesiser`."""
         time.sleep(self.delay)
         if "unspeakable" in text:
             raise RejectedItem("no tone", "it cannot be said; leave it out")
         if "mute" in text:
-            return synthesise.Speech(np.zeros(self.rate, np.float32), self.rate, [(0.1, 0.2)] * len(text.split()))
+            return Speech(np.zeros(self.rate, np.float32), self.rate, [(0.1, 0.2)] * len(text.split()))
         pause, pieces, words = np.zeros(self.rate // 20, np.float32), [], []
         for word in text.split():
             pieces.append(pause)
@@ -73,11 +73,11 @@ class ToneSynthesiser:
             pieces.append((0.5 * np.sin(2 * np.pi * self.pitches[voice] * clock)).astype(np.float32))
             words.append((start / self.rate, (start + len(clock)) / self.rate))
         words = words[:-1] if "forgotten" in text else words
-        return synthesise.Speech(np.concatenate([*pieces, pause]), self.rate, words)
+        return Speech(np.concatenate([*pieces, pause]), self.rate, words)
 
 
 def assert_is_synthesiser_that_pickles(synthesiser):
-    assert isinstance(synthesiser, synthesise.Synthesiser)
+    assert isinstance(synthesiser, Synthesiser)
     assert pickle.loads(pickle.dumps(synthesiser)).name == synthesiser.name
 
 
@@ -109,5 +109,5 @@ def assert_one_interval_a_word_and_sound_in_it(speech, text, first_sec, shortest
 def apart_from_alignment(speech, text):
     """Seconds [words, 2] by which forced alignment of the sound finds other starts and ends."""
     samples = soxr.resample(speech.samples, speech.rate, 16000)
-    found = aligners.PocketSphinxAligner(least_score=-20.0).align("u", samples, text.split())
+    found = pocket_sphinx.PocketSphinxAligner(least_score=-20.0).align("u", samples, text.split())
     return np.abs(np.array(speech.words) - [times for _, *times in found])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import to_frames
 from lst_jax.data.records import Utterance, check_utterance
-from lst_jax.prepare import aligners
+from lst_jax.prepare.aligners import pocket_sphinx
+from lst_jax.prepare.aligners.protocol import Aligner
 from lst_jax.prepare.audio import load_audio
 
 
@@ -21,8 +22,8 @@ def recordings(prompts):
 
 def test_a_reused_decoder_aligns_as_a_new_one(recordings):
     (_, _), (busy, busy_words), (key, key_words) = recordings
-    alone = aligners.PocketSphinxAligner().align("u", key, key_words)
-    reused = aligners.PocketSphinxAligner()
+    alone = pocket_sphinx.PocketSphinxAligner().align("u", key, key_words)
+    reused = pocket_sphinx.PocketSphinxAligner()
     reused.align("u", busy * 0.05, busy_words)
     with pytest.raises(RejectedItem):
         reused.align("u", busy[:8000], ["frobnicate"] * 30)
@@ -30,7 +31,7 @@ def test_a_reused_decoder_aligns_as_a_new_one(recordings):
 
 
 def test_words_come_back_in_order_within_the_audio(recordings):
-    aligner = aligners.PocketSphinxAligner()
+    aligner = pocket_sphinx.PocketSphinxAligner()
     for audio, words in recordings:
         placed = aligner.align("u", audio, words)
         assert [word for word, *_ in placed] == words
@@ -42,7 +43,7 @@ def test_words_come_back_in_order_within_the_audio(recordings):
 def test_words_are_where_they_sound(recordings):
     """Silence put in front moves every word by as much; nothing but the edges of the first may differ."""
     audio, words = recordings[2]
-    aligner = aligners.PocketSphinxAligner()
+    aligner = pocket_sphinx.PocketSphinxAligner()
     before = aligner.align("u", audio, words)
     after = aligner.align("u", np.concatenate([np.zeros(16000, np.float32), audio]), words)
     shifts = [b[2] - a[2] for a, b in zip(before, after, strict=True)]
@@ -51,7 +52,7 @@ def test_words_are_where_they_sound(recordings):
 
 
 def test_wrong_text_is_rejected_with_a_reason(recordings):
-    aligner = aligners.PocketSphinxAligner()
+    aligner = pocket_sphinx.PocketSphinxAligner()
     reasons = set()
     for text in (
         "congratulations you have installed the demonstration",
@@ -69,30 +70,30 @@ def test_wrong_text_is_rejected_with_a_reason(recordings):
 def test_a_placed_but_poor_match_is_told_by_its_score(recordings):
     audio, _ = recordings[0]
     with pytest.raises(RejectedItem, match="score -4.* is below -3.5") as caught:
-        aligners.PocketSphinxAligner().align("u", audio, ["goodbye"])
+        pocket_sphinx.PocketSphinxAligner().align("u", audio, ["goodbye"])
     assert caught.value.reason == "poor match"
-    lenient = aligners.PocketSphinxAligner(least_score=-10.0)
-    assert len(lenient.align("u", audio, ["goodbye"])) == 1 and lenient.name != aligners.PocketSphinxAligner().name
+    lenient = pocket_sphinx.PocketSphinxAligner(least_score=-10.0)
+    assert len(lenient.align("u", audio, ["goodbye"])) == 1 and lenient.name != pocket_sphinx.PocketSphinxAligner().name
 
 
 def test_unknown_written_forms_are_aligned_and_counted(recordings):
     audio, _ = recordings[0]  # that conference is full
-    aligner = aligners.PocketSphinxAligner()
+    aligner = pocket_sphinx.PocketSphinxAligner()
     written = ["That", "konferents", "is", "-", "full!"]
     placed = aligner.align("u", audio, written)
     assert [word for word, *_ in placed] == ["That", "konferents", "is -", "full!"]
     assert aligner.guessed(written) == ["konferents"]
-    told = aligners.PocketSphinxAligner(pronunciations={"konferents": "K AA N F ER AH N S"})
+    told = pocket_sphinx.PocketSphinxAligner(pronunciations={"konferents": "K AA N F ER AH N S"})
     assert told.guessed(written) == [] and told.name != aligner.name
     assert [w for w, *_ in told.align("u", audio, written)] == [w for w, *_ in placed]
 
 
 def test_an_aligner_travels_to_another_process_without_its_decoder(recordings):
-    aligner = aligners.PocketSphinxAligner(-4.0, {"abcde": "B IY"})
+    aligner = pocket_sphinx.PocketSphinxAligner(-4.0, {"abcde": "B IY"})
     first = aligner.align("u", *recordings[0])
     copy = pickle.loads(pickle.dumps(aligner))
     assert copy.name == aligner.name and copy.align("u", *recordings[0]) == first
-    assert isinstance(copy, aligners.Aligner)
+    assert isinstance(copy, Aligner)
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.5), st.floats(0, 0.3)), min_size=1, max_size=12), st.integers(1, 40))

@@ -9,8 +9,10 @@ from prepare_helpers import EvenAligner
 from test_prepare_resume import contents, start, wait_until
 
 from lst_jax.core.errors import DataError, StorageError, storage_error
-from lst_jax.prepare import aligners, manifest, run
-from lst_jax.prepare.engines.engine import Local, load_beam
+from lst_jax.prepare import manifest, run
+from lst_jax.prepare.aligners import pocket_sphinx
+from lst_jax.prepare.engines.local import Local
+from lst_jax.prepare.engines.registry import load_beam
 
 pytest.importorskip("apache_beam")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Beam's own, many
@@ -29,7 +31,13 @@ def test_speech_from_beam_is_byte_for_byte_the_local_one(prompts, unit_file, tmp
     items = with_rejections(prompts)
     for name, engine in {"local": Local(), "beam": load_beam(options)}.items():
         report = run.prepare_speech(
-            items, tmp_path / name, unit_file, aligners.PocketSphinxAligner(), engine, shard_records=2, source="prompts"
+            items,
+            tmp_path / name,
+            unit_file,
+            pocket_sphinx.PocketSphinxAligner(),
+            engine,
+            shard_records=2,
+            source="prompts",
         )
         assert [r.id for r in report.rejected] == ["wrong"]
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")

@@ -15,8 +15,10 @@ from prepare_helpers import (
 
 from lst_jax.cli import main
 from lst_jax.core.errors import DataError, RejectedItem
-from lst_jax.prepare import aligners, manifest
-from lst_jax.prepare.synthesis import flite, synthesise
+from lst_jax.prepare import manifest
+from lst_jax.prepare.aligners.registry import load_aligner
+from lst_jax.prepare.synthesis import flite
+from lst_jax.prepare.synthesis.registry import load_synthesiser
 
 HARD = "In the end, Dr. Smith paid $42.50 at 3:45 p.m. for e.g. café 1234567 naïve things! “Quoted” & 50% don’t say."
 VOICES = ("slt", "rms", "awb", "kal16", "kal")
@@ -69,7 +71,7 @@ def test_without_the_library_the_error_says_how_to_get_it(tmp_path, capsys, monk
 
 def test_it_takes_no_argument():
     with pytest.raises(DataError, match="^--synthesiser flite:slt: flite takes no argument; give voices with --voice$"):
-        synthesise.load_synthesiser("flite:slt")
+        load_synthesiser("flite:slt")
 
 
 def test_it_is_a_synthesiser_that_pickles(synthesiser):
@@ -142,6 +144,6 @@ def test_the_command_speaks_what_the_aligner_of_files_reads(synthesiser, tmp_pat
     )
     assert "1 utterances, 19 words" in capsys.readouterr().out
     (item,) = manifest.read_items(tmp_path / "out" / "manifest.jsonl", {})
-    placed = aligners.load_aligner(f"ctm:{tmp_path / 'out' / 'words.ctm'}").align(item.id, np.zeros(10**6), [])
+    placed = load_aligner(f"ctm:{tmp_path / 'out' / 'words.ctm'}").align(item.id, np.zeros(10**6), [])
     expected = synthesiser.speak(PLAIN, "rms").words
     np.testing.assert_allclose([times for _, *times in placed], expected, atol=1e-3)

@@ -9,6 +9,7 @@ import soundfile
 from matplotlib.image import imread
 from prepare_helpers import EvenAligner
 
+from lst_jax.cli import inspect as inspect_command
 from lst_jax.cli import prepare
 from lst_jax.core.errors import DataError
 from lst_jax.data import records, shards
@@ -18,7 +19,9 @@ from lst_jax.prepare import inspect, manifest, picture, run
 
 def lst(*words) -> int:
     parser = argparse.ArgumentParser()
-    prepare.add_arguments(parser.add_subparsers(required=True))
+    commands = parser.add_subparsers(required=True)
+    prepare.add_arguments(commands)
+    inspect_command.add_arguments(commands)
     args = parser.parse_args([str(word) for word in words])
     return args.run(args)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lst_jax.prepare import kmeans
+from lst_jax.prepare.speech_tokenizers import kmeans
 
 
 def test_assignment_equals_brute_force_across_chunks(monkeypatch):

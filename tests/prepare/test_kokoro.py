@@ -12,7 +12,9 @@ from prepare_helpers import EvenAligner
 from lst_jax.cli import main
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.prepare import manifest
-from lst_jax.prepare.synthesis import kokoro, synthesise
+from lst_jax.prepare.synthesis import kokoro
+from lst_jax.prepare.synthesis.protocol import Synthesiser
+from lst_jax.prepare.synthesis.registry import load_synthesiser
 
 TEXT = "hello there - my friend 42"
 STEP = 2400  # samples that the tiny model makes of a phoneme
@@ -87,8 +89,8 @@ def even(monkeypatch):
 
 @needs_kokoro
 def test_it_speaks_with_one_interval_a_written_word(directory, even):
-    speaker = synthesise.load_synthesiser(f"kokoro:{directory}")
-    assert isinstance(speaker, synthesise.Synthesiser) and speaker.voices == ("af_heart",)
+    speaker = load_synthesiser(f"kokoro:{directory}")
+    assert isinstance(speaker, Synthesiser) and speaker.voices == ("af_heart",)
     speech = speaker.speak(TEXT, "af_heart")
     assert speech.rate == 24000 and speech.samples.dtype == np.float32
     assert len(speech.samples) / STEP > len("hellotheremyfriend") // 2
@@ -186,8 +188,8 @@ def test_voices_of_other_languages_are_refused(directory, even):
 
 def test_without_a_directory_or_the_extra_the_error_says_what_to_do(monkeypatch):
     with pytest.raises(DataError, match="^--synthesiser kokoro: needs its model's directory; write kokoro:DIR$"):
-        synthesise.load_synthesiser("kokoro")
+        load_synthesiser("kokoro")
     monkeypatch.setitem(sys.modules, "kokoro_onnx", None)  # as if it were not installed
     with pytest.raises(DataError) as raised:
-        synthesise.load_synthesiser("kokoro:there")
+        load_synthesiser("kokoro:there")
     assert "pip install -e '.[kokoro]'" in str(raised.value) and "\n" not in str(raised.value)

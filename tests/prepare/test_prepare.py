@@ -12,9 +12,11 @@ from prepare_helpers import EvenAligner, sweep
 from lst_jax.core.errors import DataError
 from lst_jax.data import shards, text
 from lst_jax.data.records import TextDocument, Word
-from lst_jax.prepare import aligners, audio, manifest, run, units
+from lst_jax.prepare import audio, manifest, run
+from lst_jax.prepare.aligners import pocket_sphinx
 from lst_jax.prepare.directory import Directory
-from lst_jax.prepare.engines.engine import Local
+from lst_jax.prepare.engines.local import Local
+from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
 
 
 def contents(directory) -> dict[str, bytes]:
@@ -26,7 +28,7 @@ def test_records_hold_units_words_and_speaker_and_metadata_says_how(tones, unit_
     report = run.prepare_speech(items, tmp_path / "out", unit_file, EvenAligner(), shard_records=2, source="tones")
     directory = shards.RecordDirectory(tmp_path / "out", "utterance")
     directory.verify()
-    tokenizer = units.LogMelKMeans.load(unit_file)
+    tokenizer = LogMelKMeans.load(unit_file)
     assert [u.id for u in directory] == [i.id for i in items]
     for item, utterance in zip(items, directory, strict=True):
         np.testing.assert_array_equal(utterance.units, tokenizer.encode(audio.load_audio(item.audio_path), 16000))
@@ -51,7 +53,12 @@ def test_the_number_of_workers_changes_no_byte(prompts, unit_file, tmp_path):
     items[4] = manifest.Item("wrong", items[4].audio_path, "seventeen purple elephants danced slowly", None)
     for workers in (1, 2):
         run.prepare_speech(
-            items, tmp_path / str(workers), unit_file, aligners.PocketSphinxAligner(), Local(workers), shard_records=7
+            items,
+            tmp_path / str(workers),
+            unit_file,
+            pocket_sphinx.PocketSphinxAligner(),
+            Local(workers),
+            shard_records=7,
         )
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
     assert len(contents(tmp_path / "1")) == 3 * 2 + 3
@@ -89,7 +96,7 @@ def test_bad_items_are_left_out_and_every_one_is_reported(tones, unit_file, tmp_
 
 def test_text_that_is_not_what_is_said_is_rejected(prompts, unit_file, tmp_path):
     wrong = manifest.Item("wrong", prompts[0].audio_path, "seventeen purple elephants danced slowly", None)
-    report = run.prepare_speech([*prompts, wrong], tmp_path / "out", unit_file, aligners.PocketSphinxAligner())
+    report = run.prepare_speech([*prompts, wrong], tmp_path / "out", unit_file, pocket_sphinx.PocketSphinxAligner())
     assert [(r.id, r.reason in ("poor match", "alignment failed")) for r in report.rejected] == [("wrong", True)]
 
 
@@ -169,7 +176,7 @@ def test_fitting_does_not_depend_on_workers_and_counts_what_it_could_not_read(to
     items = [*manifest.read_items(tones(9), {}), manifest.Item("gone", tmp_path / "gone.wav", "x", None)]
     for workers in (1, 2):
         _, frames, rejected = run.fit_units(items, tmp_path / f"{workers}.safetensors", 5, 0, workers)
-        assert frames == sum(len(units.LogMelKMeans.features(audio.load_audio(i.audio_path))) for i in items[:9])
+        assert frames == sum(len(LogMelKMeans.features(audio.load_audio(i.audio_path))) for i in items[:9])
         assert [(r.id, r.reason) for r in rejected] == [("gone", "missing audio")]
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
     _, frames, _ = run.fit_units(items, tmp_path / "few.safetensors", 5, 0, max_frames=20)

@@ -13,18 +13,20 @@ import pytest
 from prepare_helpers import EvenAligner
 
 from lst_jax.core.errors import StorageError
-from lst_jax.prepare import aligners, manifest, run
+from lst_jax.prepare import manifest, run
+from lst_jax.prepare.aligners import pocket_sphinx
 
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from prepare_helpers import EvenAligner
 from lst_jax.core.errors import UserError
-from lst_jax.prepare import aligners, manifest, run
-from lst_jax.prepare.engines import engine as engines
+from lst_jax.prepare import manifest, run
+from lst_jax.prepare.aligners import pocket_sphinx
+from lst_jax.prepare.engines import registry
 if __name__ == "__main__":
-    engine = engines.load_beam({}) if sys.argv[6] == "beam" else engines.Local(int(sys.argv[6]))
-    aligner = EvenAligner(delay=0.1) if sys.argv[5] == "even" else aligners.PocketSphinxAligner()
+    engine = registry.load_beam({}) if sys.argv[6] == "beam" else registry.Local(int(sys.argv[6]))
+    aligner = EvenAligner(delay=0.1) if sys.argv[5] == "even" else pocket_sphinx.PocketSphinxAligner()
     try:
         run.prepare_speech(manifest.read_items(sys.argv[2], {}), sys.argv[3], sys.argv[4], aligner, engine,
                            shard_records=2)
@@ -102,8 +104,8 @@ def test_killing_the_parent_leaves_no_worker_behind(prompts, unit_file, tmp_path
     wait_until(lambda: not any(_alive(child) for child in children))
     items = manifest.read_items(path, {})
     before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").glob("shard-*.array_record")}
-    run.prepare_speech(items, tmp_path / "out", unit_file, aligners.PocketSphinxAligner(), shard_records=2)
-    run.prepare_speech(items, tmp_path / "unbroken", unit_file, aligners.PocketSphinxAligner(), shard_records=2)
+    run.prepare_speech(items, tmp_path / "out", unit_file, pocket_sphinx.PocketSphinxAligner(), shard_records=2)
+    run.prepare_speech(items, tmp_path / "unbroken", unit_file, pocket_sphinx.PocketSphinxAligner(), shard_records=2)
     assert contents(tmp_path / "out") == contents(tmp_path / "unbroken") and before
 
 

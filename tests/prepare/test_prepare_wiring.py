@@ -11,7 +11,11 @@ from lst_jax.cli import main
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import shards
 from lst_jax.data.alignment import regroup, to_frames
-from lst_jax.prepare import aligners, run
+from lst_jax.data.importers.registry import ALIGNMENT_FORMATS
+from lst_jax.prepare import run
+from lst_jax.prepare.aligners import pocket_sphinx
+from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner
+from lst_jax.prepare.aligners.registry import load_aligner
 from lst_jax.prepare.audio import load_audio
 
 TIMES = [("that", 0.1, 0.3), ("conference", 0.3, 0.8), ("is", 0.85, 1.0), ("full", 1.0, 1.3)]
@@ -41,12 +45,12 @@ def write(format_name, root, item_id, times, end):
     return root
 
 
-@pytest.mark.parametrize("format_name", sorted(aligners.FILE_FORMATS))
+@pytest.mark.parametrize("format_name", sorted(ALIGNMENT_FORMATS))
 def test_words_of_files_enter_the_records(format_name, prompts, unit_file, tmp_path):
     audio = load_audio(prompts[0].audio_path)
     path = write(format_name, tmp_path / "there", prompts[0].id, TIMES, round(len(audio) / 16000, 3))
-    aligner = aligners.load_aligner(f"{format_name}:{path}")
-    assert isinstance(aligner, aligners.Aligner) and not isinstance(aligner, aligners.BatchAligner)
+    aligner = load_aligner(f"{format_name}:{path}")
+    assert isinstance(aligner, Aligner) and not isinstance(aligner, BatchAligner)
     report = run.prepare_speech(prompts, tmp_path / "out", unit_file, aligner, max_rejected=0.9)
     (utterance,) = shards.RecordDirectory(tmp_path / "out", "utterance")
     placed = aligner.align(utterance.id, audio, ["other", "words"])
@@ -56,11 +60,11 @@ def test_words_of_files_enter_the_records(format_name, prompts, unit_file, tmp_p
     assert {(r.id, r.reason) for r in report.rejected} == {(item.id, "no alignment") for item in prompts[1:]}
 
 
-@pytest.mark.parametrize("format_name", sorted(aligners.FILE_FORMATS))
+@pytest.mark.parametrize("format_name", sorted(ALIGNMENT_FORMATS))
 def test_the_name_of_files_changes_with_their_words_and_not_with_their_place(format_name, tmp_path):
     name, names = "x", []
     for place, times in (("a", TIMES), ("b", TIMES), ("c", [*TIMES[:3], ("full", 1.0, 1.25)])):
-        aligner = aligners.load_aligner(f"{format_name}:{write(format_name, tmp_path / place, name, times, 1.5)}")
+        aligner = load_aligner(f"{format_name}:{write(format_name, tmp_path / place, name, times, 1.5)}")
         assert pickle.loads(pickle.dumps(aligner)).name == aligner.name
         names.append(aligner.name)
     assert names[0] == names[1] != names[2]
@@ -70,7 +74,7 @@ def test_files_of_another_recording_are_found_out(prompts, tmp_path):
     audio = load_audio(prompts[0].audio_path)
     seconds = len(audio) / 16000
     for end, times in ((seconds + 0.5, TIMES), (seconds, [*TIMES[:3], ("full", 1.0, seconds + 0.5)])):
-        aligner = aligners.load_aligner(f"textgrid:{write('textgrid', tmp_path / 'x', 'u', times, end)}")
+        aligner = load_aligner(f"textgrid:{write('textgrid', tmp_path / 'x', 'u', times, end)}")
         with pytest.raises(RejectedItem, match="the audio has .* are both of one recording") as caught:
             aligner.align("u", audio, [])
         assert caught.value.reason == "other length"
@@ -79,17 +83,17 @@ def test_files_of_another_recording_are_found_out(prompts, tmp_path):
 def test_what_an_aligner_cannot_be_is_one_line(tmp_path):
     (tmp_path / "a.ctm").write_text("u 1 0 1 a\n")
     for arguments, message in [
-        (("sphinx",), "--aligner sphinx: must be pocketsphinx, a model's directory .*, or textgrid:PATH, ctm:PATH"),
+        (("sphinx",), "--aligner sphinx: must be pocketsphinx, a model's directory .*, or moshi:PATH, textgrid:PATH"),
         ((str(tmp_path),), "must be pocketsphinx"),
         ((f"ctm:{tmp_path}/none",), "none: no such file"),
         ((f"ctm:{tmp_path}/a.ctm", -2.0), "--least-score=-2: words of files have no score; leave it out"),
         ((f"ctm:{tmp_path}/a.ctm", None, {"a": "AH"}), "--pronunciations: are for --aligner pocketsphinx"),
     ]:
         with pytest.raises(DataError, match=message) as caught:
-            aligners.load_aligner(*arguments)
+            load_aligner(*arguments)
         assert "\n" not in str(caught.value)
-    assert aligners.load_aligner("pocketsphinx").least_score == aligners.LEAST_SCORE
-    assert aligners.load_aligner("pocketsphinx", -2.0).least_score == -2.0
+    assert load_aligner("pocketsphinx").least_score == pocket_sphinx.LEAST_SCORE
+    assert load_aligner("pocketsphinx", -2.0).least_score == -2.0
 
 
 def prepare(*arguments):

@@ -6,8 +6,9 @@ import safetensors.numpy
 from prepare_helpers import sweep
 
 from lst_jax.core.errors import DataError, StorageError
-from lst_jax.prepare import units
-from lst_jax.prepare.units import LogMelKMeans
+from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
+from lst_jax.prepare.speech_tokenizers.protocol import UnitTokenizer
+from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(640, 1), (100, 1), (960, 2), (959, 1), (16000, 25), (16321, 26)])
@@ -41,13 +42,13 @@ def test_frames_are_centred_on_their_own_samples():
 
 
 def test_a_saved_tokenizer_is_the_same_and_the_fingerprint_tells_others_apart(tmp_path, unit_file):
-    first = units.load_unit_tokenizer(unit_file)
+    first = load_unit_tokenizer(unit_file)
     first.save(tmp_path / "copy.safetensors")
     assert (tmp_path / "copy.safetensors").read_bytes() == unit_file.read_bytes()
-    assert units.load_unit_tokenizer(tmp_path / "copy.safetensors").fingerprint == first.fingerprint
+    assert load_unit_tokenizer(tmp_path / "copy.safetensors").fingerprint == first.fingerprint
     moved = LogMelKMeans(first.centroids + np.float32(1e-3), first.mean, first.scale)
     assert moved.fingerprint != first.fingerprint
-    assert isinstance(first, units.UnitTokenizer)
+    assert isinstance(first, UnitTokenizer)
     assert (first.unit_rate, first.codebook_size) == (25.0, 12)
 
 
@@ -92,7 +93,7 @@ def test_bad_settings_and_files_are_one_line(tmp_path, unit_file):
         ("shape", "has tensors"),
     ]:
         with pytest.raises(DataError, match=part) as caught:
-            units.load_unit_tokenizer(tmp_path / name)
+            load_unit_tokenizer(tmp_path / name)
         assert "\n" not in str(caught.value) and str(tmp_path / name) in str(caught.value)
 
 

@@ -12,14 +12,15 @@ from lst_jax.cli import main
 from lst_jax.core.errors import DataError
 from lst_jax.data.tasks import items
 from lst_jax.data.tasks.items import Item, Part, Task
-from lst_jax.prepare import audio, spoken_task, units
-from lst_jax.prepare.synthesis import synthesise
+from lst_jax.prepare import audio, spoken_task
+from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
+from lst_jax.prepare.synthesis.registry import SYNTHESISERS
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(spoken_task, "SHARD", 2)
-    monkeypatch.setitem(synthesise.SYNTHESISERS, "tones", lambda argument: ToneSynthesiser())
+    monkeypatch.setitem(SYNTHESISERS, "tones", lambda argument: ToneSynthesiser())
 
 
 def make_task(count=6):
@@ -33,7 +34,7 @@ def contents(root: pathlib.Path) -> dict[str, bytes]:
 
 def test_parts_are_spoken_apart_in_one_voice_an_item_and_words_have_their_times(tmp_path, unit_file):
     report = spoken_task.speak(make_task(), tmp_path / "out", unit_file, ToneSynthesiser(), ["low", "high"])
-    task, tokenizer = items.read(tmp_path / "out" / "task.jsonl"), units.load_unit_tokenizer(unit_file)
+    task, tokenizer = items.read(tmp_path / "out" / "task.jsonl"), load_unit_tokenizer(unit_file)
     assert (report.items, report.parts, report.rejected) == (6, 18, {})
     assert (task.unit_rate, task.codebook) == (25.0, tokenizer.fingerprint)
     assert [(i.id, i.label) for i in task.items] == [(f"item {n}", n % 2) for n in range(6)]
@@ -103,7 +104,7 @@ def test_a_zerospeech_list_takes_its_audio_from_a_folder(tmp_path, unit_file, ca
     assert main.main(arguments) == 0
     assert "2 items, 4 prompts and choices" in capsys.readouterr().out
     task = items.read(tmp_path / "out" / "task.jsonl")
-    expected = units.load_unit_tokenizer(unit_file).encode(audio.load_audio(tmp_path / "wav" / "fD.wav"), 16000)
+    expected = load_unit_tokenizer(unit_file).encode(audio.load_audio(tmp_path / "wav" / "fD.wav"), 16000)
     np.testing.assert_array_equal(task.items[1].choices[0].units, expected)
     assert task.items[1].choices[0].name == "fD" and task.items[1].choices[0].words is None
     assert json.loads((tmp_path / "out" / "report.json").read_text())["parts"] == 4

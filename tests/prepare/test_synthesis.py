@@ -17,8 +17,10 @@ from lst_jax.cli import main
 from lst_jax.core.errors import DataError, StorageError
 from lst_jax.data import shards
 from lst_jax.data.alignment import to_frames
-from lst_jax.prepare import aligners, manifest, run, utterances
+from lst_jax.prepare import manifest, run, utterances
+from lst_jax.prepare.aligners.registry import load_aligner
 from lst_jax.prepare.synthesis import synthesise
+from lst_jax.prepare.synthesis.registry import SYNTHESISERS
 
 SCRIPT = """
 import sys
@@ -46,7 +48,7 @@ def contents(root: pathlib.Path) -> dict[str, bytes]:
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(synthesise, "SHARD", 2)
-    monkeypatch.setitem(synthesise.SYNTHESISERS, "tones", lambda argument: ToneSynthesiser())
+    monkeypatch.setitem(SYNTHESISERS, "tones", lambda argument: ToneSynthesiser())
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def spoken(tmp_path) -> pathlib.Path:
 
 def test_words_of_the_ctm_are_the_words_of_the_manifest_where_their_sound_is(spoken):
     items = manifest.read_items(spoken / "manifest.jsonl", {})
-    aligner = aligners.load_aligner(f"ctm:{spoken / 'words.ctm'}")
+    aligner = load_aligner(f"ctm:{spoken / 'words.ctm'}")
     assert [item.id for item in items] == [f"u{i}" for i in range(9)]
     for item in items:
         samples, rate = soundfile.read(item.audio_path)
@@ -85,7 +87,7 @@ def test_fields_are_carried_over_and_voices_belong_to_ids(spoken, tmp_path):
 
 def test_prepare_speech_takes_it_as_it_is(spoken, unit_file, tmp_path):
     items = manifest.read_items(spoken / "manifest.jsonl", {"split": "train"})
-    aligner = aligners.load_aligner(f"ctm:{spoken / 'words.ctm'}")
+    aligner = load_aligner(f"ctm:{spoken / 'words.ctm'}")
     report = run.prepare_speech(items, tmp_path / "speech", unit_file, aligner)
     assert not report.rejected and report.prepared == 6
     first = shards.RecordDirectory(tmp_path / "speech", "utterance")[0]

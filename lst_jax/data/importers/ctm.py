@@ -10,6 +10,7 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTable, words_of
+from lst_jax.data.importers.formats import AlignmentFormat, Export, Option
 from lst_jax.data.records import Utterance
 
 CHANNEL = "1"  # what export writes
@@ -68,3 +69,12 @@ def _one(text: str) -> str:
             f"text {text!r} is not one word, as a CTM field must be; change it, or export to another format",
         )
     return base.exportable_word(text, "CTM")
+
+
+FORMAT = AlignmentFormat(
+    "ctm",
+    "a CTM file",
+    open_alignments,
+    options=(Option("channel", "channel of a CTM file to read"),),
+    export=Export("one CTM file", format_lines),
+)

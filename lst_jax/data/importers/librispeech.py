@@ -13,6 +13,7 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTable, tree_paths, words_of
+from lst_jax.data.importers.formats import AlignmentFormat, Export, Option
 from lst_jax.data.records import Utterance
 
 SUFFIX = ".alignment.txt"
@@ -68,3 +69,16 @@ def format_line(utterance: Utterance, unit_rate: float) -> str:
         f'{name} "{",".join([*words, ""])}" '
         f'"{",".join(f"{sec:.6f}" for sec in [*ends_sec, len(utterance.units) / unit_rate])}"'
     )
+
+
+def _line(utterance: Utterance, unit_rate: float) -> str:
+    return format_line(utterance, unit_rate) + "\n"
+
+
+FORMAT = AlignmentFormat(
+    "librispeech",
+    "a tree of .alignment.txt files",
+    open_alignments,
+    options=(Option("keep_case", "words of .alignment.txt files stay in upper case", flag=True),),
+    export=Export("one .alignment.txt", _line),
+)

@@ -16,6 +16,7 @@ import numpy as np
 
 from lst_jax.core.errors import RejectedItem
 from lst_jax.data.importers import base
+from lst_jax.data.importers.formats import Export, Path, UnitFormat, Units
 from lst_jax.data.records import Utterance, Word, check_utterance
 
 SEPARATOR = "<LST MODE SEP>"
@@ -104,3 +105,21 @@ def _unit(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
         raise RejectedItem("bad units", f"{base.short(text)} is not a unit; units are integers in 0..65535")
     return int(text)
+
+
+def _read(path: Path, units: Units, on_bad: base.OnBad) -> Iterator[Utterance]:
+    return read(path, units.codebook_size, units.source, on_bad)
+
+
+def _line(utterance: Utterance, unit_rate: float) -> str:
+    return format_line(utterance) + "\n"
+
+
+FORMAT = UnitFormat(
+    "lst",
+    "the LST release's .on_the_fly lines",
+    _read,
+    unit_rate=UNIT_RATE,
+    codebook_size=CODEBOOK_SIZE,
+    export=Export("one .on_the_fly file", _line),
+)

@@ -14,6 +14,7 @@ from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTree, tree_paths, words_of
+from lst_jax.data.importers.formats import AlignmentFormat, Export, Option
 from lst_jax.data.records import Utterance
 
 MAIN_SPEAKER = "SPEAKER_MAIN"  # the left channel
@@ -78,3 +79,12 @@ def format_file(utterance: Utterance, unit_rate: float) -> str:
         for text, start_sec, end_sec in to_seconds(utterance.words, unit_rate)
     ]
     return json.dumps({"alignments": words}, ensure_ascii=False)
+
+
+FORMAT = AlignmentFormat(
+    "moshi",
+    "moshi-finetune's .json files",
+    open_alignments,
+    options=(Option("speaker", f"whose words of a moshi file (default: {MAIN_SPEAKER})"),),
+    export=Export("a folder of ID.json", format_file, ".json"),
+)

@@ -19,6 +19,7 @@ import numpy as np
 from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import fit_frames, to_seconds
 from lst_jax.data.importers import base
+from lst_jax.data.importers.formats import Export, Option, Path, UnitFormat, Units
 from lst_jax.data.records import Utterance, check_utterance
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".sph")
@@ -99,3 +100,20 @@ def _meta_words(folder: pathlib.Path, file_name: str) -> Any:
         return base.field(base.json_object(text), "aligned_text", list)
     except RejectedItem as error:
         raise RejectedItem(error.reason, f"{path}: {error}") from error
+
+
+def _read(path: Path, units: Units, on_bad: base.OnBad) -> Iterator[Utterance]:
+    return read(path, units.unit_rate, units.codebook_size, units.source, on_bad=on_bad, **units.options)
+
+
+def _line(utterance: Utterance, unit_rate: float) -> str:
+    return format_line(utterance, unit_rate) + "\n"
+
+
+FORMAT = UnitFormat(
+    "slamkit",
+    "slamkit's features.jsonl",
+    _read,
+    options=(Option("meta", "folder of NAME.json files with aligned_text", metavar="DIR"),),
+    export=Export("one features.jsonl", _line),
+)

@@ -13,6 +13,7 @@ from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import Placed, to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTree, tree_paths, words_of
+from lst_jax.data.importers.formats import AlignmentFormat, Export, Option
 from lst_jax.data.records import Utterance
 
 SUFFIX = ".TextGrid"
@@ -161,3 +162,12 @@ def _chosen(tiers: list[tuple[str, list[Placed]]], wanted: str | None) -> list[P
             f"{WORD_TIER if wanted is None else wanted!r}; name the tier with --tier",
         )
     return found[0]
+
+
+FORMAT = AlignmentFormat(
+    "textgrid",
+    "a tree of Praat TextGrids",
+    open_alignments,
+    options=(Option("tier", f"tier of a TextGrid with the words (default: {WORD_TIER})"),),
+    export=Export("a folder of ID.TextGrid", format_file, SUFFIX),
+)

@@ -13,6 +13,7 @@ from typing import Any
 from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import fit_frames, to_seconds
 from lst_jax.data.importers import base
+from lst_jax.data.importers.formats import Export, Path, UnitFormat, Units
 from lst_jax.data.records import Utterance, check_utterance
 
 FIELDS = {"id", "units", "unit_rate", "words", "speaker", "source"}
@@ -86,3 +87,20 @@ def first_rate(path: str | os.PathLike) -> float | None:
         rate = fields["unit_rate"] if isinstance(fields, dict) and "unit_rate" in fields else None
         return float(rate) if isinstance(rate, int | float) else None
     return None
+
+
+def _read(path: Path, units: Units, on_bad: base.OnBad) -> Iterator[Utterance]:
+    return read(path, units.unit_rate, units.codebook_size, units.source, on_bad)
+
+
+def _line(utterance: Utterance, unit_rate: float) -> str:
+    return format_line(utterance, unit_rate) + "\n"
+
+
+FORMAT = UnitFormat(
+    "units",
+    "JSON lines of id, units and words in seconds",
+    _read,
+    stated_rate=first_rate,
+    export=Export("one JSON-lines file, nothing is lost", _line),
+)

@@ -1,25 +1,24 @@
-"""One-off: k-means centroids or a linear quantizer of other programs to `units.safetensors` in a model directory.
+"""`lst prepare units-convert`: k-means centroids or a linear quantizer to `units.safetensors` in a model directory.
 
-    python -m lst_jax.prepare.acoustic.convert MODEL_DIR --centroids km500.npy --layer 11
-    python -m lst_jax.prepare.acoustic.convert MODEL_DIR --centroids km500.bin --layer 11      # a pickle: asks first
-    python -m lst_jax.prepare.acoustic.convert MODEL_DIR --linear quantizer.safetensors --blank 0
+    lst prepare units-convert MODEL_DIR --centroids km500.npy --layer 11
+    lst prepare units-convert MODEL_DIR --centroids km500.bin --layer 11      # a pickle: asks first
+    lst prepare units-convert MODEL_DIR --linear quantizer.safetensors --blank 0
 
 Files of numpy (.npy) and safetensors hold numbers only. A pickle (.pkl, .bin, .joblib, ...) is a program that runs when
 it is read, so it is read only after a person said yes. Torch checkpoints (.pt, .pth) are read with `weights_only`.
 """
 
-import argparse
 import pathlib
 import pickle
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lst_jax.core.errors import DataError, UserError
+from lst_jax.core.errors import DataError
 from lst_jax.prepare.acoustic import weights
 from lst_jax.prepare.acoustic.units import DEFAULT_LAYER, QUANTIZER_FILE, Quantizer
 
@@ -72,69 +71,43 @@ def confirm(path: pathlib.Path) -> bool:
     return input("> ").strip() == path.name
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the conversion; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lst_jax.prepare.acoustic.convert", description=__doc__.split("\n")[0]
-    )
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    try:
-        return args.run(args)
-    except UserError as error:
-        print(f"lst_jax.prepare.acoustic.convert: {error}", file=sys.stderr)
-        return error.exit_code
+def write_quantizer(
+    model_dir: pathlib.Path,
+    centroids: pathlib.Path | None,
+    linear: pathlib.Path | None,
+    layer: int | None = None,
+    blank: int | None = None,
+    trusted: bool = False,
+) -> str:
+    """Reads one of `centroids` and `linear`, checks it against the model and writes `units.safetensors`.
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's flags, and `run` as what they start."""
-    parser.add_argument("model_dir", type=pathlib.Path, help="Hugging Face directory of the model (config.json)")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--centroids",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="k-means: .npy, .safetensors, or a scikit-learn pickle (.pkl, .bin, .joblib, ...)",
-    )
-    source.add_argument(
-        "--linear",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="linear layer over units: .safetensors or a torch state dictionary (.pt, .pth)",
-    )
-    parser.add_argument("--layer", type=int, default=DEFAULT_LAYER, help="hidden state (%(default)s)")
-    parser.add_argument("--blank", type=int, help="output of --linear that is no unit")
-    parser.add_argument("--yes", action="store_true", help="read a pickle without asking: it runs code, so trust it")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Reads the quantizer, checks it against the model and writes `units.safetensors`. Raises: UserError."""
-    arch = weights.read_architecture(args.model_dir)
-    source = args.centroids or args.linear
+    `layer` is DEFAULT_LAYER unless given. `trusted`: a pickle is read without asking.
+    Returns: the line that says what was written. Raises: UserError.
+    """
+    arch = weights.read_architecture(model_dir)
+    source, layer = centroids or linear, DEFAULT_LAYER if layer is None else layer
     if not source.is_file():
         raise DataError(f"{source}: no such file; correct the path")
-    if not 0 <= args.layer <= arch.num_hidden_layers:
-        raise DataError(f"--layer={args.layer}: must lie in 0..{arch.num_hidden_layers}; give the one it was fitted to")
-    if args.centroids:
-        if args.blank is not None:
-            raise DataError(f"--blank={args.blank}: k-means has no blank; leave it out")
-        trusted = args.yes or (source.suffix not in (".npy", ".safetensors") and confirm(source))
-        quantizer = Quantizer.from_centroids(read_centroids(source, trusted), args.layer)
+    if not 0 <= layer <= arch.num_hidden_layers:
+        raise DataError(f"--layer={layer}: must lie in 0..{arch.num_hidden_layers}; give the one it was fitted to")
+    if centroids:
+        if blank is not None:
+            raise DataError(f"--blank={blank}: k-means has no blank; leave it out")
+        trusted = trusted or (source.suffix not in (".npy", ".safetensors") and confirm(source))
+        quantizer = Quantizer.from_centroids(read_centroids(source, trusted), layer)
     else:
         weight_VD, bias_V = read_linear(source)
-        if args.blank is not None and not 0 <= args.blank < len(bias_V):
-            raise DataError(f"--blank={args.blank}: must lie in 0..{len(bias_V) - 1}; give the output that is no unit")
-        quantizer = Quantizer(weight_VD.T, bias_V, args.layer, args.blank)
+        if blank is not None and not 0 <= blank < len(bias_V):
+            raise DataError(f"--blank={blank}: must lie in 0..{len(bias_V) - 1}; give the output that is no unit")
+        quantizer = Quantizer(weight_VD.T, bias_V, layer, blank)
     if len(quantizer.kernel_DV) != arch.hidden_size:
         raise DataError(
             f"{source}: is for frames of width {len(quantizer.kernel_DV)}, the model's have "
             f"{arch.hidden_size}; choose the model it was fitted to"
         )
-    path = args.model_dir / QUANTIZER_FILE
+    path = model_dir / QUANTIZER_FILE
     quantizer.save(path)
-    print(f"{path}: {quantizer.codebook_size} units of layer {quantizer.layer} at {arch.frame_rate:g} Hz")
-    return 0
+    return f"{path}: {quantizer.codebook_size} units of layer {quantizer.layer} at {arch.frame_rate:g} Hz"
 
 
 def _unpickle_centroids(path: pathlib.Path, trusted: bool) -> np.ndarray:

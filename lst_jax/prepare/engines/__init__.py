@@ -1,1 +1,1 @@
-"""Where preparation runs: this process, several processes, or Beam."""
+"""Engines: where preparation runs. `protocol` says what one is, `registry` knows them."""

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from lst_jax.core.errors import DataError, UserError, storage_error
 from lst_jax.prepare.directory import Directory
-from lst_jax.prepare.engines.engine import Slice
+from lst_jax.prepare.engines.protocol import Slice
 from lst_jax.prepare.makers import Maker
 
 WORK_NAME = ".work.tmp"  # ends like other leftovers, so that the next run removes it
@@ -94,7 +94,7 @@ def _write_work(path: pathlib.Path, slices: Iterable[Slice]) -> list[tuple[int, 
 
 def _of_worker(error: Exception) -> UserError:
     """The line for the user in what a runner raised, which may be the worker's whole traceback."""
-    found = re.findall(rf"^(?:lst_jax\.errors\.)?({'|'.join(ERRORS)}): (.*)", str(error), re.MULTILINE)
+    found = re.findall(rf"^(?:lst_jax\.core\.errors\.)?({'|'.join(ERRORS)}): (.*)", str(error), re.MULTILINE)
     if found:
         name, line = found[-1]
         return ERRORS[name](_first_line(line))

@@ -1,1 +1,1 @@
-"""Synthesisers that give texts a voice, behind one protocol."""
+"""Synthesisers: text to speech with word times. `protocol` says what one is, `registry` knows them."""

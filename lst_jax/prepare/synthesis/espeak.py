@@ -20,7 +20,7 @@ import numpy as np
 
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import rng
-from lst_jax.prepare.synthesis.synthesise import Speech, share_out
+from lst_jax.prepare.synthesis.protocol import Speech, share_out
 
 VERSION = 1  # of what is done here; raise it when any sample or time changes
 SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: espeak_Synth returns when all has been handed over
@@ -78,7 +78,7 @@ class WordEvent(NamedTuple):
 
 
 class Espeak:
-    """A `synthesis.Synthesiser`. Voices are languages, with a variant or without: en-us, en-gb, en-us+f3.
+    """A `protocol.Synthesiser`. Voices are languages, with a variant or without: en-us, en-gb, en-us+f3.
 
     A voice has its own rate and pitch, drawn from its name. The library goes on from where the utterance before left
     its noise and its phases, even after espeak_Terminate; so it is unloaded and loaded again for each (0.4 ms).
@@ -104,7 +104,7 @@ class Espeak:
         return type(self), ()
 
     def check_voice(self, voice: str) -> None:
-        """See `synthesis.Synthesiser`."""
+        """See `protocol.Synthesiser`."""
         language, plus, variant = voice.partition("+")
         if language.lower() not in self._languages:
             known = ", ".join(name for name in self._languages if name.startswith(language[:2].lower())) or "en-us"
@@ -114,7 +114,7 @@ class Espeak:
             raise DataError(f"--voice {voice}: espeak-ng has no variant {variant!r}; use one of {', '.join(variants)}")
 
     def speak(self, text: str, voice: str) -> Speech:
-        """See `synthesis.Synthesiser`."""
+        """See `protocol.Synthesiser`."""
         samples, events, rate = self._spoken(text, voice)
         words = word_intervals(text.split(" "), events, samples, rate)
         edge = np.zeros(round(EDGE_SEC * rate), np.float32)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lst_jax.core.errors import DataError, RejectedItem
-from lst_jax.prepare.synthesis.synthesise import Speech, share_out
+from lst_jax.prepare.synthesis.protocol import Speech, share_out
 
 VERSION = 1  # of what is done here; raise it when any sample or time changes
 SEED = 1  # of C's rand(), which its voices take their noise from
@@ -54,7 +54,7 @@ class SpokenWord(NamedTuple):
 
 
 class Flite:
-    """A `synthesis.Synthesiser`. Voices are those installed beside the library: slt, rms, awb, kal16 and kal."""
+    """A `protocol.Synthesiser`. Voices are those installed beside the library: slt, rms, awb, kal16 and kal."""
 
     voices = ("slt",)
 
@@ -73,12 +73,12 @@ class Flite:
         return type(self), ()
 
     def check_voice(self, voice: str) -> None:
-        """See `synthesis.Synthesiser`."""
+        """See `protocol.Synthesiser`."""
         if voice not in self._library.voices:
             raise DataError(f"--voice {voice}: flite has no such voice; use {' or '.join(self._library.voices)}")
 
     def speak(self, text: str, voice: str) -> Speech:
-        """See `synthesis.Synthesiser`."""
+        """See `protocol.Synthesiser`."""
         plain = unicodedata.normalize("NFKD", text.translate(QUOTES)).encode("ascii", "ignore")
         samples, rate, spoken = self._library.speak(plain, voice)
         if not spoken:

@@ -18,8 +18,9 @@ import soxr
 
 from lst_jax.core.errors import DataError, first_line
 from lst_jax.core.hashing import file_sha256
-from lst_jax.prepare import aligners, audio
-from lst_jax.prepare.synthesis.synthesise import Speech, share_out
+from lst_jax.prepare import audio
+from lst_jax.prepare.aligners.pocket_sphinx import PocketSphinxAligner
+from lst_jax.prepare.synthesis.protocol import Speech, share_out
 
 VERSION = 1  # of what is done here; raise it when any sample or time changes
 SEED = 1  # of the model's noise
@@ -28,7 +29,7 @@ PACKAGES = ("kokoro-onnx", "onnxruntime", "phonemizer", "espeakng-loader")
 
 
 class Kokoro:
-    """A `synthesis.Synthesiser`. Voices are the English ones of the directory, such as af_heart.
+    """A `protocol.Synthesiser`. Voices are the English ones of the directory, such as af_heart.
 
     Kokoro does not tell when it says which word, so the words' times are those of the embedded aligner. Its noise goes
     on from the utterance before, so the model is loaded afresh for each. It runs in one thread; workers are processes.
@@ -36,7 +37,7 @@ class Kokoro:
 
     def __init__(self, directory: str | os.PathLike):
         """Raises: DataError where the extra is not installed, or the directory holds no whole Kokoro."""
-        self._directory, self._aligner = pathlib.Path(directory), aligners.PocketSphinxAligner()
+        self._directory, self._aligner = pathlib.Path(directory), PocketSphinxAligner()
         try:
             import kokoro_onnx  # noqa: F401 -- optional
         except ModuleNotFoundError as error:
@@ -59,7 +60,7 @@ class Kokoro:
 
     @functools.cached_property
     def name(self) -> str:
-        """See `synthesis.Synthesiser`."""
+        """See `protocol.Synthesiser`."""
         digest = hashlib.sha256()
         for path in (self._model, self._voices):
             digest.update(bytes.fromhex(file_sha256(path)))
@@ -71,14 +72,14 @@ class Kokoro:
         return type(self), (self._directory,)
 
     def check_voice(self, voice: str) -> None:
-        """See `synthesis.Synthesiser`."""
+        """See `protocol.Synthesiser`."""
         if voice not in self._known:
             raise DataError(
                 f"--voice {voice}: {self._voices} has no such English voice; use {' or '.join(self._known)}"
             )
 
     def speak(self, text: str, voice: str) -> Speech:
-        """See `synthesis.Synthesiser`."""
+        """See `protocol.Synthesiser`."""
         samples, rate = self._sound(text, voice)
         words, length_sec = text.split(" "), len(samples) / rate
         placed = self._aligner.align(text, soxr.resample(samples, rate, audio.RATE), words)

@@ -11,14 +11,11 @@ A run that was killed at any time is continued by the same command and ends with
 """
 
 import collections
-import importlib
-import itertools
 import json
 import os
 import pathlib
 import re
-import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,86 +31,12 @@ from lst_jax.data.importers import base, ctm
 from lst_jax.prepare import audio
 from lst_jax.prepare.directory import begin, digest
 from lst_jax.prepare.engines import processes
+from lst_jax.prepare.synthesis.protocol import Synthesiser
 from lst_jax.prepare.utterances import Utterance
 
 VERSION = 1  # of what is written here; raise it when any byte changes
 SHARD = 32  # utterances: some seconds of work
 IDENTITY_NAME, MANIFEST_NAME, WORDS_NAME, REPORT_NAME = "synthesis.json", "manifest.jsonl", "words.ctm", "report.json"
-
-
-class Speech(NamedTuple):
-    """What a synthesiser gives: float32 samples at `rate`, and (start_sec, end_sec) of each word of the text."""
-
-    samples: np.ndarray
-    rate: int
-    words: Sequence[tuple[float, float]]
-
-
-@typing.runtime_checkable
-class Synthesiser(typing.Protocol):
-    """Speaks. Pickles as its settings, so that each process can have its own.
-
-    `name` is kept with what was made and changes whenever any sound or time could; `voices` are used unless others are
-    asked for.
-    """
-
-    name: str
-    voices: tuple[str, ...]
-
-    def check_voice(self, voice: str) -> None:
-        """Raises: DataError, one line with the fix, where there is no such voice."""
-
-    def speak(self, text: str, voice: str) -> Speech:
-        """Speech of a text of words with one blank between; depends on nothing but the two arguments.
-
-        Words are in order and one interval each, also those that are spoken as several (42) or as none of their own.
-        Raises: RejectedItem where the text cannot be spoken.
-        """
-
-
-def _espeak(argument: str) -> Synthesiser:
-    if argument:
-        raise DataError(f"--synthesiser espeak:{argument}: espeak takes no argument; leave it out")
-    return importlib.import_module("lst_jax.prepare.synthesis.espeak").Espeak()
-
-
-def _flite(argument: str) -> Synthesiser:
-    if argument:
-        raise DataError(f"--synthesiser flite:{argument}: flite takes no argument; give voices with --voice")
-    return importlib.import_module("lst_jax.prepare.synthesis.flite").Flite()
-
-
-def _kokoro(argument: str) -> Synthesiser:
-    if not argument:
-        raise DataError("--synthesiser kokoro: needs its model's directory; write kokoro:DIR")
-    return importlib.import_module("lst_jax.prepare.synthesis.kokoro").Kokoro(argument)
-
-
-# From what stands behind the colon
-SYNTHESISERS: dict[str, Callable[[str], Synthesiser]] = {"espeak": _espeak, "flite": _flite, "kokoro": _kokoro}
-
-
-def load_synthesiser(spec: str) -> Synthesiser:
-    """The synthesiser of `NAME` or `NAME:ARGUMENT`. Raises: DataError where there is none, or it is not installed."""
-    name, _, argument = spec.partition(":")
-    if name not in SYNTHESISERS:
-        raise DataError(f"--synthesiser {spec}: must be {' or '.join(sorted(SYNTHESISERS))}; correct it")
-    return SYNTHESISERS[name](argument)
-
-
-def share_out(
-    words: Sequence[str], heads: Sequence[int], times: Sequence[tuple[float, float]]
-) -> list[tuple[float, float]]:
-    """Intervals of all words from those of some: words without one share that of the head before, by their letters.
-
-    Example: ["of", "the", "end"], heads 0 and 2, times (0, 0.2) and (0.2, 0.5) -> (0, 0.08), (0.08, 0.2), (0.2, 0.5)
-    """
-    intervals = []
-    for head, last, (start_sec, end_sec) in zip([0, *heads[1:]], [*heads[1:], len(words)], times, strict=True):
-        shares = np.cumsum([0, *(len(word) for word in words[head:last])])
-        edges = (start_sec + (end_sec - start_sec) * shares / shares[-1]).tolist()
-        intervals.extend(itertools.pairwise(edges))
-    return intervals
 
 
 class Made(NamedTuple):

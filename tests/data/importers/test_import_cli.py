@@ -4,7 +4,7 @@ import json
 import pytest
 from import_samples import utterance
 
-from lst_jax.cli import import_export
+from lst_jax.cli import export, import_
 from lst_jax.core.errors import DataError, StorageError
 from lst_jax.data import shards
 from lst_jax.data.importers import lst_release, unit_lines, write
@@ -15,7 +15,9 @@ GOOD = [utterance(f"u{i}", source="made", speaker="s") for i in range(5)]
 
 def run(*arguments):
     parser = argparse.ArgumentParser()
-    import_export.add_arguments(parser.add_subparsers(dest="command", required=True))
+    commands = parser.add_subparsers(dest="command", required=True)
+    import_.add_arguments(commands)
+    export.add_arguments(commands)
     args = parser.parse_args([str(a) for a in arguments])
     return args.run(args)
 

@@ -6,7 +6,7 @@ import pytest
 import safetensors.numpy
 import tiny_models
 
-from lst_jax.prepare.acoustic import convert
+from lst_jax.cli import main
 from lst_jax.prepare.acoustic.units import Quantizer
 
 CENTROIDS = np.random.default_rng(0).normal(size=(10, 32)).astype(np.float32)
@@ -28,7 +28,7 @@ def directory(tmp_path):
 
 
 def run(directory, *arguments):
-    return convert.main([str(directory), "--layer", "2", *map(str, arguments)])
+    return main.main(["prepare", "units-convert", str(directory), "--layer", "2", *map(str, arguments)])
 
 
 def assert_centroids(directory):

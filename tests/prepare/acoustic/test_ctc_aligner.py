@@ -9,7 +9,7 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import to_frames
 from lst_jax.prepare.acoustic import align, ctc, wav2vec2
 from lst_jax.prepare.acoustic.align import Characters, CtcAligner
-from lst_jax.prepare.aligners import Aligner
+from lst_jax.prepare.aligners.protocol import Aligner
 
 
 @pytest.fixture

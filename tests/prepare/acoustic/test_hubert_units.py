@@ -8,7 +8,7 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.prepare.acoustic import units
 from lst_jax.prepare.acoustic.encoder import Encoder
 from lst_jax.prepare.acoustic.units import HubertKMeans, Quantizer
-from lst_jax.prepare.units import UnitTokenizer
+from lst_jax.prepare.speech_tokenizers.protocol import UnitTokenizer
 
 LAYER = 2
 

@@ -14,9 +14,10 @@ from lst_jax.data.alignment import to_frames
 from lst_jax.prepare import makers, manifest, run
 from lst_jax.prepare.acoustic.align import CtcAligner
 from lst_jax.prepare.acoustic.units import HubertKMeans, Quantizer
-from lst_jax.prepare.aligners import load_aligner
-from lst_jax.prepare.engines import engine
-from lst_jax.prepare.units import LogMelKMeans
+from lst_jax.prepare.aligners.registry import load_aligner
+from lst_jax.prepare.engines import local
+from lst_jax.prepare.engines.registry import load_beam
+from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
 
 LAYER = 2
 TEXTS = ["hello you", "a cab", "far too many letters for a sound of this length", "no", "", "x"]
@@ -115,7 +116,7 @@ def test_no_byte_depends_on_which_recordings_a_model_sees_together(
             tmp_path / f"{group}",
             units_path,
             load_aligner(aligner_spec),
-            engine.Local(2),
+            local.Local(2),
         )
         assert report.prepared >= 5
     assert contents(tmp_path / "1") == contents(tmp_path / "4") == contents(tmp_path / "128")
@@ -125,7 +126,7 @@ def test_no_byte_depends_on_which_recordings_a_model_sees_together(
 def test_models_on_beam_make_the_same_bytes(models, recorded, tmp_path):
     pytest.importorskip("apache_beam")
     items = manifest.read_items(recorded, {})
-    for name, chosen in {"local": engine.Local(), "beam": engine.load_beam({})}.items():
+    for name, chosen in {"local": local.Local(), "beam": load_beam({})}.items():
         run.prepare_speech(items, tmp_path / name, models[0], CtcAligner(models[1]), chosen, shard_records=4)
     assert contents(tmp_path / "local") == contents(tmp_path / "beam")
 

@@ -1,16 +1,10 @@
-"""Speech units: what turns audio into one code a frame, and the embedded one, k-means over log-mel spectra.
-
-It needs nothing but this package, and is meant to be replaced: by a model's directory, or by any class with
-`UnitTokenizer`'s members and a `load`, which can enter `UNIT_TOKENIZERS`.
-"""
+"""The embedded speech tokenizer: k-means over log-mel spectra. It needs nothing but this package."""
 
 import hashlib
-import importlib
 import json
 import os
 import pathlib
-import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,45 +12,14 @@ import safetensors
 import safetensors.numpy
 
 from lst_jax.core import files
-from lst_jax.core.errors import DataError, RejectedItem
+from lst_jax.core.errors import DataError
 from lst_jax.prepare import audio as audio_lib
-from lst_jax.prepare import kmeans
+from lst_jax.prepare.speech_tokenizers import kmeans
 
 STACK = 4  # log-mel frames of 10 ms in a unit frame: 25 Hz, the paper's rate
 FRAME = STACK * audio_lib.HOP  # samples of a unit frame
 FORMAT_VERSION = 1
 SETTINGS_KEY = "unit_tokenizer"  # one JSON text: several metadata keys would be written in random order
-
-
-@typing.runtime_checkable
-class UnitTokenizer(typing.Protocol):
-    """Audio to speech units. `fingerprint` (16 hex digits) changes whenever any unit could."""
-
-    unit_rate: float  # units per second
-    codebook_size: int
-    fingerprint: str
-
-    def encode(self, audio: np.ndarray, rate: int) -> np.ndarray:
-        """Units uint16 [frames] of float32 mono samples at `rate` Hz. Raises: RejectedItem."""
-
-
-@typing.runtime_checkable
-class BatchUnitTokenizer(UnitTokenizer, typing.Protocol):
-    """A unit tokenizer that is faster with several recordings, and wants one process to itself: a model."""
-
-    def encode_batch(self, recordings: Sequence[np.ndarray], rate: int) -> list[np.ndarray | RejectedItem]:
-        """`encode` of several recordings; what has no units is a RejectedItem."""
-
-
-@typing.runtime_checkable
-class AudibleUnitTokenizer(UnitTokenizer, typing.Protocol):
-    """A unit tokenizer whose units stand for sounds."""
-
-    def decode_mel(self, units: np.ndarray) -> np.ndarray:
-        """Log-mel float32 [frames of 10 ms, 80] that `units` stand for."""
-
-    def resynthesise(self, units: np.ndarray) -> np.ndarray:
-        """Audio float32 at 16 kHz, for the ear."""
 
 
 class LogMelKMeans:
@@ -161,26 +124,18 @@ class LogMelKMeans:
         return audio_lib.griffin_lim(self.decode_mel(units))
 
 
-UNIT_TOKENIZERS = {LogMelKMeans.kind: LogMelKMeans}
+def recognises(path: pathlib.Path) -> bool:
+    """Whether `path` is a file of this kind, of any version."""
+    try:
+        return path.is_file() and _read(path)[0]["kind"] == LogMelKMeans.kind
+    except DataError:
+        return False
 
 
-def load_unit_tokenizer(path: str | os.PathLike) -> UnitTokenizer:
-    """Loads a model's directory (with config.json), or a file of any kind in `UNIT_TOKENIZERS`.
-
-    Raises: DataError where it is neither.
-    """
-    if (pathlib.Path(path) / "config.json").is_file():
-        # By name, and only here: models need JAX, which preparation does without unless it is asked for one.
-        return importlib.import_module("lst_jax.prepare.acoustic.units").HubertKMeans.load(path)
-    if pathlib.Path(path).is_dir():
-        raise DataError(f"{path}: has no config.json; give a model's directory or a .safetensors file")
+def check_kind(path: str | os.PathLike, known: str) -> None:
+    """Raises: DataError that says why a file is no unit tokenizer: not safetensors, without settings, or unknown."""
     settings, _ = _read(path)
-    if settings["kind"] not in UNIT_TOKENIZERS:
-        raise DataError(
-            f"{path}: is of kind {settings['kind']!r}, known are {', '.join(UNIT_TOKENIZERS)}; fit one "
-            "with `lst prepare units-fit`"
-        )
-    return UNIT_TOKENIZERS[settings["kind"]].load(path)
+    raise DataError(f"{path}: is of kind {settings['kind']!r}, known are {known}; fit one with `lst prepare units-fit`")
 
 
 def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

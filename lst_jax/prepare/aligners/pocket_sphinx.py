@@ -1,62 +1,21 @@
-"""Where each word of a transcript is in its recording: aligners. From seconds to frames: `lst_jax.data.alignment`.
-
-An aligner works on a recording and its written words. The embedded one is PocketSphinx with the US-English model its
-wheel brings; `FileAligner` takes the words of files; `load_aligner` finds the right one, models included.
-"""
+"""The embedded aligner: PocketSphinx with the US-English model that its wheel brings."""
 
 import hashlib
-import importlib
 import importlib.metadata
 import math
-import pathlib
 import re
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pocketsphinx
 
-from lst_jax.core.errors import DataError, RejectedItem
-from lst_jax.data.alignment import SLACK_SEC, Placed, regroup
-from lst_jax.data.importers import alignments, ctm, librispeech, moshi, textgrid
-from lst_jax.prepare import audio as audio_lib
+from lst_jax.core.errors import RejectedItem
+from lst_jax.data.alignment import Placed, regroup
 from lst_jax.prepare import pronounce
 
 SPHINX_RATE = 100  # frames per second of the decoder
 LEAST_SCORE = -3.5  # see PocketSphinxAligner
 EMBEDDED = "pocketsphinx"
-FILE_FORMATS: dict[str, Callable[[str], alignments.AlignmentFile]] = {
-    "textgrid": textgrid.open_alignments,
-    "ctm": ctm.open_alignments,
-    "moshi": moshi.open_alignments,
-    "librispeech": librispeech.open_alignments,
-}
-
-
-@typing.runtime_checkable
-class Aligner(typing.Protocol):
-    """Places words in time. `name` goes into the metadata and changes whenever any time could."""
-
-    name: str
-
-    def align(self, item_id: str, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
-        """(word, start_sec, end_sec) of each of `words`, in order, for float32 audio at 16 kHz.
-
-        Raises: RejectedItem where the words cannot be placed.
-        """
-
-    def guessed(self, words: Sequence[str]) -> list[str]:
-        """Those of the spoken words whose pronunciation is a guess."""
-
-
-@typing.runtime_checkable
-class BatchAligner(Aligner, typing.Protocol):
-    """An aligner that is faster with several recordings, and wants one process to itself: a model."""
-
-    def align_batch(
-        self, item_ids: Sequence[str], recordings: Sequence[np.ndarray], texts: Sequence[Sequence[str]]
-    ) -> list[list[Placed] | RejectedItem]:
-        """`align` of several recordings; what cannot be placed is a RejectedItem."""
 
 
 class PocketSphinxAligner:
@@ -157,62 +116,3 @@ class PocketSphinxAligner:
                 score = math.log(max(segment.ascore, 1e-300))
                 found.append((word, segment.start_frame, segment.end_frame + 1, score))
         return found
-
-
-class FileAligner:
-    """Words and times that another program found, by item id; the transcript's own words are not used."""
-
-    def __init__(self, format_name: str, path: str, name: str | None = None):
-        """Opens files of a format in FILE_FORMATS. `name` saves reading them all, where a copy knows it."""
-        self.format_name, self.path = format_name, path
-        self.file = FILE_FORMATS[format_name](path)
-        self.name = name or f"{self.file.name}/{self.file.fingerprint()}"
-
-    def __reduce__(self):
-        """Pickles as its settings."""
-        return type(self), (self.format_name, self.path, self.name)
-
-    def align(self, item_id: str, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
-        """The file's words of the item. Raises: RejectedItem where it has none, or is of another recording."""
-        found, length_sec = self.file.lookup(item_id), len(audio) / audio_lib.RATE
-        if not found.words:
-            raise RejectedItem("no spoken words", f"{self.path} has nothing but silence for it; leave it out")
-        last_sec = max(end_sec for *_, end_sec in found.words)
-        wrong_length = found.duration_sec is not None and abs(found.duration_sec - length_sec) > SLACK_SEC
-        if wrong_length or last_sec > length_sec + SLACK_SEC:
-            claimed_sec = found.duration_sec if wrong_length else last_sec
-            raise RejectedItem(
-                "other length",
-                f"the audio has {length_sec:g} s, its alignment in {self.path} "
-                f"{claimed_sec:g} s; are both of one recording?",
-            )
-        return list(found.words)
-
-    def guessed(self, words: Sequence[str]) -> list[str]:
-        """None: pronunciations are not this program's."""
-        return []
-
-
-def load_aligner(
-    spec: str, least_score: float | None = None, pronunciations: Mapping[str, str] | None = None
-) -> Aligner:
-    """The aligner of `pocketsphinx`, `FORMAT:PATH` (FILE_FORMATS), or a directory with a CTC model.
-
-    Raises: DataError where there is none of that name, or a setting is not for it.
-    """
-    if spec == EMBEDDED:
-        return PocketSphinxAligner(least_score, pronunciations)
-    if pronunciations is not None:
-        raise DataError(f"--pronunciations: are for --aligner {EMBEDDED}, not for {spec}; leave them out")
-    format_name, colon, path = spec.partition(":")
-    if colon and format_name in FILE_FORMATS:
-        if least_score is not None:
-            raise DataError(f"--least-score={least_score:g}: words of files have no score; leave it out")
-        return FileAligner(format_name, path)
-    if (pathlib.Path(spec) / "config.json").is_file():
-        # By name, and only here: models need JAX, which preparation does without unless it is asked for one.
-        return importlib.import_module("lst_jax.prepare.acoustic.align").CtcAligner(spec, least_score)
-    raise DataError(
-        f"--aligner {spec}: must be {EMBEDDED}, a model's directory (with config.json), or "
-        f"{', '.join(f'{name}:PATH' for name in FILE_FORMATS)}; correct it"
-    )

@@ -1,28 +1,17 @@
-"""Who makes the shards: processes of this machine, or Apache Beam on a cluster. The bytes are the same."""
+"""The local engine: processes of this machine."""
 
 import collections
 import dataclasses
-import importlib
 import itertools
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
-from lst_jax.core.errors import DataError
 from lst_jax.prepare.directory import Directory
 from lst_jax.prepare.engines import processes
+from lst_jax.prepare.engines.protocol import Slice
 from lst_jax.prepare.makers import Maker
 
-Slice = tuple[int, Sequence[Any]]  # a shard's number and its items
-T = typing.TypeVar("T")
-
-
-@typing.runtime_checkable
-class Engine(typing.Protocol):
-    """Makes shards."""
-
-    def make_shards(self, out: Directory, maker: Maker, slices: Iterable[Slice], tick: Callable[[int], Any]) -> None:
-        """Writes the shard of each slice with its sidecar; `tick` hears of items that are done."""
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,16 +38,6 @@ class Local:
         for first in made:
             number, size = sizes.popleft()
             out.write(number, [first, *itertools.islice(made, size - 1)])
-
-
-def load_beam(options: Mapping[str, str | None]) -> Engine:
-    """The Apache Beam engine with its pipeline's options. Raises: DataError where Beam is not installed."""
-    try:
-        return importlib.import_module("lst_jax.prepare.engines.beam").Beam(dict(options))  # an import of a second
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "apache_beam":
-            raise
-        raise DataError("--engine beam: needs Apache Beam, which is an extra; pip install 'lst_jax[beam]'") from error
 
 
 def _ticking(values: Iterable[T], tick: Callable[[int], Any]) -> Iterator[T]:

@@ -1,0 +1,112 @@
+"""`lst export`."""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Callable, Iterator
+
+import tqdm
+
+from lst_jax.cli.local_paths import path_or_address
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
+from lst_jax.data import sources
+from lst_jax.data.importers import base, registry, write
+from lst_jax.data.importers.formats import Export
+from lst_jax.data.records import Utterance
+
+
+def add_arguments(subparsers) -> None:
+    """Adds the command to what `ArgumentParser.add_subparsers` returned. Each format sets `run`: args → exit code."""
+    exporter = subparsers.add_parser(
+        "export",
+        help="write records as files of other programs",
+        description="Writes directories of records as files of other programs.",
+    )
+    formats = exporter.add_subparsers(dest="format", required=True, metavar="FORMAT")
+    for name, export in _exports().items():
+        parser = formats.add_parser(name, help=export.what, description=f"Writes {export.what}.")
+        parser.set_defaults(run=_export_lines if export.suffix is None else _export_tree)
+        parser.add_argument("dir", type=path_or_address, metavar="DIR", help="directory of utterance records")
+        parser.add_argument("--out", required=True, metavar="FILE" if export.suffix is None else "DIR")
+        parser.add_argument("--skip-bad", action="store_true", help="leave bad items out and count them; do not stop")
+        parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser = formats.add_parser("tfds", help="a TFDS dataset", description="Writes a TFDS dataset, without TensorFlow.")
+    parser.set_defaults(run=_export_tfds)
+    parser.add_argument(
+        "dir", type=path_or_address, nargs="+", metavar="SPLIT=DIR", help="directories of records of one kind"
+    )
+    parser.add_argument("--kind", choices=("utterance", "text"), default="utterance")
+    parser.add_argument("--out", required=True, metavar="DIR", help="TFDS data_dir")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def _exports() -> dict[str, Export]:
+    forms = [*registry.UNIT_FORMATS.values(), *registry.ALIGNMENT_FORMATS.values()]
+    return {form.name: form.export for form in forms if form.export is not None}
+
+
+def _export_lines(args: argparse.Namespace) -> int:
+    records, tally = sources.open_records(args.dir, "utterance"), write.Tally()
+    out = pathlib.Path(args.out)
+    _check_new(out, args.overwrite)
+    form = _exports()[args.format].format
+    with files.replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for _, text in _formatted(args, records, form, tally):
+            file.write(text)
+    print(f"{out}: {len(records) - len(tally)} utterances, {tally.line()}")
+    return _summary(tally)
+
+
+def _export_tree(args: argparse.Namespace) -> int:
+    records, tally = sources.open_records(args.dir, "utterance"), write.Tally()
+    out = pathlib.Path(args.out)
+    export = _exports()[args.format]
+    for name, text in _formatted(args, records, export.format, tally):
+        path = out / f"{name}{export.suffix}"
+        if pathlib.PurePosixPath(name).is_absolute() or ".." in pathlib.PurePosixPath(name).parts:
+            raise DataError(f"{args.dir}: {name}: the id leads out of {out}; change it, or export to another format")
+        _check_new(path, args.overwrite)
+        files.write_text(path, text)
+    print(f"{out}: {len(records) - len(tally)} files, {tally.line()}")
+    return _summary(tally)
+
+
+def _export_tfds(args: argparse.Namespace) -> int:
+    from lst_jax.data.importers.tfds_export import write_tfds
+
+    splits = {}
+    for rule in args.dir:
+        split, equals, path = rule.partition("=")
+        if not (equals and split.isidentifier() and path) or split in splits:
+            raise DataError(f"{rule}: must be SPLIT=DIR, each split once; write for example train=data/train/speech")
+        splits[split] = sources.open_records(path, args.kind)
+    print(write_tfds(splits, args.out, args.overwrite, progress=sys.stderr.isatty()))
+    return 0
+
+
+def _formatted(
+    args: argparse.Namespace, records: sources.RecordSource, form: Callable[[Utterance, float], str], tally: write.Tally
+) -> Iterator[tuple[str, str]]:
+    """(id, text) of the records that the format can hold."""
+
+    def convert(utterance: Utterance) -> tuple[str, str]:
+        return utterance.id, form(utterance, records.metadata.unit_rate)
+
+    items = ((f"{args.dir}: {u.id}", u) for u in _ticking(records))
+    return base.converted(items, convert, tally if args.skip_bad else base.stop)
+
+
+def _summary(tally: write.Tally) -> int:
+    for reason, examples in tally.examples.items():
+        print(f"{tally.reasons[reason]} {reason}, such as {examples[0]}", file=sys.stderr)
+    return 0
+
+
+def _check_new(path: pathlib.Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise DataError(f"{path}: is there already; choose another name or pass --overwrite")
+
+
+def _ticking(records: sources.RecordSource) -> Iterator[Utterance]:
+    return iter(tqdm.tqdm(records, desc="export", unit="utterance", disable=not sys.stderr.isatty()))

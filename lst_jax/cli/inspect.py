@@ -1,0 +1,82 @@
+"""`lst inspect`."""
+
+import argparse
+import json
+import pathlib
+
+from lst_jax.core.errors import DataError
+from lst_jax.data.unit_pieces import UnitPieces
+from lst_jax.prepare import audio, inspect, manifest, picture
+from lst_jax.prepare.speech_tokenizers.protocol import AudibleUnitTokenizer
+from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
+
+
+def add_arguments(subparsers) -> None:
+    """Adds the command to what `ArgumentParser.add_subparsers` returned; `run` is: args → exit code."""
+    parser = subparsers.add_parser(
+        "inspect",
+        help="show what a directory of records holds",
+        description="Shows what a directory of records holds.",
+    )
+    parser.set_defaults(run=_run)
+    parser.add_argument("directory", help="a directory that `lst prepare` made")
+    parser.add_argument("--verify", action="store_true", help="recompute every checksum and check every record")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    parser.add_argument(
+        "--static-size", type=int, default=inspect.STATIC_SIZE, help="p of static patches (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--unit-tokenizer", metavar="FILE", help="say how many frames its pieces stand for here (.model)"
+    )
+    parser.add_argument("--picture", metavar="ID", help="draw the utterance with this id")
+    parser.add_argument("--out", metavar="PNG", help="where to draw it (default: ID.png)")
+    parser.add_argument(
+        "--audio", metavar="MANIFEST", help="manifest or tree that has its recording, to draw its sound"
+    )
+    parser.add_argument("--units", metavar="FILE", help="its unit tokenizer, to draw what the units stand for")
+    parser.add_argument("--wav", metavar="WAV", help="write what the units sound like (with --picture and --units)")
+
+
+def _run(args: argparse.Namespace) -> int:
+    directory = inspect.open_directory(args.directory)
+    if args.picture:
+        _picture(args, directory)
+        return 0
+    for name in ("out", "audio", "units", "wav"):
+        if getattr(args, name):
+            raise DataError(f"--{name}: belongs to a picture; add --picture ID")
+    if args.verify:
+        directory.verify()
+    pieces = UnitPieces(args.unit_tokenizer) if args.unit_tokenizer else None
+    summary = inspect.summarise(directory, args.static_size, pieces, progress=True)
+    print(json.dumps(summary, indent=2) if args.json else "\n".join(inspect.lines(summary)))
+    if args.verify and not args.json:
+        print("  verified     every checksum and every record")
+    return 0
+
+
+def _picture(args: argparse.Namespace, directory) -> None:
+    utterance = inspect.find(directory, args.picture)
+    samples, tokenizer = None, None
+    if args.audio:
+        paths = [item.audio_path for item in manifest.read_items(args.audio, {}) if item.id == utterance.id]
+        if not paths:
+            raise DataError(f"{args.audio}: {utterance.id}: no item has this id; give the manifest it was made from")
+        samples = audio.load_audio(paths[0])
+    if args.units:
+        tokenizer = load_unit_tokenizer(args.units)
+        if tokenizer.fingerprint != directory.metadata.codebook_fingerprint:
+            raise DataError(
+                f"{args.units}: has fingerprint {tokenizer.fingerprint}, {directory.path} was made with "
+                f"{directory.metadata.codebook_fingerprint}; give that one"
+            )
+        if not isinstance(tokenizer, AudibleUnitTokenizer):
+            raise DataError(f"{args.units}: cannot say what its units sound like; leave --units out")
+    out = args.out or f"{pathlib.PurePath(utterance.id).name}.png"
+    picture.draw(out, utterance, directory.metadata.unit_rate, samples, tokenizer, args.static_size)
+    print(out)
+    if args.wav:
+        if tokenizer is None:
+            raise DataError("--wav: units are made audible by their tokenizer; add --units FILE")
+        audio.write_wav(args.wav, tokenizer.resynthesise(utterance.units))
+        print(args.wav)

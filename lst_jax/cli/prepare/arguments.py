@@ -1,0 +1,127 @@
+"""Arguments that several parts of `lst prepare` share, and what they say."""
+
+import argparse
+from collections.abc import Callable
+
+from lst_jax.cli.local_paths import free_text
+from lst_jax.core.errors import DataError
+from lst_jax.prepare import manifest, run
+from lst_jax.prepare.engines import processes, registry
+from lst_jax.prepare.engines.protocol import Engine
+
+
+def add_part(subparsers, name: str, action: Callable[[argparse.Namespace], int], what: str) -> argparse.ArgumentParser:
+    """A parser whose `run` is `action`; `what` is its line in the list of parts, and its description."""
+    parser = subparsers.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+    parser.set_defaults(run=action)
+    return parser
+
+
+def add_manifest(parser: argparse.ArgumentParser) -> None:
+    """`--manifest` and `--where`."""
+    parser.add_argument(
+        "--manifest",
+        required=True,
+        action="append",
+        metavar="PATH",
+        help="JSON lines {audio, text[, id, speaker]} or {text[, id]}, a LibriSpeech-style tree, or "
+        ".txt with a document a line; may be given several times",
+    )
+    parser.add_argument(
+        "--where",
+        type=free_text,
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="only lines whose field has this value, such as split=train",
+    )
+
+
+def where(args: argparse.Namespace) -> dict[str, str]:
+    """The values that `--where` asks for, by field. Raises: DataError."""
+    wanted = {}
+    for rule in args.where:
+        field, equals, value = rule.partition("=")
+        if not (field and equals):
+            raise DataError(f"--where {rule}: must be FIELD=VALUE; write for example --where split=train")
+        wanted[field] = value
+    return wanted
+
+
+def items(args: argparse.Namespace) -> list[manifest.Item]:
+    """The recordings of all manifests. Raises: DataError where two have one id."""
+    wanted, found = where(args), []
+    for path in args.manifest:
+        found.extend(manifest.read_items(path, wanted))
+    return manifest.unique(found, ", ".join(args.manifest))
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """`--workers`."""
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=processes.cores(),
+        help="processes; the result does not depend on it; models have one (default: %(default)s, the cores)",
+    )
+
+
+def workers(args: argparse.Namespace) -> int:
+    """The number of processes. Raises: DataError."""
+    if args.workers < 1:
+        raise DataError(f"--workers {args.workers}: must be at least 1; use {processes.cores()}")
+    return args.workers
+
+
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """`--out` of a directory of records, and how it is made."""
+    parser.add_argument("--out", required=True, metavar="DIR", help="directory to make, or to finish")
+    parser.add_argument(
+        "--shard-records", type=int, default=run.SHARD_RECORDS, help="items per shard (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-rejected",
+        type=float,
+        default=run.MAX_REJECTED,
+        metavar="SHARE",
+        help="end with an error where more than this share is rejected (default: %(default)s)",
+    )
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: argparse.ArgumentParser, what: str = "what an earlier run made there") -> None:
+    """`--overwrite`."""
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """`--engine` and the options of Beam."""
+    parser.add_argument(
+        "--engine",
+        choices=tuple(registry.ENGINES),
+        default="local",
+        help="local: processes of this machine; beam: Apache Beam with workers of its own, a shard at "
+        "a time; the result is the same (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--beam-option",
+        type=free_text,
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="option of the Beam pipeline, such as runner=FlinkRunner (default runner: DirectRunner, "
+        "which is this machine); may be given several times",
+    )
+
+
+def engine(args: argparse.Namespace, count: int) -> Engine:
+    """The engine, of `count` processes where it is the local one. Raises: DataError."""
+    if args.engine == "local" and args.beam_option:
+        raise DataError(f"--beam-option {args.beam_option[0]}: is for --engine beam; add it, or leave this out")
+    options = {}
+    for rule in args.beam_option:
+        name, equals, value = rule.lstrip("-").partition("=")
+        if not name:
+            raise DataError(f"--beam-option {rule}: must be NAME or NAME=VALUE; write for example runner=FlinkRunner")
+        options[name] = value if equals else None
+    return registry.load_engine(args.engine, count, options)

@@ -1,0 +1,74 @@
+"""`lst prepare speech`."""
+
+import argparse
+
+from lst_jax.cli.import_ import add_option, given_options
+from lst_jax.cli.prepare import arguments
+from lst_jax.data.importers import registry as formats
+from lst_jax.data.importers.formats import Option
+from lst_jax.prepare import pronounce, run
+from lst_jax.prepare.aligners import pocket_sphinx, registry
+
+
+def add_arguments(parts) -> None:
+    """See `lst_jax.cli.prepare.add_arguments`."""
+    parser = arguments.add_part(parts, "speech", _run, "make utterance records: speech units and aligned words")
+    arguments.add_manifest(parser)
+    parser.add_argument(
+        "--units",
+        required=True,
+        metavar="PATH",
+        help="unit tokenizer (.safetensors) made by units-fit, or the directory of a HuBERT or "
+        "wav2vec2 model with units.safetensors, made by units-convert",
+    )
+    parser.add_argument(
+        "--aligner",
+        default=pocket_sphinx.EMBEDDED,
+        metavar="SPEC",
+        help=f"{pocket_sphinx.EMBEDDED} (the default), the directory of a HuBERT or wav2vec2 model with a CTC "
+        f"head, or words from files: {', '.join(f'{name}:PATH' for name in formats.ALIGNMENT_FORMATS)}",
+    )
+    for option in _format_options():
+        add_option(parser, option)
+    parser.add_argument(
+        "--pronunciations",
+        metavar="FILE",
+        help="lines of a word and its phones, for words the aligner's dictionary lacks",
+    )
+    parser.add_argument(
+        "--least-score",
+        type=float,
+        help="reject alignments below this mean log-likelihood a frame, of a model a character "
+        f"(default: {pocket_sphinx.LEAST_SCORE} for {pocket_sphinx.EMBEDDED}, none for models)",
+    )
+    parser.add_argument("--source", help="name of the corpus, written into every record")
+    arguments.add_workers(parser)
+    arguments.add_directory(parser)
+    arguments.add_engine(parser)
+
+
+def _format_options() -> list[Option]:
+    """The options of all alignment formats, each once: `--aligner NAME:PATH` reads them."""
+    options = {option.name: option for form in formats.ALIGNMENT_FORMATS.values() for option in form.options}
+    return list(options.values())
+
+
+def _run(args: argparse.Namespace) -> int:
+    pronunciations = pronounce.read_pronunciations(args.pronunciations) if args.pronunciations else None
+    options = given_options(args, _format_options())
+    aligner = registry.load_aligner(args.aligner, args.least_score, pronunciations, options)
+    engine = arguments.engine(args, arguments.workers(args))
+    report = run.prepare_speech(
+        arguments.items(args),
+        args.out,
+        args.units,
+        aligner,
+        engine,
+        args.shard_records,
+        args.source,
+        args.overwrite,
+        args.max_rejected,
+        progress=True,
+    )
+    print(report.line())
+    return 0

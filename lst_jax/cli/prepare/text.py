@@ -1,0 +1,29 @@
+"""`lst prepare text`."""
+
+import argparse
+
+from lst_jax.cli.prepare import arguments
+from lst_jax.prepare import run
+
+
+def add_arguments(parts) -> None:
+    """See `lst_jax.cli.prepare.add_arguments`."""
+    parser = arguments.add_part(parts, "text", _run, "make text records")
+    arguments.add_manifest(parser)
+    arguments.add_directory(parser)
+    arguments.add_engine(parser)
+
+
+def _run(args: argparse.Namespace) -> int:
+    report = run.prepare_text(
+        args.manifest,
+        args.out,
+        arguments.where(args),
+        arguments.engine(args, 1),
+        args.shard_records,
+        args.overwrite,
+        args.max_rejected,
+        progress=True,
+    )
+    print(report.line())
+    return 0

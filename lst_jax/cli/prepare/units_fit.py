@@ -1,0 +1,40 @@
+"""`lst prepare units-fit`."""
+
+import argparse
+import sys
+
+from lst_jax.cli.prepare import arguments
+from lst_jax.prepare import made, run
+
+
+def add_arguments(parts) -> None:
+    """See `lst_jax.cli.prepare.add_arguments`."""
+    parser = arguments.add_part(
+        parts, "units-fit", _run, "fit the embedded speech-unit tokenizer (k-means over log-mel spectra)"
+    )
+    arguments.add_manifest(parser)
+    parser.add_argument("--out", required=True, help="file to write (.safetensors)")
+    parser.add_argument("--k", type=int, default=500, help="entries of the codebook (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of recordings and of k-means++")
+    parser.add_argument(
+        "--max-frames", type=int, default=run.FIT_FRAMES, help="frames to look at (default: %(default)s)"
+    )
+    arguments.add_workers(parser)
+    arguments.add_overwrite(parser, "the file")
+
+
+def _run(args: argparse.Namespace) -> int:
+    items = arguments.items(args)
+    if not made.begin(args.out, run.fit_identity(items, args.k, args.seed, args.max_frames), args.overwrite):
+        print(f"{args.out}: was made from the same recordings and settings; nothing to do")
+        return 0
+    tokenizer, frames, rejected = run.fit_units(
+        items, args.out, args.k, args.seed, arguments.workers(args), args.max_frames, args.overwrite, progress=True
+    )
+    print(
+        f"{args.out}: {tokenizer.codebook_size} units at {tokenizer.unit_rate:g} Hz from {frames} frames, "
+        f"fingerprint {tokenizer.fingerprint}, {len(rejected)} recordings rejected"
+    )
+    for rejection in rejected:
+        print(f"rejected {rejection.id}: {rejection.reason}: {rejection.message}", file=sys.stderr)
+    return 0

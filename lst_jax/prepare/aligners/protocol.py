@@ -1,0 +1,35 @@
+"""What an aligner is: it places the words of a transcript in the time of a recording."""
+
+import typing
+from collections.abc import Sequence
+
+import numpy as np
+
+from lst_jax.core.errors import RejectedItem
+from lst_jax.data.alignment import Placed
+
+
+@typing.runtime_checkable
+class Aligner(typing.Protocol):
+    """Places words in time. `name` goes into the metadata and changes whenever any time could."""
+
+    name: str
+
+    def align(self, item_id: str, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
+        """(word, start_sec, end_sec) of each of `words`, in order, for float32 audio at 16 kHz.
+
+        Raises: RejectedItem where the words cannot be placed.
+        """
+
+    def guessed(self, words: Sequence[str]) -> list[str]:
+        """Those of the spoken words whose pronunciation is a guess."""
+
+
+@typing.runtime_checkable
+class BatchAligner(Aligner, typing.Protocol):
+    """A model: it is faster with several recordings at a time, and it runs in one process."""
+
+    def align_batch(
+        self, item_ids: Sequence[str], recordings: Sequence[np.ndarray], texts: Sequence[Sequence[str]]
+    ) -> list[list[Placed] | RejectedItem]:
+        """`align` of several recordings. A recording that cannot be placed gets a RejectedItem in its place."""

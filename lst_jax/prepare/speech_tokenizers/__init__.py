@@ -1,0 +1,1 @@
+"""Speech tokenizers: audio to speech units. `protocol` says what one is, `registry` knows them."""
