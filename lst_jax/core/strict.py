@@ -28,6 +28,11 @@ def build(kind: Any, value: Any, path: str) -> Any:
         if not isinstance(value, (list, tuple)):
             fail(path, value, "must be a list", "write [...]")
         return tuple(build(typing.get_args(kind)[0], v, f"{path}.{i}") for i, v in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            fail(path, value, "must be a mapping", "write {...}")
+        key_kind, value_kind = typing.get_args(kind)
+        return {build(key_kind, k, path): build(value_kind, v, f"{path}.{k}") for k, v in value.items()}
     if origin is Literal:
         if value not in typing.get_args(kind):
             fail(

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lst_jax.core.plot_style import COLOURS, plt
+from lst_jax.core.plot_style import COLOURS, plt, save_figure
+from lst_jax.evals.conventions import ARROWS
 from lst_jax.evals.probe import Occurrences
 
 # Categories of words, each a panel; what is in none is "other". English, as the paper's data are.
@@ -16,14 +17,12 @@ CATEGORIES = {
     "she they be been has have if no any i me my you your we are was will all when then there",
 }
 LARGEST_WORDS = 8  # a panel
-DIRECTIONS = {"s2s": "S→S", "t2t": "T→T", "s2t": "S→T", "t2s": "T→S"}
 
 
 def write_all(
     values: dict[str, Any], spoken: Occurrences, words: list[str], folder: pathlib.Path
 ) -> list[pathlib.Path]:
     """Draws what can be drawn; t-SNE only where scikit-learn is installed."""
-    folder.mkdir(parents=True, exist_ok=True)
     figures = {"text_and_speech_by_layer": by_layer(values), "margins_of_completion_choices": margins(values)}
     try:
         from sklearn.manifold import TSNE
@@ -34,8 +33,7 @@ def write_all(
     paths = []
     for name, figure in figures.items():
         paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], bbox_inches="tight")
-        plt.close(figure)
+        save_figure(figure, paths[-1])
     return paths
 
 
@@ -110,7 +108,7 @@ def margins(values: dict[str, Any]):
         axis.hist(margin[margin > 0], bins, color=COLOURS["third"], label="right")
         axis.set_axisbelow(True)
         axis.axvline(margin.mean(), color="black", linewidth=1.2, linestyle=":")
-        axis.set(title=f"{DIRECTIONS[direction]}: mean {margin.mean():+.3f}", xlabel="nats a token")
+        axis.set(title=f"{ARROWS[direction]}: mean {margin.mean():+.3f}", xlabel="nats a token")
     axes[0, 0].set_ylabel("items")
     axes[0, -1].legend(loc="upper left", fontsize=9)
     figure.tight_layout()
