@@ -42,6 +42,13 @@ def build(kind: Any, value: Any, path: str, complete: bool = False) -> Any:
         if not isinstance(value, (list, tuple)):
             fail(path, value, "must be a list", "write [...]")
         return tuple(build(typing.get_args(kind)[0], v, f"{path}.{i}", complete) for i, v in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            fail(path, value, "must be a mapping", "write {...}")
+        key_kind, value_kind = typing.get_args(kind)
+        return {
+            build(key_kind, k, path, complete): build(value_kind, v, f"{path}.{k}", complete) for k, v in value.items()
+        }
     if origin is Literal:
         return _build_choice(typing.get_args(kind), value, path)
     return _build_scalar(kind, value, path)

@@ -112,23 +112,6 @@ def synthesise(
     }, audio
 
 
-def table(values: dict[str, Any]) -> str:
-    """The numbers for people; answers are in the file."""
-    rates = "\n".join(
-        f"{key:<28}{value['rate']:.1%}  95% interval {value['low']:.1%} to {value['high']:.1%}"
-        for key, value in values.items()
-        if isinstance(value, dict) and "rate" in value
-    )
-    cost = "\n".join(
-        f"{key:<28}{value['unit_positions']} unit positions, Base {value['base']}: {value['ratio']:.3f}; "
-        f"of speech {value['speech_ratio']:.3f}"
-        for key, value in values.items()
-        if isinstance(value, dict) and "unit_positions" in value
-    )
-    rest = {k: v for k, v in values.items() if not isinstance(v, (dict, list))}
-    return "\n".join([*(f"{key:<28}{value}" for key, value in rest.items()), rates, cost])
-
-
 def _units(builder: ExampleBuilder, answer: np.ndarray) -> np.ndarray:
     units = answer - builder.vocab.unit_offset
     return units.astype(np.uint16) if builder.pieces is None else builder.pieces.decode(units)

@@ -8,11 +8,13 @@ import soundfile
 
 from lst_jax.checkpoints.trained_model import TrainedModel, load_trained_model
 from lst_jax.core.errors import ConfigError, DataError
-from lst_jax.core.files import write_json
 from lst_jax.data.pipeline import open_source
 from lst_jax.evals import adaptation, probe, probe_figures
 from lst_jax.evals.answers import Greedy
 from lst_jax.evals.recogniser import EMBEDDED, Recogniser, load_recogniser
+from lst_jax.evals.records import store, text
+from lst_jax.evals.records.probe import ProbeRecord
+from lst_jax.evals.records.spoken import RecognitionRecord, SynthesisRecord
 from lst_jax.evals.utterances import source_of, utterances_of
 from lst_jax.generate.generator import Generator
 from lst_jax.prepare.audio import RATE
@@ -31,13 +33,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--items {args.items}: must be at least 1; leave it out for all")
     recogniser = load_recogniser(args.recogniser or EMBEDDED) if args.tts else None
     opened = load_trained_model(RunDirectory(args.run_dir), one_device=True)
-    results = []
     if args.asr:
-        results.append(_recognise(opened, args))
+        _recognise(opened, args)
     if recogniser is not None:
-        results.append(_synthesise(opened, args, recogniser))
-    for values in results:
-        print(json.dumps(values) if args.json else adaptation.table(values))
+        _synthesise(opened, args, recogniser)
     if args.probe:
         _probe(opened, args)
     return 0
@@ -51,34 +50,20 @@ def _probe(opened: TrainedModel, args: argparse.Namespace) -> None:
     )
     utterances = [u for source in sources for u in utterances_of(source, opened.config, args.items)]
     values, spoken, words = probe.probe(opened, utterances)
-    values = _kept(opened, "probe", ", ".join(sources), values)
+    _keep_and_print(opened, ProbeRecord.KIND, ", ".join(sources), values, args.json)
     pictures = probe_figures.write_all(values, spoken, words, opened.run.path / "pictures")
-    if args.json:
-        print(json.dumps(values))
-        return
-    print(
-        "\n".join(
-            [f"{key:<28}{value:.3f}" for key, value in values["embeddings"].items()]
-            + [
-                f"text-speech, layer {i:<9}{layer['same_word']:.3f} the same word, {layer['other_word']:.3f} others"
-                for i, layer in enumerate(values["text_speech"])
-            ]
-            + [
-                f"margin {d:<21}{m['mean_of_means']:+.3f} nats a token, {m['items']} items"
-                for d, m in values["margins"].items()
-            ]
-            + [f"wrote {path}" for path in pictures]
-        )
-    )
+    if not args.json:
+        print("\n".join(f"wrote {path}" for path in pictures))
 
 
-def _recognise(opened: TrainedModel, args: argparse.Namespace) -> dict[str, Any]:
+def _recognise(opened: TrainedModel, args: argparse.Namespace) -> None:
     utterances = utterances_of(args.asr, opened.config, args.items)
     answering = Greedy(Generator(opened.config, opened.model, opened.params))
-    return _kept(opened, "asr", args.asr, adaptation.recognise(utterances, opened.config, answering))
+    values = adaptation.recognise(utterances, opened.config, answering)
+    _keep_and_print(opened, RecognitionRecord.KIND, args.asr, values, args.json)
 
 
-def _synthesise(opened: TrainedModel, args: argparse.Namespace, recogniser: Recogniser) -> dict[str, Any]:
+def _synthesise(opened: TrainedModel, args: argparse.Namespace, recogniser: Recogniser) -> None:
     unit_tokenizer = load_unit_tokenizer(args.units)
     if not isinstance(unit_tokenizer, AudibleUnitTokenizer):
         raise ConfigError(
@@ -102,12 +87,10 @@ def _synthesise(opened: TrainedModel, args: argparse.Namespace, recogniser: Reco
     for number, (utterance, sound) in enumerate(zip(utterances[:SOUNDS], audio, strict=False)):
         if len(sound):
             soundfile.write(sounds / f"generated_{number}_{utterance.id.replace('/', '_')}.wav", sound, RATE)
-    return _kept(opened, "tts", args.tts, values)
+    _keep_and_print(opened, SynthesisRecord.KIND, args.tts, values, args.json)
 
 
-def _kept(opened: TrainedModel, name: str, source: str, values: dict[str, Any]) -> dict[str, Any]:
-    values = {"step": opened.step, "source": source, **values}
-    folder = opened.run.path / "evaluations"
-    folder.mkdir(exist_ok=True)
-    write_json(folder / f"{name}.json", values)
-    return values
+def _keep_and_print(opened: TrainedModel, kind: str, source: str, values: dict[str, Any], as_json: bool) -> None:
+    record = store.build(kind, {"step": opened.step, "source": source, **values})
+    fields = store.write(opened.run.path, record)
+    print(json.dumps(fields) if as_json else text.table(record.rows()))

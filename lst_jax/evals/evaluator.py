@@ -18,6 +18,9 @@ from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.rows import Batch
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.evals import completion, scorer, tasks
+from lst_jax.evals.records import store
+from lst_jax.evals.records.likelihood import LikelihoodRecord
+from lst_jax.parallel import processes
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import objective, update
 
@@ -148,9 +151,13 @@ def table(values: dict[str, Any]) -> str:
 
 
 def evaluate_run(run: RunDirectory, as_json: bool) -> int:
-    """Evaluates the newest checkpoint of a run and prints the numbers."""
+    """Evaluates the newest checkpoint of a run, prints the numbers and keeps them in RUN/evaluations."""
     found = load_trained_model(run)
     heldout = Evaluator(found.config, found.model, found.mesh)
-    values = {"step": found.step, **heldout.run(found.params), **heldout.text_figures(found.params)}
-    print(json.dumps(values) if as_json else table(values))
+    values = {**heldout.run(found.params), **heldout.text_figures(found.params)}
+    finite = {key: float(value) if math.isfinite(value) else None for key, value in values.items()}
+    if processes.is_leader():
+        store.write(run.path, store.build(LikelihoodRecord.KIND, {"step": found.step, "values": finite}))
+        values = {"step": found.step, **values}
+        print(json.dumps(values) if as_json else table(values))
     return 0

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lst_jax.core.directions import DIRECTIONS
-from lst_jax.core.plot_style import COLOURS, plt
+from lst_jax.core.plot_style import COLOURS, plt, save_figure
 from lst_jax.evals.probe import Occurrences
 
 # Categories of words, each a panel; what is in none is "other". English, as the paper's data are.
@@ -23,7 +23,6 @@ def write_all(
     values: dict[str, Any], spoken: Occurrences, words: list[str], folder: pathlib.Path
 ) -> list[pathlib.Path]:
     """Draws what can be drawn; t-SNE only where scikit-learn is installed."""
-    folder.mkdir(parents=True, exist_ok=True)
     figures = {"text_and_speech_by_layer": by_layer(values), "margins_of_completion_choices": margins(values)}
     try:
         from sklearn.manifold import TSNE
@@ -34,8 +33,7 @@ def write_all(
     paths = []
     for name, figure in figures.items():
         paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], bbox_inches="tight")
-        plt.close(figure)
+        save_figure(figure, paths[-1])
     return paths
 
 

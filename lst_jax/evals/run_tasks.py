@@ -13,7 +13,9 @@ from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.tasks import benchmarks
 from lst_jax.data.tasks.items import Task
-from lst_jax.evals import completion, results, scorer, tasks
+from lst_jax.evals import completion, scorer, tasks
+from lst_jax.evals.records import store, text
+from lst_jax.evals.records.choices import ChoicesRecord
 from lst_jax.parallel import processes
 from lst_jax.runs.directory import RunDirectory
 
@@ -32,15 +34,19 @@ def evaluate_tasks(run: RunDirectory, specs: str, directions: str | None, grid: 
     opened = load_trained_model(run)
     config = opened.config
     found = [(name, path, _open_task(name, path, config)) for name, path in named]
-    all_kept, one_scorer = [], scorer.Scorer(config, opened.mesh)
+    kept, one_scorer = [], scorer.Scorer(config, opened.mesh)
     for name, path, task in found:
         own, submissions = evaluate_task(opened, one_scorer, name, task, wanted, grid, scope)
-        kept = {"task": name, "path": path, "step": opened.step, "config_hash": config_hash(config), "results": own}
-        all_kept.append(kept)
+        fields = {"task": name, "path": path, "step": opened.step, "config_hash": config_hash(config), "results": own}
+        kept.append(store.build(ChoicesRecord.KIND, fields))
         if processes.is_leader():
-            results.keep(run.path, kept, grid, scope, submissions)
+            store.write(run.path, kept[-1], submissions)
     if processes.is_leader():
-        print(json.dumps(all_kept) if as_json else results.table(all_kept))
+        if as_json:
+            print(json.dumps([store.as_json(record) for record in kept]))
+        else:
+            print(text.table([row for record in kept for row in record.rows()]))
+            print("\n".join(line for record in kept for line in record.fill_lines()))
     return 0
 
 

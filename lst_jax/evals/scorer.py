@@ -32,7 +32,7 @@ from lst_jax.data.packing import pack_examples
 from lst_jax.data.patching import BoundaryRule, strategy_of
 from lst_jax.data.records import Utterance, Word
 from lst_jax.data.unit_pieces import token_frames
-from lst_jax.evals.results import GRIDS, SCOPES
+from lst_jax.evals.conventions import GRIDS, SCOPES
 from lst_jax.evals.shared_prompts import Tree, content, grow
 from lst_jax.model.attention import BRANCH
 from lst_jax.parallel import sharding
@@ -80,7 +80,7 @@ def candidate(
 ) -> Candidate:
     """The sequence of a prompt (which may be empty) and a response, see the module.
 
-    Args: `rule` cuts speech into patches, `grid` one of `results.GRIDS`.
+    Args: `rule` cuts speech into patches, `grid` one of `conventions.GRIDS`.
     Raises: DataError where the response is empty, or `rule` needs words and speech has none.
     Example: [Text("a")], [Speech(7 7 9)], static patches of 2 -> |BOS |<t> |a |<s> |7 7 |9 |EOS, response [4, 7)
     """
@@ -139,7 +139,7 @@ class Amount(NamedTuple):
     seconds: float | None
 
     def score(self, rule: str) -> float | None:
-        """The log-likelihood by a rule of `results.RULES`, the higher the likelier; None where it does not apply."""
+        """The log-likelihood by a rule of `conventions.RULES`, the higher the likelier; None where it does not apply."""
         over = {"sum": 1, "per_token": self.tokens, "per_patch": self.patches, "per_second": self.seconds}[rule]
         return None if over is None else -self.nats / over
 

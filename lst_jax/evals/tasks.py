@@ -10,7 +10,7 @@ from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.patching import BoundaryRule, strategy_of
 from lst_jax.data.tasks.items import Item, Part
 from lst_jax.evals import accuracy, scorer
-from lst_jax.evals.results import RULES
+from lst_jax.evals.conventions import RULES
 from lst_jax.evals.scorer import Amount, Candidate, Speech, Text
 
 # of prompts and responses; choices that stand alone have those of one modality

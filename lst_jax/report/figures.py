@@ -8,15 +8,13 @@ import numpy as np
 
 from lst_jax.config import Config
 from lst_jax.core.directions import DIRECTIONS
-from lst_jax.core.plot_style import COLOURS
+from lst_jax.core.errors import DataError
+from lst_jax.core.plot_style import COLOURS, save_figure
+from lst_jax.evals.conventions import MEASURES
+from lst_jax.report.run_files import is_inside
 from lst_jax.runs import ledger
 
-LABELS = {
-    "bits_per_text_token": "bits per text token",
-    "bits_per_second_speech": "bits per second of speech",
-    "bits_per_marker": "bits per modality marker",
-    "loss": "loss, nats per token",
-}
+FOLDER = "pictures"  # of a run
 WALL_TIME = "Where the wall time went"
 ACCOUNT_COLOURS = {
     "start": "#9ca3af",
@@ -31,13 +29,16 @@ STARTS_SHOWN = 30
 
 
 def write_all(
-    config: Config, records: list[dict[str, Any]], starts: list[dict[str, Any]], folder: pathlib.Path
+    config: Config, records: list[dict[str, Any]], starts: list[dict[str, Any]], run_path: pathlib.Path
 ) -> list[tuple[pathlib.Path, str]]:
-    """Draws what the records and the ledger's `starts` allow; returns (file, title) in the page's order.
+    """Draws what the records and the ledger's `starts` allow into RUN/pictures.
 
-    Pictures that another command left in `folder` (such as `lst inspect --picture`) come last, under their file name.
+    Returns: (file, title) in the page's order.
+    Raises: StorageError where a picture cannot be written; DataError where the folder leads out of the run.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = run_path / FOLDER
+    if not is_inside(folder, run_path.resolve()):
+        raise DataError(f"{folder}: leads out of the run; remove the symbolic link")
     train = [r for r in records if r["kind"] == "train"]
     evaluations = [r for r in records if r["kind"] == "eval"]
     drawn = [
@@ -53,11 +54,8 @@ def write_all(
     if starts:
         drawn.append((folder / "wall_time.png", WALL_TIME, wall_time(starts)))
     for path, _, figure in drawn:
-        figure.savefig(path, bbox_inches="tight")
-        plt.close(figure)
-    ours = [path for path, _, _ in drawn]
-    others = sorted(p for p in folder.glob("*.png") if p not in ours)
-    return [(path, title) for path, title, _ in drawn] + [(p, title_of(p)) for p in others]
+        save_figure(figure, path)
+    return [(path, title) for path, title, _ in drawn]
 
 
 def title_of(path: pathlib.Path) -> str:
@@ -91,9 +89,10 @@ def likelihood(train, evaluations):
                 alpha=0.8,
                 label="held-out " + name.split("/")[1],
             )
-        axis.set(xlabel="step", title=LABELS[key])
-        if len(values):
-            axis.set_ylim(0, 1.1 * np.percentile(values, 99))
+        axis.set(xlabel="step", title=MEASURES[key])
+        finite = values[np.isfinite(values)]
+        if len(finite):
+            axis.set_ylim(0, 1.1 * np.percentile(finite, 99))
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
     return figure
 
@@ -181,7 +180,7 @@ def data(config: Config, train):
 
 
 def speed(train):
-    """Tokens and unit positions a second, and MFU where a peak is known."""
+    """Tokens and patch positions per second, and MFU where a peak is known."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3))
     axes[0].plot(*series(train, "tokens_per_second"), color=COLOURS["speech"], linewidth=0.8, label="tokens")
     axes[0].plot(*series(train, "patches_per_second"), color=COLOURS["third"], linewidth=0.8, label="patch positions")

@@ -43,7 +43,7 @@ from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.patching import StaticRule
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.evals import harness, scorer
-from lst_jax.evals.results import GRIDS
+from lst_jax.evals.conventions import GRIDS
 from lst_jax.evals.scorer import Speech, Text
 from lst_jax.generate import generator, loop
 from lst_jax.generate.sampling import Numbers, allowed_ids

@@ -11,7 +11,8 @@ from lst_jax.cli import main
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.tasks import items
 from lst_jax.data.tasks.items import Item, Part
-from lst_jax.evals import results, tasks
+from lst_jax.evals import tasks
+from lst_jax.evals.records import store
 from lst_jax.evals.scorer import Amount
 
 
@@ -63,7 +64,8 @@ def test_pairs_are_averaged_over_voices_and_submitted_by_name(run, tmp_path, cap
     assert result["rules"]["sum"]["groups"] == 5
     oov = result["bands"]["frequency"]["oov"]["sum"]
     assert oov["accuracy"] == pytest.approx(np.mean([by_id[1], by_id[3]])) and oov["groups"] == 2
-    (row, *_) = [r for r in results.rows_of(results.read(run.path)) if r[0] == "swuggy S→S"]
+    rows = [row for record in store.read(run.path).records for row in record.rows()]
+    (row, *_) = [row for row in rows if row[0] == "swuggy S→S"]
     assert row[2].startswith("sum; 95% interval") and "static patches of 4; step" in row[2]
     assert "the response given the prompt; the response's first patch starts with it" in row[2]
 

@@ -16,7 +16,7 @@ from lst_jax.data.patching import AlignedRule, StaticRule, strategy_of
 from lst_jax.data.records import Word
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.evals import scorer, shared_prompts
-from lst_jax.evals.results import GRIDS, RULES
+from lst_jax.evals.conventions import GRIDS, RULES
 from lst_jax.evals.scorer import Speech, Text
 from lst_jax.parallel import sharding
 from lst_jax.step import update

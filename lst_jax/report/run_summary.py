@@ -1,0 +1,90 @@
+"""The numbers of a run: what report.json holds, and the same as rows for people."""
+
+import statistics
+from typing import Any
+
+from lst_jax.config import Config, config_hash
+from lst_jax.core.files import read_json_lines
+from lst_jax.evals.records import store
+from lst_jax.evals.records.choices import ChoicesRecord
+from lst_jax.evals.records.kind import Record, Row
+from lst_jax.evals.records.likelihood import metric_rows
+from lst_jax.runs import ledger
+from lst_jax.runs.directory import RunDirectory
+
+SPEEDS = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu")
+
+
+def summarize_run(
+    run: RunDirectory, config: Config, records: list[dict[str, Any]], found: store.Found
+) -> dict[str, Any]:
+    """The content of report.json: `records` are those of metrics.jsonl, `found` those of RUN/evaluations."""
+    train = [r for r in records if r["kind"] == "train"]
+    evaluations = [r for r in records if r["kind"] == "eval"]
+    starts = read_json_lines(run.starts_path)
+    last = train[-1]
+    # Medians, because a record after an evaluation, or the last one, covers a single step.
+    speed = {key: statistics.median(r[key] for r in train if key in r) for key in SPEEDS if key in last}
+    return {
+        "name": config.name,
+        "config_hash": config_hash(config),
+        "steps": last["step"],
+        "of_steps": config.train.steps,
+        "final_loss": last["loss"],
+        "train": last,
+        "median_speed": speed,
+        "evaluation": evaluations[-1] if evaluations else None,
+        "tokens_trained": last["tokens_so_far"],
+        "tasks": [store.as_json(one) for one in found.records if isinstance(one, ChoicesRecord)],
+        "evaluations": [store.as_json(one) for one in found.records if not isinstance(one, ChoicesRecord)],
+        "evaluations_passed_over": found.passed_over,
+        "starts": len(starts),
+        "last_start": starts[-1],
+        "wall_time": ledger.summarize(read_json_lines(run.ledger_path)),
+        "mfu_definition": "analytic model FLOPs of the steps / (their wall time × peak FLOP/s of the devices)",
+    }
+
+
+def training_rows(summary: dict[str, Any]) -> list[Row]:
+    """Rows about training and its newest held-out evaluation; the same in the terminal and on the page."""
+    speed = summary["median_speed"]
+    rows = [
+        ("steps", f"{summary['steps']} of {summary['of_steps']}", f"{summary['starts']} start(s)"),
+        ("final training loss", f"{summary['final_loss']:.6f}", "nats per token, last step"),
+        (
+            "tokens trained",
+            f"{summary['tokens_trained']:,}",
+            f"{speed['tokens_per_second']:,.0f} per second, "
+            f"{speed['patches_per_second']:,.0f} patch positions per second (medians)",
+        ),
+    ]
+    if summary["train"]["skipped_steps"]:
+        skipped = str(summary["train"]["skipped_steps"])
+        rows.append(("updates skipped", skipped, "not finite, or spikes; kind bad in metrics.jsonl"))
+    if "mfu" in speed:
+        start = summary["last_start"]
+        peak = f"of {start['peak_flops'] / 1e9:,.0f} GFLOP/s, {start['peak_source']}"
+        rows.append(("MFU", f"{speed['mfu']:.1%}", peak))
+    return rows + metric_rows(summary["evaluation"] or {})
+
+
+def evaluation_sections(records: list[Record]) -> list[tuple[str, list[Row]]]:
+    """(title, rows) for each kind of evaluation that the run has records of."""
+    sections: dict[str, list[Row]] = {}
+    for record in records:
+        sections.setdefault(record.TITLE, []).extend(record.rows())
+    return list(sections.items())
+
+
+def wall_time_rows(summary: dict[str, Any]) -> list[Row]:
+    """Rows about where the wall time went; none for a run without a ledger."""
+    spent = summary["wall_time"]
+    if not spent["starts"]:
+        return []
+    down = f"; {ledger.in_words(spent['down_sec'])} down between them, not counted" if spent["down_sec"] else ""
+    rows = [("wall time", ledger.in_words(spent["wall_sec"]), f"{len(spent['starts'])} start(s){down}")]
+    rows += [
+        (words, ledger.in_words(spent["seconds"][account]), f"{spent['seconds'][account] / spent['wall_sec']:.1%}")
+        for account, words in ledger.ACCOUNTS.items()
+    ]
+    return [*rows, ("goodput", f"{spent['goodput']:.1%}", "steps that counted / wall time")]

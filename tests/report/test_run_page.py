@@ -1,0 +1,80 @@
+"""The page of a run: a section for each kind of evaluation, and what lies beside the run must not spoil it."""
+
+import json
+
+import pytest
+import reported_run
+from evaluation_records import FIELDS
+
+from lst_jax.cli import main
+from lst_jax.core.errors import DataError
+from lst_jax.evals.records import store
+from lst_jax.report import run_files, run_page
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_every_kind_of_evaluation_has_a_section_and_an_unknown_one_is_named(tmp_path, capsys):
+    run = reported_run.make(tmp_path / "run")
+    for kind, fields in FIELDS.items():
+        store.write(run.path, store.build(kind, fields))
+    (run.path / "evaluations" / "later.json").write_text('{"kind": "vision", "step": 1}')
+    assert main.main(["report", str(run.path)]) == 0
+    shown, said = capsys.readouterr()
+    page = (run.path / "report.html").read_text()
+    for kind in store.KINDS.values():
+        assert f"<h2>{kind.TITLE}</h2>" in page
+    for row in ("word error rate, valid", "swuggy S→S", "silhouette of words", "heard by ear", "completion choice S→T"):
+        assert row in shown and row in page
+    assert said.count("\n") == 1 and "later.json: passed over (kind='vision' is not one of" in said
+    assert "later.json: passed over" in page
+    summary = json.loads((run.path / "report.json").read_text())
+    assert [one["task"] for one in summary["tasks"]] == ["swuggy"]
+    assert [one["kind"] for one in summary["evaluations"]] == ["likelihood", "asr", "tts", "probe"]
+    assert len(summary["evaluations_passed_over"]) == 1
+
+
+def test_pictures_and_sounds_that_lead_out_of_the_run_are_not_embedded(tmp_path, capsys):
+    """A page is passed on; a link in pictures/ once put /etc/passwd into it."""
+    run = reported_run.make(tmp_path / "run")
+    for folder in ("pictures", "sounds"):
+        (run.path / folder).mkdir()
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"nobody may read this")
+    (run.path / "pictures" / "mine.png").write_bytes(PNG)
+    (run.path / "pictures" / "same.png").symlink_to("mine.png")
+    (run.path / "pictures" / "passwd.png").symlink_to(secret)
+    (run.path / "pictures" / "speed.png").symlink_to(secret)  # one of the report's own pictures
+    (run.path / "pictures" / "circle.png").symlink_to("circle.png")
+    (run.path / "pictures" / "folder.png").mkdir()
+    (run.path / "sounds" / "passwd.wav").symlink_to(secret)
+    assert main.main(["report", str(run.path)]) == 0
+    said = capsys.readouterr().err
+    page = (run.path / "report.html").read_text()
+    assert run_page.html_page.embed(secret, "image/png").partition(",")[2] not in page
+    assert secret.read_bytes() == b"nobody may read this"
+    assert "<h2>Mine</h2>" in page and "<h2>Same</h2>" in page and "<h2>Speed</h2>" in page
+    assert "passwd.png: passed over, it leads out of the run" in said and "passwd.wav: passed over" in said
+    assert not (run.path / "pictures" / "speed.png").is_symlink()
+
+
+def test_a_folder_of_pictures_that_leads_out_of_the_run_is_not_written_to(tmp_path, capsys):
+    run = reported_run.make(tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    (run.path / "pictures").symlink_to(tmp_path / "elsewhere")
+    assert main.main(["report", str(run.path)]) == DataError.exit_code
+    assert "pictures: leads out of the run; remove the symbolic link" in capsys.readouterr().err
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_run_that_is_itself_reached_by_a_link_is_shown(tmp_path):
+    run = reported_run.make(tmp_path / "run")
+    (tmp_path / "link").symlink_to(run.path)
+    assert main.main(["report", str(tmp_path / "link")]) == 0
+    assert run_files.own_files(tmp_path / "link", "pictures", "*.png")[1] == []
+
+
+@pytest.mark.parametrize("bits", [float("nan"), float("inf")])
+def test_steps_that_are_not_finite_can_be_drawn(bits, tmp_path):
+    run = reported_run.make(tmp_path / "run", bits_per_text_token=bits, loss=bits)
+    assert main.main(["report", str(run.path)]) == 0
