@@ -7,7 +7,9 @@ CORPUS := corpora/asterisk
 DATA := data/demo
 RUN := runs/demo
 
-.PHONY: demo demo-data demo-bpe scaling scaling-data test test-slow test-extras test-tpu lint clean
+.PHONY: install demo demo-data demo-bpe scaling scaling-data test test-slow test-extras test-tpu lint clean
+
+install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("PYTHON=$(PYTHON): must be 3.11 or newer; run make PYTHON=python3.11 ...")'
@@ -17,8 +19,10 @@ RUN := runs/demo
 	@touch $@
 
 # Audio and transcripts to records, then a model, then its numbers and pictures. Each line does nothing when its work is done.
+# DEMO_OPTIONS are further options of lst train: make demo DEMO_OPTIONS='--set train.steps=50'
+DEMO_OPTIONS ?=
 demo: demo-data
-	$(LST) train $(RUN) --config configs/demo.py
+	$(LST) train $(RUN) --config configs/demo.py $(DEMO_OPTIONS)
 	mkdir -p $(RUN)/pictures $(RUN)/sounds
 	$(LST) inspect $(DATA)/valid/speech --picture vm-invalidpassword --audio $(CORPUS)/manifest.jsonl --units $(DATA)/units.safetensors --out $(RUN)/pictures/an_utterance_in_units_words_and_patches.png --wav $(RUN)/sounds/the_same_utterance_from_its_units.wav
 	$(LST) generate $(RUN) --text "please enter your" --to speech --units-model $(DATA)/units.safetensors --top-p 0.9 --max-seconds 4 --wav $(RUN)/sounds/what_the_model_says_after_please_enter_your.wav
