@@ -1,23 +1,28 @@
 # The two commands to know: `make demo` and `make test`. Both set up .venv themselves; all they need is Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 LST := $(BIN)/lst
 CORPUS := corpora/asterisk
 DATA := data/demo
 RUN := runs/demo
 
-.PHONY: demo demo-data demo-bpe scaling scaling-data test test-slow test-extras test-tpu lint clean
+.PHONY: install demo demo-data demo-bpe scaling scaling-data test test-slow test-extras test-tpu lint clean
 
-.venv/installed: pyproject.toml requirements.txt requirements-dev.txt
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("PYTHON=$(PYTHON): must be 3.11 or newer; run make PYTHON=python3.11 ...")'
 	@echo "installing into .venv (about a minute)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/pip $(INSTALL) '.[dev]'
 	@touch $@
 
 # Audio and transcripts to records, then a model, then its numbers and pictures. Each line does nothing when its work is done.
+# DEMO_OPTIONS are further options of lst train: make demo DEMO_OPTIONS='--set train.steps=50'
+DEMO_OPTIONS ?=
 demo: demo-data
-	$(LST) train $(RUN) --config configs/demo.py
+	$(LST) train $(RUN) --config configs/demo.py $(DEMO_OPTIONS)
 	mkdir -p $(RUN)/pictures $(RUN)/sounds
 	$(LST) inspect $(DATA)/valid/speech --picture vm-invalidpassword --audio $(CORPUS)/manifest.jsonl --units $(DATA)/units.safetensors --out $(RUN)/pictures/an_utterance_in_units_words_and_patches.png --wav $(RUN)/sounds/the_same_utterance_from_its_units.wav
 	$(LST) generate $(RUN) --text "please enter your" --to speech --units-model $(DATA)/units.safetensors --top-p 0.9 --max-seconds 4 --wav $(RUN)/sounds/what_the_model_says_after_please_enter_your.wav
@@ -60,7 +65,7 @@ scaling: scaling-data
 
 # espeak-ng is GPL: an extra of its own that nothing else needs.
 .venv/synthesis: .venv/installed requirements-synthesis.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[synthesis]'
+	$(BIN)/pip $(INSTALL) '.[synthesis]'
 	@touch $@
 
 test: .venv/installed
@@ -74,22 +79,24 @@ test-slow: .venv/installed
 test-extras: .venv-extras/installed
 	.venv-extras/bin/pytest tests/prepare/acoustic tests/prepare/test_beam_engine.py tests/prepare/test_espeak.py tests/prepare/test_flite.py tests/prepare/test_kokoro.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py tests/evals/test_whisper.py tests/convert
 
-.venv-extras/installed: pyproject.toml requirements.txt requirements-dev.txt requirements-beam.txt requirements-parity.txt requirements-synthesis.txt requirements-whisper.txt requirements-kokoro.txt
+.venv-extras/installed: pyproject.toml constraints.txt requirements.txt requirements-dev.txt requirements-beam.txt requirements-parity.txt requirements-synthesis.txt requirements-whisper.txt requirements-kokoro.txt
 	$(PYTHON) -m venv .venv-extras
-	.venv-extras/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,beam,parity,synthesis,whisper,kokoro]' onnx==1.23.2
+	.venv-extras/bin/pip $(INSTALL) '.[dev,beam,parity,synthesis,whisper,kokoro]' onnx
 	@touch $@
 
 # What needs the TPUs' compiler, and no TPU: a recipe is really planned.
 test-tpu: .venv-tpu/installed
 	.venv-tpu/bin/pytest tests/cost -m 'not slow'
 
-.venv-tpu/installed: pyproject.toml requirements.txt requirements-dev.txt requirements-tpu.txt
+.venv-tpu/installed: pyproject.toml constraints.txt requirements.txt requirements-dev.txt requirements-tpu.txt
 	$(PYTHON) -m venv .venv-tpu
-	.venv-tpu/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,tpu]'
+	.venv-tpu/bin/pip $(INSTALL) '.[dev,tpu]'
 	@touch $@
 
 lint: .venv/installed
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/ty check
 	$(BIN)/lint-imports
 
 clean:
