@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if args.wav and len(one.units):
             path = pathlib.Path(args.wav)
             wav = path if args.count == 1 else path.with_stem(f"{path.stem}-{number}")
-            audio.write_wav(wav, *speak(one.units))
+            audio.write_wav(wav, *speak(one.units))  # ty: ignore[not-callable]
         elif args.wav:
             print(f"lst generate: seed {one.seed}: no speech was generated, no file written", file=sys.stderr)
         print(_json(one, generator.config.data.unit_rate, wav) if args.json else _lines(one, wav))

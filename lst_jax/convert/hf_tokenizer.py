@@ -13,7 +13,7 @@ import shutil
 from typing import Any
 
 from lst_jax.config import Config
-from lst_jax.convert.sentencepiece_model import Model, read_model
+from lst_jax.convert.sentencepiece_model import read_model
 from lst_jax.core import files
 from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import BOS_ID, EOS_ID, PAD_ID, UNUSED_SLOTS, Vocab
@@ -77,7 +77,7 @@ def added_tokens(vocab: Vocab) -> dict[str, int]:
     return named | {f"<|unit{u}|>": vocab.unit_offset + u for u in range(vocab.unit_slots)}
 
 
-def is_exact(model: Model) -> bool:
+def is_exact(model: Any) -> bool:
     """Whether `tokenizer_json` encodes as the SentencePiece model does.
 
     It needs BPE, text that is not rewritten, and pieces that come from merges alone, each with a score of its own.
@@ -98,7 +98,7 @@ def is_exact(model: Model) -> bool:
     )
 
 
-def tokenizer_json(model: Model, added: dict[str, int]) -> dict[str, Any]:
+def tokenizer_json(model: Any, added: dict[str, int]) -> dict[str, Any]:
     """The file of the `tokenizers` library for a model that `is_exact`."""
     ids = {piece.piece: i for i, piece in enumerate(model.pieces)}
     special = {p.piece: ids[p.piece] for p in model.pieces if p.type in (UNKNOWN, CONTROL)}
@@ -137,7 +137,7 @@ def tokenizer_json(model: Model, added: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def merges(model: Model) -> list[list[str]]:
+def merges(model: Any) -> list[list[str]]:
     """All pairs of pieces that make a piece, the best-scored piece first.
 
     SentencePiece joins any two neighbours that make the best-scored piece, the leftmost first; `tokenizers` joins

@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 from lst_jax.core.errors import DataError
 
 PACKAGE = "lst_jax.sentencepiece"  # of names of our own, as the package registers its own
-FIELD = descriptor_pb2.FieldDescriptorProto
+FIELD = descriptor_pb2.FieldDescriptorProto  # ty: ignore[missing-attribute]
 # message -> field -> (number, type, value where it is not there)
 MESSAGES: dict[str, dict[str, tuple[int, Any, str | None]]] = {
     "Piece": {
@@ -41,7 +41,7 @@ MESSAGES: dict[str, dict[str, tuple[int, Any, str | None]]] = {
 
 
 def _message_class() -> type[message.Message]:
-    file = descriptor_pb2.FileDescriptorProto(name="lst_jax_sentencepiece.proto", package=PACKAGE, syntax="proto2")
+    file = descriptor_pb2.FileDescriptorProto(name="lst_jax_sentencepiece.proto", package=PACKAGE, syntax="proto2")  # ty: ignore[missing-attribute]
     for name, fields in MESSAGES.items():
         described = file.message_type.add(name=name)
         for field, (number, kind, absent) in fields.items():
@@ -51,7 +51,7 @@ def _message_class() -> type[message.Message]:
                 one.type, one.type_name = FIELD.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
             else:
                 one.type = kind
-    pool = descriptor_pool.DescriptorPool()
+    pool = descriptor_pool.DescriptorPool()  # ty: ignore[possibly-missing-implicit-call]
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.Model"))
 

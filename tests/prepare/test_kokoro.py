@@ -84,7 +84,7 @@ def even(monkeypatch):
         def __reduce__(self):
             return type(self), ()
 
-    monkeypatch.setattr(align, "PocketSphinxAligner", Even)
+    monkeypatch.setattr(kokoro, "PocketSphinxAligner", Even)
 
 
 @needs_kokoro

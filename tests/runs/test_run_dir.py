@@ -88,7 +88,7 @@ def test_a_damaged_configuration_is_one_line(run, content, said):
 
 def tensorboard_steps(run):
     """Reads the event files record by record, as any TensorBoard reader does."""
-    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.event_pb2 import Event  # ty: ignore[missing-module-member]
 
     steps = []
     for file in run.tensorboard_path.iterdir():

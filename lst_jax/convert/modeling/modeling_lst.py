@@ -248,7 +248,7 @@ class PatchEncoder(nn.Module):
             if i >= first:
                 cross = self.cross_attn_layers[i - first]
                 keys.append([cache.append(f"{cross.name}.{j}", x) for j, x in enumerate(cross.keys_values(h_BTE))])
-        x_BMW = self.patch_embedding_projection(max_pool(pooled_BSE, at.patch_BS, patch_BM))
+        x_BMW = self.patch_embedding_projection(max_pool(pooled_BSE, at.patch_BS, patch_BM))  # ty: ignore[possibly-unresolved-reference]
         x_BNE = x_BMW.unflatten(-1, (self.queries, -1)).flatten(1, 2)  # N = M·Q
         see_BNS = may_see(patch_BM.repeat_interleave(self.queries, 1), at.patch_BS, self.cross_window)
         for cross, pair in zip(self.cross_attn_layers, keys, strict=True):

@@ -171,7 +171,3 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise DataError(f"{path}: is no state dictionary of tensors; save the layer's state_dict() alone")
     return {name: value.float().numpy() for name, value in state.items()}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

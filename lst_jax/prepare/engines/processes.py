@@ -81,7 +81,7 @@ def _end_with_parent() -> None:
 
 
 def _run_chunk(chunk: Sequence[Any]) -> list[Any]:
-    return [_function(item) for item in chunk]
+    return [_function(item) for item in chunk]  # ty: ignore[not-callable]
 
 
 @contextlib.contextmanager

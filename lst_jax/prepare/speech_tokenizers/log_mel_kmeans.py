@@ -154,4 +154,4 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray
             f"{path}: is no unit tokenizer ({SETTINGS_KEY} with kind and version is not in its metadata); "
             "make one with `lst prepare units-fit`"
         )
-    return settings, tensors
+    return settings, tensors  # ty: ignore[possibly-unresolved-reference]

@@ -198,10 +198,10 @@ class _Library:
         """Identifiers by language. A voice's languages are bytes of priority, each before a name, and a last zero."""
         found: dict[str, str] = {}
         for voice in itertools.takewhile(bool, self._c.espeak_ListVoices(None)):
-            place = ctypes.addressof(voice.contents.languages.contents)
+            place = ctypes.addressof(voice.contents.languages.contents)  # ty: ignore[missing-attribute]
             while ctypes.string_at(place, 1) != b"\0":
                 name = ctypes.string_at(place + 1)
-                found.setdefault(name.decode().lower(), voice.contents.identifier.decode())
+                found.setdefault(name.decode().lower(), voice.contents.identifier.decode())  # ty: ignore[missing-attribute]
                 place += len(name) + 2
         return found
 

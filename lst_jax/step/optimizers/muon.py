@@ -74,13 +74,15 @@ class Muon(Optimizer):
 
         hidden_grads = {path: grads[path] for path in hidden}
         momentum = optax.tree.update_moment(hidden_grads, {path: mu[path] for path in hidden}, numbers.momentum, 1)
-        ahead = _nesterov(hidden_grads, momentum, numbers.momentum, after.count)
+        ahead = _nesterov(hidden_grads, momentum, numbers.momentum, after.count)  # ty: ignore[missing-attribute]
         changes |= self._orthogonalized(ahead, numbers.update_rms)
 
         new = {path: x - rate * (changes[path] + numbers.weight_decay * x) for path, x in params.items()}
-        moments = {path: (after.mu | momentum)[path] for path in params}
+        moments = {path: (after.mu | momentum)[path] for path in params}  # ty: ignore[missing-attribute]
         return traverse_util.unflatten_dict(new), MuonState(
-            after.count, traverse_util.unflatten_dict(moments), traverse_util.unflatten_dict(after.nu)
+            after.count,
+            traverse_util.unflatten_dict(moments),
+            traverse_util.unflatten_dict(after.nu),  # ty: ignore[missing-attribute]
         )
 
     def _orthogonalized(self, matrices: Mapping[Path, jax.Array], rms: Float[Array, ""]) -> dict[Path, jax.Array]:
