@@ -14,8 +14,8 @@ def validate(config: Config) -> None:
             fail(path, value, "must be finite", "give a number")
     strategy = strategy_of(config.data.patching)
     rules.check(config)
-    if (config.model.architecture == "base") == strategy.patches_units:
-        patching = ", ".join(name for name, kind in STRATEGIES.items() if kind.patches_units)
+    if (config.model.architecture == "base") == strategy.patches_speech:
+        patching = ", ".join(name for name, kind in STRATEGIES.items() if kind.patches_speech)
         fail(
             "data.patching.strategy",
             strategy.name,
