@@ -253,7 +253,7 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
         "text": (1 - SPEECH_SHARE) / max(1, len(found) - len(speech)),
     }
     strategy = STRATEGIES[name]
-    local = dict(layers=1, width=1024, heads=16, window=512) if strategy.patches_units else None
+    local = dict(layers=1, width=1024, heads=16, window=512) if strategy.patches_speech else None
     config = cfg.from_mapping(
         dict(
             name=f"bench-{name}",

@@ -1,1 +1,1 @@
-"""From prepared records to batches of fixed shape; numpy on the host only."""
+"""From prepared records to batches of fixed shape. This room runs on the host, in numpy, without JAX."""

@@ -1,4 +1,4 @@
-"""Words in seconds and words in frames: the one way from either to the other."""
+"""Conversion of word times between seconds and frames. All code that needs it uses this module."""
 
 import math
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from lst_jax.data.records import Word
 
 Placed = tuple[str, float, float]  # (text, start_sec, end_sec)
 
-# How far words may reach beyond the units: a convolutional feature extractor gives a frame or two less than the audio
-# has.
+# How far words may reach beyond the units. A convolutional feature extractor gives a frame or two less than the audio has.
 SLACK_SEC = 0.1
 
 
 def to_frames(placed: Sequence[Placed], rate: float, n_frames: int) -> tuple[Word, ...]:
-    """Words in frames of `rate` a second: rounded, in order, without overlap, each at least one frame, none past the
-    end.
+    """Words in frames, at `rate` frames per second.
 
-    Where rounding leaves a word no room, it pushes its neighbours, first to the right, then back from the end.
+    Times are rounded. The words are in order, do not overlap, have at least one frame each, and end within `n_frames`.
+    A word to which rounding leaves no room pushes its neighbours: first to the right, then back from the end.
+
     Example: [("a", 0.06, 0.17), ("b", 0.25, 0.33)] at 25, 8 frames -> a at [2, 4), b at [6, 8)
     Raises: RejectedItem where there are more words than frames.
     """
@@ -39,22 +39,22 @@ def to_frames(placed: Sequence[Placed], rate: float, n_frames: int) -> tuple[Wor
 
 
 def fit_frames(placed: Sequence[Placed], rate: float, n_frames: int) -> tuple[Word, ...]:
-    """`to_frames` of words that come from elsewhere than the units.
+    """`to_frames` for words that do not come from the same place as the units.
 
-    Raises: RejectedItem where they reach beyond the units: the two do not belong together.
+    Raises: RejectedItem where the words reach beyond the units, so that the two cannot belong together.
     """
     last = max((end_sec for *_, end_sec in placed), default=0.0)
     if last * rate > n_frames + 1 + SLACK_SEC * rate:
         raise RejectedItem(
             "words beyond the end",
-            f"the words end at {last:g} s, {n_frames} frames at {rate:g} a "
+            f"the words end at {last:g} s, {n_frames} frames at {rate:g} per "
             f"second last {n_frames / rate:g} s; check the unit rate, and that both are of one audio",
         )
     return to_frames(placed, rate, n_frames)
 
 
 def to_seconds(words: Sequence[Word], rate: float) -> list[Placed]:
-    """Words in seconds; `to_frames` takes them back to the same frames.
+    """Words in seconds. `to_frames` gives the same frames back.
 
     Example: [Word("a", 2, 4)] at 25 -> [("a", 0.08, 0.16)]
     """
@@ -62,8 +62,9 @@ def to_seconds(words: Sequence[Word], rate: float) -> list[Placed]:
 
 
 def regroup(words: Sequence[str], counts: Sequence[int], times: Sequence[tuple[float, float]]) -> list[Placed]:
-    """Written words from the times of their spoken ones, `counts` of each; those without any (bare punctuation) join
-    the word before, else the next.
+    """Times of written words from the times of the spoken words, of which each written word has `counts`.
+
+    A written word without spoken ones (bare punctuation) joins the word before it; if it is the first, the next one.
 
     Example: words ["see", "-", "42"], counts [1, 0, 2] -> ("see -", ...), ("42", start of forty, end of two)
     """
@@ -81,7 +82,7 @@ def regroup(words: Sequence[str], counts: Sequence[int], times: Sequence[tuple[f
 
 
 def check_placed(placed: Sequence[Placed]) -> None:
-    """Checks that times are finite, not negative, in order of start, and that no word ends before it starts.
+    """Checks that times are finite, not negative and in order of start, and that no word ends before it starts.
 
     Raises: RejectedItem naming the word.
     """
@@ -93,7 +94,7 @@ def check_placed(placed: Sequence[Placed]) -> None:
         if start_sec < 0 or end_sec < start_sec:
             raise RejectedItem("bad times", f"{where} starts before 0 or ends before it starts; align it again")
         if start_sec < before:
-            raise RejectedItem("bad times", f"{where} starts before the word in front of it does; sort the words")
+            raise RejectedItem("bad times", f"{where} starts before the previous word does; sort the words")
         before = start_sec
 
 

@@ -1,8 +1,8 @@
-"""What an utterance becomes: alternating blocks of text and speech (paper A.1.1, as coded), or one of each, whole.
+"""The spans of an utterance: alternating blocks of text and speech (paper A.1.1, as coded), or one whole span of each.
 
-Example: six words, and draws that make words 0-2 text and words 3-5 speech. Between word 2, which ends at frame 10, and
-word 3, which starts at frame 15, lie five silent frames; the cut falls at frame 10 + 5 // 2 = 12, and what lies on
-the text side is dropped:
+Example: six words, of which words 0-2 are drawn as text and words 3-5 as speech. Word 2 ends at frame 10 and word 3
+starts at frame 15, so five silent frames lie between them. The cut falls at frame 10 + 5 // 2 = 12, and the frames on
+the side of the text are dropped:
 
     [Span("text", 0, 3, 0, 0), Span("speech", 3, 6, 12, frames)]
 """
@@ -18,7 +18,7 @@ from lst_jax.data.records import Utterance
 
 
 class Span(NamedTuple):
-    """Words [first_word, end_word) in one modality; speech takes the frames [start_frame, end_frame), text none."""
+    """Words [first_word, end_word) in one modality. Speech takes the frames [start_frame, end_frame), text takes none."""
 
     modality: Literal["text", "speech"]
     first_word: int
@@ -30,7 +30,7 @@ class Span(NamedTuple):
 def interleave(utterance: Utterance, config: InterleaveConfig, rng: np.random.Generator) -> list[Span]:
     """Spans that alternate in modality and cover every word once, in order.
 
-    An utterance without words is one speech span of all its frames.
+    An utterance without words becomes one speech span with all its frames.
     """
     if not utterance.words:
         return [Span("speech", 0, 0, 0, len(utterance.units))]
@@ -48,31 +48,31 @@ def interleave(utterance: Utterance, config: InterleaveConfig, rng: np.random.Ge
 
 
 def recognise(utterance: Utterance) -> list[Span]:
-    """All of its speech, then all of its text (paper §8, ASR)."""
+    """All of the speech, then all of the text (paper §8, ASR)."""
     return [_whole(utterance, "speech"), _whole(utterance, "text")]
 
 
 def speak(utterance: Utterance) -> list[Span]:
-    """All of its text, then all of its speech (paper §8, TTS)."""
+    """All of the text, then all of the speech (paper §8, TTS)."""
     return [_whole(utterance, "text"), _whole(utterance, "speech")]
 
 
-# Values of `data.documents` beside "interleaved": the last span answers the first, so that the loss is on it alone and
-# no document is cut
+# Values of `data.documents` other than "interleaved". The last span answers the first, so the loss is on the last span
+# alone, and no document is cut.
 PROMPTED: dict[str, Callable[[Utterance], list[Span]]] = {"asr": recognise, "tts": speak}
 
 
 def spans_of(documents: str, utterance: Utterance, config: InterleaveConfig, rng: np.random.Generator) -> list[Span]:
-    """What `data.documents` makes of an utterance; only "interleaved" draws."""
+    """The spans of an utterance for a value of `data.documents`. Only "interleaved" uses `rng`."""
     return PROMPTED[documents](utterance) if documents in PROMPTED else interleave(utterance, config, rng)
 
 
 def block_sizes(words: int, speech_first: bool, config: InterleaveConfig, rng: np.random.Generator) -> list[int]:
     """Sizes in words of the alternating blocks.
 
-    A text block is uniform in its range, at most `floor(text_fraction_max * words)`. A speech block is `speech_ratio`
-    times the text block before it, rounded half up. The minimum comes last, so it wins over both; the end of the
-    utterance cuts the last block, which joins the one before it when it is too short.
+    The size of a text block is uniform in its range, and at most `floor(text_fraction_max * words)`. A speech block is
+    `speech_ratio` times the text block before it, rounded half up. The minimum `block_words_min` is applied last, so it
+    wins over both. The end of the utterance cuts the last block, which joins the one before it if it is too short.
     """
     sizes: list[int] = []
     left, text_size, speech = words, 0, speech_first
@@ -95,7 +95,7 @@ def block_sizes(words: int, speech_first: bool, config: InterleaveConfig, rng: n
 
 
 def halves(utterance: Utterance) -> tuple[Span, Span]:
-    """An utterance of two words or more as two speech spans of half its words each, the odd word in the second."""
+    """Two speech spans with half the words each, the odd word in the second. The utterance has at least two words."""
     words = len(utterance.words)
     cut = _edge(utterance, words // 2)
     return (Span("speech", 0, words // 2, 0, cut), Span("speech", words // 2, words, cut, len(utterance.units)))
@@ -106,7 +106,7 @@ def _whole(utterance: Utterance, modality: Literal["text", "speech"]) -> Span:
 
 
 def _edge(utterance: Utterance, word: int) -> int:
-    """The frame that parts word `word` from the one before it: the middle of the silence between, rounded down."""
+    """The frame that separates word `word` from the word before it: the middle of the silence, rounded down."""
     if word == 0:
         return 0
     if word == len(utterance.words):

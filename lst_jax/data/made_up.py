@@ -1,8 +1,8 @@
-"""Made-up records shaped like the paper's data, for measuring and planning where there is no corpus at hand.
+"""Made-up records with the statistics of the paper's data, for measuring and planning without a corpus.
 
-Words last 5.8 frames on average; between two words lies, three times in four, a silence of 3.7 (paper Table 6).
-Utterances have 10 to 90 words; texts have 100 to 5,000 tokens, log-uniformly. Words follow Zipf's law over made-up
-syllables, long enough that a text has about 1.3 SentencePiece tokens a word.
+Words last 5.8 frames on average. Three gaps between words in four are a silence, of 3.7 frames on average (paper
+Table 6). Utterances have 10 to 90 words; texts have 100 to 5,000 tokens, log-uniformly. Words follow Zipf's law and
+consist of made-up syllables, so many that a text has about 1.3 SentencePiece tokens per word.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from lst_jax.data.rows import Batch, Stats
 
 UNIT_RATE = 25.0
 CODEBOOK = 501
-PIECES = 1536  # of the tokenizer: few enough for TOKENS_PER_WORD
+PIECES = 1536  # text pieces of the tokenizer: few enough for TOKENS_PER_WORD
 WORD_FRAMES, WORD_FRAMES_SD = 5.8, 2.5
 SILENCE_FRAMES, SILENCE_PROBABILITY = 3.7, 0.75
 UTTERANCE_WORDS = (10, 90)
@@ -31,14 +31,14 @@ TEXT_TOKENS = (100, 5000)
 TOKENS_PER_WORD = 1.3
 LEXICON = 20_000
 SHARDS = 4  # of each directory
-UTTERANCES, TEXTS = 400, 100  # of `over`; a batch needs a few of each
+UTTERANCES, TEXTS = 400, 100  # records that `over` makes; a batch needs a few of each
 ONSETS = "b c d f g h j k l m n p r s t v w st tr th ch sh br pl".split()
 VOWELS = "a e i o u ea ou ai".split()
 CODAS = ["", "", "n", "r", "s", "t", "l"]
 
 
 def write_records(directory: str | os.PathLike, utterances: int, texts: int, seed: int) -> tuple[list[str], str]:
-    """Writes `speech`, `text` and `text.model` into `directory`; equal arguments give equal records.
+    """Writes `speech`, `text` and `text.model` into `directory`. Equal arguments give equal records.
 
     Returns: the two directories of records, and the tokenizer's file.
     """
@@ -54,9 +54,9 @@ def write_records(directory: str | os.PathLike, utterances: int, texts: int, see
 
 
 def over(config: Config, directory: str | os.PathLike) -> Config:
-    """The configuration over records made up in `directory`, in its own mixture of utterances and texts.
+    """The configuration with records made up in `directory`, in its own mixture of utterances and texts.
 
-    Units are not joined to pieces: a token costs the same whatever it stands for.
+    It has no unit pieces, because a token costs the same whatever it stands for.
     """
     (speech, written), tokenizer = write_records(directory, UTTERANCES, TEXTS, config.seed)
     share = {kind: sum(s.share for s in config.data.sources if s.kind == kind) for kind in ("utterance", "text")}
@@ -75,9 +75,9 @@ def over(config: Config, directory: str | os.PathLike) -> Config:
 
 
 def made_up_batches(config: Config, count: int) -> list[tuple[Batch, Stats]]:
-    """The first batches of the configuration's shape, patching and mixture over made-up records, and what they hold.
+    """The first batches of made-up records in the configuration's shape, patching and mixture, with their counts.
 
-    The made-up tokenizer has ids of its own; those beyond the model's vocabulary become its last.
+    The made-up tokenizer has ids of its own. Ids beyond the model's vocabulary are replaced by its last id.
     """
     with tempfile.TemporaryDirectory(prefix="lst_made_up_") as folder:
         stream = BatchStream(over(config, folder), prefetch=0)
@@ -95,7 +95,7 @@ def made_up_batches(config: Config, count: int) -> list[tuple[Batch, Stats]]:
 
 
 def _lexicon(rng: np.random.Generator) -> list[str]:
-    """Words in order of rank: the rarer, the longer."""
+    """Words in order of rank. Rarer words are longer."""
     syllables = [onset + vowel + coda for onset in ONSETS for vowel in VOWELS for coda in CODAS]
     counts = np.minimum(rng.poisson(np.linspace(0.0, 1.6, LEXICON)), 3) + 1
     drawn = rng.integers(len(syllables), size=(LEXICON, 4))

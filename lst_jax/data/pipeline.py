@@ -20,7 +20,7 @@ from lst_jax.data.unit_pieces import check_codebook, open_unit_pieces, unit_toke
 
 
 class Step(NamedTuple):
-    """One batch, and the state to store if training stops after it: it travels along, so prefetching cannot skew it."""
+    """One batch, and the state to store if training stops after it. The two travel together, whatever is prefetched."""
 
     step: int
     batch: Batch
@@ -29,7 +29,7 @@ class Step(NamedTuple):
 
 
 def open_source(source: SourceConfig, config: Config) -> RecordSource:
-    """Opens a source and holds its metadata against the run. Raises: DataError naming both sides and the fix."""
+    """Opens a source and compares its metadata with the run. Raises: DataError naming both sides and the fix."""
     directory = open_records(source.path, source.kind)
     where, found = f"{directory.path / METADATA_NAME}", directory.metadata
     if not len(directory):
@@ -69,7 +69,7 @@ def open_tokenizer(config: Config):
 
 
 def vocabulary_of(config: Config) -> dict[str, str | None]:
-    """What the files of a configuration alone say of `BatchStream.vocabulary`. Raises: DataError without a file."""
+    """`BatchStream.vocabulary` as far as a run's tokenizers give it. Raises: DataError where a file is missing."""
     pieces = config.data.unit_tokenizer
     return {
         "tokenizer": tokenizer_fingerprint(config.data.tokenizer),
@@ -79,14 +79,14 @@ def vocabulary_of(config: Config) -> dict[str, str | None]:
 
 
 class BatchStream(Iterator[Step]):
-    """Endless training batches: at a given step the same ones for every number of hosts and after every restart."""
+    """Endless training batches. The batch of a step is the same for every number of hosts and after every restart."""
 
     def __init__(self, config: Config, rows: Sequence[int] | None = None, prefetch: int | None = None):
         """Opens the sources of `config`, at step 0.
 
         Args:
-            rows: the rows of the global batch that this process makes; None = all of them.
-            prefetch: batches that a thread makes ahead; None = `data.prefetch`; 0 = each is made when asked for.
+            rows: the rows of the global batch that this process makes. None: all of them.
+            prefetch: batches that a thread makes ahead. None: `data.prefetch`. 0: each is made when it is asked for.
         Raises: DataError where a source or the tokenizer does not fit the run.
         """
         self._config = config
@@ -99,7 +99,7 @@ class BatchStream(Iterator[Step]):
         self._iterator = iter(ThreadPrefetchIterDataset(steps, prefetch_buffer_size=ahead) if ahead else steps)
 
     def __next__(self) -> Step:
-        """The next batch. Raises: DataError where a record cannot be used, also when a thread met it."""
+        """The next batch. Raises: DataError where a record cannot be used, even if it was met while prefetching."""
         return next(self._iterator)
 
     def get_state(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class BatchStream(Iterator[Step]):
         return self._iterator.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from a `get_state`, in O(1); `rows` may be this process's part or the whole [B, sources, 5]."""
+        """Continues from a `get_state`, in O(1). Its `rows` may be those of this process or of all, [B, sources, 5]."""
         rows = np.asarray(state["rows"], np.int64)
         if len(rows) == self._config.data.rows:
             rows = rows[np.asarray(self._rows)]
@@ -120,7 +120,7 @@ class BatchStream(Iterator[Step]):
         self._iterator.set_state({"step": int(state["step"]), "rows": rows})
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits of what is read, in order: every shard's checksum, and the tokenizers'."""
+        """Sixteen hex digits that identify the data: the checksums of all shards, in order, and of the tokenizers."""
         parts = [[source.kind, [shard.sha256 for shard in source.metadata.shards]] for source in self._sources]
         parts.append(tokenizer_fingerprint(self._config.data.tokenizer))
         if self._config.data.unit_tokenizer is not None:
@@ -128,20 +128,20 @@ class BatchStream(Iterator[Step]):
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def vocabulary(self) -> dict[str, str | None]:
-        """Fingerprints of what gives token ids their meaning.
+        """Fingerprints of the files that give token ids their meaning.
 
-        `tokenizer`; `unit_tokenizer`, None where units are tokens; `codebook` of the first source that tells its own.
+        Keys: `tokenizer`; `unit_tokenizer`, None where units are tokens; `codebook`, of the first source that has one.
         """
         codebooks = [source.metadata.codebook_fingerprint for source in self._sources]
         return vocabulary_of(self._config) | {"codebook": next(filter(None, codebooks), None)}
 
     def close(self) -> None:
-        """Stops the thread, if there is one."""
+        """Stops the prefetching thread, if there is one."""
         self._iterator.close()
 
 
 class _StepDataset(grain.IterDataset):
-    """Grain's view of the stream, so that Grain's prefetching applies."""
+    """The stream as a Grain dataset, so that Grain can prefetch it."""
 
     def __init__(self, config: Config, streams: RowStreams, rows: Sequence[int]):
         super().__init__()
@@ -152,7 +152,7 @@ class _StepDataset(grain.IterDataset):
 
 
 class _StepIterator(grain.DatasetIterator):
-    """Makes one step after the other; its state is the next step and the streams' integers."""
+    """Makes one step after the other. Its state is the number of the next step and the streams' integers."""
 
     def __init__(self, config: Config, streams: RowStreams, rows: Sequence[int]):
         super().__init__()

@@ -1,6 +1,6 @@
-"""The two kinds of record, and their bytes (docs/formats.md).
+"""The two kinds of record, and how they are stored as bytes (docs/formats.md).
 
-Example: an utterance of 8 frames with the words "a" at frames 2-4 and "b" at 6-7; the frames outside words are silence.
+Example: an utterance of 8 frames with the words "a" at frames 2-4 and "b" at 6-7. Frames outside words are silence.
 
     Utterance("u1", np.array([5, 5, 9, 9, 9, 5, 3, 3], np.uint16), (Word("a", 2, 5), Word("b", 6, 8)), None, None)
 """
@@ -27,7 +27,7 @@ class Word:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Utterance:
-    """Speech units (uint16 [frames], one a frame, not de-duplicated) and the words spoken over them, in order."""
+    """Speech units (uint16 [frames], one per frame, not de-duplicated), and the words spoken in them, in order."""
 
     id: str
     units: np.ndarray
@@ -36,7 +36,7 @@ class Utterance:
     source: str | None
 
     def __eq__(self, other) -> bool:
-        """Equal in every field; the units element by element."""
+        """Whether all fields are equal; units are compared element by element."""
         if not isinstance(other, Utterance):
             return NotImplemented
         return (self.id, self.words, self.speaker, self.source) == (
@@ -51,7 +51,7 @@ class Utterance:
 
 @dataclasses.dataclass(frozen=True)
 class TextDocument:
-    """A text, tokenised when it is read."""
+    """A text. It is tokenised when it is read."""
 
     id: str
     text: str
@@ -84,9 +84,9 @@ def encode(record: Utterance | TextDocument) -> bytes:
 
 
 def decode(kind: str, payload: bytes) -> Utterance | TextDocument:
-    """The record of `kind` ("utterance" or "text") that `encode` made `payload` from.
+    """The record of `kind` ("utterance" or "text") whose `encode` is `payload`.
 
-    Raises: DataError where the bytes are not such a record; callers add the file and the record's number.
+    Raises: DataError where the bytes are not such a record. Callers add the file and the record's number.
     """
     decoder = _DECODERS[kind]
     try:
@@ -123,17 +123,17 @@ def check_utterance(utterance: Utterance, codebook_size: int) -> None:
     for number, word in enumerate(utterance.words):
         if before <= word.start_frame < word.end_frame <= frames and word.text.strip():
             before = word.end_frame
-            continue  # every record is checked when it is read: the words of an error are made only where there is one
+            continue  # every record is checked when it is read, so an error's text is made only where there is an error
         where = f"{utterance.id}: word {number} {word.text!r} at frames [{word.start_frame}, {word.end_frame})"
         if not word.text.strip():
-            raise DataError(f"{where} has no text; leave the word out, silence is what lies outside words")
+            raise DataError(f"{where} has no text; leave the word out: frames outside words are silence")
         if word.start_frame < 0:
             raise DataError(f"{where} starts before the audio; align it again")
         if word.start_frame >= word.end_frame:
             raise DataError(f"{where} has no frames; give it at least one")
         if word.start_frame < before:
             raise DataError(
-                f"{where} starts before the word in front of it ends at frame {before}; sort the words and "
+                f"{where} starts before frame {before}, where the previous word ends; sort the words and "
                 "cut the overlap"
             )
         raise DataError(f"{where} ends after the last of the {frames} units; check the unit rate of the alignment")

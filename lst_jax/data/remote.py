@@ -1,7 +1,7 @@
-"""Directories of records on remote file systems, by a local copy with checksums.
+"""Directories of records on remote file systems, read through a local copy with checksums.
 
-ArrayRecord's reader opens local files only, so a remote directory (any address that fsspec knows: gs://, s3://, ...) is
-copied when it is opened: once for each content, shard by shard, each checked against `metadata.json` before it counts.
+ArrayRecord's reader opens local files only. So a remote directory (any address that fsspec knows: gs://, s3://, ...) is
+copied when it is opened: once for each content, shard by shard. A shard counts once it fits its checksum.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from lst_jax.core.errors import DataError, first_line
 from lst_jax.core.paths import is_address
 from lst_jax.data import shards
 
-CACHE_VARIABLE = "LST_CACHE"  # environment variable: where copies are kept
+CACHE_VARIABLE = "LST_CACHE"  # environment variable with the folder in which copies are kept
 DEFAULT_CACHE = "~/.cache/lst_jax"
 BLOCK = 1 << 22  # bytes of one read
 
@@ -27,11 +27,12 @@ def is_remote(path: str | os.PathLike) -> bool:
 
 
 def local_copy(path: str | os.PathLike, cache: str | os.PathLike | None = None) -> pathlib.Path:
-    """The local folder with the records of `path`: `path` itself, or its copy in the cache, made or completed now.
+    """The local folder with the records of `path`: `path` itself, or its copy in the cache, which is made if needed.
 
-    `cache` defaults to $LST_CACHE, else ~/.cache/lst_jax. The copy's name holds a digest of address and metadata, so a
-    directory that changed at its address is copied anew, and readers of the old copy are left in peace.
-    Raises: DataError where it cannot be reached, or a shard is not what its checksum says; StorageError.
+    `cache` defaults to $LST_CACHE, and without that to ~/.cache/lst_jax. The copy's name holds a digest of address and
+    metadata. So a directory that has changed at its address is copied again, and the old copy stays for its readers.
+
+    Raises: DataError where it cannot be read, or a shard does not fit its checksum; StorageError.
     """
     if not is_remote(path):
         return pathlib.Path(path)
@@ -50,7 +51,7 @@ def local_copy(path: str | os.PathLike, cache: str | os.PathLike | None = None) 
 def _metadata(content: bytes, url: str) -> shards.Metadata:
     metadata = shards.parse_metadata(json_files.parse(content, url, "copy the directory there again"), url)
     odd = next((s.name for s in metadata.shards if pathlib.PurePath(s.name).name != s.name), None)
-    if odd is not None:  # the name of a file in the cache: it must not lead out of it
+    if odd is not None:  # it becomes the name of a file in the cache, and must not lead out of it
         raise DataError(f"{url}: shard {odd!r} must be a plain file name; copy the directory there again")
     return metadata
 
@@ -83,7 +84,7 @@ def _read(system: Any, path: str, url: str) -> bytes:
 
 
 def _fetch(system: Any, path: str, url: str, target: pathlib.Path, shard: shards.ShardInfo) -> None:
-    if target.is_file() and target.stat().st_size == shard.bytes:  # checked when it was written
+    if target.is_file() and target.stat().st_size == shard.bytes:  # its checksum was checked when it was written
         return
     digest, size = hashlib.sha256(), 0
     with files.replacing(target) as temporary, temporary.open("wb") as out:

@@ -1,7 +1,7 @@
-"""Randomness addressed by key instead of by history, so that any draw can be made again anywhere.
+"""Random generators that are addressed by a key instead of a history, so that any draw can be repeated anywhere.
 
 Example: `generator(seed, "mls", epoch, document, "interleave")` is the same generator on every host, in every process
-and after every restart; `permuted(i, size, seed, "mls", epoch)` is the i-th index of one fixed shuffle of range(size).
+and after every restart. `permuted(i, size, seed, "mls", epoch)` is the i-th index of one fixed shuffle of range(size).
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-ROUNDS = 6  # Luby and Rackoff need 4 for a strong pseudo-random permutation; two more for small domains
+ROUNDS = 6  # Luby and Rackoff need 4 for a strong pseudo-random permutation; small domains get two more
 
 
 def generator(*key: int | str) -> np.random.Generator:
@@ -20,8 +20,8 @@ def generator(*key: int | str) -> np.random.Generator:
 def permuted(index: int, size: int, *key: int | str) -> int:
     """The value at `index` of a permutation of range(size) chosen by `key`, in O(1) memory.
 
-    A Feistel network over pairs of digits in base ceil(sqrt(size)), walked again while the result lies outside; the
-    domain is less than size + 2 sqrt(size) + 1, so a second walk is rare.
+    This is a Feistel network over pairs of digits in base ceil(sqrt(size)). It is applied again as long as the result
+    lies outside the range. Its domain is smaller than size + 2 sqrt(size) + 1, so that is rare.
     """
     assert 0 <= index < size, (index, size)
     base = math.isqrt(size - 1) + 1
@@ -41,7 +41,7 @@ def _round(secret: bytes, number: int, value: int) -> int:
 
 
 def _digest(key: tuple[int | str, ...]) -> bytes:
-    """Sixteen bytes; parts are tagged by type and length so that no two keys run together."""
+    """Sixteen bytes. Each part is tagged with its type and length, so that no two keys give the same text."""
     parts = []
     for part in key:
         data = part.encode() if isinstance(part, str) else str(int(part)).encode()

@@ -39,6 +39,7 @@ class RowBuilder:
         self._room = tokens, patches, self.local_left
         self._longest = min(tokens - 2, self.local_left - 1)  # units that fit after BOS and a marker
         self._vocab, self._windows = vocab, windows
+        # Metrics on disk keep these names: "pieces" are segments, and "units" patch positions
         self._counts = dict.fromkeys(
             (
                 "pieces",

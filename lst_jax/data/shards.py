@@ -20,7 +20,7 @@ from lst_jax.data import records
 
 FORMAT_VERSION = 1
 METADATA_NAME = "metadata.json"
-WRITER_OPTIONS = "group_size:1"  # one record a chunk: what random access needs
+WRITER_OPTIONS = "group_size:1"  # one record per chunk, which random access needs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ShardInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a directory holds. Fields that do not apply (units of text, tokens of speech) are None or 0."""
+    """The contents of a directory. Fields that do not apply (units of text, tokens of speech) are None or 0."""
 
     kind: str  # "utterance" or "text"
     format_version: int
@@ -52,9 +52,9 @@ class Metadata:
 
 
 def write_shard(path: str | os.PathLike, payloads: Sequence[bytes]) -> ShardInfo:
-    """Writes one complete ArrayRecord file, or nothing: a temporary name in the same folder, fsync, rename.
+    """Writes one ArrayRecord file, completely or not at all: a temporary name in the same folder, fsync, rename.
 
-    Raises: StorageError where the file system refuses; the temporary file is gone then.
+    Raises: StorageError where the file system refuses. The temporary file is removed then.
     """
     with files.replacing(path) as temporary:
         _write_array_record(temporary, payloads)
@@ -68,7 +68,7 @@ def write_metadata(directory: str | os.PathLike, metadata: Metadata) -> None:
 
 
 def read_metadata(directory: str | os.PathLike) -> Metadata:
-    """Reads `metadata.json`. Raises: DataError where it is missing, of another version, or breaks the format."""
+    """Reads `metadata.json`. Raises: DataError where it is missing, has another version, or breaks the format."""
     path = pathlib.Path(directory) / METADATA_NAME
     if not path.parent.is_dir():
         raise DataError(f"{directory}: no such directory; give one that `lst prepare` made")
@@ -78,7 +78,7 @@ def read_metadata(directory: str | os.PathLike) -> Metadata:
 
 
 def parse_metadata(mapping: Any, path: str | os.PathLike) -> Metadata:
-    """The metadata in a JSON value read from `path`. Raises: DataError where it is of another version, or is none."""
+    """The metadata in a JSON value that was read from `path`. Raises: as `read_metadata` does."""
     version = mapping.get("format_version") if isinstance(mapping, dict) else None
     if version != FORMAT_VERSION:
         raise DataError(
@@ -98,7 +98,7 @@ def parse_metadata(mapping: Any, path: str | os.PathLike) -> Metadata:
 
 
 class RecordDirectory(Sequence):
-    """Random access to all records of a directory, in shard order; a Grain RandomAccessDataSource.
+    """Random access to all records of a directory, in shard order. It is a Grain RandomAccessDataSource.
 
     Opening checks metadata and file sizes; `verify` checks every byte.
     """
@@ -143,11 +143,11 @@ class RecordDirectory(Sequence):
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        """Names the directory; Grain keys caches by it."""
+        """Names the directory. Grain uses it as the key of its caches."""
         return f"RecordDirectory({str(self.path)!r}, {self.kind!r})"
 
     def verify(self) -> None:
-        """Recomputes every checksum and checks every record. Raises: DataError naming the first bad one."""
+        """Checks every record and recomputes every checksum. Raises: DataError naming the first bad one."""
         check_records(self, self._where)
         for shard in self.metadata.shards:
             file = self.path / shard.name
@@ -173,7 +173,7 @@ class RecordDirectory(Sequence):
 
 
 def check_records(directory, where: Callable[[int], str]) -> None:
-    """Reads every record of a `RecordDirectory` or its like. Raises: DataError that begins with `where(index)`."""
+    """Reads and checks every record of a `RecordSource`. Raises: DataError that begins with `where(index)`."""
     for index, record in enumerate(directory):
         if directory.kind == "utterance":
             try:
@@ -183,7 +183,7 @@ def check_records(directory, where: Callable[[int], str]) -> None:
 
 
 def _write_array_record(path: pathlib.Path, payloads: Sequence[bytes]) -> None:
-    """ArrayRecord reports failed writes as RuntimeError with the system's words in it; they become OSError."""
+    """Writes the file. ArrayRecord's RuntimeError for a failed write quotes the system's error; it becomes an OSError."""
     try:
         writer = array_record_module.ArrayRecordWriter(str(path), WRITER_OPTIONS)
         try:
@@ -197,7 +197,7 @@ def _write_array_record(path: pathlib.Path, payloads: Sequence[bytes]) -> None:
 
 
 def _typed(kind: type, mapping: Any, path: str | os.PathLike) -> Any:
-    """Builds dataclass `kind` from JSON, strictly: exactly its fields, each of its type."""
+    """Builds dataclass `kind` from JSON that must have exactly its fields, each with its type."""
     hints = typing.get_type_hints(kind)
     if not isinstance(mapping, dict) or mapping.keys() != hints.keys():
         odd = sorted(mapping.keys() ^ hints.keys()) if isinstance(mapping, dict) else type(mapping).__name__

@@ -14,7 +14,7 @@ TFDS_PREFIX = "tfds:"
 
 @runtime_checkable
 class RecordSource(Protocol):
-    """What `RecordDirectory` and `TfdsDirectory` have in common."""
+    """The interface of `RecordDirectory` and `TfdsDirectory`."""
 
     path: pathlib.Path
     kind: str
@@ -24,20 +24,20 @@ class RecordSource(Protocol):
         """Number of records."""
 
     def __getitem__(self, index: SupportsIndex) -> Utterance | TextDocument:
-        """A record. Raises: DataError naming where it is."""
+        """Record number `index`. Raises: DataError naming the file or split and the record."""
 
     def __iter__(self) -> Iterator[Utterance | TextDocument]:
         """All records in order."""
 
     def verify(self) -> None:
-        """Checks all that can be checked. Raises: DataError naming the first bad record or file."""
+        """Checks every record and, where there are checksums, every file. Raises: DataError naming the first bad one."""
 
 
 def open_records(path: str, kind: str) -> RecordSource:
-    """Opens `path`: "DIR", "gs://bucket/DIR" (any address fsspec knows), or "tfds:DIR#SPLIT".
+    """Opens `path`: "DIR", "gs://bucket/DIR" (any address that fsspec knows), or "tfds:DIR#SPLIT".
 
     Example: open_records("tfds:/data/lm1b/1.1.0#train[:99%]", "text")
-    Raises: DataError.
+    Raises: DataError where it cannot be opened, or holds records of another kind.
     """
     if not path.startswith(TFDS_PREFIX):
         return shards.RecordDirectory(remote.local_copy(path), kind)

@@ -39,7 +39,7 @@ def tokenizer_fingerprint(path: str | os.PathLike) -> str:
 
 
 def train_tokenizer(texts: Iterable[str], path: str | os.PathLike, size: int) -> None:
-    """Trains a BPE model of `size` pieces as Llama-2's is: byte fallback, split digits, text as it is.
+    """Trains a BPE model of `size` text pieces with Llama-2's settings: byte fallback, split digits, no normalisation.
 
     The same texts in the same order give the same file (one thread, no sampling).
 

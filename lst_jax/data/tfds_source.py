@@ -1,7 +1,7 @@
 """TFDS datasets on disk as sources of records, without TensorFlow.
 
-Read are datasets that `lst export tfds` wrote, of both kinds, and any prepared dataset with a feature "text" (C4, LM1B,
-...) in a format with random access: array_record or parquet. A dataset in TFRecords must be converted first.
+Datasets of both kinds that `lst export tfds` wrote can be read, and any prepared dataset with a feature "text" (C4,
+LM1B, ...). They must be stored with random access: array_record or parquet. TFRecords must be converted first.
 """
 
 import os
@@ -16,12 +16,12 @@ from lst_jax.core.errors import DataError
 from lst_jax.core.hashing import file_sha256
 from lst_jax.data import records, shards
 
-METADATA_KEY = "lst_jax"  # in the dataset's own metadata.json: our metadata by split
+METADATA_KEY = "lst_jax"  # key of our metadata, by split, in the dataset's own metadata.json
 RANDOM_ACCESS = ("array_record", "parquet")
 
 
 def utterance_features() -> tfds.features.FeaturesDict:
-    """Features of utterance records; a speaker or source that is not known is the empty text."""
+    """Features of utterance records. An unknown speaker or source is stored as an empty text."""
     return tfds.features.FeaturesDict(
         {
             "id": tfds.features.Text(),
@@ -41,7 +41,7 @@ def text_features() -> tfds.features.FeaturesDict:
 
 
 def to_example(record: records.Utterance | records.TextDocument) -> dict[str, Any]:
-    """The record as a TFDS example. `from_example` is its inverse; only an empty speaker or source becomes None."""
+    """The record as a TFDS example. `from_example` is its inverse, but turns an empty speaker or source into None."""
     if isinstance(record, records.TextDocument):
         return {"id": record.id, "text": record.text}
     return {
@@ -56,7 +56,7 @@ def to_example(record: records.Utterance | records.TextDocument) -> dict[str, An
 
 
 def from_example(kind: str, example: Mapping[str, Any], name: str) -> records.Utterance | records.TextDocument:
-    """The record of a TFDS example; `name` is the id of a text that has none.
+    """The record of a TFDS example. `name` is the id that a text without an id gets.
 
     Raises: DataError where text is not UTF-8.
     """
@@ -72,13 +72,13 @@ def from_example(kind: str, example: Mapping[str, Any], name: str) -> records.Ut
 
 
 class TfdsDirectory(Sequence):
-    """Random access to one split of a prepared TFDS dataset; the interface of `RecordDirectory`.
+    """Random access to one split of a prepared TFDS dataset, with the interface of `RecordDirectory`.
 
     Example: TfdsDirectory("/data/lm1b/1.1.0", "text", "train") -> TextDocument("lm1b/train:0", "..."), ...
     """
 
     def __init__(self, path: str | os.PathLike, kind: str, split: str):
-        """Opens `path`, the folder with `dataset_info.json`. `split` may be a part of a text's: "train[:1%]".
+        """Opens `path`, the folder with `dataset_info.json`. For texts, `split` may be a part of a split: "train[:1%]".
 
         Raises: DataError naming the file and the fix.
         """
@@ -104,7 +104,7 @@ class TfdsDirectory(Sequence):
             return from_example(self.kind, self._source[index], f"{self._name}/{self.split}:{index}")
         except DataError as error:
             raise DataError(f"{self._where(index)}: {error}") from error
-        except Exception as error:  # of array_record, protobuf or TFDS: all mean a file that is not what it was
+        except Exception as error:  # array_record, protobuf and TFDS each raise their own where a file has been damaged
             raise DataError(
                 f"{self._where(index)}: cannot be read ({_line(error)}); copy or prepare the dataset again"
             ) from error
@@ -114,11 +114,11 @@ class TfdsDirectory(Sequence):
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        """Names dataset and split; Grain keys caches by it."""
+        """Names dataset and split. Grain uses it as the key of its caches."""
         return f"TfdsDirectory({str(self.path)!r}, {self.kind!r}, {self.split!r})"
 
     def verify(self) -> None:
-        """Reads every record, checks utterances, and holds files against their checksums where the dataset has them.
+        """Reads every record, checks utterances, and compares files with their checksums where the dataset has them.
 
         Raises: DataError naming the first bad one.
         """

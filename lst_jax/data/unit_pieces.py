@@ -1,11 +1,11 @@
-"""Pieces of speech units: a SentencePiece BPE model over units (paper §7, BPE SpeechLLM), docs/formats.md.
+"""Unit pieces: a SentencePiece BPE model over speech units (paper §7, BPE SpeechLLM; docs/formats.md).
 
-To SentencePiece a unit is one character, in a private plane of Unicode that no rule about spaces, scripts or digits
-knows of. Every unit of the codebook is a piece of its own, so all units can be written in pieces, also unseen ones.
+To SentencePiece a unit is one character, in a private plane of Unicode to which no rule about spaces, scripts or digits
+applies. Every unit of the codebook is also a piece, so any sequence of units can be written in pieces.
 
-Example: where the units 7 7 are piece 0, and 7 and 9 alone are pieces 2 and 3, the units 7 7 9 7 are the pieces 0 3 2,
-which stand for 2, 1 and 1 frames. Where a word begins at the second of the four frames, a piece of a document may begin
-at the third, the first one there that opens a piece of units:
+Example: the units 7 7 are piece 0, and the units 7 and 9 alone are pieces 2 and 3. Then the units 7 7 9 7 are the pieces
+0 3 2, which stand for 2, 1 and 1 frames. Where a word begins at the second of the four frames, a segment of a document
+may begin at the third, which is the first one from there on that opens a unit piece:
 
     >>> piece_cuts(np.array([True, True, False, False]), np.array([2, 1, 1])).tolist()
     [True, True, False]
@@ -33,17 +33,17 @@ FIRST_CHARACTER = 0xF0000  # of unit 0: Supplementary Private Use Area-A
 MOST_UNITS = 0xFFFE  # characters of that area
 FIRST_PIECE = 2  # SentencePiece id of piece 0, behind <unk> and the codebook's name
 KIND, VERSION = "unit_pieces", 1
-LONGEST_LINE = 1 << 30  # bytes; SentencePiece leaves out longer sequences, and its own limit is 42 seconds of units
+LONGEST_LINE = 1 << 30  # bytes. SentencePiece leaves out longer sequences; its default is 42 seconds of units
 
 
 class Codebook(NamedTuple):
-    """What made the units: ids below `size`, and the quantizer's fingerprint, None where it is not known."""
+    """The codebook of units: its size, and the fingerprint of the quantizer, None where that is not known."""
 
     size: int
     fingerprint: str | None
 
     def fits(self, other: "Codebook") -> bool:
-        """Whether the two can be one: equal sizes, and no two fingerprints."""
+        """Whether the two may be the same codebook: equal sizes, and no different fingerprints."""
         return self.size == other.size and len({self.fingerprint, other.fingerprint} - {None}) < 2
 
     def __str__(self) -> str:
@@ -51,10 +51,10 @@ class Codebook(NamedTuple):
 
 
 class UnitPieces:
-    """A unit tokenizer: units to pieces 0..n-1 and back, without loss. `frames` holds the length of each piece."""
+    """A unit tokenizer: units to unit pieces 0..n-1 and back, without loss. `frames` is the length of each piece."""
 
     def __init__(self, path: str | os.PathLike):
-        """Loads what `train_unit_pieces` wrote. Raises: DataError where it is not that."""
+        """Loads a file of `train_unit_pieces`. Raises: DataError where it is not such a file."""
         self.path = pathlib.Path(path)
         self._model = sentencepiece.SentencePieceProcessor()
         try:
@@ -80,11 +80,11 @@ class UnitPieces:
             )
 
     def __len__(self) -> int:
-        """n, the number of pieces."""
+        """The number n of pieces."""
         return len(self._units)
 
     def encode(self, units: Integer[np.ndarray, "frames"]) -> Int32[np.ndarray, "pieces"]:
-        """The pieces that the units are made of. Raises: DataError where a unit is not in the codebook."""
+        """The unit pieces of these units. Raises: DataError where a unit is not in the codebook."""
         if units.size and not 0 <= units.min() <= units.max() < self.codebook.size:
             raise DataError(
                 f"{self.path}: units {units.min()}..{units.max()} are outside its codebook of "
@@ -98,15 +98,15 @@ class UnitPieces:
 
 
 def piece_cuts(edge: Bool[np.ndarray, "frames"], frames: Integer[np.ndarray, "pieces"]) -> Bool[np.ndarray, "pieces"]:
-    """Marks the first piece at or after each frame of `edge`, for pieces of so many `frames`; see the module."""
+    """Marks the first piece at or after each frame of `edge`. The pieces have `frames` each. Example: in the module."""
     first = np.cumsum(frames) - frames
     cut = np.zeros(len(frames) + 1, bool)
     cut[np.searchsorted(first, np.flatnonzero(edge))] = True
-    return cut[:-1]  # an edge in the last piece is nobody's: what follows the run can be cut anyhow
+    return cut[:-1]  # an edge inside the last piece falls to what follows the run, which may be cut there anyway
 
 
 def open_unit_pieces(config: Config) -> UnitPieces | None:
-    """Loads `data.unit_tokenizer`, if there is one. Raises: DataError where it has more pieces than `unit_slots`."""
+    """Loads `data.unit_tokenizer`, if the run has one. Raises: DataError where it has more pieces than `unit_slots`."""
     if config.data.unit_tokenizer is None:
         return None
     pieces = UnitPieces(config.data.unit_tokenizer)
@@ -119,7 +119,7 @@ def open_unit_pieces(config: Config) -> UnitPieces | None:
 
 
 def check_codebook(pieces: UnitPieces, found: Metadata, where: str) -> None:
-    """Holds a directory of records against the unit tokenizer. Raises: DataError naming both sides."""
+    """Compares the codebook of a directory with the unit tokenizer's. Raises: DataError naming both."""
     theirs = codebook_of(found, where)
     if not pieces.codebook.fits(theirs):
         raise DataError(
@@ -129,7 +129,7 @@ def check_codebook(pieces: UnitPieces, found: Metadata, where: str) -> None:
 
 
 def codebook_of(found: Metadata, where: str) -> Codebook:
-    """The codebook of a directory. Raises: DataError where its metadata do not say."""
+    """The codebook of a directory. Raises: DataError where its metadata do not give a size."""
     if found.codebook_size is None:
         raise DataError(f"{where}: codebook_size=None; a unit tokenizer needs to know it: prepare the records again")
     return Codebook(found.codebook_size, found.codebook_fingerprint)
@@ -141,7 +141,7 @@ def unit_tokenizer_fingerprint(path: str | os.PathLike) -> str:
 
 
 def token_frames(config: Config) -> Float32[np.ndarray, "V"] | None:
-    """Frames that each token of the joint vocabulary stands for, 0 for text; None where a speech token is a unit."""
+    """Frames that each token of the joint vocabulary stands for, 0 for text. None where each speech token is a unit."""
     pieces = open_unit_pieces(config)
     if pieces is None:
         return None
@@ -153,7 +153,7 @@ def token_frames(config: Config) -> Float32[np.ndarray, "V"] | None:
 def train_unit_pieces(
     sequences: Iterable[Integer[np.ndarray, "_"]], path: str | os.PathLike, size: int, codebook: Codebook
 ) -> None:
-    """Trains a BPE model of `size` pieces: every unit of the codebook, and what the sequences show to go together.
+    """Trains a BPE model of `size` pieces: every unit of the codebook, and the most frequent joins of units.
 
     The same sequences in the same order give the same file. A piece has at most 16 units (SentencePiece's default).
 
@@ -174,7 +174,7 @@ def train_unit_pieces(
         "codebook_size": codebook.size,
         "codebook_fingerprint": codebook.fingerprint,
     }
-    # Each unit once as a sequence of its own, which joins nothing: SentencePiece keeps only characters that it has seen
+    # SentencePiece keeps only characters that it has seen. So each unit is also given once, as a sequence of its own.
     lines = [*map(chr, range(FIRST_CHARACTER, FIRST_CHARACTER + codebook.size)), *map(_text_of, sequences)]
     model = io.BytesIO()
     try:

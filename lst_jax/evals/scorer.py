@@ -303,7 +303,7 @@ def fitted(config: Config, examples: Sequence[Example], divisor: int) -> Config:
     Args: `divisor` divides the number of rows.
     """
     tokens, units = _sizes(examples)
-    data, patched = config.data, strategy_of(config.data.patching).patches_units
+    data, patched = config.data, strategy_of(config.data.patching).patches_speech
     ratio = sum(units) / sum(tokens)
     most = int(max(max(tokens), min(data.row_tokens, data.row_patches / ratio)))  # T
     counts = range(divisor, data.rows + 1, divisor) if len(tokens) <= FEW else [data.rows]

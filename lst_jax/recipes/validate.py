@@ -15,8 +15,8 @@ def validate(config: Config) -> None:
     schedule_of(config.optim)
     rules.check(config)
     architecture.check(config)
-    if architecture.patches_speech != strategy.patches_units:
-        patching = ", ".join(name for name, kind in STRATEGIES.items() if kind.patches_units)
+    if architecture.patches_speech != strategy.patches_speech:
+        patching = ", ".join(name for name, kind in STRATEGIES.items() if kind.patches_speech)
         fail(
             "data.patching.strategy",
             strategy.name,

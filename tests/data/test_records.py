@@ -88,8 +88,8 @@ def test_a_good_utterance_passes_its_check():
     [
         ({"units": np.zeros(0, np.uint16)}, 10, "has no units"),
         ({}, 9, "unit 9 is outside the codebook of 9"),
-        ({"words": (Word("b", 6, 8), Word("a", 2, 5))}, 10, "starts before the word in front"),
-        ({"words": (Word("a", 2, 5), Word("b", 4, 8))}, 10, "starts before the word in front"),
+        ({"words": (Word("b", 6, 8), Word("a", 2, 5))}, 10, "starts before frame 8, where the previous word ends"),
+        ({"words": (Word("a", 2, 5), Word("b", 4, 8))}, 10, "starts before frame 5, where the previous word ends"),
         ({"words": (Word("a", 2, 9),)}, 10, "ends after the last of the 8 units"),
         ({"words": (Word("a", -1, 2),)}, 10, "starts before the audio"),
         ({"words": (Word("a", 2, 2),)}, 10, "has no frames"),

@@ -91,7 +91,7 @@ def test_zerospeech_pairs_share_a_group_over_their_voices(tmp_path):
             (LEXICAL, "1,fA,v1,0,brick,b r,3,1"),
             "line 2: id 1, voice v1 has one line; each must have one with correct=1 and one with 0",
         ),
-        ((LEXICAL, "1,fA,v1,0,brick,b r,3"), "line 2: has not the 8 columns of the first line; correct it"),
+        ((LEXICAL, "1,fA,v1,0,brick,b r,3"), "line 2: does not have the 8 columns of the first line; correct it"),
         (
             (LEXICAL, "1,fA,v1,often,brick,b r,3,1", "1,fB,v1,0,blick,b r,3,0"),
             "line 2: frequency=often: must be a number; correct it",

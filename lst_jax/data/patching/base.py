@@ -90,7 +90,7 @@ class Strategy(abc.ABC):
     """
 
     name: ClassVar[str]  # the value of `data.patching.strategy`
-    patches_units: ClassVar[bool] = True  # False: every token is a patch of one, as models without local networks read
+    patches_speech: ClassVar[bool] = True  # False: every token is a patch of one, as models without local networks read
     draws_words: ClassVar[bool] = False  # some documents have patches that follow aligned words
     pattern: ClassVar[str | None] = None  # a regular expression of the names of systems with this strategy
     usage: ClassVar[tuple[str, ...]] = ()  # how an error message spells those names
@@ -137,7 +137,7 @@ class Strategy(abc.ABC):
                 f"moves aligned boundaries, and strategy={self.name!r} has none",
                 "use 0.0",
             )
-        if data.unit_tokenizer is not None and self.patches_units:
+        if data.unit_tokenizer is not None and self.patches_speech:
             fail(
                 "data.unit_tokenizer",
                 data.unit_tokenizer,

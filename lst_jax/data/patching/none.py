@@ -29,7 +29,7 @@ class NoPatches(Strategy):
     """Every document without patches. Names of systems do not choose it: the architecture "base" does."""
 
     name = EachUnitRule.name
-    patches_units = False
+    patches_speech = False
 
     @functools.cached_property
     def inference_rule(self) -> BoundaryRule:

@@ -1,1 +1,1 @@
-"""Benchmarks of choices between responses: what is on disk, ours and others'."""
+"""Evaluation tasks in which a model chooses between responses: our own file format, and public benchmarks."""

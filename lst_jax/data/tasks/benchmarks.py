@@ -1,4 +1,4 @@
-"""Public benchmarks as they lie on disk (docs/formats_external.md, "Tasks"); nothing is downloaded."""
+"""Readers of public benchmarks' own files (docs/formats_external.md, "Tasks"). Nothing is downloaded."""
 
 import csv
 import os
@@ -11,12 +11,12 @@ from lst_jax.data.importers import base
 from lst_jax.data.tasks import items as ours
 from lst_jax.data.tasks.items import Item, Part, Task
 
-# occurrences of a word in LibriSpeech, and the names of the bands: the challenge's own program cuts [0, 1), [1, 5), …
+# Occurrences of a word in LibriSpeech below which a band ends, and its name. The challenge's program cuts alike.
 BANDS = ((1, "oov"), (5, "1-5"), (20, "6-20"), (100, "21-100"), (float("inf"), ">100"))
 
 
 def read_task(name: str, path: str | os.PathLike) -> Task:
-    """A task of the name: a benchmark's file where `name` is one of `READERS` and the file is no JSON lines of ours.
+    """Reads a task. A file in our own format is read as such; otherwise `name` must be one of `READERS`.
 
     Example: read_task("storycloze", "cloze_test_val.csv"), read_task("hellaswag", "hellaswag_val.jsonl"),
         read_task("hellaswag", "spoken/hellaswag/task.jsonl"), read_task("mine", "mine.jsonl")
@@ -44,9 +44,9 @@ def _is_ours(path: pathlib.Path) -> bool:
 
 
 def hellaswag(path: str | os.PathLike) -> Task:
-    """`hellaswag_val.jsonl`: {ind, ctx, endings, label, …}; label "" or missing: not known.
+    """Reads `hellaswag_val.jsonl`: {ind, ctx, endings, label, …}. A label that is "" or missing is not known.
 
-    The prompt is `ctx` without the activity's label; marks such as [header] are taken out of it and of the endings.
+    The prompt is `ctx` without the activity's label. Marks such as [header] are removed from it and from the endings.
     """
     found = []
     for place, line in base.text_lines(path):
@@ -70,8 +70,10 @@ def hellaswag(path: str | os.PathLike) -> Task:
 
 
 def storycloze(path: str | os.PathLike) -> Task:
-    """StoryCloze, and TopicStoryCloze in its columns: InputStoryid, InputSentence1-4, RandomFifthSentenceQuiz1-2,
-    AnswerRightEnding (1 or 2; missing or empty: not known). The prompt is the four sentences.
+    """Reads StoryCloze, and TopicStoryCloze in the same columns. The prompt is the four sentences.
+
+    Columns: InputStoryid, InputSentence1-4, RandomFifthSentenceQuiz1-2, and AnswerRightEnding, which is 1 or 2, or
+    missing or empty where it is not known.
     """
     sentences = [f"InputSentence{i}" for i in range(1, 5)]
     endings = ["RandomFifthSentenceQuiz1", "RandomFifthSentenceQuiz2"]
@@ -92,9 +94,10 @@ def storycloze(path: str | os.PathLike) -> Task:
 
 
 def swuggy(path: str | os.PathLike) -> Task:
-    """ZeroSpeech 2021 `lexical/*/gold.csv`: id, filename, voice, frequency, word, correct, …: a word and a non-word.
+    """Reads ZeroSpeech 2021 `lexical/*/gold.csv`: id, filename, voice, frequency, word, correct, …
 
-    Voices of an id are a group; bands are the word's frequency and whether it is in the training vocabulary.
+    An item is a word and a non-word. The voices of an id form a group. Bands are the word's frequency, and whether it is
+    in the training vocabulary.
     """
 
     def bands(row: Mapping[str, str], place: str) -> dict[str, str]:
@@ -111,9 +114,9 @@ def swuggy(path: str | os.PathLike) -> Task:
 
 
 def sblimp(path: str | os.PathLike) -> Task:
-    """ZeroSpeech 2021 `syntactic/*/gold.csv`: id, filename, voice, type, subtype, transcription, correct.
+    """Reads ZeroSpeech 2021 `syntactic/*/gold.csv`: id, filename, voice, type, subtype, transcription, correct.
 
-    Voices of an id are a group; bands are the phenomenon (`type`) and its `subtype`.
+    The voices of an id form a group. Bands are the phenomenon (`type`) and its `subtype`.
     """
     return _pairs(
         path,
@@ -133,9 +136,9 @@ READERS: dict[str, Callable[[str | os.PathLike], Task]] = {
 
 
 def submission(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> str:
-    """A ZeroSpeech submission: `NAME SCORE` of every choice that has a name, the higher the likelier.
+    """A ZeroSpeech submission: a line `NAME SCORE` for every choice that has a name. Likelier choices score higher.
 
-    Example: "aAAfmkmQpVz -31.25" a line; the challenge wants it as lexical/dev.txt or syntactic/dev.txt.
+    Example: the line "aAAfmkmQpVz -31.25". The challenge expects it in lexical/dev.txt or syntactic/dev.txt.
     """
     return "".join(
         f"{part.name} {score!r}\n"
@@ -146,7 +149,7 @@ def submission(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> str:
 
 
 def _pairs(path, text: str, others: list[str], bands) -> Task:
-    """Pairs of a right and a wrong line of one id and voice; the right one is the first choice."""
+    """Pairs of the right and the wrong line of one id and voice. The right one is the first choice."""
     halves: dict[tuple[str, str], dict[str, tuple[str, Mapping[str, str]]]] = {}
     for place, row in _rows(path, ["id", "filename", "voice", text, "correct", *others]):
         correct = row["correct"].strip()
@@ -184,7 +187,7 @@ def _rows(path: str | os.PathLike, columns: list[str]) -> Iterator[tuple[str, di
                 place = f"{path}: line {reader.line_num}"
                 if None in row or None in row.values():
                     raise DataError(
-                        f"{place}: has not the {len(reader.fieldnames or ())} columns of the first line; correct it"
+                        f"{place}: does not have the {len(reader.fieldnames or ())} columns of the first line; correct it"
                     )
                 yield place, row
     except UnicodeDecodeError as error:
@@ -201,7 +204,7 @@ def _label(value: object, place: str) -> int | None:
 
 
 def _plain(text: str) -> str:
-    """Without HellaSwag's marks.
+    """The text without HellaSwag's marks.
 
     Example: "How to jog [title] Warm up. [step] Walk." -> "How to jog. Warm up. Walk."
     """

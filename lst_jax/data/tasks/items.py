@@ -1,6 +1,6 @@
-"""Items of a task: a prompt, choices, and which of them is right (docs/formats_external.md, "Tasks").
+"""Items of a task: a prompt, its choices, and which choice is right (docs/formats_external.md, "Tasks").
 
-Example, a line of a task's file, and the same without its optional fields:
+Example: a line of a task's file with all fields, and one without the optional fields:
 
     {"id": "a1", "prompt": {"text": "Tom was hungry.", "units": [7, 7, 9]}, "choices": [{"text": "He ate.", "units":
      [3]}, {"text": "He slept.", "units": [4]}], "label": 0, "group": "a", "bands": {"band": "x"}, "unit_rate": 25.0}
@@ -26,9 +26,9 @@ PART_FIELDS = frozenset({"text", "units", "words", "name"})
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Part:
-    """A prompt or a choice as text, as speech units uint16 [frames], or as both; None = it is not there.
+    """A prompt or a choice, as text, as speech units uint16 [frames], or as both. A form that is missing is None.
 
-    `words` (in frames) are needed by runs whose patches follow words; `name` is its file's in benchmarks of audio.
+    Runs whose patches follow words need `words`, in frames. In benchmarks of audio, `name` is the name of its file.
     """
 
     text: str | None
@@ -39,10 +39,10 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Item:
-    """A question. `label` counts choices from 0; None = it is not known. `prompt` None: choices stand alone.
+    """A question. `label` counts choices from 0, or is None where it is not known. Without `prompt`, choices stand alone.
 
-    Items of one `group` (the voices of a pair) are averaged before anything else is; `bands` say what it is shown
-    under, such as {"frequency": "oov"}.
+    Results of the items of one `group` (the voices of a pair) are averaged first. `bands` are the headings under which
+    its result is reported, such as {"frequency": "oov"}.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Items of one file. `note` says what a reader made of it; None for rate and codebook: the file does not say."""
+    """The items of one file. `note` says how the file was read. Rate and codebook are None where it gives none."""
 
     items: tuple[Item, ...]
     note: str = ""
@@ -64,13 +64,13 @@ class Task:
 
 
 def check(items: Sequence[Item], place: str | os.PathLike) -> None:
-    """Raises: DataError, one line, where there are none, an id is there twice, or a label is no choice."""
+    """Raises: DataError where there are no items, two have one id, or a label is not the number of a choice."""
     if not items:
         raise DataError(f"{place}: has no items; add some")
     seen = set()
     for item in items:
         if item.id in seen:
-            raise DataError(f"{place}: item {item.id}: the id is there twice; give each its own")
+            raise DataError(f"{place}: item {item.id}: two items have this id; give each its own")
         seen.add(item.id)
         if not item.choices or (item.label is not None and not (0 <= item.label < len(item.choices) > 1)):
             raise DataError(
@@ -80,9 +80,9 @@ def check(items: Sequence[Item], place: str | os.PathLike) -> None:
 
 
 def read(path: str | os.PathLike) -> Task:
-    """Reads a task's JSON lines. An item without id is named by its line: "task.jsonl:3".
+    """Reads a task's JSON lines. An item without an id is named after its line: "task.jsonl:3".
 
-    Raises: DataError naming file, line and fix; other fields than those of the format are errors, too.
+    Raises: DataError naming file, line and fix. A field that the format does not have is an error too.
     """
     items, rates, codebooks = [], set(), set()
     for place, line in base.text_lines(path):
@@ -98,14 +98,14 @@ def read(path: str | os.PathLike) -> Task:
     for name, values in (("unit_rate", rates), ("codebook", codebooks)):
         if len(values) > 1:
             raise DataError(
-                f"{path}: {name}: lines have different ones ({', '.join(sorted(map(str, values)))}); make "
-                "the units alike"
+                f"{path}: {name}: lines have different values ({', '.join(sorted(map(str, values)))}); give "
+                "all units one"
             )
     return Task(tuple(items), "", rates.pop(), codebooks.pop())
 
 
 def line(item: Item, unit_rate: float | None, codebook: str | None) -> dict[str, Any]:
-    """The JSON object of an item; `read` gives the item back."""
+    """The JSON object of an item. `read` gives the item back."""
     fields = {
         "id": item.id,
         "prompt": None if item.prompt is None else _part_line(item.prompt, unit_rate),
@@ -122,7 +122,7 @@ def line(item: Item, unit_rate: float | None, codebook: str | None) -> dict[str,
 
 
 def parts(item: Item) -> Iterable[tuple[str, Part]]:
-    """Its prompt, where there is one, and its choices, each with what it is called: "prompt", "choice0", …"""
+    """The item's prompt, if it has one, and its choices, each after its name: "prompt", "choice0", …"""
     if item.prompt is not None:
         yield "prompt", item.prompt
     for number, part in enumerate(item.choices):
