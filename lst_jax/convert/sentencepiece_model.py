@@ -11,9 +11,11 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 
 from lst_jax.core.errors import DataError
 
-PACKAGE = "lst_jax.sentencepiece"  # of names of our own, as the package registers its own
+PACKAGE = (
+    "lst_jax.sentencepiece"  # our own name, because the sentencepiece package registers its messages under its own
+)
 FIELD = descriptor_pb2.FieldDescriptorProto
-# message -> field -> (number, type, value where it is not there)
+# message -> field -> (number, type, default)
 MESSAGES: dict[str, dict[str, tuple[int, Any, str | None]]] = {
     "Piece": {
         "piece": (1, FIELD.TYPE_STRING, None),
