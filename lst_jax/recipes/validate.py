@@ -21,5 +21,5 @@ def validate(config: Config) -> None:
             "data.patching.strategy",
             strategy,
             f"does not go with model.architecture={architecture.config_name!r}",
-            'use "none" for base, and one of static, aligned, mixed, curriculum for the others',
+            "use static, aligned, mixed or curriculum" if architecture.patches_speech else 'use "none"',
         )
