@@ -12,9 +12,9 @@ def add_arguments(subparsers) -> None:
     """Registers the command on what `ArgumentParser.add_subparsers` returned; it sets `run`: args → exit code."""
     convert = subparsers.add_parser(
         "convert",
-        help="write a model in the format of other programs, or read it from one",
-        description="Writes the model in SRC, whose format is recognised, into the new directory DST. Both sides "
-        "compute the same inputs; conversion.json holds by how much they differ, and above 1e-4 "
+        help="convert a model to or from the formats of other programs",
+        description="Writes the model in SRC, whose format is recognised, into the new directory DST. Both models "
+        "then compute the same inputs. conversion.json says how much their logits differ; above 1e-4 "
         "nothing is kept.",
     )
     convert.add_argument(
@@ -23,22 +23,24 @@ def add_arguments(subparsers) -> None:
         type=pathlib.Path,
         help="a run (its newest checkpoint), RUN/checkpoints/STEP, or a directory of another format",
     )
-    convert.add_argument("dst", metavar="DST", type=pathlib.Path, help="directory to make")
+    convert.add_argument("dst", metavar="DST", type=pathlib.Path, help="the directory to make")
     convert.add_argument(
         "--to",
         required=True,
         choices=FORMATS,
-        help="orbax: a run that evaluate, generate and train.init_from take; ancestor: params.json "
-        "and consolidated.safetensors of the PyTorch code; hf: a directory that transformers "
-        "loads, tokenizer and all, with its own code for LST",
+        help="orbax: a run directory for evaluate, generate and train.init_from; ancestor: params.json "
+        "and consolidated.safetensors for the PyTorch code; hf: a directory that transformers "
+        "loads, with its tokenizer and, for LST, its own code",
     )
-    convert.add_argument("--step", type=int, metavar="N", help="of a run: this checkpoint instead of the newest one")
+    convert.add_argument(
+        "--step", type=int, metavar="N", help="where SRC is a run: this checkpoint instead of the newest one"
+    )
     convert.add_argument(
         "--average",
         type=int,
         default=1,
         metavar="N",
-        help="of a run: the mean of its N newest checkpoints, up to --step",
+        help="where SRC is a run: convert the mean of its N newest checkpoints, up to --step",
     )
     convert.add_argument(
         "--config",
@@ -56,8 +58,8 @@ def add_arguments(subparsers) -> None:
     convert.add_argument(
         "--warm-start",
         action="store_true",
-        help="SRC is a Llama-style text model: begin a model of --config with it, as Base or as LST's "
-        "global transformer; what it does not have is drawn, or the mean of the rows it has",
+        help="SRC is a Llama-style text model: initialise the model of --config with it, either Base or the "
+        "global transformer of LST; all other parameters are drawn, or the mean of the text rows",
     )
     convert.add_argument(
         "--state", action="store_true", help="orbax to orbax: copy the whole training state, not parameters alone"

@@ -16,14 +16,16 @@ def add_arguments(subparsers) -> None:
     """Registers the command on what `ArgumentParser.add_subparsers` returned; it sets `run`: args → exit code."""
     generate = subparsers.add_parser(
         "generate",
-        help="let a run speak or write",
-        description="Goes on after a prompt of text or speech, or after none, with the newest checkpoint of a run.",
+        help="generate speech or text with a run",
+        description="Continues a prompt of text or speech, or begins without one, with the newest checkpoint of a run.",
     )
     generate.add_argument("run_dir", metavar="RUN")
     prompt = generate.add_mutually_exclusive_group()
     prompt.add_argument("--text", type=free_text, metavar="TEXT", help="prompt of text")
     prompt.add_argument("--units", metavar="FILE", help="prompt of speech units: numbers, a JSON list, or .npy")
-    prompt.add_argument("--audio", metavar="FILE", help="prompt of sound (with --units-model)")
+    prompt.add_argument(
+        "--audio", metavar="FILE", help="prompt of sound: a WAV, FLAC, Ogg or MP3 file (needs --units-model)"
+    )
     generate.add_argument(
         "--units-model", metavar="PATH", help="the unit tokenizer that made the run's units, for --audio and --wav"
     )
@@ -33,9 +35,9 @@ def add_arguments(subparsers) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="continuations, in one batch, with seeds SEED to SEED+N-1 (default: %(default)s)",
+        help="how many continuations, in one batch, with the seeds SEED to SEED+N-1 (default: %(default)s)",
     )
-    generate.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    generate.add_argument("--seed", type=int, default=0, help="of the first continuation (default: %(default)s)")
     generate.add_argument(
         "--temperature", type=float, default=1.0, help="0 takes the likeliest token (default: %(default)s)"
     )
@@ -47,13 +49,17 @@ def add_arguments(subparsers) -> None:
         metavar="P",
         help="draw from the likeliest tokens that have P of the probability",
     )
-    generate.add_argument("--max-seconds", type=float, metavar="S", help="of speech (default: 10)")
-    generate.add_argument("--max-tokens", type=int, metavar="N", help="markers included (default: 256 of text)")
+    generate.add_argument("--max-seconds", type=float, metavar="S", help="most seconds of speech (default: 10)")
     generate.add_argument(
-        "--wav", metavar="OUT.wav", help="write the speech (OUT-1.wav, … for several), by --units-model or --vocoder"
+        "--max-tokens", type=int, metavar="N", help="most tokens, markers included (default: 256 of text)"
+    )
+    generate.add_argument(
+        "--wav",
+        metavar="OUT.wav",
+        help="write the speech (OUT-1.wav, … for several continuations); needs --units-model or --vocoder",
     )
     generate.add_argument("--vocoder", metavar="DIR", help="a HiFi-GAN unit vocoder: config.json and weights")
-    generate.add_argument("--json", action="store_true", help="print one JSON object a continuation")
+    generate.add_argument("--json", action="store_true", help="print one JSON object per continuation")
     generate.set_defaults(run=run)
 
 
@@ -86,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """What can be known to be wrong before anything is opened."""
+    """Checks the arguments before anything is opened. Raises: ConfigError."""
     if args.count < 1:
         raise ConfigError(f"--count {args.count}: must be at least 1; use 1")
     if not 0 <= args.seed <= 2**32 - args.count:

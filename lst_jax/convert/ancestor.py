@@ -1,4 +1,4 @@
-"""Names, shapes and configuration of the PyTorch ancestor, both ways (paper §4 "Details as coded").
+"""Names, shapes and configuration of the PyTorch ancestor, in both directions (paper §4 "Details as coded").
 
 Ours                                            The ancestor's
 patch_encoder/layers_0/attention/wq/kernel      local_encoder.layers.0.attention.wq.weight (transposed)
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lst_jax.config import ModelConfig, StackConfig
-from lst_jax.convert.source import Stored, check_shapes, expected_shapes, turned, turned_shape
+from lst_jax.convert.source import Stored, check_shapes, expected_shapes, transposed, transposed_shape
 from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import EOS_ID, UNUSED_SLOTS, Vocab
 from lst_jax.model.architectures.latent import LatentSpeechText
@@ -26,7 +26,7 @@ EMBEDDING = "local_encoder.tok_embeddings.weight"
 NORM_EPS = 1e-5  # the ancestor's constant (paper §4), used where its configuration does not give one
 ATTENTION_BLOCK = 64
 LOGITS_CHUNK = 1024
-# What the model has no other form of: configurations with another value are refused.
+# Features of the ancestor that our model does not have; configurations with another value are refused.
 FIXED = {
     "cross_attn_encoder": True,
     "cross_attn_decoder": True,
@@ -48,7 +48,7 @@ def ancestor_name(path: str) -> str:
 
 
 def from_ancestor(tensors: Mapping[str, Stored], config: ModelConfig, where: str) -> dict[str, Stored]:
-    """Our parameters by path from the ancestor's tensors by name (torch [out, in] becomes [in, out]); none is read.
+    """Our parameters by path from the ancestor's tensors by name (torch [out, in] becomes [in, out]); they are read later.
 
     Raises: DataError where a tensor is missing, left over, or of another shape than the configuration gives.
     """
@@ -57,17 +57,17 @@ def from_ancestor(tensors: Mapping[str, Stored], config: ModelConfig, where: str
     expected = _expected(config, tensors[EMBEDDING].shape[0])
     check_shapes(
         {name: one.shape for name, one in tensors.items()},
-        {ancestor_name(path): turned_shape(path, shape) for path, shape in expected.items()},
+        {ancestor_name(path): transposed_shape(path, shape) for path, shape in expected.items()},
         where,
     )
-    return {path: turned(path, tensors[ancestor_name(path)]) for path in expected}
+    return {path: transposed(path, tensors[ancestor_name(path)]) for path in expected}
 
 
 def to_ancestor(arrays: Mapping[str, Stored], config: ModelConfig) -> dict[str, Stored]:
     """The ancestor's tensors by name; the exact inverse of `from_ancestor`."""
     expected = _expected(config, arrays["patch_encoder/tok_embeddings/embedding"].shape[0])
     check_shapes({path: one.shape for path, one in arrays.items()}, expected, "the parameters")
-    return {ancestor_name(path): turned(path, one) for path, one in arrays.items()}
+    return {ancestor_name(path): transposed(path, one) for path, one in arrays.items()}
 
 
 def model_config_from_ancestor(config: dict[str, Any]) -> ModelConfig:
@@ -119,7 +119,7 @@ def model_config_from_ancestor(config: dict[str, Any]) -> ModelConfig:
 def ancestor_config(
     config: ModelConfig, vocab_size: int, patch_size: int, row_patches: int, row_tokens: int
 ) -> dict[str, Any]:
-    """The ancestor's JSON of a model; `model_config_from_ancestor` gives back what decides its function.
+    """The ancestor's JSON of a model; `model_config_from_ancestor` restores the fields that decide its function.
 
     Raises: DataError where the ancestor has no such model.
     """

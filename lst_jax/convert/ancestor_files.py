@@ -1,7 +1,7 @@
 """The ancestor's directory as a format: params.json beside consolidated.pth or consolidated.safetensors.
 
-Tensors go by the ancestor's names (`lst_jax.convert.ancestor`). A consolidated.pth holds them under "model"; it is a
-pickle, which is read with weights-only loading: no code in it runs.
+Tensors have the ancestor's names (`lst_jax.convert.ancestor`). A consolidated.pth holds them under "model". It is a
+pickle, which is read with weights-only loading, so no code in it runs.
 """
 
 import dataclasses
@@ -23,8 +23,8 @@ from lst_jax.core.files import write_json
 
 NAME = "ancestor"
 PARAMS, STEM, PICKLED = "params.json", "consolidated", "consolidated.pth"
-MODEL = "model"  # the key under which params.json may, and consolidated.pth should, hold what is of the model
-# of ModelConfig: how the function is computed, which the ancestor's arguments do not say
+MODEL = "model"  # the key that holds the model in consolidated.pth, and in some params.json
+# fields of ModelConfig that say how the function is computed; the ancestor's arguments do not have them
 COMPUTED = ("compute_dtype", "attention_block", "logits_chunk", "scan_layers", "remat")
 
 
@@ -59,7 +59,7 @@ def open_source(path: pathlib.Path, recipe: Config | None = None) -> Source:
 
 
 def write(source: Source, out: pathlib.Path, progress: bool = False, pth: bool = False) -> None:
-    """Writes safetensors one tensor at a time; or consolidated.pth, for which all are in memory at once."""
+    """Writes safetensors one tensor at a time, or consolidated.pth with all tensors in memory at once."""
     config = source.config
     args = ancestor_config(
         config.model,
@@ -79,12 +79,12 @@ def write(source: Source, out: pathlib.Path, progress: bool = False, pth: bool =
 
 
 def logits(path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:
-    """Float32 logits [B, T, V] of the files; the ancestor's own code is not at hand: see tests/parity."""
+    """Float32 logits [B, T, V] of the files, computed by lst_jax; tests/parity compares with the ancestor's own code."""
     return streamed.logits(open_source(path), inputs), "lst_jax (the files, read again)"
 
 
 def _read_params(path: pathlib.Path) -> dict[str, Any]:
-    """The model's arguments, also where they lie below "model"."""
+    """The arguments of the model; some files have them below "model"."""
     try:
         args = json.loads(path.read_text())
     except json.JSONDecodeError as error:
@@ -106,7 +106,7 @@ def _check_model(found: ModelConfig, ours: ModelConfig, path: pathlib.Path) -> N
 
 
 def _read_pickled(path: pathlib.Path) -> dict[str, Stored]:
-    """Tensors of a torch file, mapped; nothing but tensors is taken from it, and no code in it runs."""
+    """The mapped tensors of a torch file. No code in the file runs."""
     torch = _torch(path)
     try:
         try:

@@ -1,4 +1,4 @@
-"""Models of `transformers` as the other side of a proof: loaded from a directory and run over rows; an extra."""
+"""Runs a directory with `transformers`, an optional dependency, as the other side of a proof."""
 
 import contextlib
 import importlib.util
@@ -15,18 +15,18 @@ MISSING = "lst_jax (the files, read again: transformers is not installed)"
 
 
 def installed() -> bool:
-    """Whether transformers and torch are there; an error in them is not taken for their absence."""
+    """Whether transformers and torch are installed; an error within them does not count as their absence."""
     return all(importlib.util.find_spec(name) is not None for name in ("torch", "transformers"))
 
 
 def logits(
     path: pathlib.Path, class_name: str, token_BT: Int[ndarray, "B T"], **arguments: Any
 ) -> tuple[Float[ndarray, "B T V"], str]:
-    """Float32 logits [B, T, V] of whole rows without padding, a row at a time, and what ran it.
+    """Float32 logits [B, T, V] of whole rows without padding, one row at a time, and what ran it.
 
-    The weights are mapped: memory holds activations, and pages that can be dropped.
-    Args: `class_name` in transformers, `arguments` of its `from_pretrained`.
-    Raises: DataError where the model misses a tensor.
+    The weights are mapped, so memory holds activations and pages that can be dropped.
+    Args: `class_name` in transformers, and `arguments` of its `from_pretrained`.
+    Raises: DataError where a tensor is missing.
     """
     import torch
     import transformers
@@ -53,7 +53,7 @@ def logits(
 
 @contextlib.contextmanager
 def _quiet(transformers):
-    """Neither bars nor advice while a model is loaded; what is wrong is raised."""
+    """Silences progress bars and advice while a model is loaded; errors are still raised."""
     logging = transformers.utils.logging
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

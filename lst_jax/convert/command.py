@@ -1,4 +1,4 @@
-"""`lst convert`: a source opened, written in another format, proved, and given its name only then."""
+"""`lst convert`: opens a model, writes it in another format, and keeps the result only if it computes the same."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ BLOCK = 1 << 24  # bytes of a file hashed at a time
 
 
 class Options(NamedTuple):
-    """What `lst convert` may be told; the help of each is in `lst_jax.cli.convert`."""
+    """The options of `lst convert`; `lst_jax.cli.convert` has their help."""
 
     step: int | None = None
     average: int = 1
@@ -39,10 +39,10 @@ PLAIN = Options()
 
 
 def convert(src: pathlib.Path, dst: pathlib.Path, to: str, options: Options = PLAIN) -> dict[str, Any]:
-    """Converts, proves and writes conversion.json; returns what it says. `dst` is there as a whole or not at all.
+    """Converts, compares both sides, and writes conversion.json; returns its contents.
 
-    Where `dst` is what the same conversion has made, nothing is done. Raises: UserError, one line; nothing of `dst` is
-    there then.
+    `dst` appears complete or not at all. Where the same conversion has already made `dst`, nothing is done.
+    Raises: UserError, one line; `dst` does not exist then.
     """
     began = time.monotonic()
     form, target = formats.recognise(src), formats.FORMATS[to]
@@ -57,7 +57,7 @@ def convert(src: pathlib.Path, dst: pathlib.Path, to: str, options: Options = PL
         "config_hash": config_hash(source.config),
     }
     if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        return _made_before(dst, asked)
+        return _earlier_report(dst, asked)
     progress = sys.stderr.isatty()
     with whole_directory(dst, dst.with_name(f".{dst.name}.partial")) as out:
         if options.state:
@@ -65,10 +65,10 @@ def convert(src: pathlib.Path, dst: pathlib.Path, to: str, options: Options = PL
         else:
             target.write(source, out, progress, **({"pth": True} if options.pth else {}))
         hashes: dict[str, str] = {}
-        hashed = source.seen(lambda path, array: hashes.update({path: _sha256(array)}))
+        hashed = source.observed_by(lambda path, array: hashes.update({path: _sha256(array)}))
         proved = proof.prove(hashed, target, out, progress)
         if target is orbax:
-            orbax.settle(out, dst)
+            orbax.point_to_final_tokenizers(out, dst)
         report = {
             "format_version": FORMAT_VERSION,
             **asked,
@@ -80,14 +80,13 @@ def convert(src: pathlib.Path, dst: pathlib.Path, to: str, options: Options = PL
     return report
 
 
-def _made_before(dst: pathlib.Path, asked: dict[str, Any]) -> dict[str, Any]:
-    said = companions.recorded(dst) if dst.is_dir() else {}
-    if {key: value for key, value in said.items() if key in asked} != json.loads(json.dumps(asked)):
+def _earlier_report(dst: pathlib.Path, asked: dict[str, Any]) -> dict[str, Any]:
+    report = companions.read_report(dst) if dst.is_dir() else {}
+    if {key: value for key, value in report.items() if key in asked} != json.loads(json.dumps(asked)):
         raise ConfigError(
-            f"{dst}: is there and not empty, and was not made by this conversion; give a directory that "
-            "is not, or remove this one"
+            f"{dst}: exists, and this conversion did not make it; give the path of a new directory, or remove this one"
         )
-    return said
+    return report
 
 
 def _check_options(form, target, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""What lies beside the weights in a directory of any format: the configuration, the tokenizers, what was proved.
+"""The files beside the weights in a directory of any format: configuration, tokenizers, and the report.
 
 lst_config.json         the whole configuration of the run; in run directories it is config.json
 tokenizer.model         SentencePiece of data.tokenizer
@@ -31,16 +31,17 @@ def write_companions(config: Config, out: pathlib.Path) -> None:
 
 
 def copy_tokenizers(config: Config, out: pathlib.Path) -> None:
-    """Copies the files that the configuration names, under the names that all directories have them."""
+    """Copies the tokenizers of the configuration, under the names that every directory uses."""
     for field, name in FILES.items():
         if getattr(config.data, field) is not None:
             shutil.copyfile(getattr(config.data, field), out / name)
 
 
 def read_companions(folder: pathlib.Path, recipe: Config | None) -> Config:
-    """The configuration of a foreign directory, with its own tokenizers; `recipe` where there is no lst_config.json.
+    """The configuration of a foreign directory, with its own tokenizers.
 
-    Raises: DataError or ConfigError where there is neither, both, or a tokenizer is not the one that was converted.
+    Args: `recipe` is the configuration where the directory has no lst_config.json.
+    Raises: DataError or ConfigError where there is neither or both, or a tokenizer is not the one that was converted.
     """
     stored = folder / CONFIG
     if recipe is not None and stored.is_file():
@@ -53,22 +54,22 @@ def read_companions(folder: pathlib.Path, recipe: Config | None) -> Config:
     config = with_files_of(own, folder)
     if recipe is not None:
         _check_same_files(own, config)
-    check_vocabulary(config, recorded(folder), folder)
+    check_vocabulary(config, read_report(folder), folder)
     return config
 
 
 def with_files_of(config: Config, folder: pathlib.Path) -> Config:
-    """The configuration with those tokenizers that lie in the folder."""
-    there = {
+    """The configuration with the tokenizers of the folder, where it has them."""
+    own = {
         field: str(folder / name)
         for field, name in FILES.items()
         if getattr(config.data, field) is not None and (folder / name).is_file()
     }
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **there))
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **own))
 
 
-def recorded(folder: pathlib.Path) -> dict[str, Any]:
-    """What conversion.json says; nothing where there is none. Raises: DataError where it is not JSON."""
+def read_report(folder: pathlib.Path) -> dict[str, Any]:
+    """The contents of conversion.json; empty where there is no such file. Raises: DataError where it is not JSON."""
     path = folder / CONVERSION
     try:
         return json.loads(path.read_text()) if path.is_file() else {}
@@ -76,24 +77,24 @@ def recorded(folder: pathlib.Path) -> dict[str, Any]:
         raise DataError(f"{path}: is not JSON ({error.msg} at line {error.lineno}); copy it again") from error
 
 
-def check_vocabulary(config: Config, said: dict[str, Any], where: pathlib.Path) -> None:
-    """Raises DataError where a tokenizer's size is not the configuration's, or it is not the one that was `said`.
+def check_vocabulary(config: Config, report: dict[str, Any], where: pathlib.Path) -> None:
+    """Raises: DataError where a tokenizer has another size than the configuration, or another fingerprint than reported.
 
-    Args: `said` has `vocabulary`, the fingerprints by name, unless nothing is known of them.
+    Args: `report` has the fingerprints by name as its `vocabulary`, where they are known.
     """
     open_tokenizer(config)
     open_unit_pieces(config)
     found = vocabulary_of(config)
     for field in FILES:
-        if "vocabulary" in said and said["vocabulary"][field] != found[field]:
+        if "vocabulary" in report and report["vocabulary"][field] != found[field]:
             raise DataError(
                 f"{getattr(config.data, field)}: has the fingerprint {found[field]}, {where} was made with "
-                f"{said['vocabulary'][field]}; give that {field.replace('_', ' ')}"
+                f"{report['vocabulary'][field]}; give that {field.replace('_', ' ')}"
             )
 
 
 def _check_same_files(recipe: Config, config: Config) -> None:
-    """Raises DataError where the recipe's tokenizers are others than those in the directory."""
+    """Raises: DataError where the tokenizers of the recipe differ from those in the directory."""
     ours, theirs = vocabulary_of(recipe), vocabulary_of(config)
     for field in FILES:
         if ours[field] != theirs[field]:
@@ -104,16 +105,16 @@ def _check_same_files(recipe: Config, config: Config) -> None:
 
 
 def vocabulary(source: Source) -> dict[str, str | None]:
-    """Fingerprints of the tokenizers, and of the codebook where the source knows it."""
+    """Fingerprints of the tokenizers, and of the codebook where the source knows its own."""
     known = source.origin["vocabulary"] if "vocabulary" in source.origin else {"codebook": None}
     return vocabulary_of(source.config) | {"codebook": known["codebook"]}
 
 
 def origin(name: str, folder: pathlib.Path) -> dict[str, Any]:
-    """`Source.origin` of a foreign directory: what it says itself of the step and the vocabulary it is from."""
+    """`Source.origin` of a foreign directory: its step and its vocabulary are from its own conversion.json."""
     found: dict[str, Any] = {"format": name, "path": str(folder), "step": None}
-    if said := recorded(folder):
-        found |= {"step": said["source"]["step"], "vocabulary": said["vocabulary"]}
+    if report := read_report(folder):
+        found |= {"step": report["source"]["step"], "vocabulary": report["vocabulary"]}
     return found
 
 

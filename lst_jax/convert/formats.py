@@ -1,10 +1,10 @@
 """The formats by name. Each is a module with
 
 NAME                                    its name
-recognises(path) -> bool                cheap, never raises
-open_source(path, recipe) -> Source     raises DataError, ConfigError, CheckpointError; recipe: None if not given
-write(source, out, progress)            into the empty directory `out`, at most a shard or a layer in memory
-logits(path, inputs) -> (array, who)    float32 of what lies in `path`, by the format's own program if there is
+recognises(path) -> bool                is cheap and never raises
+open_source(path, recipe) -> Source     raises DataError, ConfigError, CheckpointError; `recipe` may be None
+write(source, out, progress)            writes into the empty directory `out`, with at most a shard or a layer in memory
+logits(path, inputs) -> (array, who)    float32 logits of the model in `path`, from the format's own program if possible
 """
 
 import pathlib
@@ -17,7 +17,7 @@ FORMATS: dict[str, ModuleType] = {form.NAME: form for form in (orbax, ancestor_f
 
 
 def recognise(path: pathlib.Path) -> ModuleType:
-    """The format of what lies in `path`. Raises: DataError where there is nothing, or nothing known."""
+    """The format of the model in `path`. Raises: DataError where there is no model in a known format."""
     if not path.exists():
         raise DataError(f"{path}: no such directory; correct the path")
     for form in FORMATS.values():

@@ -1,4 +1,4 @@
-"""Directories of `transformers`, out and in: Base as a Llama (`hf_llama`), an LST with code of its own (`hf_lst`)."""
+"""Directories of `transformers`, written and read: Base as a Llama (`hf_llama`), an LST with its own code (`hf_lst`)."""
 
 import pathlib
 from types import ModuleType
@@ -17,7 +17,7 @@ KINDS = {hf_llama.MODEL_TYPE: hf_llama, hf_lst.MODEL_TYPE: hf_lst}  # model_type
 
 
 def recognises(path: pathlib.Path) -> bool:
-    """Whether config.json names a kind of model that we have."""
+    """Whether config.json names a kind of model that can be read."""
     try:
         _kind(path)
     except DataError:
@@ -43,7 +43,7 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
 
 
 def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"], str]:
-    """Float32 logits of the rows, by transformers where it is installed, and what ran it. Raises: DataError."""
+    """Float32 logits of the rows, computed by transformers where it is installed, and what computed them. Raises: DataError."""
     return _kind(path).logits(path, inputs)
 
 

@@ -1,12 +1,12 @@
-"""Base as a plain `LlamaForCausalLM` of Hugging Face, both ways; with units joined to pieces (BPE) likewise.
+"""Base as a plain `LlamaForCausalLM` of Hugging Face, written and read; Base over unit pieces (BPE) likewise.
 
 Ours [in, out]                                    Theirs [out, in]
 tok_embeddings/embedding                          model.embed_tokens.weight (not transposed)
 global_transformer/layers_3/attention/wq/kernel   model.layers.3.self_attn.q_proj.weight (rows of each head moved)
 norm/scale, output/kernel                         model.norm.weight, lm_head.weight
 
-Ours rotates the adjacent pairs (2i, 2i+1) of a head, theirs the pairs (i, i + K/2), by the same angles: the rows of
-queries and keys change places, and nothing is computed, so that there and back is the same to the bit.
+Our rotary embedding rotates the adjacent pairs (2i, 2i+1) of a head, theirs the pairs (i, i + K/2), by the same angles.
+The rows of the query and key matrices therefore change places. Nothing is computed, so a round trip is exact.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from lst_jax.convert import by_transformers, companions, streamed
 from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
-from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes, turned, turned_shape
+from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes, transposed, transposed_shape
 from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError
 from lst_jax.core.shapes import Float, ndarray
@@ -44,8 +44,8 @@ LAYER = {
     "feed_forward/w3/kernel": "mlp.up_proj",
     "feed_forward/w2/kernel": "mlp.down_proj",
 }
-BUFFER = "rotary_emb.inv_freq"  # old checkpoints hold what rope_theta says
-# The values that transformers gives to what config.json leaves out
+BUFFER = "rotary_emb.inv_freq"  # a buffer of old checkpoints, which rope_theta determines
+# The defaults of transformers for fields that config.json leaves out
 ABSENT = {
     "hidden_act": "silu",
     "attention_bias": False,
@@ -63,7 +63,7 @@ FIXED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
 
 @dataclasses.dataclass(frozen=True)
 class Llama:
-    """What config.json says of a LlamaForCausalLM that our blocks can be."""
+    """The fields of config.json of a LlamaForCausalLM that our blocks can represent."""
 
     vocab_size: int
     width: int
@@ -77,9 +77,9 @@ class Llama:
 
 
 def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
-    """Writes a directory that `transformers` loads, weights, tokenizer and all, one array at a time.
+    """Writes a complete directory that `transformers` loads, one array at a time.
 
-    Raises: DataError where the model is not one that a LlamaForCausalLM can be, or is incomplete.
+    Raises: DataError where a LlamaForCausalLM cannot represent the model, or arrays are missing.
     """
     config = source.config
     check_base(config)
@@ -96,7 +96,7 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
 
 
 def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
-    """Opens a directory as Base, nothing read yet.
+    """Opens a directory as Base; arrays are read later.
 
     Raises: DataError where configuration, recipe and tensors do not agree, naming both sides.
     """
@@ -118,7 +118,7 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     shapes, theirs = expected_shapes(config.model, config.joint_vocab), names(llama.layers)
     check_shapes(
         {name: one.shape for name, one in tensors.items()},
-        {name: turned_shape(path, shapes[path]) for path, name in theirs.items()},
+        {name: transposed_shape(path, shapes[path]) for path, name in theirs.items()},
         str(path),
     )
     arrays = {ours: to_ours(ours, tensors[name], shapes[ours], llama.heads) for ours, name in theirs.items()}
@@ -126,10 +126,10 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
 
 
 def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"], str]:
-    """Float32 logits [B, T, V] of `inputs.token_BT` by transformers, and who ran it.
+    """Float32 logits [B, T, V] of `inputs.token_BT` from transformers, and what ran it.
 
-    transformers maps the files, so that memory holds activations and pages that can be dropped. Where it is not
-    installed, the files are read back and run by this program. Raises: DataError where it misses a tensor.
+    transformers maps the files, so memory holds activations and pages that can be dropped. Without transformers, this
+    program reads the files back and runs them. Raises: DataError where a tensor is missing.
     """
     if not by_transformers.installed():
         return streamed.logits(open_source(path, None), inputs), by_transformers.MISSING
@@ -137,7 +137,7 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
 
 
 def names(layers: int) -> dict[str, str]:
-    """Our path -> their name of every parameter, in their order."""
+    """Our path to their name of every parameter, in their order."""
     inner = {
         f"global_transformer/layers_{i}/{ours}": f"model.layers.{i}.{theirs}.weight"
         for i in range(layers)
@@ -148,7 +148,7 @@ def names(layers: int) -> dict[str, str]:
 
 
 def open_tensors(path: pathlib.Path) -> dict[str, Stored]:
-    """A directory's tensors by name, without the buffers that some hold. Raises: DataError."""
+    """The tensors of a directory by name, without the buffers that old checkpoints hold. Raises: DataError."""
     return {name: one for name, one in open_safetensors(path).items() if not name.endswith(BUFFER)}
 
 
@@ -163,7 +163,7 @@ def to_ours(path: str, one: Stored, shape: tuple[int, ...], heads: int) -> Store
 
 
 def rotated_halves(weight_FD: Float[ndarray, "F D"], heads: int) -> Float[ndarray, "F D"]:
-    """Rows of each head from adjacent pairs to halves. Example: one head of 4, rows 0 1 2 3 -> 0 2 1 3"""
+    """Reorders the rows of each head from adjacent pairs to halves. Example: one head of 4, rows 0 1 2 3 -> 0 2 1 3"""
     f, d = weight_FD.shape
     return weight_FD.reshape(heads, f // heads // 2, 2, d).swapaxes(1, 2).reshape(f, d)
 
@@ -175,7 +175,7 @@ def rotated_pairs(weight_FD: Float[ndarray, "F D"], heads: int) -> Float[ndarray
 
 
 def read_llama(path: pathlib.Path) -> Llama:
-    """Reads config.json. Raises: DataError where it is of another kind of model, or has what our blocks do not."""
+    """Reads config.json. Raises: DataError where it is another kind of model, or has a feature that our blocks lack."""
     file = path / "config.json"
     mapping = ABSENT | json_files.read_model_file(file)
     if "model_type" not in mapping or mapping["model_type"] != MODEL_TYPE:
@@ -207,7 +207,7 @@ def read_llama(path: pathlib.Path) -> Llama:
 
 
 def check_fields(config: Config, llama: Llama, path: pathlib.Path) -> None:
-    """Holds a recipe's global transformer against config.json. Raises: DataError naming the field and both values."""
+    """Compares a recipe's global transformer with config.json. Raises: DataError naming the field and both values."""
     model, stack = config.model, config.model.global_transformer
     for field, ours, theirs in [
         ("model.global_transformer.width", stack.width, llama.width),
@@ -227,7 +227,7 @@ def check_fields(config: Config, llama: Llama, path: pathlib.Path) -> None:
 
 
 def check_base(config: Config) -> None:
-    """Raises: DataError where a model is not one that a LlamaForCausalLM can be."""
+    """Raises: DataError where a LlamaForCausalLM cannot represent the model."""
     if architecture_named(config.model.architecture).conversions.transformers != MODEL_TYPE:
         raise DataError(
             f'model.architecture={config.model.architecture!r}: a LlamaForCausalLM is of "base" only; use another format'
@@ -269,7 +269,7 @@ def _config_json(config: Config) -> dict[str, Any]:
 
 
 def _rope_theta(file: pathlib.Path, mapping: Mapping[str, Any]) -> float:
-    """From transformers 5's `rope_parameters`, or 4's `rope_theta`; any scaling is refused."""
+    """The angle base from `rope_parameters` (transformers 5) or `rope_theta` (4). Raises: DataError for any scaling."""
     rope = {"rope_theta": mapping["rope_theta"]} | (mapping["rope_scaling"] or {}) | (mapping["rope_parameters"] or {})
     kind = {rope[name] for name in ("rope_type", "type") if name in rope} - {"default"}
     if kind:
@@ -281,5 +281,5 @@ def _rope_theta(file: pathlib.Path, mapping: Mapping[str, Any]) -> float:
 
 
 def _to_theirs(path: str, one: Stored, heads: int) -> Stored:
-    theirs = turned(path, one)
+    theirs = transposed(path, one)
     return Stored(theirs.shape, lambda: rotated_halves(theirs.read(), heads)) if path.endswith(ROTATED) else theirs

@@ -1,7 +1,7 @@
-"""An LST as a directory for `AutoModelForCausalLM` with `trust_remote_code=True`, out and in.
+"""An LST as a directory for `AutoModelForCausalLM` with `trust_remote_code=True`, written and read.
 
-The directory holds its own model code in PyTorch (`modeling/`, copied as it is), the weights under our names with dots,
-the joint tokenizer and a README: `transformers` and nothing of this package runs it.
+The directory holds its own model code in PyTorch (a copy of `modeling/`), the weights under our names with dots, the
+joint tokenizer and a README. `transformers` runs it without this package.
 
 Ours                                            The directory's
 patch_encoder/layers_0/attention/wq/kernel      patch_encoder.layers.0.attention.wq.weight (transposed)
@@ -21,7 +21,7 @@ from lst_jax.convert import by_transformers, companions, streamed
 from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
-from lst_jax.convert.source import Source, check_shapes, expected_shapes, turned
+from lst_jax.convert.source import Source, check_shapes, expected_shapes, transposed
 from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError
 from lst_jax.core.shapes import Float, ndarray
@@ -36,7 +36,7 @@ WINDOWS = ("encoder_cross_window", "decoder_cross_window", "encoder_cross_all_la
 
 
 def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
-    """Writes a directory that `transformers` loads, weights, code, tokenizer and all, one array at a time.
+    """Writes a complete directory that `transformers` loads, one array at a time.
 
     Raises: DataError where the model has no such form, or its parameters are not those of the configuration.
     """
@@ -52,11 +52,13 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
     files.write_text(out / "README.md", readme(config))
     companions.write_companions(config, out)
     write_tokenizer(config, out)
-    write_safetensors(out, {hf_name(path): turned(path, source.arrays[path]) for path in expected}, progress=progress)
+    write_safetensors(
+        out, {hf_name(path): transposed(path, source.arrays[path]) for path in expected}, progress=progress
+    )
 
 
 def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
-    """Opens a directory, nothing read yet.
+    """Opens a directory; arrays are read later.
 
     Raises: DataError where configuration, recipe and tensors do not agree, naming both sides.
     """
@@ -66,16 +68,16 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
     tensors, expected = open_safetensors(path), expected_shapes(config.model, config.joint_vocab)
     names = {hf_name(ours): ours for ours in expected}
     arrays = {names[name] if name in names else name: one for name, one in tensors.items()}
-    arrays = {ours: turned(ours, one) for ours, one in arrays.items()}
+    arrays = {ours: transposed(ours, one) for ours, one in arrays.items()}
     check_shapes({ours: one.shape for ours, one in arrays.items()}, expected, str(path))
     return Source(config, arrays, companions.origin("hf", path))
 
 
 def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"], str]:
-    """Float32 logits [B, T, V] of `inputs.token_BT` by the directory's own code under transformers, and who ran it.
+    """Float32 logits [B, T, V] of `inputs.token_BT` from the directory's own code under transformers, and what ran it.
 
-    The patches are those that it finds itself. Where transformers is not installed, the files are read back and run by
-    this program. Raises: DataError where it misses a tensor, or its code is not what `write` puts there.
+    That code finds the patches itself. Without transformers, this program reads the files back and runs them.
+    Raises: DataError where a tensor is missing, or the code is not what `write` puts there.
     """
     for name in CODE_FILES:
         if not (path / name).is_file() or (path / name).read_bytes() != (CODE / name).read_bytes():
@@ -89,7 +91,7 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
 
 
 def check_lst(config: Config) -> None:
-    """Raises: DataError where the model is no LST whose patches follow from its tokens."""
+    """Raises: DataError where the model is not an LST, or its patches do not follow from its tokens."""
     if architecture_named(config.model.architecture).conversions.transformers != MODEL_TYPE:
         raise DataError(
             f"model.architecture={config.model.architecture!r}: has no form for transformers with model_type={MODEL_TYPE!r}; "
@@ -103,7 +105,7 @@ def check_lst(config: Config) -> None:
 
 
 def config_json(config: Config) -> dict[str, Any]:
-    """What `config.json` holds."""
+    """The contents of `config.json`."""
     model, vocab = config.model, config.joint_vocab
     networks = {
         name: _network(model, getattr(model, name)) for name in ("patch_encoder", "global_transformer", "patch_decoder")
@@ -142,7 +144,7 @@ def hf_name(path: str) -> str:
 
 
 def readme(config: Config) -> str:
-    """What to know before using the directory."""
+    """The text of the directory's README."""
     vocab, template = config.joint_vocab, string.Template((CODE / "README.md").read_text(encoding="utf-8"))
     return template.substitute(
         name=config.name,
@@ -165,7 +167,7 @@ def _network(model: ModelConfig, stack: StackConfig) -> dict[str, Any]:
 
 
 def _check_same(path: pathlib.Path, expected: Mapping[str, Any]) -> None:
-    """Holds what decides about the function against the file; lengths and dtype may have been changed since."""
+    """Compares the fields that decide the function with the file; lengths and dtype may have been changed since."""
     found = json_files.read_model_file(path)
     for name in expected.keys() - {"architectures", "auto_map", "dtype", "max_position_embeddings", "pad_token_id"}:
         if name not in found or found[name] != expected[name]:

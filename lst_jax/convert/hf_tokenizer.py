@@ -3,9 +3,9 @@
     BOS <|text|> a word     encode("a word")                                          special tokens added
     <|speech|> 3 7          encode("<|speech|><|unit3|><|unit7|>", add_special_tokens=False)
 
-What stands between two markers is text of its own and encoded as training encodes a span. A BPE model of SentencePiece
-as `lst prepare tokenizer` and Llama-2 have it becomes a tokenizer.json, which needs no code; of other kinds the
-`tokenizers` library makes something slightly else, so that these get `tokenization_lst.py`, which runs SentencePiece.
+Text between two markers is encoded by itself, as training encodes a span. A SentencePiece BPE model like those of
+`lst prepare tokenizer` and Llama-2 becomes a tokenizer.json, which needs no code. The `tokenizers` library does not
+encode exactly like SentencePiece models of other kinds. These get `tokenization_lst.py`, which runs SentencePiece.
 """
 
 import pathlib
@@ -20,11 +20,11 @@ from lst_jax.core.vocab import BOS_ID, EOS_ID, PAD_ID, UNUSED_SLOTS, Vocab
 from lst_jax.data.pipeline import open_tokenizer
 
 TEXT_MARKER, SPEECH_MARKER = "<|text|>", "<|speech|>"
-SPACE = "\u2581"  # how SentencePiece writes a blank
+SPACE = "\u2581"  # the character that SentencePiece writes for a blank
 BPE = 2  # TrainerSpec.ModelType
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # ModelProto.SentencePiece.Type
 CODE = pathlib.Path(__file__).parent / "modeling" / "tokenization_lst.py"
-ANY_NUMBER = 1 << 20  # of blanks that SentencePiece takes from the front of what it decodes
+ANY_NUMBER = 1 << 20  # of blanks that SentencePiece removes from the front of decoded text
 
 
 def write_tokenizer(config: Config, out: pathlib.Path) -> None:
@@ -66,12 +66,12 @@ def write_tokenizer(config: Config, out: pathlib.Path) -> None:
 
 
 def pad_id(config: Config) -> int:
-    """The first unused id: `generate` takes every id that pads for padding, so it must be none that a text can have."""
+    """The first unused id. `generate` of transformers treats every pad id as padding, so no text may contain it."""
     return config.vocab.text_size
 
 
 def added_tokens(vocab: Vocab) -> dict[str, int]:
-    """Name to id of every token that is no text piece, in order of ids."""
+    """The id of every token that is not a text piece by its name, in the order of ids."""
     named = {f"<|unused{i}|>": vocab.text_size + i for i in range(UNUSED_SLOTS)}
     named |= {TEXT_MARKER: vocab.text_marker, SPEECH_MARKER: vocab.speech_marker}
     return named | {f"<|unit{u}|>": vocab.unit_offset + u for u in range(vocab.unit_slots)}
@@ -80,7 +80,7 @@ def added_tokens(vocab: Vocab) -> dict[str, int]:
 def is_exact(model: Any) -> bool:
     """Whether `tokenizer_json` encodes as the SentencePiece model does.
 
-    It needs BPE, text that is not rewritten, and pieces that come from merges alone, each with a score of its own.
+    The model must be BPE, must not rewrite text, and all of its pieces must come from merges, each with its own score.
     """
     trainer, normalizer, scores = (
         model.trainer_spec,
@@ -141,8 +141,8 @@ def merges(model: Any) -> list[list[str]]:
     """All pairs of pieces that make a piece, the best-scored piece first.
 
     SentencePiece joins any two neighbours that make the best-scored piece, the leftmost first; `tokenizers` joins
-    listed pairs. The two can differ only where one piece is made in two ways from overlapping neighbours, which takes
-    a periodic text; no such text has been found.
+    listed pairs. They can differ only where overlapping neighbours make one piece in two ways, which needs periodic
+    text; no such text has been found.
     """
     normal = [piece for piece in model.pieces if piece.type == NORMAL]
     known = {piece.piece for piece in normal}
@@ -170,7 +170,7 @@ def _special(tokens: dict[str, int]) -> list[dict[str, Any]]:
 
 
 def _normalizers(spec) -> list[dict[str, Any]]:
-    """What SentencePiece does to a text before it is split: blanks at the ends and in a row, and the one in front."""
+    """The normalization of SentencePiece: removes blanks at the ends, joins blanks in a row, puts one blank in front."""
     steps = []
     if spec.remove_extra_whitespaces:
         steps += [

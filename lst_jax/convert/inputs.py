@@ -1,4 +1,4 @@
-"""The rows on which both sides of a conversion are held together: text, speech, and both in turn, a document each."""
+"""The rows on which both sides of a conversion are compared: one of text, one of speech, one that alternates."""
 
 from typing import NamedTuple
 
@@ -10,8 +10,8 @@ from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 from lst_jax.data.patching import BoundaryRule, EachUnitRule, StaticRule, run_without_words
 from lst_jax.model.architectures.registry import architecture_named
 
-TOKENS = 61  # of a row; no multiple of a patch or of a block
-SPANS = 4  # of the row in which both alternate
+TOKENS = 61  # of a row; not a multiple of a patch or of a block
+SPANS = 4  # of the row that alternates
 SEED = 0
 
 

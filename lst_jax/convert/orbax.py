@@ -1,7 +1,7 @@
-"""The training checkpoint as a format: a run directory, or one of its checkpoints; several of a run as their mean.
+"""The training checkpoint as a format: a run directory, one of its checkpoints, or the mean of several.
 
-What is written is a run directory that `lst evaluate`, `lst generate` and `train.init_from` take: config.json, the
-tokenizers it names, and one checkpoint with parameters alone.
+`write` makes a run directory that `lst evaluate`, `lst generate` and `train.init_from` take: config.json, the
+tokenizers that it names, and one checkpoint with parameters alone.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ NAME = "orbax"
 
 
 def recognises(path: pathlib.Path) -> bool:
-    """Whether it is a run directory with checkpoints, or one of them."""
+    """Whether the path is a run directory with checkpoints, or one of its checkpoints."""
     return directory.find(path) is not None
 
 
@@ -62,7 +62,7 @@ def open_source(path: pathlib.Path, recipe: Config | None = None, step: int | No
 
 
 def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
-    """Writes the run directory. Its config.json names the tokenizers in `out`: see `settle`."""
+    """Writes the run directory. Its config.json names the tokenizers in `out`: see `point_to_final_tokenizers`."""
     companions.copy_tokenizers(source.config, out)
     config = companions.with_files_of(source.config, out)
     RunDirectory(out).write_config(config)
@@ -74,7 +74,7 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
         "vocabulary": companions.vocabulary(source),
     }
     with tqdm.tqdm(total=2 * len(source.arrays), desc="write", unit="read", disable=not progress) as bar:
-        watched = source.seen(lambda path, array: bar.update())
+        watched = source.observed_by(lambda path, array: bar.update())
         stream.write_params(
             RunDirectory(out).checkpoints_path,
             source.origin["step"] or 0,
@@ -85,9 +85,9 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
 
 
 def write_state(path: pathlib.Path, step: int | None, out: pathlib.Path) -> Source:
-    """Copies the newest checkpoint up to `step` with its whole training state, after checking every array of it.
+    """Copies the newest checkpoint up to `step` with its whole training state, after reading every array as a check.
 
-    Raises: CheckpointError where it is damaged, or holds parameters alone.
+    Raises: CheckpointError where the checkpoint is damaged, or holds parameters alone.
     """
     run, named = directory.find(path)
     source = open_source(path, None, step)
@@ -103,8 +103,8 @@ def write_state(path: pathlib.Path, step: int | None, out: pathlib.Path) -> Sour
     return source
 
 
-def settle(out: pathlib.Path, final: pathlib.Path) -> None:
-    """Lets config.json name the tokenizers where they will be when `out` has become `final`."""
+def point_to_final_tokenizers(out: pathlib.Path, final: pathlib.Path) -> None:
+    """Rewrites config.json to name the tokenizers where they will be once `out` is renamed to `final`."""
     run = RunDirectory(out)
     config = run.load_config()
     there = {
@@ -114,12 +114,12 @@ def settle(out: pathlib.Path, final: pathlib.Path) -> None:
 
 
 def logits(path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:
-    """Float32 logits [B, T, V] of the newest checkpoint, read from disk anew; and who computed them."""
+    """Float32 logits [B, T, V] of the newest checkpoint, read from disk again, and what computed them."""
     return streamed.logits(open_source(path), inputs), "lst_jax"
 
 
 def _choose(run: RunDirectory, up_to: int | None, count: int) -> list[int]:
-    """The `count` newest steps, ascending; `up_to` itself must be there."""
+    """The `count` newest steps, ascending; the step `up_to` must be one of them."""
     there = stream.steps(run.checkpoints_path)
     steps = [s for s in there if up_to is None or s <= up_to]
     listed = ", ".join(map(str, there)) or "none"
@@ -139,7 +139,7 @@ def _choose(run: RunDirectory, up_to: int | None, count: int) -> list[int]:
 
 
 def _check_identity(config: Config, folder: StepFolder) -> None:
-    """Refuses a config.json that was changed since in what decides the function."""
+    """Raises: CheckpointError where config.json was changed since in a field that decides the function."""
     ours, theirs = identity(config), folder.meta["identity"]
     if key := other_function(ours, theirs):
         raise CheckpointError(
@@ -149,7 +149,7 @@ def _check_identity(config: Config, folder: StepFolder) -> None:
 
 
 def _mean(folders: Sequence[StepFolder], path: str) -> np.ndarray:
-    """Of one array over all folders: in float64, rounded once; as it is where there is one folder."""
+    """The mean of one array over all folders: summed in float64 and rounded once; unchanged for a single folder."""
     if len(folders) == 1:
         return folders[0].read("params", path)
     total = folders[0].read("params", path).astype(np.float64)

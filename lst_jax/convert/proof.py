@@ -1,4 +1,4 @@
-"""The proof of a conversion: both sides compute the same fixed inputs, text and speech, in float32."""
+"""The proof of a conversion: both sides compute the logits of the same text and speech, in float32."""
 
 import importlib.metadata
 import pathlib
@@ -16,11 +16,11 @@ PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "numpy", "torch", "tran
 
 
 def prove(source: Source, form: Any, out: pathlib.Path, progress: bool = False) -> dict[str, Any]:
-    """Holds what was written in `out` against its source, each of whose arrays is read once.
+    """Compares the logits of the model in `out` with those of its source, whose arrays are each read once.
 
     Args: `form` is one of `lst_jax.convert.formats`.
-    Returns what conversion.json says of it. Raises: ConversionError where a logit is off by more than `TOLERANCE`, or
-    is no number.
+    Returns: the entries for conversion.json.
+    Raises: ConversionError where a logit differs by more than `TOLERANCE`, or is not a number.
     """
     inputs = inputs_for(source.config)
     ours = streamed.logits(source, inputs, progress)
@@ -31,7 +31,7 @@ def prove(source: Source, form: Any, out: pathlib.Path, progress: bool = False) 
             "was kept: please report this with the configuration"
         )
     error = np.abs(theirs.astype(np.float64) - ours)
-    if not error.max() <= TOLERANCE:  # NaN is no agreement either
+    if not error.max() <= TOLERANCE:  # NaN must not pass
         raise ConversionError(
             f"{form.NAME}: logits differ by up to {error.max():.3g} ({error.mean():.3g} on average), "
             f"more than {TOLERANCE:g}, as computed by {computed_by}; nothing was kept: please report "
@@ -48,7 +48,7 @@ def prove(source: Source, form: Any, out: pathlib.Path, progress: bool = False) 
 
 
 def versions() -> dict[str, str | None]:
-    """Of the packages that may have taken part; None where one is not installed."""
+    """The versions of all packages that may have taken part; None where one is not installed."""
     found = {}
     for package in PACKAGES:
         try:

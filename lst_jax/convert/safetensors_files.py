@@ -1,8 +1,8 @@
-"""safetensors, one array at a time: sharded files with their index, written from arrays that are not read yet.
+"""Reads and writes safetensors one array at a time, in one file or in shards with their index.
 
 A file is an 8-byte length, a JSON header of that length (name -> dtype, shape, place) and the arrays one after the
-other, so that the header can be written from shapes alone. Reading maps the files: an array takes memory while it is
-used.
+other. The header is therefore written from shapes alone. Reading maps the files, so an array takes memory only while it
+is used.
 
     write_safetensors(out, tensors)         # OUT/model.safetensors, or shards and model.safetensors.index.json
     open_safetensors(out)["lm_head.weight"].read()
@@ -23,11 +23,13 @@ from lst_jax.convert.source import Stored, some
 from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
 
-SHARD_BYTES = 4_000_000_000  # below the 5 GB that transformers has long cut at, and what any file system takes
+SHARD_BYTES = (
+    4_000_000_000  # below 5 GB, at which transformers has long cut files, and small enough for every file system
+)
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 PICKLES = (".bin", ".pt", ".pth")
-AGAIN = "convert or download it again"
-# The narrow ones are exact in float32; bfloat16 is its upper half, which numpy has no name for.
+TRY_AGAIN = "convert or download it again"
+# The narrow types are exact in float32. numpy has no bfloat16, which is the upper half of a float32.
 WIDENED: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "F32": ("<f4", np.asarray),
     "F16": ("<f2", lambda x: x.astype(np.float32)),
@@ -43,9 +45,10 @@ def write_safetensors(
     shard_bytes: int = SHARD_BYTES,
     progress: bool = False,
 ) -> None:
-    """Writes the arrays as float32 in their order: OUT/STEM.safetensors, or shards of at most `shard_bytes` (a larger
-    array has one of its own) and OUT/STEM.safetensors.index.json. Holds one array at a time.
+    """Writes the arrays as float32 in their order, holding one array at a time.
 
+    The result is OUT/STEM.safetensors, or shards of at most `shard_bytes` and OUT/STEM.safetensors.index.json. An array
+    that is larger than that has a shard of its own.
     Args: `metadata` goes into every file, beside the format "pt" that transformers asks for.
     """
     shards = _shards(tensors, shard_bytes)
@@ -65,9 +68,9 @@ def write_safetensors(
 
 
 def open_safetensors(path: pathlib.Path, stem: str = "model") -> dict[str, Stored]:
-    """Tensors by name, none read yet, of a file, or of a folder with STEM.safetensors or STEM.safetensors.index.json.
+    """Tensors by name, read later, of a file, or of a folder with STEM.safetensors or STEM.safetensors.index.json.
 
-    float16 and bfloat16 are widened to float32 when they are read; other types are refused then.
+    Reading widens float16 and bfloat16 to float32, and refuses other types.
     Raises: DataError for a file that is missing, cut short or damaged, and where files and index disagree.
     """
     if path.is_file():
@@ -86,7 +89,7 @@ def open_safetensors(path: pathlib.Path, stem: str = "model") -> dict[str, Store
 
 
 def is_there(path: pathlib.Path, stem: str = "model") -> bool:
-    """Whether the folder has tensors of that name."""
+    """Whether the folder has safetensors files of that stem."""
     return any((path / f"{stem}.safetensors{more}").is_file() for more in ("", ".index.json"))
 
 
@@ -123,7 +126,7 @@ def _write_file(path: pathlib.Path, tensors: Mapping[str, Stored], metadata: dic
 
 
 def _append(file: BinaryIO, name: str, one: Stored) -> int:
-    """Writes an array's bytes and lets go of it. Returns how many."""
+    """Writes the bytes of an array, which is freed afterwards. Returns their number."""
     value = np.ascontiguousarray(one.read(), "<f4")
     assert value.shape == one.shape, (name, value.shape, one.shape)
     file.write(value.data)
@@ -136,17 +139,17 @@ def _open_shards(index: pathlib.Path) -> dict[str, Stored]:
     if not isinstance(places, dict) or not all(
         isinstance(p, str) and p == pathlib.Path(p).name for p in places.values()
     ):
-        raise DataError(f"{index}: weight_map must give a file of this folder for each tensor; {AGAIN}")
+        raise DataError(f"{index}: weight_map must give a file of this folder for each tensor; {TRY_AGAIN}")
     found = {}
     for file in sorted(set(places.values())):
         path, expected = index.with_name(file), {name for name, place in places.items() if place == file}
         if not path.is_file():
-            raise DataError(f"{path}: no such file, where {index.name} has {some(expected)}; {AGAIN}")
+            raise DataError(f"{path}: no such file, where {index.name} has {some(expected)}; {TRY_AGAIN}")
         held = _open_file(path)
         if missing := expected - held.keys():
-            raise DataError(f"{path}: lacks {some(missing)}, which {index.name} puts there; {AGAIN}")
+            raise DataError(f"{path}: lacks {some(missing)}, which {index.name} puts there; {TRY_AGAIN}")
         if extra := held.keys() - expected:
-            raise DataError(f"{path}: has {some(extra)}, which {index.name} does not put there; {AGAIN}")
+            raise DataError(f"{path}: has {some(extra)}, which {index.name} does not put there; {TRY_AGAIN}")
         found |= held
     return found
 
@@ -157,7 +160,7 @@ def _open_file(path: pathlib.Path) -> dict[str, Stored]:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
         if length > min(size - 8, LONGEST_HEADER):
-            raise DataError(f"{path}: is cut short within its header, or no safetensors file; {AGAIN}")
+            raise DataError(f"{path}: is cut short within its header, or no safetensors file; {TRY_AGAIN}")
         text = file.read(length)
     try:
         header = json.loads(text)
@@ -167,11 +170,11 @@ def _open_file(path: pathlib.Path) -> dict[str, Stored]:
         }
         end = _check_places(places)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: has no header of safetensors ({type(error).__name__}); {AGAIN}") from error
+        raise DataError(f"{path}: has no header of safetensors ({type(error).__name__}); {TRY_AGAIN}") from error
     if 8 + length + end != size:
         raise DataError(
             f"{path}: has {size} bytes where its header says {8 + length + end}: it is "
-            f"{'cut short' if size < 8 + length + end else 'damaged'}; {AGAIN}"
+            f"{'cut short' if size < 8 + length + end else 'damaged'}; {TRY_AGAIN}"
         )
     return {
         name: Stored(shape, _reader(path, name, dtype, shape, 8 + length + begin))

@@ -11,9 +11,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 
 from lst_jax.core.errors import DataError
 
-PACKAGE = "lst_jax.sentencepiece"  # of names of our own, as the package registers its own
+# Our own name, because the sentencepiece package registers its messages under its own
+PACKAGE = "lst_jax.sentencepiece"
 FIELD = descriptor_pb2.FieldDescriptorProto  # ty: ignore[missing-attribute]
-# message -> field -> (number, type, value where it is not there)
+# message -> field -> (number, type, default)
 MESSAGES: dict[str, dict[str, tuple[int, Any, str | None]]] = {
     "Piece": {
         "piece": (1, FIELD.TYPE_STRING, None),

@@ -1,7 +1,7 @@
-"""A model wherever it lies: its whole configuration, and its parameters by canonical path, read one array at a time.
+"""A model in any format: its whole configuration, and its parameters by canonical path, read one array at a time.
 
-Every format (`lst_jax.convert.formats`) opens as a `Source` and is written from one, so that any goes to any, and no
-more than an array or a layer is in memory at a time. The canonical layout is that of the training checkpoint:
+Every format (`lst_jax.convert.formats`) opens as a `Source` and is written from a `Source`, so any format converts to
+any other, with at most an array or a layer in memory. The canonical layout is that of the training checkpoint:
 
     patch_encoder/layers_0/attention/wq/kernel      float32 [in, out], one array a layer, never stacked
 """
@@ -23,22 +23,22 @@ from lst_jax.model.architectures.registry import build
 
 
 class Stored(NamedTuple):
-    """An array that has not been read yet."""
+    """An array that can be read when it is needed."""
 
     shape: tuple[int, ...]
-    read: Callable[[], np.ndarray]  # float32 of that shape; may be a view of a mapped file: never written to
+    read: Callable[[], np.ndarray]  # gives float32 of that shape; may be a view of a mapped file, so do not write to it
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A model to be converted or asked."""
+    """A model to convert or to compute with."""
 
     config: Config  # data.tokenizer and data.unit_tokenizer name files that exist
     arrays: Mapping[str, Stored]  # canonical path -> array
-    origin: dict[str, Any]  # what conversion.json says of it: format, path, step(s)
+    origin: dict[str, Any]  # its entry in conversion.json: format, path, step(s)
 
     def tree(self, prefix: str = "") -> Any:
-        """The nested parameters below a path, all read: "" is the whole model, "patch_decoder/layers_3" a layer."""
+        """Reads the nested parameters below a path: "" is the whole model, "patch_decoder/layers_3" a layer."""
         found = {
             path.removeprefix(prefix).strip("/"): one.read()
             for path, one in self.arrays.items()
@@ -46,8 +46,8 @@ class Source:
         }
         return traverse_util.unflatten_dict(found, sep="/")
 
-    def seen(self, see: Callable[[str, np.ndarray], None]) -> "Source":
-        """The same; `see(path, array)` is called whenever an array is read."""
+    def observed_by(self, see: Callable[[str, np.ndarray], None]) -> "Source":
+        """The same source, which calls `see(path, array)` whenever an array is read."""
 
         def watched(path: str, one: Stored) -> Stored:
             def read() -> np.ndarray:
@@ -62,7 +62,7 @@ class Source:
 
 @functools.lru_cache(8)
 def expected_shapes(config: ModelConfig, vocab: Vocab) -> Mapping[str, tuple[int, ...]]:
-    """Canonical path to shape of every parameter of a model; nothing is computed."""
+    """The shape of every parameter of a model by canonical path; nothing is computed."""
     shapes = jax.eval_shape(build(config, vocab, 1).init_params, jax.random.key(0))
     return types.MappingProxyType(
         {path: tuple(one.shape) for path, one in traverse_util.flatten_dict(shapes, sep="/").items()}
@@ -70,7 +70,7 @@ def expected_shapes(config: ModelConfig, vocab: Vocab) -> Mapping[str, tuple[int
 
 
 def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
-    """Raises DataError naming tensors that are missing, left over or of another shape; names are of either side."""
+    """Compares shapes by name, of either side. Raises: DataError naming tensors that are missing, left over or different."""
     missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
     if missing or extra:
         raise DataError(
@@ -87,16 +87,16 @@ def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tu
 
 
 def some(names: Iterable[str]) -> str:
-    """The first four of several names in order, and how many more. Example: "a, b, c, d and 3 more"."""
+    """The first four names in order, and the number of all others. Example: "a, b, c, d and 3 more"."""
     names = sorted(names)
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def turned(path: str, one: Stored) -> Stored:
-    """A matrix between ours, [in, out], and torch's, [out, in], either way; anything else as it is."""
+def transposed(path: str, one: Stored) -> Stored:
+    """Converts a matrix between our layout [in, out] and torch's [out, in]; other arrays stay as they are."""
     return Stored(one.shape[::-1], lambda: one.read().T) if path.endswith("/kernel") else one
 
 
-def turned_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of an array of that path on the other side."""
+def transposed_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an array of that path in the other layout."""
     return shape[::-1] if path.endswith("/kernel") else shape

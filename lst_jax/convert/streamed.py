@@ -1,7 +1,7 @@
-"""Logits of a model that fits no memory: the layers of the global transformer are read and applied one by one.
+"""Logits of a model that does not fit in memory: global layers are read and applied one after the other.
 
-The modules are those of training, with the same arithmetic in float32. What lies before and behind the global
-transformer (embeddings, local networks, output) is in memory as a whole: 0.3B of the 7B model's parameters.
+The modules are those of training, with the same arithmetic in float32. All other networks (embeddings, local networks,
+output) are in memory as a whole: 0.3B parameters of the 7B model.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from lst_jax.model.placement import ONE_DEVICE
 
 
 class Programs(NamedTuple):
-    """A model's forward pass in three compiled parts; each takes the parameters it needs first."""
+    """The forward pass of a model in three compiled parts; the first argument of each is the parameters that it needs."""
 
     before_layers: Callable[..., BeforeGlobal]  # of rows: what enters the first global layer
     layer: Callable[..., jax.Array]  # of states [B, U, D] and the documents of patches
@@ -44,14 +44,14 @@ def logits(source: Source, inputs: Inputs, progress: bool = False) -> Float[ndar
         )
         x_BUD = before.x_BUW
         for name in tqdm.tqdm(names, desc="logits", unit="layer", disable=not progress):
-            # waiting for the layer lets go of its parameters before the next one is read
+            # waiting for the layer frees its parameters before those of the next layer are read
             x_BUD = jax.block_until_ready(programs.layer(source.tree(name), x_BUD, before.doc_id_BU))
         return np.asarray(programs.after_layers(around, x_BUD, before.kept))
 
 
 @functools.cache
 def compiled(config: ModelConfig, vocab: Vocab, row_patches: int) -> Programs:
-    """The programs for rows of `row_patches` patch positions; they are compiled at their first call, all layers as one."""
+    """The programs for rows of `row_patches` patch positions; all layers share one program, compiled at its first call."""
     model = build(config, vocab, row_patches)
     block = Block(config, ONE_DEVICE, config.global_transformer)
     return Programs(

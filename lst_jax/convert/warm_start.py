@@ -1,11 +1,11 @@
-"""A text model's weights as the beginning of Base, or of LST's global transformer: parameters for `train.init_from`.
+"""Initial parameters from a text model, for Base or for the global transformer of an LST (`train.init_from`).
 
     source = warm_source(pathlib.Path("Llama-2-7b-hf"), recipe, recipe.seed)
 
-A directory of Hugging Face with a LlamaForCausalLM and the recipe's own text tokenizer. Base takes all of it; the rows
-of the vocabulary that a text model does not have, markers and units, begin at the mean of those it has, in the
-embedding as in the output matrix. LST takes the layers, and draws the rest as a fresh run with the seed does. What was
-taken, initialised and left out is in the source's `origin`.
+The source is a Hugging Face directory with a LlamaForCausalLM and the text tokenizer of the recipe. Base takes all of
+it. Markers and units have no rows in a text model: their rows of the embedding and of the output matrix begin at the
+mean of the text rows. An LST takes the layers, and draws all else as a fresh run with the same seed does. The
+`origin` of the source lists what was taken, initialised and left out.
 """
 
 import collections
@@ -36,7 +36,7 @@ KEYS_AND_VALUES = ("self_attn.k_proj.weight", "self_attn.v_proj.weight")
 
 
 def warm_source(path: pathlib.Path, recipe: Config, seed: int) -> Source:
-    """Opens a text model as parameters of the recipe, nothing read or drawn yet.
+    """Opens a text model as parameters of the recipe; arrays are read or drawn later.
 
     Raises: DataError where recipe and model differ, naming the field and both values, and for missing or left-over
     tensors.
@@ -63,7 +63,7 @@ def warm_source(path: pathlib.Path, recipe: Config, seed: int) -> Source:
 
 
 def check_tokenizer(recipe: Config, path: pathlib.Path) -> None:
-    """Holds data.tokenizer against the directory's tokenizer.model, or the pieces in its tokenizer.json.
+    """Compares data.tokenizer with the directory's tokenizer.model, or with the pieces in its tokenizer.json.
 
     Raises: DataError naming both fingerprints and the first piece that differs.
     """
@@ -86,7 +86,7 @@ def check_tokenizer(recipe: Config, path: pathlib.Path) -> None:
 
 
 def repeated(weight_GD: Float[ndarray, "G D"], kv_heads: int, heads: int) -> Float[ndarray, "F D"]:
-    """Rows of key or value heads, each as often as query heads share it. Example: 2 of 4 heads: a b -> a a b b"""
+    """Repeats each key or value head once per query head that shares it. Example: 2 of 4 heads: a b -> a a b b"""
     g, d = weight_GD.shape
     if kv_heads == heads:
         return weight_GD
@@ -94,7 +94,7 @@ def repeated(weight_GD: Float[ndarray, "G D"], kv_heads: int, heads: int) -> Flo
 
 
 def with_new_rows(weight_ND: Float[ndarray, "N D"], text_size: int, size: int) -> Float[ndarray, "V D"]:
-    """The first `text_size` rows, then their mean as often as it takes to have `size` rows."""
+    """The first `text_size` rows, followed by copies of their mean up to `size` rows."""
     text_ND = weight_ND[:text_size]
     whole_VD = np.empty((size, weight_ND.shape[1]), np.float32)
     whole_VD[:text_size] = text_ND
@@ -102,10 +102,10 @@ def with_new_rows(weight_ND: Float[ndarray, "N D"], text_size: int, size: int) -
     return whole_VD
 
 
-def drawn(recipe: Config, seed: int, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
-    """Fresh parameters by path, only those `wanted`, and of the global layers the first: the others take no part.
+def fresh_parameters(recipe: Config, seed: int, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+    """Fresh parameters by path, only those `wanted`, and of the global layers only the first.
 
-    They are those of a run with that seed, as a parameter's value depends on the seed, its path and its shape alone.
+    They equal those of a run with that seed: a parameter depends on the seed, its path and its shape alone.
     """
     one_layer = dataclasses.replace(recipe.model.global_transformer, layers=1)
     model = build(
@@ -143,7 +143,7 @@ def _global_transformer(
     shapes = expected_shapes(recipe.model, recipe.joint_vocab)
     arrays = _layers_and({}, llama, tensors, shapes)
     rest = [ours for ours in shapes if ours not in arrays]
-    values = functools.cache(lambda: drawn(recipe, seed, set(rest).__contains__))
+    values = functools.cache(lambda: fresh_parameters(recipe, seed, set(rest).__contains__))
     arrays |= {ours: Stored(shapes[ours], lambda ours=ours: values()[ours]) for ours in rest}
     begun = [f"{line}, drawn with seed {seed}" for line in _collapsed(rest)]
     unused = [name for name in hf_llama.OUTER.values() if not (llama.tied and name == OUTPUT)]
@@ -153,7 +153,7 @@ def _global_transformer(
 def _layers_and(
     outer: Mapping[str, str], llama: Llama, tensors: Mapping[str, Stored], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Stored]:
-    """Our arrays of the layers and of `outer`, in our layout."""
+    """The arrays of the layers and of the paths in `outer`, in our layout."""
     names = {
         ours: theirs
         for ours, theirs in hf_llama.names(llama.layers).items()
@@ -163,10 +163,10 @@ def _layers_and(
 
 
 def _tensors(path: pathlib.Path, llama: Llama) -> dict[str, Stored]:
-    """All tensors as of a model whose heads share nothing and whose output matrix is its own."""
+    """All tensors, as if no heads were shared and the output matrix were not tied to the embedding."""
     found = hf_llama.open_tensors(path)
     if llama.tied:
-        found.pop(OUTPUT, None)  # some hold it twice
+        found.pop(OUTPUT, None)  # some checkpoints hold the tied matrix twice
     check_shapes({name: one.shape for name, one in found.items()}, llama_shapes(llama), str(path))
     if llama.tied:
         found[OUTPUT] = found[EMBEDDING]
@@ -197,7 +197,7 @@ def llama_shapes(llama: Llama) -> dict[str, tuple[int, ...]]:
 
 
 def _pieces_of(path: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
-    """The file that says what the text pieces are, and they."""
+    """The file that lists the text pieces, and the pieces."""
     model, listed = path / "tokenizer.model", path / "tokenizer.json"
     if model.is_file():
         found = load_tokenizer(model)
@@ -223,7 +223,7 @@ def _layers_taken(llama: Llama) -> str:
 
 
 def _collapsed(paths: Iterable[str]) -> list[str]:
-    """Paths, one line for all layers. Example: "patch_decoder/layers_*/ffn_norm/scale (4 arrays)"."""
+    """Paths, with one line for all layers of a kind. Example: "patch_decoder/layers_*/ffn_norm/scale (4 arrays)"."""
     counts = collections.Counter(re.sub(r"layers_\d+", "layers_*", path) for path in paths)
     return [f"{path} ({count} arrays)" if count > 1 else path for path, count in counts.items()]
 

@@ -1,12 +1,12 @@
-"""Text and speech that a run goes on with after prompts.
+"""Generates text and speech after prompts, with the newest checkpoint of a run.
 
     generator = Generator.open(RunDirectory("runs/demo"))
     prompt = generator.prompt(["please enter"], "speech")
     found = generator.generate([prompt] * 4, "speech", Sampling(top_p=0.9), seeds=range(4), max_seconds=3)
     found[0].units, found[0].text, found[0].stopped
 
-What a row gives depends on its prompt, its seed and the sampling, not on the rows beside it. Prompts continue the patch
-grid of the run of speech that they end in.
+The result of a row depends on its prompt, its seed and the sampling, not on other rows of the batch. Where a prompt
+ends in speech, the generated units continue its last patch.
 """
 
 import dataclasses
@@ -37,19 +37,19 @@ from lst_jax.model.architectures.architecture import Architecture
 from lst_jax.model.cached_model import CachedModel, cached_model, matrices_in_compute_dtype
 from lst_jax.runs.directory import RunDirectory
 
-TILE = 64  # prompts and rooms are rounded up to multiples of it: one executable serves many lengths
+TILE = 64  # lengths are rounded up to multiples of it, so that one executable serves many lengths
 MAX_TEXT_TOKENS, MAX_SECONDS = 256, 10.0  # where no limit is given
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Generated:
-    """What followed one prompt. `runs` are in order: ("text", str) or ("speech", units uint16 [frames])."""
+    """What followed one prompt. `runs` are in order, each ("text", str) or ("speech", units uint16 [frames])."""
 
     seed: int
-    token: np.ndarray  # int32 [n] in the joint vocabulary, EOS included
+    token: np.ndarray  # int32 [n] in the joint vocabulary, with EOS
     runs: tuple[tuple[str, Any], ...]
     stopped: str  # "eos", "seconds" or "tokens"
-    log_likelihood: float  # nats of all tokens, by the model's whole softmax
+    log_likelihood: float  # nats of all tokens, under the softmax over the whole vocabulary
 
     @property
     def text(self) -> str:
@@ -63,11 +63,11 @@ class Generated:
 
 
 class Settings(NamedTuple):
-    """What an executable is compiled for, besides the number of rows and the length of prompts."""
+    """What a program is compiled for, besides the number of rows and the length of prompts."""
 
-    units: int  # of prompts, at least
-    slots: int  # patches of a whole row, at least
-    room: int  # tokens to generate, at least
+    prompt_patches: int  # at least the patches of each prompt
+    slots: int  # at least the patches of each whole row
+    room: int  # at least the tokens to generate
     filters: bool
 
 
@@ -75,7 +75,7 @@ class Generator:
     """A model with its parameters, vocabulary and tokenizers; it compiles once for each shape of a batch."""
 
     def __init__(self, config: Config, model: Architecture, params: Any):
-        """`model` and `params` of one device. Raises: ConfigError, DataError where the run cannot generate."""
+        """Takes a model on one device. Raises: ConfigError or DataError where the run cannot generate."""
         strategy = strategy_of(config.data.patching)
         self.rule = strategy.inference_rule
         if self.rule.fixed_size is None:
@@ -95,21 +95,21 @@ class Generator:
 
     @classmethod
     def open(cls, run: RunDirectory) -> "Generator":
-        """The newest checkpoint of a run, on one device. Raises: ConfigError, CheckpointError, DataError."""
+        """Opens the newest checkpoint of a run on one device. Raises: ConfigError, CheckpointError, DataError."""
         found = load_trained_model(run, one_device=True)
         return cls(found.config, found.model, found.params)
 
     @property
     def units_in_use(self) -> int:
-        """Speech ids that stand for something: unit pieces, or units of the codebook as far as it is known."""
+        """How many speech ids are in use: unit pieces, or units of the codebook where its size is known."""
         if self.builder.pieces is not None:
             return len(self.builder.pieces)
         return self.vocab.unit_slots if self.metadata is None else self.metadata.codebook_size
 
     def prompt(self, parts: Sequence[str | np.ndarray], output: str) -> Example:
-        """BOS, texts and runs of speech units as in training, and the marker of `output` if they end in another one.
+        """A prompt as in training: BOS, texts and runs of speech units, then the marker of `output` unless it was the last.
 
-        Raises: DataError where a part is empty, or its units are not the run's.
+        Raises: DataError where a part is empty, or has units that the run does not know.
         """
         runs = [self._run(part) for part in parts]
         marker = {"text": self.vocab.text_marker, "speech": self.vocab.speech_marker}.get(output)
@@ -120,7 +120,7 @@ class Generator:
 
     def _run(self, part: str | np.ndarray) -> Run:
         if not len(part):
-            raise DataError("prompt: is empty; leave it out, or give words or units")
+            raise DataError("prompt: is empty; give words or units, or leave the prompt out")
         if isinstance(part, str):
             return Run(self.vocab.text_marker, np.array(self.builder.tokenizer.encode(part), np.int32), None)
         if not 0 <= part.min() <= part.max() < self.builder.codebook_size:
@@ -141,10 +141,12 @@ class Generator:
         max_tokens: int | None = None,
         max_seconds: float | None = None,
     ) -> list[Generated]:
-        """Goes on after each prompt until EOS or a limit; all in one batch, with a seed for each.
+        """Continues each prompt until EOS or a limit, all in one batch, with one seed per prompt.
 
-        Args: `output` "text", "speech" or "free" (`sampling.allowed_ids`); `max_tokens` counts markers and EOS too;
-            `max_seconds` of speech. None: 10 seconds of speech, 256 tokens of text.
+        Args:
+            output: "text", "speech" or "free" (`sampling.allowed_ids`).
+            max_tokens: markers and EOS count too. None: 256 tokens of text, and the frames of `max_seconds`.
+            max_seconds: of speech. None: 10 seconds, or no limit where `max_tokens` is given or the output is text.
         """
         tokens, frames = self._limits(output, max_tokens, max_seconds)
         allowed_CV = allowed_ids(self.vocab, output, self.units_in_use)
@@ -179,7 +181,7 @@ class Generator:
         ]
 
     def rows(self, prompts: Sequence[Example]) -> tuple[np.ndarray, ...]:
-        """The model's arguments: a prompt a row, padded behind to a multiple of `TILE`."""
+        """The arguments of the model: one prompt per row, padded at its end to a multiple of `TILE`."""
         length = _tiled(max(len(p.token) for p in prompts))
         rows = tuple(np.zeros((len(prompts), length), kind) for kind in (np.int32, np.int32, bool, bool))
         for i, prompt in enumerate(prompts):
@@ -188,14 +190,14 @@ class Generator:
         return rows
 
     def settings(self, rows: tuple[np.ndarray, ...], output: str, tokens: int, filters: bool) -> Settings:
-        """Rooms for these prompts and so many tokens more; speech alone needs a slot a patch, text one a token."""
+        """Cache sizes for the prompts plus `tokens` new tokens: one slot per patch for speech alone, else one per token."""
         first_of_patch_BT = rows[2] if self.decoder.model.patches_speech else rows[1]
-        units, room = _tiled(int(first_of_patch_BT.sum(1).max())), _tiled(tokens)
+        patches, room = _tiled(int(first_of_patch_BT.sum(1).max())), _tiled(tokens)
         patch = self.decoder.patch_units if output == "speech" else 1
-        return Settings(units, units + -(-room // patch) + 1, room, filters)
+        return Settings(patches, patches + -(-room // patch) + 1, room, filters)
 
     def _limits(self, output: str, max_tokens: int | None, max_seconds: float | None) -> tuple[int, float]:
-        """Tokens, and frames of speech."""
+        """The limits in tokens, and in frames of speech."""
         for name, value in (("max_tokens", max_tokens), ("max_seconds", max_seconds)):
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name}={value}: must be above 0; leave it out for the default")
@@ -217,7 +219,7 @@ class Generator:
             pieces = self.builder.pieces
             units = ids - self.vocab.unit_offset
             units = units.astype(np.uint16) if pieces is None else pieces.decode(units)
-            units = units[: int(min(left, len(units)))]  # a last piece may be longer than what is left
+            units = units[: int(min(left, len(units)))]  # the last unit piece may be longer than what is left
             left -= len(units)
             runs.append(("speech", units))
         return Generated(seed, token, tuple(runs), stopped, nats)
@@ -235,8 +237,8 @@ def continue_rows(
     allowed_CV,
     numbers: Numbers,
 ):
-    """Reads the prompts and goes on with each. Returns the rows, nats of what was generated [B], and global steps."""
-    local, main = decoder.prefill(params, *prompt, settings.units, settings.slots)
+    """Reads the prompts and continues each. Returns the rows, nats of the new tokens [B], and the number of global steps."""
+    local, main = decoder.prefill(params, *prompt, settings.prompt_patches, settings.slots)
     rows = loop.start(*prompt, decoder.patch_units, settings.room)
     keys_B = jax.vmap(jax.random.key)(seed_B)
 
@@ -251,7 +253,7 @@ def continue_rows(
 
 
 def speech_metadata(config: Config) -> Metadata | None:
-    """What is known of the run's units: the metadata of its first source of utterances that is still there."""
+    """The metadata of the run's first source of utterances that still exists and knows its codebook."""
     for source in config.data.sources:
         if source.kind == "utterance" and (pathlib.Path(source.path) / METADATA_NAME).is_file():
             found = read_metadata(source.path)
@@ -261,7 +263,7 @@ def speech_metadata(config: Config) -> Metadata | None:
 
 
 def _runs_of(vocab: Vocab, before: int, token: np.ndarray) -> list[tuple[bool, np.ndarray]]:
-    """(is speech, ids) of each run, without markers and EOS; the first may go on in the prompt's last one."""
+    """(is speech, ids) of each run, without markers and EOS; the first run may continue the last one of the prompt."""
     edges = np.flatnonzero((token == vocab.text_marker) | (token == vocab.speech_marker))
     parts = np.split(token, edges)
     speech = [before >= vocab.speech_marker, *(token[edges] == vocab.speech_marker)]

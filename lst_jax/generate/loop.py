@@ -1,8 +1,8 @@
-"""Which row does what when: tokens are local work, and the rows meet for one global step when all of them need it.
+"""The loop of generation: which rows take a local step and which take a global step, and when.
 
-A row works alone until its patch has ended; the rows whose patch has ended wait until no row can go on, and then take
-one global step together. Rows of speech therefore cost one global step for `patch_units` tokens, however their patches
-lie to each other, and a text token beside them waits no longer than a patch.
+Each token is a local step of its row. A row whose patch has ended waits for a global step. When all rows wait, they
+take one global step together. Rows of speech therefore cost one global step per `patch_units` tokens, whatever the
+offsets between their patches. A text token in another row waits at most as long as one patch takes.
 """
 
 import functools
@@ -18,29 +18,29 @@ from lst_jax.model.cached_model import CachedModel
 from lst_jax.model.global_cache import GlobalState
 from lst_jax.model.local_cache import LocalState
 
-# (carry, logits_BV, rows, on_B) -> (token_B, carry): what comes next in the rows that are on
+# (carry, logits_BV, rows, on_B) -> (token_B, carry): chooses the next token of rows that are on
 Choose = Callable[[Any, Array, "Rows", Array], tuple[Array, Any]]
 
 
 class Rows(NamedTuple):
-    """Where each row is."""
+    """The state of each row."""
 
     token_B: Array  # the newest token
-    place_B: Array  # units so far of a patch that has not ended; 0 = the next unit opens one
-    encoded_B: Array  # the local networks know the newest token
-    waiting_B: Array  # for a global step
-    alive_B: Array
-    tokens_BN: Array  # what was generated
-    number_B: Array  # how much of it
-    frames_B: Array  # of speech in it
+    place_B: Array  # units so far of the patch that is open; 0 = the next unit opens one
+    encoded_B: Array  # whether the local networks have read the newest token
+    waiting_B: Array  # whether the row waits for a global step
+    alive_B: Array  # whether the row goes on
+    tokens_BN: Array  # the generated tokens
+    number_B: Array  # how many tokens were generated
+    frames_B: Array  # how many frames of speech they stand for
 
 
 class Limits(NamedTuple):
-    """Where a row stops besides at EOS; not before both tokens and frames are below."""
+    """Where a row stops if EOS does not stop it: at so many tokens or so many frames, whichever comes first."""
 
     tokens_B: Array
     frames_B: Array
-    frames_V: Array  # frames that each token stands for
+    frames_V: Array  # frames that each token id stands for
 
 
 def start(
@@ -51,7 +51,7 @@ def start(
     patch_units: int,
     room: int,
 ) -> Rows:
-    """Rows behind their prompts (one document each, from position 0), with room for so many tokens."""
+    """The state after the prompts (one document per row, from position 0), with room for `room` new tokens."""
     b, t = token_BT.shape
     last_B = (doc_id_BT != 0).sum(1) - 1
     rows_B, place_T = jnp.arange(b), jnp.arange(t)
@@ -81,7 +81,7 @@ def run(
     choose: Choose,
     carry: Any,
 ) -> tuple[Rows, Any, Int[Array, ""]]:
-    """Goes on until no row is alive. Returns the rows, what `choose` has made of `carry`, and the global steps."""
+    """Generates until no row is alive. Returns the rows, the last `carry` from `choose`, and the number of global steps."""
 
     def patch(state):
         local, main, rows, carry, steps = state
@@ -100,7 +100,7 @@ def run(
 
 
 def _local_work(decoder: CachedModel, vocab: Vocab, params, main: GlobalState, limits: Limits, choose: Choose, state):
-    """A token more in every row that does not wait: chosen, and encoded where the patch before it has ended."""
+    """Chooses the next token of every row that does not wait, and encodes it unless the patch before it is still open."""
     local, rows, carry = state
     on_B = rows.alive_B & ~rows.waiting_B
     reads_B = on_B & rows.encoded_B
@@ -108,7 +108,7 @@ def _local_work(decoder: CachedModel, vocab: Vocab, params, main: GlobalState, l
     token_B, carry = choose(carry, logits_BV, rows, reads_B)
     rows = _write(rows, token_B, reads_B, limits)
     starts_B, ends_B = patch_edges(vocab, decoder.patch_units, rows)
-    # a patch that ends without having said so ends here, before the token that opens the next one is read
+    # the end of a short last patch shows only now: the patch is advanced before this token is encoded
     closes_B = on_B & rows.alive_B & (rows.place_B > 0) & starts_B
     encodes_B = on_B & rows.alive_B & ~closes_B
     local = decoder.encode(params, local, rows.token_B, starts_B, encodes_B)
@@ -125,16 +125,16 @@ def _local_work(decoder: CachedModel, vocab: Vocab, params, main: GlobalState, l
 
 
 def patch_edges(vocab: Vocab, patch_units: int, rows: Rows) -> tuple[Bool[Array, "B"], Bool[Array, "B"]]:
-    """Whether each row's newest token starts its patch and ends it, as `data.patching.StaticRule` has it.
+    """Whether the newest token of each row starts its patch, and whether it is known to end it, as in static patches.
 
-    Text tokens and markers do both. Units do in turns; that a short last patch ends is not known from within it.
+    Text tokens and markers do both. The first unit of a patch starts it, and the unit number `patch_units` ends it.
     """
     unit_B = vocab.is_speech(rows.token_B)
     return ~unit_B | (rows.place_B == 0), ~unit_B | (rows.place_B == patch_units - 1)
 
 
 def _write(rows: Rows, token_B, on_B, limits: Limits) -> Rows:
-    """Appends the tokens, and stops the rows that have come to an end."""
+    """Appends the tokens, and stops rows at EOS or at a limit."""
     column_B = jnp.where(on_B, rows.number_B, rows.tokens_BN.shape[1])
     tokens_BN = rows.tokens_BN.at[jnp.arange(len(token_B)), column_B].set(token_B, mode="drop")
     number_B = rows.number_B + on_B

@@ -1,12 +1,12 @@
-"""What may come next, and which of it does.
+"""Which tokens may come next, and which of them is drawn.
 
     output   after BOS, text       after <t>    after <s>    after a unit
     text     text, EOS             text                      <t>
     speech   <s>                                units        units, EOS
     free     text, EOS, <s>        text         units        units, EOS, <t>
 
-A run has at least one token, as in training; BOS, the padding id and unused ids are never generated. In "free" BOS is
-followed by a marker.
+A run of text or speech has at least one token, as in training. BOS, the padding id and unused ids are never generated.
+In "free", a marker follows BOS.
 """
 
 import dataclasses
@@ -26,8 +26,11 @@ STATES = AFTER_BOS, AFTER_TEXT, AFTER_TEXT_MARKER, AFTER_SPEECH_MARKER, AFTER_UN
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How a token is drawn: logits over `temperature` (0 = the likeliest token), the `top_k` likeliest of them (0 =
-    all), of these the likeliest that together have at least `top_p` of the probability (1 = all)."""
+    """How a token is drawn.
+
+    The logits are divided by `temperature` (0 = the likeliest token). The `top_k` likeliest tokens remain (0 = all), and
+    of these the likeliest that together have at least `top_p` of the probability (1 = all).
+    """
 
     temperature: float = 1.0
     top_k: int = 0
@@ -44,12 +47,12 @@ class Sampling:
 
     @property
     def filters(self) -> bool:
-        """Whether tokens have to be sorted."""
+        """Whether drawing needs the tokens sorted by their probability."""
         return self.temperature > 0 and (self.top_k > 0 or self.top_p < 1)
 
 
 class Numbers(NamedTuple):
-    """A `Sampling` as arguments of a compiled function."""
+    """The numbers of a `Sampling`, as arguments of a compiled function."""
 
     temperature: float | Array
     top_k: int | Array
@@ -57,20 +60,20 @@ class Numbers(NamedTuple):
 
 
 def sample(logits_BV: Float[Array, "B V"], key_B, numbers: Numbers, filters: bool) -> Int[Array, "B"]:
-    """One token a row. A row's token depends on its own logits and key alone.
+    """Draws one token per row, which depends on the logits and the key of this row alone.
 
-    Args: ids that are not allowed have -inf; `key_B` PRNG keys; `filters` False where top_k and top_p are off.
+    Args: `logits_BV` is -inf for ids that are not allowed; `key_B` are PRNG keys; `filters` as in `Sampling.filters`.
     """
     logits_BV = logits_BV.astype(jnp.float32)
     likeliest_B = jnp.argmax(logits_BV, -1)
     scaled_BV = logits_BV / jnp.where(numbers.temperature > 0, numbers.temperature, 1)
     if filters:
-        order_BV = jnp.argsort(-scaled_BV, -1)  # stable: of equal ones the lower id comes first
+        order_BV = jnp.argsort(-scaled_BV, -1)  # stable: of equal logits the lower id comes first
         sorted_BV = jnp.take_along_axis(scaled_BV, order_BV, -1)
         rank_V = jnp.arange(logits_BV.shape[-1])
         sorted_BV = jnp.where((rank_V < numbers.top_k) | (numbers.top_k == 0), sorted_BV, -jnp.inf)
         p_BV = jax.nn.softmax(sorted_BV, -1)
-        before_BV = jnp.cumsum(p_BV, -1) - p_BV  # what likelier ones have: the first one is always kept
+        before_BV = jnp.cumsum(p_BV, -1) - p_BV  # probability of all likelier tokens; the first token is always kept
         sorted_BV = jnp.where((before_BV < numbers.top_p) | (rank_V == 0), sorted_BV, -jnp.inf)
         drawn_B = jax.vmap(jax.random.categorical)(key_B, sorted_BV)
         drawn_B = jnp.take_along_axis(order_BV, drawn_B[:, None], -1)[:, 0]
@@ -80,7 +83,7 @@ def sample(logits_BV: Float[Array, "B V"], key_B, numbers: Numbers, filters: boo
 
 
 def allowed_ids(vocab: Vocab, output: str, units: int) -> Bool[np.ndarray, "C V"]:
-    """Which ids may follow each of `STATES`, see the module; `units` is how many speech ids are in use."""
+    """Which ids may follow each of `STATES`, by the table above. Args: `units` speech ids are in use."""
     if output not in OUTPUTS:
         raise ConfigError(f"to={output}: must be one of {', '.join(OUTPUTS)}; use free")
     text, speech = np.zeros((2, vocab.size), bool)
@@ -101,7 +104,7 @@ def allowed_ids(vocab: Vocab, output: str, units: int) -> Bool[np.ndarray, "C V"
 
 
 def state_of(vocab: Vocab, token_B: Int[Array, "B"]) -> Int[Array, "B"]:
-    """Of `STATES`, the one behind each token."""
+    """The one of `STATES` that each token leads to."""
     return jnp.select(
         [token_B == BOS_ID, vocab.is_text(token_B), token_B == vocab.text_marker, token_B == vocab.speech_marker],
         [AFTER_BOS, AFTER_TEXT, AFTER_TEXT_MARKER, AFTER_SPEECH_MARKER],

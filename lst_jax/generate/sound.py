@@ -1,4 +1,4 @@
-"""Units to sound: by the unit tokenizer that knows what its units sound like, or by a vocoder."""
+"""Speech units to sound: by the unit tokenizer, where it can make sound, or by a vocoder."""
 
 import os
 from collections.abc import Callable
@@ -15,22 +15,22 @@ Speaker = Callable[[np.ndarray], tuple[np.ndarray, int]]  # units [frames] -> (f
 
 
 def open_units_model(path: str | os.PathLike, metadata: Metadata | None) -> UnitTokenizer:
-    """Loads a unit tokenizer, and holds it against what made the run's units. Raises: DataError naming both sides."""
+    """Loads a unit tokenizer. Raises: DataError where another tokenizer made the units of the run, naming both."""
     tokenizer = load_unit_tokenizer(path)
-    theirs = metadata and metadata.codebook_fingerprint
-    if theirs is not None and theirs != tokenizer.fingerprint:
+    expected = metadata and metadata.codebook_fingerprint
+    if expected is not None and expected != tokenizer.fingerprint:
         raise DataError(
-            f"{path}: has fingerprint {tokenizer.fingerprint}, the run's units were made by {theirs}; give "
+            f"{path}: has fingerprint {tokenizer.fingerprint}, the run's units were made by {expected}; give "
             "the unit tokenizer that prepared its data"
         )
     return tokenizer
 
 
 def speaker(units_model: UnitTokenizer | None, vocoder: str | os.PathLike | None, unit_rate: float) -> Speaker:
-    """How the run's units, `unit_rate` a second, become sound: by the vocoder where there is one.
+    """Returns the function that turns units, `unit_rate` per second, into sound; a vocoder is used where one is given.
 
-    Raises: ConfigError where the units are of a model that cannot sound them and there is none; DataError where the
-    vocoder's are of another rate.
+    Raises: ConfigError where there is no vocoder and the unit tokenizer makes no sound; DataError where the vocoder
+    takes units of another rate.
     """
     if vocoder:
         from lst_jax.prepare.acoustic.vocoder import UnitVocoder
@@ -38,7 +38,7 @@ def speaker(units_model: UnitTokenizer | None, vocoder: str | os.PathLike | None
         voice = UnitVocoder.load(vocoder)
         if voice.unit_rate != unit_rate:
             raise DataError(
-                f"{vocoder}: takes {voice.unit_rate:g} units a second, the run has data.unit_rate="
+                f"{vocoder}: takes {voice.unit_rate:g} units per second, the run has data.unit_rate="
                 f"{unit_rate:g}; use a vocoder of that rate"
             )
         return lambda units: (voice.synthesise(units), voice.shape.sampling_rate)

@@ -1,1 +1,1 @@
-"""The networks: attention, layers, patches, and the two systems built from them."""
+"""The networks: attention, layers, patches, and the architectures built from them (`architectures`)."""

@@ -1,17 +1,17 @@
 """Attention under the one mask rule of the model, computed in blocks with plain XLA operations.
 
-Key j is visible to query i iff both are in the same document (`doc_q[i] == doc_k[j] != 0`) and
+Key j is visible to query i if and only if both are in the same document (`doc_q[i] == doc_k[j] != 0`) and
 `0 <= q_id[i] - k_id[j] < window`; a branch of a document also sees what it branches from (`model.branches`). The four
-attentions of the model differ in their ids only:
+attentions of the model differ only in their ids:
 
     attention                q_id                                     k_id
     self                     position in the row                      position in the row
     encoder cross            index of the query's patch               index of the token's patch
     decoder cross            latest complete patch of the token       index of the key's patch
 
-A query that sees no key gives zeros. Blocks of queries meet only the blocks of keys that can hold a visible pair, so
-the cost grows with S·window; nothing of size [S, R] exists unless one block covers both. The backward pass recomputes
-the scores in the same blocks from the saved output and log-sum-exp (Dao et al., arXiv 2205.14135).
+A query that sees no key gives zeros. A block of queries is computed with those blocks of keys that can hold a visible
+pair, so the cost grows with S·window. No array has the size [S, R], unless one block covers both. The backward pass
+recomputes the scores in the same blocks from the saved output and log-sum-exp (Dao et al., arXiv 2205.14135).
 """
 
 import functools
@@ -23,7 +23,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from lst_jax.core.shapes import Array, Float, Int
 
-MASKED = -1e30  # a score no real one reaches; finite, so that max and exp stay free of NaN
+MASKED = -1e30  # below every real score; finite, so that max and exp give no NaN
 SAVED_ATTENTION = "attention"  # the name by which a remat policy keeps the output and log-sum-exp
 NO_ID = 2**30  # beyond every position and document number
 BRANCH = 2**16  # branch b of document d is document d + b·BRANCH; beyond every document of a row
@@ -42,8 +42,8 @@ def blocked_attention(
 ) -> Float[Array, "B S H K"]:
     """Softmax attention scaled by K^-½ over the visible keys; float32 inside, the dtype of `q` outside.
 
-    Right for any ids; cheap where, along a row, ids do not decrease and documents are contiguous.
-    Args: `window` in units of the ids, None = unbounded; `block` positions a block, of queries and of keys alike.
+    The result is right for any ids. It is cheap where ids do not decrease along a row and documents are contiguous.
+    Args: `window` in units of the ids, None = unbounded; `block` positions per block of queries and of keys.
     """
     window = NO_ID if window is None else window
     q_block, k_block = min(block, q_BSHK.shape[1]), min(block, k_BRHK.shape[1])
@@ -56,7 +56,7 @@ def blocked_attention(
 
 
 def _split(x_BSHK, id_BS, doc_BS, block):
-    """Pads the positions to whole blocks (document 0) and puts the blocks first: x_NBHSK, id_NBS, doc_NBS."""
+    """Pads the positions to whole blocks, as document 0, and puts the blocks first: x_NBHSK, id_NBS, doc_NBS."""
     b, s, h, k = x_BSHK.shape
     n = -(-s // block)
     pad = n * block - s
@@ -72,19 +72,19 @@ def _join(x_NBHSK, length):
 
 
 def _active_key_blocks(q_id_NBS, k_id_MBR, q_doc_NBS, k_doc_MBR, window):
-    """For each query block the range [first, last + 1) of key blocks that may hold a pair visible in any row.
+    """For each query block, the range [first, last + 1) of key blocks that may hold a pair visible in any row.
 
-    A pair of blocks is ruled out only where their ranges of documents or of ids cannot meet: nothing visible is lost.
+    A pair of blocks is left out only where their ranges of documents or of ids do not meet, so no visible pair is lost.
     """
 
-    def extent(x, doc):  # least and greatest over the real positions of each block and row
+    def extent(x, doc):  # least and greatest value over the real positions of each block and row
         low = jnp.where(doc != 0, x, NO_ID).min(-1)
         high = jnp.where(doc != 0, x, -NO_ID).max(-1)
         return low, high
 
     q_low, q_high = (a[:, None] for a in extent(q_id_NBS, q_doc_NBS))
     k_low, k_high = extent(k_id_MBR, k_doc_MBR)
-    q_doc_low, _ = (a[:, None] for a in extent(q_doc_NBS % BRANCH, q_doc_NBS))  # of what a branch is of
+    q_doc_low, _ = (a[:, None] for a in extent(q_doc_NBS % BRANCH, q_doc_NBS))  # a branch counts as its trunk
     _, q_doc_high = (a[:, None] for a in extent(q_doc_NBS, q_doc_NBS))
     k_doc_low, k_doc_high = extent(k_doc_MBR, k_doc_MBR)
     active_NMB = (k_low <= q_high) & (q_low - k_high < window) & (k_doc_low <= q_doc_high) & (q_doc_low <= k_doc_high)
@@ -110,7 +110,7 @@ def _attend(q_NBHSK, k_MBHRK, v_MBHRK, rule, window):
 
 
 def _forward(q_NBHSK, k_MBHRK, v_MBHRK, rule, window):
-    """Online softmax: per query block the running maximum, sum and weighted values over its active key blocks."""
+    """Online softmax: each query block keeps a running maximum, sum and weighted values over its active key blocks."""
     q_id_NBS, k_id_MBR, q_doc_NBS, k_doc_MBR, bounds_N2 = rule
 
     def query_block(_, xs):
@@ -139,7 +139,7 @@ def _forward(q_NBHSK, k_MBHRK, v_MBHRK, rule, window):
 
 
 def _backward(window, saved, dout_NBHSK):
-    """One pass: each active pair of blocks adds to its queries' and its keys' and values' gradients."""
+    """One pass: each active pair of blocks adds to the gradients of its queries, keys and values."""
     q_NBHSK, k_MBHRK, v_MBHRK, rule, out_NBHSK, lse_NBHS = saved
     q_id_NBS, k_id_MBR, q_doc_NBS, k_doc_MBR, bounds_N2 = rule
     scale = q_NBHSK.shape[-1] ** -0.5
@@ -181,7 +181,7 @@ def _add_block(x_M, change, j):
 
 
 def _loop(bounds, body, start, count):
-    """`body` over the key blocks in `bounds`; straight-line code where there is only one block."""
+    """Runs `body` over the key blocks in `bounds`, without a loop where there is only one block."""
     return body(0, start) if count == 1 else lax.fori_loop(bounds[0], bounds[1], body, start)
 
 

@@ -1,8 +1,9 @@
-"""Documents that branch: several continuations behind one beginning, which is computed once (`evals.scorer`).
+"""Documents that branch: several continuations of one prefix, which is computed once (`evals.scorer`).
 
-A document's tokens lie in its row as a trunk and its branches, one after the other; branch b ≥ 1 of document d has the
-number d + b·BRANCH where the trunk has d. A branch sees the trunk and itself and stands right behind the trunk. So
-each branch with the trunk is as if it were a document alone; training's rows have no branches.
+The tokens of such a document lie in its row as a trunk (the prefix), then its branches one after the other. The trunk
+of document d has the document number d, and its branch b ≥ 1 has d + b·BRANCH. A branch sees the trunk and itself, and
+its positions continue those of the trunk. The trunk with one branch therefore computes what they would compute as a
+document of their own. Rows for training have no branches.
 
 Example: two responses x y and z behind a b c, then another document
     doc_id 1 1 1 B+1 B+1 2B+1 2 2 -> position 0 1 2 3 4 3 6 7
@@ -16,7 +17,7 @@ from lst_jax.model.attention import BRANCH, blocked_attention
 
 
 def positions(doc_id_BN: Int[Array, "B N"]) -> Int[Array, "B N"]:
-    """Of tokens or patches: the place in the row for trunks, and for branches as if each lay right behind its trunk."""
+    """Positions of tokens or patches: those in the row for trunks; those of branches continue their trunk."""
     begins_BN, before_BN = _begins(doc_id_BN)
     is_branch_BN = doc_id_BN >= BRANCH
     another_BN = begins_BN & is_branch_BN & (before_BN >= BRANCH) & (doc_id_BN % BRANCH == before_BN % BRANCH)
@@ -28,7 +29,10 @@ def positions(doc_id_BN: Int[Array, "B N"]) -> Int[Array, "B N"]:
 
 
 def before(doc_id_BN: Int[Array, "B N"]) -> Int[Array, "B N"]:
-    """The place in the row of what comes before each in its own sequence, at a document's beginning of another one."""
+    """The place in the row of what comes before each token or patch in its own sequence.
+
+    At the beginning of a document that is a place of another document, or -1.
+    """
     begins_BN, _ = _begins(doc_id_BN)
     return jnp.where(begins_BN, positions(doc_id_BN), jnp.arange(doc_id_BN.shape[1])) - 1
 
@@ -46,6 +50,6 @@ def attend(
     window: int | None,
     block: int,
 ) -> Float[Array, "B T H K"]:
-    """Self-attention for such rows, on every platform (`kernels.SelfAttention`)."""
+    """Self-attention for rows whose documents may branch, on every platform (`kernels.SelfAttention`)."""
     position_BT = positions(doc_id_BT)
     return blocked_attention(q_BTHK, k_BTHK, v_BTHK, position_BT, position_BT, doc_id_BT, doc_id_BT, window, block)

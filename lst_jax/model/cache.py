@@ -1,8 +1,8 @@
-"""What earlier positions leave behind for self-attention: keys and values in slots, one position a row and step.
+"""The cache of self-attention: keys and values of earlier positions in R slots, extended by one position per step.
 
-Position p lies in slot p mod R. With R = window the slots are a ring that holds exactly what the window still shows;
-with R beyond the last position nothing is ever overwritten. One rule says what a slot holds when `last` is the newest
-position, `last - (last - r) mod R`, which is negative where it holds nothing yet.
+Position p lies in slot p mod R. With R = window, the slots are a ring that holds exactly the positions of the window.
+With R beyond the last position, no slot is ever overwritten. When `last` is the newest position, slot r holds position
+`last - (last - r) mod R`; a negative number means that the slot is still empty.
 """
 
 from typing import NamedTuple
@@ -16,14 +16,14 @@ from lst_jax.model.own_patch import gather
 
 
 class Cache(NamedTuple):
-    """Keys, rotated, and values of one layer in R slots."""
+    """Rotated keys, and values, of one layer in R slots."""
 
     k_BHRK: Float[Array, "B H R K"]
     v_BHRK: Float[Array, "B H R K"]
 
 
 def held_positions(last_B: Int[Array, "B"], slots: int) -> Int[Array, "B R"]:
-    """The position in each slot when `last` is the newest, negative where there is none.
+    """The position in each slot when `last` is the newest position; negative where the slot is empty.
 
     Example: held_positions([4, 1], 3) -> [[3, 4, 2], [0, 1, -1]]
     """
@@ -46,9 +46,9 @@ def extend(
     position_B: Int[Array, "B"],
     on_B: Bool[Array, "B"],
 ) -> Cache:
-    """The cache with one position more in the rows that are `on`; the others stay as they are."""
+    """The cache with one position more in rows that are on; other rows stay as they are."""
     slots = cache.k_BHRK.shape[2]
-    slot_B = jnp.where(on_B, position_B % slots, slots)  # beyond the last one: dropped
+    slot_B = jnp.where(on_B, position_B % slots, slots)  # a slot beyond the last one is dropped
     rows_B = jnp.arange(len(position_B))
     return Cache(
         *(
@@ -59,7 +59,7 @@ def extend(
 
 
 def attend(q_B1HK: Float[Array, "B 1 H K"], cache: Cache, position_B: Int[Array, "B"]) -> Float[Array, "B 1 H K"]:
-    """What `attention.blocked_attention` gives the query at `position`, the newest one, which is in the cache."""
+    """Attention of the query at `position`, the newest one in the cache, as `attention.blocked_attention` computes it."""
     held_BR = held_positions(position_B, cache.k_BHRK.shape[2])
     s_BHR = jnp.einsum("bhk,bhrk->bhr", q_B1HK[:, 0], cache.k_BHRK, preferred_element_type=jnp.float32)
     s_BHR = jnp.where((held_BR >= 0)[:, None], s_BHR * q_B1HK.shape[-1] ** -0.5, MASKED)

@@ -1,7 +1,7 @@
 """The layers that all stacks share. Parameter names map one to one to the ancestor's (`lst_jax.convert.ancestor`).
 
-Parameters are float32 and cast to the compute dtype where they are used. Initial values: normal, cut at ±3σ, with
-σ = (input width)^-½ (paper §4: d^-½, and hidden^-½ for the down projection); norm scales are 1.
+Parameters are float32, and are cast to the compute dtype where they are used. Matrices begin as normal values cut at
+±3σ, with σ = (input width)^-½ (paper §4: d^-½, and hidden^-½ for the down projection). Norm scales begin at 1.
 """
 
 import jax
@@ -17,10 +17,10 @@ from lst_jax.model.placement import Placement
 
 
 class Linear(nn.Module):
-    """A bias-free projection; its kernel is [in, out]. The result is in `dtype`, or the compute dtype where None.
+    """A projection without bias; its kernel is [in, out]. The result is in `dtype`, or the compute dtype where None.
 
-    Leading axes are merged into one: XLA's CPU backend otherwise writes out a transposed copy of the activations for
-    each weight gradient, which takes longer than the product itself.
+    Leading axes are merged into one. Otherwise XLA's CPU backend writes a transposed copy of the activations for each
+    weight gradient, which takes longer than the product itself.
     """
 
     config: ModelConfig
@@ -30,7 +30,7 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch F"]:
-        """x · kernel, operands in the compute dtype."""
+        """The product x · kernel, with operands in the compute dtype."""
         d = x.shape[-1]
         kernel_DF = stored(self, "kernel", truncated_normal(d), (d, self.width))
         x_ND, kernel_DF = (a.astype(self.config.compute_dtype) for a in (x.reshape(-1, d), kernel_DF))
@@ -40,7 +40,7 @@ class Linear(nn.Module):
 
 
 def stored(module: nn.Module, name: str, initializer, shape: tuple[int, ...]) -> jax.Array:
-    """A parameter of a module with a `placement`: of the whole `shape`, or the part of it that this device holds."""
+    """A parameter of a module that has a `placement`: the whole `shape`, or the part that this device holds."""
     if module.placement.gather is None or module.is_initializing():
         return module.param(name, initializer, shape)
     return module.variables["params"][name]
@@ -56,8 +56,9 @@ def rope(
 ) -> Float[Array, "B T H K"]:
     """Rotates the adjacent pairs (2i, 2i+1) of position t by t·theta^(-2i/K) (Su et al., arXiv 2104.09864).
 
-    Positions are those in the row where None: scores depend on their differences only, so documents need no restart.
-    The pairs are swapped by a product with a constant of 0 and ±1: exact, and faster than strided access everywhere.
+    `position` None means positions in the row. Scores depend only on differences of positions, so documents need not
+    begin at 0. A product with a constant matrix of 0 and ±1 swaps the pairs: it is exact, and faster than strided access
+    on every platform.
     """
     t, k = x_BTHK.shape[1], x_BTHK.shape[3]
     frequency_K = np.repeat(theta ** (-np.arange(0, k, 2) / k), 2)
@@ -69,7 +70,7 @@ def rope(
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) · scale, in float32, returned in the compute dtype."""
+    """x / rms(x) · scale, computed in float32 and returned in the compute dtype."""
 
     config: ModelConfig
 
@@ -94,27 +95,27 @@ class SelfAttention(nn.Module):
         self.wq, self.wk, self.wv, self.wo = (Linear(self.config, self.placement, self.stack.width) for _ in range(4))
 
     def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        """Each position attends to itself and to what precedes it in its document, as far as the window."""
+        """Each position attends to itself and to earlier positions of its document within the window."""
         position_BT = branches.positions(doc_id_BT) if self.placement.branched else None
         return self._attend(*self._heads(x_BTD, position_BT), doc_id_BT)
 
     def keep(
         self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"], length_B: Int[Array, "B"], slots: int
     ) -> tuple[Float[Array, "B T D"], cached.Cache]:
-        """The same over rows of one document, and the cache after the first `length` positions of each."""
+        """What `__call__` gives rows of one document each, and the cache after the first `length` positions of each row."""
         heads = self._heads(x_BTD)
         return self._attend(*heads, doc_id_BT), cached.keep(*heads[1:], length_B, slots)
 
     def step(
         self, x_B1D: Float[Array, "B 1 D"], cache: cached.Cache, position_B: Int[Array, "B"], on_B: Bool[Array, "B"]
     ) -> tuple[Float[Array, "B 1 D"], cached.Cache]:
-        """What `__call__` gives at one position more; only rows that are `on` leave something in the cache."""
+        """What `__call__` gives at one position more. Only rows that are `on` extend the cache."""
         q_B1HK, k_B1HK, v_B1HK = self._heads(x_B1D, position_B[:, None])
         cache = cached.extend(cache, k_B1HK, v_B1HK, position_B, on_B)
         return self._out(cached.attend(q_B1HK, cache, position_B)), cache
 
     def _heads(self, x_BTD, position=None):
-        """Queries and keys, rotated, and values, each of this device's heads."""
+        """Rotated queries and keys, and values, of the heads of this device."""
         b, t, d = x_BTD.shape
         x_BTD = self.placement.enter(x_BTD)
         q_BTHK, k_BTHK, v_BTHK = (
@@ -139,7 +140,7 @@ class SwiGLU(nn.Module):
 
     @nn.compact
     def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """Position-wise."""
+        """Computes each position by itself."""
         d = x_BTD.shape[-1]
         f = self.config.ffn_width(d)
         x_BTD = self.placement.enter(x_BTD)
@@ -155,19 +156,22 @@ class Block(nn.Module):
     stack: StackConfig
 
     def setup(self):
-        """Two halves, each with its norm."""
+        """Self-attention and feed-forward, each with its norm."""
         self.attention = SelfAttention(self.config, self.placement, self.stack)
         self.feed_forward = SwiGLU(self.config, self.placement)
         self.attention_norm, self.ffn_norm = RMSNorm(self.config), RMSNorm(self.config)
 
     def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        """Whole rows."""
+        """Runs the block over whole rows."""
         return self._feed_forward(x_BTD + self.attention(self.attention_norm(x_BTD), doc_id_BT))
 
     def keep(
         self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"], length_B: Int[Array, "B"], slots: int
     ) -> tuple[Float[Array, "B T D"], cached.Cache]:
-        """Whole rows of one document each, and the cache after `length` positions: the window's size, or `slots`."""
+        """Runs the block over rows of one document each; also the cache after `length` positions.
+
+        The cache has `slots` slots, or as many as the window where that is smaller.
+        """
         out_BTD, cache = self.attention.keep(
             self.attention_norm(x_BTD), doc_id_BT, length_B, min(self.stack.window or slots, slots)
         )
@@ -176,7 +180,7 @@ class Block(nn.Module):
     def step(
         self, x_B1D: Float[Array, "B 1 D"], cache: cached.Cache, position_B: Int[Array, "B"], on_B: Bool[Array, "B"]
     ) -> tuple[Float[Array, "B 1 D"], cached.Cache]:
-        """One position more of each row, see `SelfAttention.step`."""
+        """Runs the block over one position more of each row, see `SelfAttention.step`."""
         out_B1D, cache = self.attention.step(self.attention_norm(x_B1D), cache, position_B, on_B)
         return self._feed_forward(x_B1D + out_B1D), cache
 

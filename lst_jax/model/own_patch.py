@@ -1,8 +1,8 @@
-"""Cross-attention where a query meets one patch only: the window-1 case of the mask rule, by gather and scatter.
+"""Cross-attention with a window of one patch, by gather and scatter. Results equal `blocked_attention` with window 1.
 
-Every token belongs to at most one patch, so each (token, query of its patch) pair is listed directly and nothing is
-masked away. The cost is T·Q, whatever the patch lengths; results equal `blocked_attention` with window 1.
-An index outside 0..U-1 means "no patch" (it gives zeros, and nothing flows back).
+Every token belongs to at most one patch, so each pair of a token and a query of its patch is listed directly, and no
+pair is masked away. The cost is T·Q, whatever the lengths of patches. An index outside 0..U-1 means "no patch": it
+gives zeros, and no gradient flows back through it.
 """
 
 import jax
@@ -46,13 +46,13 @@ def tokens_attend_patch(
 
 
 def gather(x_BU, patch_BT):
-    """`x[b, patch[b, t]]` over any trailing dimensions, zeros where the index is no patch; its transpose scatters."""
+    """`x[b, patch[b, t]]` over any trailing dimensions; zeros where the index is no patch."""
     rows_B1 = jnp.arange(x_BU.shape[0])[:, None]
     return x_BU.at[rows_B1, patch_BT].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
 
-def scatter_sum(x_BT, patch_BT, units: int):
-    """Sums `x[b, t]` into `out[b, patch[b, t]]`; indices that are no patch are dropped."""
+def scatter_sum(x_BT, patch_BT, row_patches: int):
+    """Sums `x[b, t]` into `out[b, patch[b, t]]` for `row_patches` patches; indices that are no patch are dropped."""
     rows_B1 = jnp.arange(x_BT.shape[0])[:, None]
-    zeros_BU = jnp.zeros((x_BT.shape[0], units, *x_BT.shape[2:]), x_BT.dtype)
+    zeros_BU = jnp.zeros((x_BT.shape[0], row_patches, *x_BT.shape[2:]), x_BT.dtype)
     return zeros_BU.at[rows_B1, patch_BT].add(x_BT, mode="drop", wrap_negative_indices=False)

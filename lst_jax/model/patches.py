@@ -1,4 +1,4 @@
-"""Everything about patches that the model needs, derived in one place from the boundaries of a batch."""
+"""What the model needs to know of patches, derived in one place from the boundaries of a batch."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,13 @@ class Patches(NamedTuple):
 
     Example (one row, U=4; documents 1 and 2, one padding token):
         patch_start 1 1 0 1 0 | doc_id 1 1 1 2 0 | patch_end 1 0 1 1 0
-        -> patch_id 0 1 1 2 4 | visible_patch 0 0 1 2 4 | unit_doc_id 1 1 2 0
+        -> patch_id 0 1 1 2 4 | visible_patch 0 0 1 2 4 | doc_id of patches 1 1 2 0
     """
 
     patch_id_BT: Int[Array, "B T"]  # index of the token's patch, U for padding
-    visible_patch_BT: Int[Array, "B T"]  # latest patch complete at the token (the lag, paper §4); U where there is none
+    visible_patch_BT: Int[
+        Array, "B T"
+    ]  # latest patch complete at the token (the lag of paper §4); U where there is none
     doc_id_BU: Int[Array, "B U"]  # document of each patch, 0 where there is no patch
 
 
@@ -27,19 +29,22 @@ def derive_patches(
     doc_id_BT: Int[Array, "B T"],
     patch_start_BT: Bool[Array, "B T"],
     patch_end_BT: Bool[Array, "B T"],
-    units: int,
+    row_patches: int,
     branched: bool = False,
 ) -> Patches:
-    """Patch indices, what each token may see, and the documents of the U unit positions.
+    """Patch indices, what each token may see, and the documents of the U = `row_patches` patch positions.
 
-    A token sees patches up to its own where `patch_end` is set and up to the one before otherwise; where that one is of
-    another document (or of none) the token sees no patch. `branched`: documents may branch (`model.branches`).
+    A token sees patches up to its own where `patch_end` is set, and otherwise up to the patch before its own. Where that
+    patch belongs to another document, or to none, the token sees no patch.
+    Args: `branched`: documents may branch (`model.branches`).
     """
     real_BT = doc_id_BT != 0
     patch_BT = jnp.cumsum(patch_start_BT, 1, dtype=jnp.int32) - 1
-    patch_id_BT = jnp.where(real_BT, patch_BT, units)
+    patch_id_BT = jnp.where(real_BT, patch_BT, row_patches)
     rows_B1 = jnp.arange(doc_id_BT.shape[0])[:, None]
-    doc_id_BU = jnp.zeros((doc_id_BT.shape[0], units), jnp.int32).at[rows_B1, patch_id_BT].max(doc_id_BT, mode="drop")
+    doc_id_BU = (
+        jnp.zeros((doc_id_BT.shape[0], row_patches), jnp.int32).at[rows_B1, patch_id_BT].max(doc_id_BT, mode="drop")
+    )
     before_BT = gather(branches.before(doc_id_BU), patch_BT) if branched else patch_BT - 1
     visible_BT = jnp.where(patch_end_BT, patch_BT, before_BT)
     visible_doc_BT = gather(doc_id_BU, visible_BT)
@@ -47,29 +52,29 @@ def derive_patches(
     if branched:
         same_BT |= visible_doc_BT == doc_id_BT % BRANCH
     same_BT &= real_BT & (visible_BT >= 0)
-    return Patches(patch_id_BT, jnp.where(same_BT, visible_BT, units), doc_id_BU)
+    return Patches(patch_id_BT, jnp.where(same_BT, visible_BT, row_patches), doc_id_BU)
 
 
-def max_pool(h_BTE: Float[Array, "B T E"], patch_id_BT: Int[Array, "B T"], units: int) -> Float[Array, "B U E"]:
-    """Largest value of every feature within each patch; zeros where there is no patch."""
+def max_pool(h_BTE: Float[Array, "B T E"], patch_id_BT: Int[Array, "B T"], row_patches: int) -> Float[Array, "B U E"]:
+    """The largest value of every feature within each of the `row_patches` patches; zeros where there is no patch."""
     rows_B1 = jnp.arange(h_BTE.shape[0])[:, None]
-    low_BUE = jnp.full((h_BTE.shape[0], units, h_BTE.shape[2]), -jnp.inf, h_BTE.dtype)
+    low_BUE = jnp.full((h_BTE.shape[0], row_patches, h_BTE.shape[2]), -jnp.inf, h_BTE.dtype)
     max_BUE = low_BUE.at[rows_B1, patch_id_BT].max(h_BTE, mode="drop")
     return jnp.where(max_BUE == -jnp.inf, 0, max_BUE)
 
 
 class LocalRows(NamedTuple):
-    """The tokens of a row that pass the local modules, moved together: all else is as if the row held nothing more.
+    """The tokens of a row that pass the local networks, gathered into a row of their own as if it held nothing else.
 
     Example (one row, T=6, U=6, S=4; BOS <t> a <s> 7 7, static patches of 2; BOS, <t> and a are not local):
-        position 3 4 5 6 | patch_id 0 1 1 4 | unit_id of the patches 3 4 6 6
+        position 3 4 5 6 | patch_id 0 1 1 4 | row_patch of the patches 3 4 6 6
     """
 
-    position_BS: Int[Array, "B S"]  # place in the row, T where there is no token
+    position_BS: Int[Array, "B S"]  # position in the whole row, T where there is no token
     token_BS: Int[Array, "B S"]
     doc_id_BS: Int[Array, "B S"]
     patches: Patches  # of S tokens in P patches
-    row_patch_BP: Int[Array, "B P"]  # unit position in the row of each patch, U where there is no patch
+    row_patch_BP: Int[Array, "B P"]  # patch position in the whole row, U where there is no patch
     fits_B: Bool[Array, "B"]  # the row has at most S such tokens
 
 
@@ -83,15 +88,18 @@ def gather_local(
     size: int,
     branched: bool = False,
 ) -> LocalRows:
-    """Rows of `size` tokens, in as many patches or U if that is less; a patch of `row` is local as a whole or not."""
-    (b, t), units = token_BT.shape, row.doc_id_BU.shape[1]
+    """Gathers the local tokens of each row into rows of `size` tokens, in `size` patches or U if that is less.
+
+    Args: `row` has the patches of the whole rows. The tokens of a patch are either all local, or none of them is.
+    """
+    (b, t), row_patches = token_BT.shape, row.doc_id_BU.shape[1]
     rows_B1 = jnp.arange(b)[:, None]
-    place_BT = jnp.where(is_local_BT, jnp.cumsum(is_local_BT, 1, dtype=jnp.int32) - 1, size)
-    position_BS = jnp.full((b, size), t, jnp.int32).at[rows_B1, place_BT].set(jnp.arange(t), mode="drop")
-    token_BS, doc_id_BS, start_BS, end_BS, unit_BS = (
+    slot_BT = jnp.where(is_local_BT, jnp.cumsum(is_local_BT, 1, dtype=jnp.int32) - 1, size)
+    position_BS = jnp.full((b, size), t, jnp.int32).at[rows_B1, slot_BT].set(jnp.arange(t), mode="drop")
+    token_BS, doc_id_BS, start_BS, end_BS, row_patch_BS = (
         gather(x, position_BS) for x in (token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row.patch_id_BT)
     )
-    patches = derive_patches(doc_id_BS, start_BS, end_BS, min(size, units), branched)
-    row_patch_BP = jnp.full(patches.doc_id_BU.shape, units, jnp.int32)
-    row_patch_BP = row_patch_BP.at[rows_B1, patches.patch_id_BT].min(unit_BS, mode="drop")
+    patches = derive_patches(doc_id_BS, start_BS, end_BS, min(size, row_patches), branched)
+    row_patch_BP = jnp.full(patches.doc_id_BU.shape, row_patches, jnp.int32)
+    row_patch_BP = row_patch_BP.at[rows_B1, patches.patch_id_BT].min(row_patch_BS, mode="drop")
     return LocalRows(position_BS, token_BS, doc_id_BS, patches, row_patch_BP, is_local_BT.sum(1) <= size)

@@ -1,7 +1,7 @@
-"""What a module leaves to the devices that it runs on.
+"""How modules run on their devices: the attention kernel, and the collectives around matrices.
 
-The modules compute on the rows of one device. Where it holds only parts of the matrices, `lst_jax.parallel.sharding` says how
-they come together; the default is one device that holds everything.
+The modules compute on the rows of one device. Where a device holds only parts of the matrices,
+`lst_jax.parallel.sharding` says how the parts come together. The default is one device that holds everything.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import jax
 from lst_jax.model import kernels
 
 
-def _as_it_is(x: jax.Array) -> jax.Array:
+def _unchanged(x: jax.Array) -> jax.Array:
     return x
 
 
@@ -21,12 +21,12 @@ class Placement:
     """The kernel of self-attention, and the collectives around matrices that are stored or computed in parts."""
 
     attend: kernels.SelfAttention = kernels.blocked
-    # (module's name, its matrix as stored) -> the matrix as this device computes with it
+    # (name of the module, its matrix as stored) -> the matrix as this device computes with it
     gather: Callable[[str, jax.Array], jax.Array] | None = None
-    # what enters matrices whose columns are computed in parts, and what leaves those whose rows are
-    enter: Callable[[jax.Array], jax.Array] = _as_it_is
-    leave: Callable[[jax.Array], jax.Array] = _as_it_is
-    branched: bool = False  # rows may hold documents that branch; `attend` is then that of `model.branches`
+    # applied to the inputs of matrices whose columns are split over devices, and to the outputs of those whose rows are
+    enter: Callable[[jax.Array], jax.Array] = _unchanged
+    leave: Callable[[jax.Array], jax.Array] = _unchanged
+    branched: bool = False  # rows may hold documents that branch; `attend` is then `model.branches.attend`
 
     def matrix(self, name: str, stored: jax.Array) -> jax.Array:
         """The matrix of the module `name` as this device computes with it."""

@@ -1,7 +1,6 @@
-"""How the layers of a network run: one after the other or as one scanned body, keeping what the remat policy names.
+"""How the layers of a network run: one after the other or as one scanned body, and under which remat policy.
 
-Both are choices of the run, not of the model: the parameters are one subtree a layer, under the same names, whichever
-way they run.
+Both are choices of the run, not of the model. The parameters are one subtree per layer, with the same names either way.
 """
 
 import functools
@@ -17,12 +16,14 @@ from lst_jax.config import ModelConfig
 from lst_jax.model.attention import SAVED_ATTENTION
 
 # model.remat -> what jax.checkpoint keeps of a layer besides its input; the backward pass recomputes the rest
-GATHERED = "gathered"  # matrices that come from all devices are never kept: each pass gathers them anew
+GATHERED = (
+    "gathered"  # the name of matrices gathered from all devices; no policy keeps them: each pass gathers them again
+)
 REMAT = {
     "none": policies.save_anything_except_these_names(GATHERED),
     "full": policies.nothing_saveable,
-    "attention": policies.save_only_these_names(SAVED_ATTENTION),  # spares the one costly recomputation
-    # products with weights, which have no batch dimensions; the scores of attention have them and are never kept
+    "attention": policies.save_only_these_names(SAVED_ATTENTION),  # avoids the one costly recomputation
+    # Products with weights have no batch dimensions. The scores of attention have some, and are never kept.
     "dots": policies.save_from_both_policies(
         policies.dots_with_no_batch_dims_saveable, policies.save_only_these_names(SAVED_ATTENTION)
     ),
@@ -30,12 +31,13 @@ REMAT = {
 
 
 def run_layers(config: ModelConfig, body: Callable[..., Any], layers: Sequence[tuple[nn.Module, ...]], x: Any) -> Any:
-    """`x = body(x, *modules)` for the modules of each layer in turn; all layers have modules of the same kinds.
+    """Computes `x = body(x, *modules)` for the modules of each layer in turn; all layers have modules of the same kinds.
 
-    With `config.scan_layers` the layers are compiled once: their parameters are stacked inside the compiled function.
-    That costs a copy of the layers' weights a step, matrices in the compute dtype in which they are used anyhow
-    (2 bytes a parameter in bfloat16), and as much for their gradients; it saves the compilation of every layer but one.
-    Each layer keeps for its backward pass what `REMAT[config.remat]` says, and its input.
+    Each layer keeps its input and what `REMAT[config.remat]` names for its backward pass.
+
+    With `config.scan_layers` the layers are compiled once, with their parameters stacked inside the compiled function.
+    This saves the compilation of every layer but one. It costs one copy of the weights per step, in the compute dtype
+    (2 bytes per parameter in bfloat16), and as much for their gradients.
     """
     if layers[0][0].is_initializing():
         for modules in layers:
@@ -54,10 +56,10 @@ def run_layers(config: ModelConfig, body: Callable[..., Any], layers: Sequence[t
         for params in weights:
             x = layer(x, params)
         return x
-    stacked = jax.tree.map(lambda *leaves: jnp.stack([_as_used(leaf, config) for leaf in leaves]), *weights)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack([_in_used_dtype(leaf, config) for leaf in leaves]), *weights)
     return jax.lax.scan(lambda x, params: (layer(x, params), None), x, stacked)[0]
 
 
-def _as_used(weight: jax.Array, config: ModelConfig) -> jax.Array:
-    """Matrices in the compute dtype, as `layers.Linear` casts them; norm scales are used in float32."""
+def _in_used_dtype(weight: jax.Array, config: ModelConfig) -> jax.Array:
+    """A matrix in the compute dtype, as `layers.Linear` casts it; norm scales are used in float32."""
     return weight.astype(config.compute_dtype) if weight.ndim == 2 else weight

@@ -2,7 +2,7 @@
 
 from lst_jax.config import Config, rules
 from lst_jax.core.strict import fail
-from lst_jax.data.patching import STRATEGIES, NoPatches, strategy_of
+from lst_jax.data.patching import STRATEGIES, strategy_of
 from lst_jax.model.architectures.registry import architecture_named
 from lst_jax.step.optimizers.registry import optimizer_class
 from lst_jax.step.schedules.registry import schedule_of
@@ -16,11 +16,11 @@ def validate(config: Config) -> None:
     rules.check(config)
     architecture.check(config)
     if architecture.patches_speech != strategy.patches_speech:
-        patching = ", ".join(name for name, kind in STRATEGIES.items() if kind.patches_speech)
+        fitting = [name for name, kind in STRATEGIES.items() if kind.patches_speech == architecture.patches_speech]
         fail(
             "data.patching.strategy",
             strategy.name,
             f"does not go with model.architecture={architecture.config_name!r}",
-            f'use "{NoPatches.name}" for base, and one of {patching} for the others',
+            f"use {' or '.join(fitting)}",
         )
     strategy.check(config)

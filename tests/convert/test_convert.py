@@ -92,7 +92,7 @@ def test_the_same_conversion_does_nothing_the_second_time_and_another_is_refused
     assert capsys.readouterr().out == first
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "there").iterdir()} == times
     assert convert(run, tmp_path / "there", "--to", "ancestor", "--step", "5") == 2
-    assert "was not made by this conversion" in capsys.readouterr().err
+    assert "this conversion did not make it" in capsys.readouterr().err
 
 
 def test_a_text_model_begins_a_recipe_s_run(tmp_path, capsys):

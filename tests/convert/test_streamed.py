@@ -73,7 +73,7 @@ def test_logits_hold_one_global_layer_at_a_time(tmp_path):
     config = config_of("lst")
     source = orbax.open_source(make_run(tmp_path / "run", config))
     read = []
-    streamed.logits(source.seen(lambda path, array: read.append(path)), inputs_for(config, 37))
+    streamed.logits(source.observed_by(lambda path, array: read.append(path)), inputs_for(config, 37))
     assert sorted(read) == sorted(source.arrays)  # each once
     layer = [path.split("/")[1] for path in read if path.startswith("global_transformer/layers_")]
     assert layer == sorted(layer)

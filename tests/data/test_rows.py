@@ -453,7 +453,11 @@ def test_causal_pairs(length, window):
     "words, unit, message",
     [
         ((), 600, r"unit 600 is outside the codebook of 502"),
-        ((Word("a", 0, 4), Word("b", 3, 6)), 1, r"word 1 'b' at frames \[3, 6\) starts before frame 4, where the previous word ends"),
+        (
+            (Word("a", 0, 4), Word("b", 3, 6)),
+            1,
+            r"word 1 'b' at frames \[3, 6\) starts before frame 4, where the previous word ends",
+        ),
         ((Word("a", -2, 4),), 1, r"word 0 'a' at frames \[-2, 4\) starts before the audio"),
         ((Word("a", 4, 4),), 1, r"word 0 'a' at frames \[4, 4\) has no frames"),
         ((Word("a", 4, 40),), 1, r"word 0 'a' at frames \[4, 40\) ends after the last of the 8 units"),

@@ -86,7 +86,7 @@ def test_units_and_sound_become_speech_that_can_be_heard(run, capsys):
         (["--vocoder", "somewhere"], "--vocoder: makes sound; add --wav"),
         (["--temperature", "-1"], "temperature=-1.0: must be"),
         (["--max-seconds", "0"], "max_seconds=0.0: must be above 0"),
-        (["--text", ""], "prompt: is empty; leave it out"),
+        (["--text", ""], "prompt: is empty; give words or units"),
         (["--units", "nothing.txt"], "nothing.txt: no such file; give a file of unit numbers"),
         (["--units", "tokenizer.model"], "tokenizer.model: is no list of unit numbers"),
         (["--units", "loud.txt"], "prompt: units 3..900 are outside the run's codebook of 502"),

@@ -149,7 +149,7 @@ def test_generated_units_are_spoken_at_the_vocoder_s_rate_and_another_unit_rate_
     make(tmp_path)
     samples, rate = sound.speaker(None, tmp_path, 25.0)(UNITS)
     assert rate == 150 and len(samples) == 30
-    with pytest.raises(DataError, match="takes 25 units a second, the run has data.unit_rate=50; use a vocoder of"):
+    with pytest.raises(DataError, match="takes 25 units per second, the run has data.unit_rate=50; use a vocoder of"):
         sound.speaker(None, tmp_path, 50.0)
     with pytest.raises(ConfigError, match="--units-model: its units have no sound of their own; add --vocoder DIR"):
         sound.speaker(None, None, 25.0)
