@@ -9,7 +9,8 @@
     flops-of=RECIPE          FLOP-controlled: RECIPE's FLOPs
 
 RECIPE is what --config takes, and may carry a budget of its own: flops-of=configs/lst.py:1b,base@optimal. A budget sets
-train.steps; the curriculum's τ1 and τ2 keep their share of them; all else stays what the recipe says.
+train.steps. The curriculum's τ1 and τ2 and the decay of a WSD schedule keep their share of the steps. All else stays
+what the recipe says.
 
 What a step holds and costs comes from batches: some rows at equally spaced steps, because a curriculum's patches change
 during training. They are of the recipe's own records where those are on this machine, else of made-up ones.
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lst_jax.config import Config, DataConfig, EvalConfig, StackConfig
+from lst_jax.config import Config, DataConfig, EvalConfig, MuonConfig, StackConfig, WsdConfig
 from lst_jax.core.errors import ConfigError
 from lst_jax.core.strict import nearest
 from lst_jax.cost.flops import model_flops
@@ -36,6 +37,7 @@ from lst_jax.data.rows import OPENED_STEP, Stats, add_stats
 from lst_jax.data.sources import TFDS_PREFIX
 from lst_jax.recipes.load import load_recipe
 from lst_jax.recipes.validate import validate
+from lst_jax.step.schedules.registry import schedule_of
 
 OPTIMAL_TOKENS = 30  # a parameter
 EXAMPLES = {
@@ -47,7 +49,7 @@ EXAMPLES = {
     "tokens-of": "tokens-of=configs/lst.py:1b,base",
     "flops-of": "flops-of=configs/lst.py:1b,base@optimal",
 }
-DERIVED = ("train.steps", "data.patching.tau1", "data.patching.tau2")
+DERIVED = ("train.steps", "data.patching.tau1", "data.patching.tau2", "optim.wsd.decay_steps")
 POINTS = 48  # of a run: thirds of it, where the paper's P(u) bends, fall between them
 ROWS, SAMPLE_TOKENS = 8, 16_384  # of a sample at most, and about
 MADE_UP = "made-up records"
@@ -89,7 +91,7 @@ def apply(config: Config, budget: str) -> Config:
 
     Raises: ConfigError where the budget cannot be read, is less than a step, or leaves no more steps than the warm-up.
     """
-    steps, warmup = _steps(config, budget), config.optim.warmup_steps
+    steps, warmup = steps_of(config, budget), config.optim.warmup_steps
     if steps <= warmup:
         raise ConfigError(
             f"--budget {budget}: makes train.steps={steps:,}, which must be more than optim.warmup_steps="
@@ -101,11 +103,14 @@ def apply(config: Config, budget: str) -> Config:
 
 
 def with_steps(config: Config, steps: int) -> Config:
-    """The run with `steps` steps; a curriculum keeps its shape."""
-    patching, scale = config.data.patching, steps / config.train.steps
+    """The run with `steps` steps; a curriculum and a decay keep their shares of them."""
+    patching, wsd, scale = config.data.patching, config.optim.wsd, steps / config.train.steps
     return dataclasses.replace(
         config,
         train=dataclasses.replace(config.train, steps=steps),
+        optim=dataclasses.replace(
+            config.optim, wsd=dataclasses.replace(wsd, decay_steps=round(wsd.decay_steps * scale))
+        ),
         data=dataclasses.replace(
             config.data,
             patching=dataclasses.replace(
@@ -120,9 +125,9 @@ def changes_of(config: Config) -> list[str]:
 
     Example: ["train.steps=2934", "data.patching.tau1=978", "data.patching.tau2=1956"]
     """
-    patching = config.data.patching
-    values = (config.train.steps, patching.tau1, patching.tau2)
-    return [f"{field}={value}" for field, value in zip(DERIVED, values, strict=True)]
+    patching, decay_steps = config.data.patching, config.optim.wsd.decay_steps
+    values = (config.train.steps, patching.tau1, patching.tau2, decay_steps or None)
+    return [f"{field}={value}" for field, value in zip(DERIVED, values, strict=True) if value is not None]
 
 
 def cost(config: Config) -> Cost:
@@ -184,7 +189,7 @@ def describe(config: Config, budget: str) -> str:
     """Two lines about the run at this budget: what it takes, and its schedule. Raises: as `cost` does."""
     found, steps = cost(config), config.train.steps
     sources = ", ".join(f"{_short(n)} {name}" for name, n in found.tokens_by_source.items())
-    schedule = f"warm-up {config.optim.warmup_steps:,} steps, cosine to {config.optim.final_lr_ratio:g} of the peak"
+    schedule = schedule_of(config.optim).describe(config.optim)
     if patching := strategy_of(config.data.patching).schedule:
         schedule += f"; {patching}"
     return (
@@ -194,8 +199,8 @@ def describe(config: Config, budget: str) -> str:
     )
 
 
-def _steps(config: Config, budget: str) -> int:
-    """Steps of the budget."""
+def steps_of(config: Config, budget: str) -> int:
+    """The steps that a budget buys. Raises: ConfigError where it cannot be read, or is less than a step."""
     mode, equals, text = budget.partition("=")
     if mode not in EXAMPLES or bool(equals) == (mode == "optimal"):
         near = mode if mode in EXAMPLES else nearest(mode, EXAMPLES)
@@ -254,7 +259,7 @@ def _steps_for(config: Config, budget: str, what: str, amount: float) -> int:
 
 
 def _of_one_content(config: Config) -> Config:
-    """One configuration for all whose rows hold the same on average: of any length, batch, seed, width or rate."""
+    """The key of the cache: it drops every field that does not change the average contents of a row."""
 
     def least(stack: StackConfig | None) -> StackConfig | None:
         return stack and StackConfig(1, 2, 1, stack.window)
@@ -274,7 +279,10 @@ def _of_one_content(config: Config) -> Config:
             seed=0,
             model=model,
             data=dataclasses.replace(config.data, rows=1),
-            optim=dataclasses.replace(config.optim, peak_lr=1.0),
+            optim=dataclasses.replace(
+                config.optim, peak_lr=1.0, optimizer="adamw", muon=MuonConfig(), schedule="cosine", wsd=WsdConfig()
+            ),
+            train=dataclasses.replace(config.train, branch_from=None),
             eval=EvalConfig(1, (), 1, 0),
         ),
         10 * POINTS,

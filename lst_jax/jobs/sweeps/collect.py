@@ -13,6 +13,7 @@ from lst_jax.data.packing import eval_label
 from lst_jax.jobs.sweeps.status import Status, status_of
 from lst_jax.jobs.sweeps.trials import Trial, read_sweep
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.step.schedules.registry import schedule_of
 
 POINTS = "points.jsonl"
 # measure -> the kind of held-out source, the mode, and the figure
@@ -25,18 +26,29 @@ RULE = "mean"  # of completion choice: per token
 
 
 def points_of(runs: pathlib.Path, found: Sequence[Status]) -> list[dict[str, Any]]:
-    """A point for each run that is done. Raises: DataError where none is."""
-    points = [_point(RunDirectory(runs / s.trial.name), s.trial) for s in found if s.state == "done"]
+    """A point for each run that is done. Raises: DataError where none is.
+
+    A trunk whose learning rate has never decayed is no point: its loss is not what its tokens can buy.
+    """
+    trunks = {s.trial.trunk for s in found}
+    done = [s.trial for s in found if s.state == "done"]
+    done = [trial for trial in done if trial.name not in trunks or _has_decayed(trial)]
+    points = [_point(RunDirectory(runs / trial.name), trial) for trial in done]
     if not points:
         raise DataError(f"{runs}: no run is done; run the sweep first")
     return points
+
+
+def _has_decayed(trial: Trial) -> bool:
+    optim = trial.config().optim
+    return trial.steps not in schedule_of(optim).stable(optim, trial.steps)
 
 
 def _point(run: RunDirectory, trial: Trial) -> dict[str, Any]:
     """N is all parameters, D all tokens trained on, C the analytic FLOPs of the records' own batches over all steps.
 
     Losses are of the first held-out source of each kind, whole documents of one modality: bits per second of speech,
-    bits a text token. Accuracies are completion choice S→S and T→T, where the recipe has it.
+    bits per text token. Accuracies are completion choice S→S and T→T, where the recipe has it.
     """
     config, records = run.load_config(), run.read_metrics()
     if config_hash(config) != trial.config_hash:
@@ -44,6 +56,8 @@ def _point(run: RunDirectory, trial: Trial) -> dict[str, Any]:
             f"{run.config_path}: is of configuration {config_hash(config)}, the sweep has "
             f"{trial.config_hash} under this name; give the folder of this sweep's runs"
         )
+    if trial.trunk is not None:  # the steps that both share are recorded there
+        records = RunDirectory(run.path.parent / trial.trunk).read_metrics(up_to_step=trial.branch_step) + records
     trained = [r for r in records if r["kind"] == "train"]
     last = [r for r in records if r["kind"] == "eval"][-1]
     measures = {}

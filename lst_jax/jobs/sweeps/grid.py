@@ -1,9 +1,17 @@
-"""Overlays: what the runs of a sweep change of a recipe, and how lists of them are combined.
+"""Overlays: what each run of a sweep changes in a recipe, and how lists of overlays are combined.
 
-An overlay maps fields of the recipe ("optim.peak_lr", "data.sources.0.share", "seed") to values, and may have three
-more keys: "recipe", the argument of the recipe's `get_config`; "budget", how long to train (`lst_jax.cost.budget`); "label",
-what the run is called in fits and pictures, where its system does not say enough. Values are checked against the
-configuration's types, and unknown fields refused, when the recipe is built (`sweeps.trials`).
+An overlay maps fields of the recipe ("optim.peak_lr", "data.sources.0.share", "seed") to values. Four more keys are
+allowed:
+
+    recipe   the argument of the recipe's `get_config`
+    budget   how long to train (`lst_jax.cost.budget`)
+    label    the run's name in fits and pictures, where its system's name does not say enough
+    branch   the overlay of another run, the trunk: this run goes on from the trunk's last checkpoint before its own
+             learning rate decays (`train.branch_from`). Its other keys are changes of the trunk's overlay. The trunk is
+             part of the sweep, once for all of its branches.
+
+Values are checked against the configuration's types, and unknown fields are refused, when the recipe is built
+(`sweeps.trials`).
 
     def sweep(add, name):                                     # beside get_config
         for overlay in product(each("recipe", "420m", "1b"), each("seed", 0, 1, 2)):
@@ -17,11 +25,11 @@ from typing import Any
 from lst_jax.core.errors import ConfigError
 
 Overlay = Mapping[str, Any]
-RECIPE, BUDGET, LABEL = "recipe", "budget", "label"
+RECIPE, BUDGET, LABEL, BRANCH = "recipe", "budget", "label", "branch"
 
 
 def each(field: str, *values: Any) -> list[Overlay]:
-    """One overlay a value. Example: each("seed", 0, 1) -> [{"seed": 0}, {"seed": 1}]."""
+    """One overlay per value. Example: each("seed", 0, 1) -> [{"seed": 0}, {"seed": 1}]."""
     return [{field: value} for value in values]
 
 

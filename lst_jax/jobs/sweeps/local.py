@@ -1,8 +1,9 @@
 """Runs a sweep on this machine: several `lst train` at a time, each on cores of its own, until all are done.
 
-The runs are ordinary run directories, so that whatever is stopped or killed, the same command goes on: a run that ends
-by a signal or asks to be started again (`launch.job.restarts`) is, a run that needs a person is left and named at the
-end. Runs of the same shapes share their compiled programs through JAX's persistent cache in the sweep's folder.
+The runs are ordinary run directories: whatever is stopped or killed, the same command goes on. A run that ends by a
+signal, or asks to be started again (`launch.job.restarts`), is started again. A run that needs a person is left and
+named at the end, and so are its branches. A branch waits for its trunk's checkpoint, not for the trunk's end.
+Runs of the same shapes share their compiled programs through JAX's persistent cache in the sweep's folder.
 """
 
 import collections
@@ -30,7 +31,7 @@ POLL_SEC = 1.0
 
 
 class Running(NamedTuple):
-    """A run that is going on."""
+    """A run that is being trained."""
 
     trial: Trial
     process: subprocess.Popen
@@ -38,14 +39,14 @@ class Running(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of the runs: those that a person must look at, with their exit codes, and whether all was stopped."""
+    """The runs that a person must look at, with their exit codes, and whether the sweep was stopped."""
 
     failed: dict[str, int]
     stopped: bool
 
 
 def run_all(folder: pathlib.Path, trials: Sequence[Trial], jobs: int) -> Outcome:
-    """Trains all that are not done, the costliest first, `jobs` at a time.
+    """Trains all that are not done, `jobs` at a time: the costliest first, trunks before what branches off them.
 
     Raises: BusyError where another command runs this sweep.
     """
@@ -53,7 +54,7 @@ def run_all(folder: pathlib.Path, trials: Sequence[Trial], jobs: int) -> Outcome
     before = status_of(folder / RUNS, trials)
     with files.exclusive_lock(folder, "lst sweep run"), stopping as stop, _progress(before) as progress:
         waiting = [s.trial for s in before if s.state != "done"]
-        waiting.sort(key=lambda trial: trial.flops)
+        waiting.sort(key=lambda trial: trial.flops * trial.own_share)
         free, running, done = _shares(jobs), [], [trial for trial in trials if trial not in waiting]
         failed: dict[str, int] = {}
         starts = collections.Counter()
@@ -75,6 +76,7 @@ def run_all(folder: pathlib.Path, trials: Sequence[Trial], jobs: int) -> Outcome
                         waiting.append(run.trial)
                     elif not (stop.requested and restarts(code)):
                         failed[run.trial.name] = code
+                        failed |= _drop_branches(folder, waiting, run.trial, code)
                 _show(progress, folder, done, running, failed)
         finally:  # also at a second signal
             for run in running:
@@ -83,10 +85,26 @@ def run_all(folder: pathlib.Path, trials: Sequence[Trial], jobs: int) -> Outcome
 
 
 def _next(folder: pathlib.Path, waiting: Sequence[Trial]) -> Trial | None:
-    """The costliest that no process is at work on: one whose sweep was killed may still be saving."""
-    return next(
-        (trial for trial in reversed(waiting) if not has_process(RunDirectory(folder / RUNS / trial.name))), None
-    )
+    """The costliest that can start: its trunk's checkpoint is there, and no process of a killed sweep is still saving."""
+    names = {trial.name for trial in waiting}
+    for trial in reversed(waiting):
+        ready = trial.trunk not in names or _has_trunk(folder, trial)
+        if ready and not has_process(RunDirectory(folder / RUNS / trial.name)):
+            return trial
+    return None
+
+
+def _has_trunk(folder: pathlib.Path, trial: Trial) -> bool:
+    """Whether the checkpoint is there that the run branches off; a run of its own needs none."""
+    return trial.trunk is None or (folder / trial.trunk_checkpoint(pathlib.PurePath(RUNS))).exists()
+
+
+def _drop_branches(folder: pathlib.Path, waiting: list[Trial], trunk: Trial, code: int) -> dict[str, int]:
+    """Takes the branches out of `waiting` whose trunk failed before it saved their checkpoint; they fail with it."""
+    lost = [trial for trial in waiting if trial.trunk == trunk.name and not _has_trunk(folder, trial)]
+    for trial in lost:
+        waiting.remove(trial)
+    return {trial.name: code for trial in lost}
 
 
 def _exit_code(code: int) -> int:
@@ -108,7 +126,7 @@ def _start(folder: pathlib.Path, trial: Trial, cores: frozenset[int]) -> Running
     """Starts or continues a run on its cores, its output in the sweep's logs."""
     log = folder / LOGS / f"{trial.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    changes = [word for change in trial.changes for word in ("--set", change)]
+    changes = [word for change in trial.changes_in(folder / RUNS) for word in ("--set", change)]
     words = [
         sys.executable,
         "-m",
@@ -143,7 +161,7 @@ def _shares(jobs: int) -> list[frozenset[int]]:
 def _progress(before: Sequence[Status]) -> tqdm:
     layout = "{l_bar}{bar}| {n:.2f} of {total:.2f} TFLOP [{elapsed}<{remaining}{postfix}]"
     return tqdm(
-        total=sum(s.trial.flops for s in before) / 1e12,
+        total=sum(s.trial.flops * s.trial.own_share for s in before) / 1e12,
         initial=sum(map(_flops, before)) / 1e12,
         desc="sweep",
         bar_format=layout,
@@ -153,15 +171,17 @@ def _progress(before: Sequence[Status]) -> tqdm:
 
 
 def _flops(found: Status) -> float:
-    """FLOPs that a run has done, about."""
-    return found.trial.flops * min(1.0, found.step / found.trial.steps)
+    """About the FLOPs that a run has done itself."""
+    trial = found.trial
+    steps = min(max(0, found.step - trial.branch_step), trial.steps - trial.branch_step)
+    return trial.flops * steps / trial.steps
 
 
 def _show(
     progress: tqdm, folder: pathlib.Path, done: Sequence[Trial], running: Sequence[Running], failed: Collection[str]
 ) -> None:
     found = status_of(folder / RUNS, [run.trial for run in running])
-    flops = sum(trial.flops for trial in done) + sum(map(_flops, found))
+    flops = sum(trial.flops * trial.own_share for trial in done) + sum(map(_flops, found))
     words = [f"{len(done)} runs done", *(f"{s.trial.name} at {s.step}/{s.trial.steps}" for s in found)]
     progress.set_postfix_str("; ".join([*words, f"{len(failed)} failed"] if failed else words), refresh=False)
     progress.update(flops / 1e12 - progress.n)

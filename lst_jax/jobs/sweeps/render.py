@@ -1,4 +1,4 @@
-"""A sweep on pods: one job a run through `launch`, and what all of them cost at least through `plan`."""
+"""A sweep on pods: one job per run through `launch`, and the least that all of them cost through `plan`."""
 
 import dataclasses
 import pathlib
@@ -14,23 +14,24 @@ from lst_jax.jobs.sweeps.trials import HASH_DIGITS, Trial
 
 
 def jobs_of(folder: pathlib.Path, trials: Sequence[Trial], cluster: Cluster) -> list[Job]:
-    """One job a run, whose run directory is run_root/SWEEP/runs/NAME on the cluster.
+    """One job per run, whose run directory is run_root/SWEEP/runs/NAME on the cluster; trunks before their branches.
 
     Raises: ConfigError, also where the mesh of a run does not fit the cluster.
     """
     found = []
     for trial in trials:
         trial.config()  # still what the sweep was made with
-        run = pathlib.PurePosixPath(folder.name) / RUNS / trial.name
+        runs = pathlib.PurePosixPath(folder.name) / RUNS
+        changes = trial.changes_in(pathlib.PurePosixPath(cluster.run_root) / runs)
         try:
-            found.append(make_job(str(run), trial.recipe, cluster, job_name(trial), trial.changes))
+            found.append(make_job(str(runs / trial.name), trial.recipe, cluster, job_name(trial), changes))
         except ConfigError as error:
             raise ConfigError(f"{trial.name}: {error}") from error
     return found
 
 
 def job_name(trial: Trial) -> str:
-    """The run's name, as short as jobs' names have to be; its hash stays. Example: "lst-1b-curriculum-3f2a91c0"."""
+    """The run's name, shortened to what a job's name may have; the hash stays. Example: "lst-1b-curriculum-3f2a91c0"."""
     plain = re.sub(r"[^a-z0-9]+", "-", trial.name[: -HASH_DIGITS - 1].lower()).strip("-")
     return f"{plain[: LONGEST_NAME - HASH_DIGITS - 1].rstrip('-')}-{trial.config_hash[:HASH_DIGITS]}"
 
@@ -63,8 +64,8 @@ def plans_of(trials: Sequence[Trial], cluster: Cluster, quick: bool) -> Iterator
             config.model,
             config.mesh,
             dataclasses.replace(config.data, patching=patching),
-            dataclasses.replace(config.train, steps=1),
+            dataclasses.replace(config.train, steps=1, branch_from=None),
         )
         if shape not in compiled:
             compiled[shape] = make_plan(trial.recipe, config, topology, slices, quick)
-        yield trial, dataclasses.replace(compiled[shape], steps=trial.steps)
+        yield trial, dataclasses.replace(compiled[shape], steps=trial.steps - trial.branch_step)

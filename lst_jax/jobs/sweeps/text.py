@@ -15,17 +15,25 @@ STATES = ("run", "step", "state", "starts", "loss")
 
 
 def runs_table(trials: Sequence[Trial]) -> str:
-    """What the runs are and cost; ends with the sum."""
+    """A line per run with its length and cost, a branch's trunk included; ends with the sum of what is trained."""
     rows = [
-        [t.name, f"{t.parameters:,}", f"{t.steps:,}", f"{t.tokens:.3g}", f"{t.flops:.3g}", t.label, " ".join(t.changes)]
+        [
+            t.name,
+            f"{t.parameters:,}",
+            f"{t.steps:,}",
+            f"{t.tokens:.3g}",
+            f"{t.flops:.3g}",
+            t.label,
+            " ".join([*t.changes, *([f"from step {t.branch_step} of {t.trunk}"] if t.trunk else [])]),
+        ]
         for t in trials
     ]
     return "\n".join([*columns([RUNS, *rows], right=(1, 2, 3, 4)), totals(trials)])
 
 
 def totals(trials: Sequence[Trial]) -> str:
-    """One line: what all runs together take, and what records say so."""
-    tokens, flops = sum(t.tokens for t in trials), sum(t.flops for t in trials)
+    """One line: what all runs together take, and what records say so. A trunk counts once."""
+    tokens, flops = (sum(getattr(t, name) * t.own_share for t in trials) for name in ("tokens", "flops"))
     content = "; ".join(dict.fromkeys(t.content for t in trials))
     return f"{len(trials)} runs, {tokens:.3g} tokens, {flops:.3g} FLOPs, {content}"
 
@@ -62,7 +70,7 @@ def as_json(found: Sequence[Status]) -> list[dict[str, Any]]:
 
 
 def print_plans(plans: Iterator[tuple[Trial, Any]], count: int) -> int:
-    """Prints a line a run as its plan is made, then the total of chip-hours; 0 where every run fits, else 1."""
+    """Prints a line per run as its plan is made, then the total of chip-hours; 0 where every run fits, else 1."""
     from lst_jax.cost import plan_text
 
     made = []

@@ -1,8 +1,10 @@
 """The runs of a sweep: a recipe's `sweep(add, name)` as configurations with names, and sweep.json, which keeps them.
 
-A run's name ends in its configuration's hash, so that it depends on nothing but what is trained: putting a grid in
-another order renames nothing, and two overlays that train the same are found. A run's changes of its recipe are written
-out, field by field, so that whoever starts it derives nothing: `lst train RUN --config RECIPE --set FIELD=VALUE ...`.
+A run's name ends in its configuration's hash, so that it depends on nothing but what is trained. Another order of the
+grid renames nothing, and two overlays that train the same are found.
+
+A run's changes of its recipe are written out field by field. Whoever starts the run derives nothing:
+`lst train RUN --config RECIPE --set FIELD=VALUE ...`. Only the place of a branch's trunk is added then.
 """
 
 import dataclasses
@@ -18,9 +20,11 @@ from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.cost import budget
 from lst_jax.data.patching import strategy_of
-from lst_jax.jobs.sweeps.grid import BUDGET, LABEL, RECIPE, Overlay
+from lst_jax.jobs.sweeps.grid import BRANCH, BUDGET, LABEL, RECIPE, Overlay
 from lst_jax.model.architectures.registry import architecture_named
 from lst_jax.recipes.load import as_changes, load_recipe, load_recipe_module, mistakes_of_recipe
+from lst_jax.recipes.validate import validate
+from lst_jax.step.schedules.registry import schedule_of
 
 FORMAT_VERSION = 1
 FILE = "sweep.json"
@@ -32,20 +36,37 @@ class Trial:
     """One run of a sweep, before it is one."""
 
     name: str
-    label: str  # what it is called in fits and pictures: runs of one label make a family
+    label: str  # its name in fits and pictures: runs of one label make a family
     recipe: str  # as `lst train --config` takes it
     changes: tuple[str, ...]  # as `lst train --set` takes them
     budget: str | None  # where the steps are from
     config_hash: str
     parameters: int
     steps: int
-    tokens: float  # of the whole run, as `budget.cost` expects them
-    flops: float
+    tokens: float  # of the whole run, a branch's trunk included, as `budget.cost` expects them
+    flops: float  # likewise
     content: str  # what records these two are of
+    trunk: str | None = None  # the name of the run that this one branches off
+    branch_step: int = 0  # the step of the trunk's checkpoint; 0 for a run of its own
+
+    @property
+    def own_share(self) -> float:
+        """The part of the steps that this run trains itself."""
+        return 1 - self.branch_step / self.steps
+
+    def trunk_checkpoint(self, runs: pathlib.PurePath) -> pathlib.PurePath:
+        """The checkpoint that a branch begins from, where the sweep's runs are in `runs`."""
+        return runs / str(self.trunk) / "checkpoints" / f"{self.branch_step:08d}"
+
+    def changes_in(self, runs: pathlib.PurePath) -> tuple[str, ...]:
+        """All changes as `lst train --set` takes them, where the sweep's runs are in `runs`."""
+        if self.trunk is None:
+            return self.changes
+        return (*self.changes, f"train.branch_from={self.trunk_checkpoint(runs)}")
 
     def config(self) -> Config:
         """The configuration. Raises: ConfigError where the recipe has changed since the sweep was made."""
-        config = load_recipe(self.recipe, self.changes)
+        config = load_recipe(self.recipe, self.changes_in(pathlib.PurePath("runs")))
         if config_hash(config) != self.config_hash:
             raise ConfigError(
                 f"{self.recipe}: no longer gives the configuration of {self.name}; go on with the code "
@@ -79,7 +100,13 @@ def make_sweep(reference: str) -> Sweep:
         raise ConfigError(f"{reference}: adds no runs; call add(overlay) for each")
     trials: dict[str, Trial] = {}
     for number, overlay in enumerate(tqdm(overlays, desc="sweep", unit="run", leave=False)):
-        trial = _trial(path, overlay, f"{reference}: run {number + 1} {_short(overlay)}")
+        where = f"{reference}: run {number + 1} {_short(overlay)}"
+        if BRANCH in overlay:
+            trunk = _trial(path, overlay[BRANCH], where)
+            trials.setdefault(trunk.name, trunk)  # before its branches
+            trial = _branch(path, overlay, trunk, where)
+        else:
+            trial = _trial(path, overlay, where)
         if trial.name in trials:
             raise ConfigError(
                 f"{reference}: {_short(overlay)} trains the same as an overlay before it ({trial.name}); leave one out"
@@ -89,24 +116,76 @@ def make_sweep(reference: str) -> Sweep:
 
 
 def _trial(path: str, overlay: Overlay, where: str) -> Trial:
-    fields = {key: value for key, value in overlay.items() if key not in (RECIPE, BUDGET, LABEL)}
     recipe = f"{path}:{overlay[RECIPE]}" if overlay.get(RECIPE) else path
     try:
-        config = budget.load(
-            recipe, [f"{key}={json.dumps(value)}" for key, value in fields.items()], overlay.get(BUDGET)
-        )
+        config = budget.load(recipe, _fields(overlay), overlay.get(BUDGET))
         changes = as_changes(config, load_recipe(recipe))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+    return _made(config, recipe, changes, overlay)
+
+
+def _branch(path: str, overlay: Overlay, trunk: Trial, where: str) -> Trial:
+    """The trial that goes on from the trunk's checkpoint at the step before its learning rate decays."""
+    try:
+        if RECIPE in overlay:
+            raise ConfigError(f"recipe={overlay[RECIPE]!r}: a branch has the trunk's; leave it out")
+        before = trunk.config()
+        config = load_recipe(trunk.recipe, [*trunk.changes, *_fields(overlay)])
+        if overlay.get(BUDGET):  # it decides the steps alone: patches must stay as the trunk has drawn them
+            steps = budget.steps_of(before, overlay[BUDGET])
+            config = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps))
+            validate(config)
+        step = _branch_step(before, config)
+        changes = as_changes(config, load_recipe(trunk.recipe))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    made = _made(config, trunk.recipe, changes, overlay[BRANCH] | overlay)
+    made = dataclasses.replace(made, trunk=trunk.name, branch_step=step)
+    config = load_recipe(made.recipe, made.changes_in(pathlib.PurePath("runs")))
+    return dataclasses.replace(made, name=_name(config), config_hash=config_hash(config))
+
+
+def _branch_step(trunk: Config, branch: Config) -> int:
+    """The last step before the branch's decay. Raises: ConfigError where the trunk will hold no checkpoint of it."""
+    stable = schedule_of(branch.optim).stable(branch.optim, branch.train.steps)
+    if not stable:
+        raise ConfigError(
+            f'optim.schedule={branch.optim.schedule!r}: has no stable part to branch off; use "wsd" in the trunk'
+        )
+    step, kept = stable[-1], trunk.train.checkpoint_keep_every
+    if step not in schedule_of(trunk.optim).stable(trunk.optim, trunk.train.steps):
+        raise ConfigError(
+            f"train.steps={branch.train.steps}: its decay begins at step {step}, where the trunk's learning rate is not "
+            f"at its peak; give the trunk more than train.steps={trunk.train.steps}, or this run fewer"
+        )
+    if step != trunk.train.steps and (kept is None or step % kept):
+        raise ConfigError(
+            f"train.steps={branch.train.steps}: its decay begins at step {step}, of which the trunk keeps no checkpoint; "
+            "set the trunk's train.checkpoint_every and train.checkpoint_keep_every to a divisor of it"
+        )
+    return step
+
+
+def _fields(overlay: Overlay) -> list[str]:
+    """The overlay's changes of fields, as `lst train --set` takes them."""
+    others = (RECIPE, BUDGET, LABEL, BRANCH)
+    return [f"{key}={json.dumps(value)}" for key, value in overlay.items() if key not in others]
+
+
+def _name(config: Config) -> str:
+    return f"{config.name}-{config_hash(config)[:HASH_DIGITS]}"
+
+
+def _made(config: Config, recipe: str, changes: tuple[str, ...], overlay: Overlay) -> Trial:
     cost = budget.cost(config)
-    digest = config_hash(config)
     return Trial(
-        name=f"{config.name}-{digest[:HASH_DIGITS]}",
+        name=_name(config),
         label=overlay.get(LABEL) or label_of(config),
         recipe=recipe,
         changes=changes,
         budget=overlay.get(BUDGET),
-        config_hash=digest,
+        config_hash=config_hash(config),
         parameters=cost.parameters,
         steps=config.train.steps,
         tokens=cost.tokens,

@@ -22,6 +22,8 @@ def sweep(add, name):
     for overlay in SWEEPS[name]:
         add(overlay)
 
+TRUNK = {"seed": 1, "optim.schedule": "wsd", "train.checkpoint_every": 2, "train.checkpoint_keep_every": 2,
+         "train.steps": 4}
 SWEEPS = dict(
     seeds=product(each("recipe", "plain"), each("seed", 1, 2)),
     turned=product(each("seed", 2, 1), each("recipe", "plain")),
@@ -32,6 +34,13 @@ SWEEPS = dict(
     kind=each("seed", "one"),
     none=[],
     shares=[{"data.sources.0.share": 3.0, "label": "more speech"}],
+    family=[
+        {"branch": TRUNK, "train.steps": 4, "optim.wsd.decay_steps": 2},
+        {"branch": TRUNK, "train.steps": 6, "optim.wsd.decay_steps": 2},
+    ],
+    unkept=[{"branch": TRUNK, "train.steps": 5, "optim.wsd.decay_steps": 2}],
+    beyond=[{"branch": TRUNK, "train.steps": 9, "optim.wsd.decay_steps": 1}],
+    cosine=[{"branch": {"seed": 1}, "train.steps": 4}],
     budgets=each("budget", "tokens=1e4", "tokens=2e4"),
 )
 """

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import pytest
 import sweep_recipe
@@ -44,6 +45,16 @@ def test_a_budget_is_written_out_as_steps(recipe):
     assert few.tokens == pytest.approx(1e4, rel=0.1) and few.config().train.steps == few.steps
 
 
+def test_branches_follow_their_trunk_and_go_on_from_its_checkpoints(recipe):
+    trunk, short, long = make_sweep(f"{recipe}:family").trials
+    assert (trunk.trunk, short.trunk, long.trunk) == (None, trunk.name, trunk.name)
+    assert (short.steps, short.branch_step, long.steps, long.branch_step) == (4, 2, 6, 4)
+    place = f"train.branch_from=there/{trunk.name}/checkpoints/00000004"
+    assert long.changes_in(pathlib.PurePath("there"))[-1] == place and place not in long.changes
+    assert long.config().train.branch_from.endswith("00000004") and long.config().optim.wsd.decay_steps == 2
+    assert long.own_share == pytest.approx(1 / 3) and trunk.own_share == 1
+
+
 @pytest.mark.parametrize(
     "name, message",
     [
@@ -55,6 +66,9 @@ def test_a_budget_is_written_out_as_steps(recipe):
         ("typo", r"recipe.py:typo: run 1 \{optim.peek_lr: 0.001\}: --set optim.peek_lr=0.001: must be"),
         ("kind", r"recipe.py:kind: run 1 \{seed: 'one'\}: seed='one': must be int"),
         ("none", "recipe.py:none: adds no runs"),
+        ("unkept", "recipe.py:unkept: run 1 .* its decay begins at step 3, of which the trunk keeps no checkpoint"),
+        ("beyond", "recipe.py:beyond: run 1 .* begins at step 8, where the trunk's learning rate is not at its peak"),
+        ("cosine", "recipe.py:cosine: run 1 .* optim.schedule='cosine': has no stable part to branch off"),
     ],
 )
 def test_what_cannot_be_swept_is_refused_in_one_line(recipe, name, message):
@@ -114,6 +128,7 @@ def test_labels_are_short_names_of_systems(arg):
         ("configs/lst.py:compute-optimal", 12),
         ("configs/lst.py:learning-rate", 15),
         ("configs/scaling.py:compute-optimal", 28),
+        ("configs/scaling.py:wsd", 48),
     ],
 )
 def test_the_sweeps_of_the_paper_are_there(reference, runs, monkeypatch):
