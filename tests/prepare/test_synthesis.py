@@ -26,7 +26,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from prepare_helpers import ToneSynthesiser
-from lst_jax.prepare import synthesis
+from lst_jax.prepare.synthesis import synthesise
 from test_synthesis import texts
 if __name__ == "__main__":
     synthesise.SHARD = 2
@@ -47,7 +47,7 @@ def contents(root: pathlib.Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(synthesis, "SHARD", 2)
+    monkeypatch.setattr(synthesise, "SHARD", 2)
     monkeypatch.setitem(SYNTHESISERS, "tones", lambda argument: ToneSynthesiser())
 
 
