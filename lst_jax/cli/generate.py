@@ -115,9 +115,9 @@ def _parts(args: argparse.Namespace, units_model) -> list:
     if args.units:
         return [read_units(args.units)]
     if args.audio:
-        from lst_jax.prepare import audio
+        from lst_jax.prepare import audio, recordings
 
-        return [units_model.encode(audio.load_audio(args.audio), audio.RATE)]
+        return [units_model.encode(recordings.load_audio(args.audio), audio.RATE)]
     return []
 
 

@@ -1,12 +1,13 @@
 """`lst inspect`."""
 
 import argparse
+import dataclasses
 import json
 import pathlib
 
 from lst_jax.core.errors import DataError
 from lst_jax.data.unit_pieces import UnitPieces
-from lst_jax.prepare import audio, inspect, manifest, picture
+from lst_jax.prepare import audio, inspect, manifest, picture, recordings
 from lst_jax.prepare.speech_tokenizers.protocol import AudibleUnitTokenizer
 from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
 
@@ -59,10 +60,11 @@ def _picture(args: argparse.Namespace, directory) -> None:
     utterance = inspect.find(directory, args.picture)
     samples, tokenizer = None, None
     if args.audio:
-        paths = [item.audio_path for item in manifest.read_items(args.audio, {}) if item.id == utterance.id]
-        if not paths:
+        items = [item for item in manifest.read_items(args.audio, {}, skip_bad=True) if item.id == utterance.id]
+        if not items:
             raise DataError(f"{args.audio}: {utterance.id}: no item has this id; give the manifest it was made from")
-        samples = audio.load_audio(paths[0])
+        sound = items[0].recording
+        samples = dataclasses.replace(sound, channel=sound.channel or recordings.MEAN).samples()
     if args.units:
         tokenizer = load_unit_tokenizer(args.units)
         if tokenizer.fingerprint != directory.metadata.codebook_fingerprint:

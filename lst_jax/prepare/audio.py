@@ -1,15 +1,13 @@
-"""Reading recordings, and the spectra that units and pictures are made of."""
+"""Sound as numbers: the spectra that units and pictures are made of, and WAV files. `recordings` reads files."""
 
 import functools
 import os
-import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 import soundfile
-import soxr
 
 from lst_jax.core import files
-from lst_jax.core.errors import RejectedItem
 
 RATE = 16000  # Hz, what every part here works at
 HOP = 160  # samples: 10 ms
@@ -18,39 +16,25 @@ FFT = 512
 MEL_BINS = 80
 POWER_FLOOR = 1e-5  # of a mel bin; about white noise 70 dB below full scale, so that digital silence is not an outlier
 SHORTEST_SEC = 0.04  # one frame at 25 Hz
-
-
-def load_audio(path: str | os.PathLike, rate: int = RATE) -> np.ndarray:
-    """Samples of a WAV, FLAC, Ogg (Vorbis, Opus) or MP3 file, float32, mono (mean of channels), at `rate`.
-
-    Raises: RejectedItem (a DataError) where the file is missing, unreadable, too short, silent, or not finite.
-    """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise RejectedItem("missing audio", f"{path}: no such audio file; correct the path in the manifest")
-    try:
-        samples, file_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise RejectedItem(
-            "unreadable audio", f"{path}: cannot be read as audio ({_cause(error)}); give WAV, FLAC, Ogg or MP3"
-        ) from error
-    mono = samples.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise RejectedItem("NaN audio", f"{path}: has samples that are not finite; make the file again")
-    if len(mono) < SHORTEST_SEC * file_rate:
-        raise RejectedItem(
-            "too short",
-            f"{path}: is {len(mono) / file_rate:.3f} s long, shorter than one frame of {SHORTEST_SEC} s; leave it out",
-        )
-    if not mono.any():
-        raise RejectedItem("silent audio", f"{path}: every sample is zero; make the file again")
-    return mono if file_rate == rate else soxr.resample(mono, file_rate, rate)
+QUIETEST_POWER = 1e-12  # -120 dB, below what 16 bits can say
 
 
 def write_wav(path: str | os.PathLike, samples: np.ndarray, rate: int = RATE) -> None:
     """Samples float32 as a WAV file, complete or not at all; too loud ones are scaled down. Raises: StorageError."""
     with files.replacing(path) as temporary:
         soundfile.write(temporary, samples / max(1.0, float(abs(samples).max())), rate, format="WAV")
+
+
+def levels(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Level in dB of full scale float32 [frames] of each 10 ms of audio at 16 kHz, a rest left out."""
+    found, rest = [], np.zeros(0, np.float32)
+    for block in blocks:
+        samples = np.concatenate([rest, block])
+        whole = len(samples) // HOP * HOP
+        power = np.square(samples[:whole].reshape(-1, HOP), dtype=np.float64).mean(axis=1)
+        found.append((10 * np.log10(power + QUIETEST_POWER)).astype(np.float32))
+        rest = samples[whole:]
+    return np.concatenate(found) if found else np.zeros(0, np.float32)
 
 
 def log_mel(audio: np.ndarray, first: int, frames: int) -> np.ndarray:
@@ -117,7 +101,3 @@ def _overlap_add(spectrum: np.ndarray) -> np.ndarray:
         total[i * HOP : i * HOP + WINDOW] += frame
         weight[i * HOP : i * HOP + WINDOW] += hann() ** 2
     return total / np.maximum(weight, 1e-3)
-
-
-def _cause(error: Exception) -> str:
-    return str(error).splitlines()[0].split(": ")[-1].rstrip(".")

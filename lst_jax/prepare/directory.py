@@ -48,6 +48,7 @@ class Made:
     words: int
     rejection: Rejection | None
     guessed: tuple[str, ...]
+    notes: dict[str, float] = dataclasses.field(default_factory=dict)  # what was accepted but should be known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Sidecar:
     words: int
     rejected: tuple[Rejection, ...]
     guessed_words: dict[str, int]  # words whose pronunciation was guessed, and how often
+    notes: dict[str, float] = dataclasses.field(default_factory=dict)  # of all items, summed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Report:
     prepared: int
     rejected: tuple[Rejection, ...]
     guessed_words: dict[str, int]
+    notes: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def line(self) -> str:
         """One line for the log."""
@@ -80,6 +83,8 @@ class Report:
             text += f" ({', '.join(f'{count} {reason}' for reason, count in self.reasons())})"
         if self.guessed_words:
             text += f", {len(self.guessed_words)} words with guessed pronunciation"
+        for what, amount in self.notes.items():
+            text += f", {amount:g} {what}"
         return f"{text}; {self.directory / REPORT_NAME} says more"
 
     def reasons(self) -> list[tuple[str, int]]:
@@ -98,6 +103,7 @@ class Report:
             "rejected": len(self.rejected),
             "reasons": reasons,
             "guessed_words": dict(sorted(self.guessed_words.items(), key=lambda pair: (-pair[1], pair[0]))),
+            "notes": self.notes,
         }
 
 
@@ -163,6 +169,7 @@ class Directory:
             sum(m.words for m in made),
             tuple(m.rejection for m in made if m.rejection),
             dict(sorted(guessed.items())),
+            _total(m.notes for m in made),
         )
         files.write_json(self.path / f"{self.stem(number)}.json", dataclasses.asdict(sidecar))
 
@@ -184,7 +191,14 @@ class Directory:
         for sidecar in sidecars:
             guessed.update(sidecar.guessed_words)
         rejected = tuple(rejection for sidecar in sidecars for rejection in sidecar.rejected)
-        report = Report(self.path, self.count, sum(s.shard.records for s in sidecars), rejected, dict(guessed))
+        report = Report(
+            self.path,
+            self.count,
+            sum(s.shard.records for s in sidecars),
+            rejected,
+            dict(guessed),
+            _total(s.notes for s in sidecars),
+        )
         files.write_json(self.path / REPORT_NAME, report.mapping())
         if report.prepared:
             shards.write_metadata(
@@ -253,6 +267,13 @@ class Directory:
         ):
             for file in self.path.glob(pattern):
                 file.unlink()
+
+
+def _total(notes: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    total: collections.Counter[str] = collections.Counter()
+    for one in notes:
+        total.update(one)
+    return {what: round(amount, 2) for what, amount in sorted(total.items()) if amount}
 
 
 def begin(out: pathlib.Path, name: str, identity: Mapping[str, Any], made: Sequence[str], overwrite: bool) -> None:

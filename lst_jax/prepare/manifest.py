@@ -1,97 +1,140 @@
-"""What is to be prepared: JSON-lines manifests, LibriSpeech-style trees and plain text.
+"""What is to be prepared: JSON-lines manifests, trees of recordings and plain text.
 
-A speech manifest has one JSON object a line; the audio path is relative to the manifest:
+A speech manifest has one JSON object per line; the audio path is relative to the manifest:
 
     {"id": "u1", "audio": "audio/u1.ogg", "text": "hello world", "speaker": "s1", "split": "train"}
+
+`offset` and `duration` in seconds choose a part of the recording, `channel` one of its channels. NeMo's names are read
+too (`audio_filepath`). A file may be compressed (.gz, .zst).
 """
 
 import dataclasses
-import json
+import math
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from lst_jax.core.errors import DataError
+from lst_jax.core.errors import DataError, RejectedItem
+from lst_jax.prepare import text_lines, trees
+from lst_jax.prepare.recordings import Recording
 
 T = TypeVar("T")  # something with an id
+AUDIO_FIELDS = ("audio", "audio_filepath")  # the second is NeMo's
+KNOWN_FIELDS = frozenset({"id", *AUDIO_FIELDS, "text", "speaker", "offset", "duration", "channel"})
+# Fields of other programs that say which part of a recording a line is of. What they say is not read here, so a line
+# with one of them would get the sound of the whole file.
+PART_FIELDS = frozenset(
+    "start end begin stop start_time end_time start_sec end_sec start_ms end_ms onset offset_sec offset_ms duration_sec "
+    "duration_ms segment segments timestamps supervisions channels channel_id channel_selector".split()
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A recording and its transcript."""
+    """A recording, or a part of it, and its transcript. `place` says where it is written down, for messages."""
 
     id: str
     audio_path: pathlib.Path
     text: str
     speaker: str | None
+    offset_sec: float = 0.0
+    duration_sec: float | None = None
+    channel: str | None = None
+    place: str = dataclasses.field(default="", compare=False)
+
+    @property
+    def recording(self) -> Recording:
+        """Its sound."""
+        return Recording(self.audio_path, self.offset_sec, self.duration_sec, self.channel)
+
+    def identity(self) -> str:
+        """A text that changes whenever the item means something else; its audio's content is not looked at."""
+        part = (self.offset_sec, self.duration_sec, self.channel)
+        return f"{self.id}\0{self.text}\0{self.speaker}" + (f"\0{part}" if part != (0.0, None, None) else "")
 
 
 @dataclasses.dataclass(frozen=True)
 class TextItem:
-    """A text document."""
+    """A text document. `place` says where it is written down, for messages."""
 
     id: str
     text: str
+    place: str = dataclasses.field(default="", compare=False)
+
+    def identity(self) -> str:
+        """A text that changes whenever the item means something else."""
+        return f"{self.id}\0{self.text}"
 
 
-def read_items(path: str | os.PathLike, where: Mapping[str, str]) -> list[Item]:
-    """Items of a manifest file or, where `path` is a directory, of a LibriSpeech-style tree.
+@dataclasses.dataclass(frozen=True)
+class BadItem:
+    """A line that is no item: it is rejected for `reason` when it is prepared, and the others go on."""
 
+    id: str  # where it is
+    reason: str
+    message: str  # says where it is as well
+    place: str = ""
+
+    def identity(self) -> str:
+        """See `Item.identity`."""
+        return f"{self.id}\0{self.reason}\0{self.message}"
+
+
+def read_items(path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False) -> list[Item | BadItem]:
+    """Items of a manifest file or, where `path` is a directory, of a tree of recordings with transcripts.
+
+    `where` keeps the lines with these field values. With `skip_bad`, a line that is no item becomes a BadItem.
     Raises: DataError naming the file, the line and the fix.
     """
     path = pathlib.Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or directory; give a JSON-lines manifest or a LibriSpeech-style tree")
     if not path.is_dir():
-        return read_manifest(path, where)
+        return read_manifest(path, where, skip_bad)
     if where:
         raise DataError(f"{path}: a tree has no fields to select by {dict(where)}; leave the filter out")
-    return read_librispeech(path)
+    items = [
+        Item(found.id, found.audio_path, " ".join(found.text.lower().split()), found.speaker, place=found.place)
+        for found in trees.read_tree(path)
+    ]
+    return _some(unique(items, path), path, where)
 
 
-def read_manifest(path: str | os.PathLike, where: Mapping[str, str]) -> list[Item]:
-    """Reads `{audio, text[, id, speaker]}` lines; `where` keeps the lines with these field values.
+def read_manifest(path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False) -> list[Item | BadItem]:
+    """Reads `{audio, text[, id, speaker, offset, duration, channel]}` lines; see `read_items`.
 
-    The id of a line without one is its audio path without suffix. Empty transcripts are kept here: they are counted as
-    rejected when they are prepared.
+    The id of a line without one is its audio path without suffix, and the offset where it is a part. Empty transcripts
+    are kept here: they are counted as rejected when they are prepared.
     Example: read_manifest("m.jsonl", {"split": "train"}) -> [Item("u1", Path("audio/u1.ogg"), "hello world", "s1")]
     Raises: DataError naming file and line where the JSON, a key or an id is wrong, or nothing is selected.
     """
     path = pathlib.Path(path)
-    items = []
-    for number, fields in _json_lines(path):
-        if not _selected(fields, where, f"{path}: line {number}"):
+    items: list[Item | BadItem] = []
+    for place, fields in text_lines.json_lines(path, skip_bad):
+        if isinstance(fields, RejectedItem):
+            items.append(BadItem(place, fields.reason, f"{place}: {fields}"))
             continue
-        audio, text = (_string(fields, key, path, number) for key in ("audio", "text"))
-        name = _string(fields, "id", path, number) if "id" in fields else str(pathlib.PurePath(audio).with_suffix(""))
-        speaker = fields["speaker"] if "speaker" in fields else None
-        if not isinstance(speaker, str | None):
-            raise DataError(f"{path}: line {number}: speaker must be a string or null; correct it")
-        items.append(Item(name, path.parent / audio, " ".join(text.split()), speaker))
+        try:
+            if _selected(fields, where):
+                items.append(_item(fields, path, place))
+        except RejectedItem as error:
+            if not skip_bad and error.reason != text_lines.NOT_TEXT:
+                raise DataError(f"{place}: {error}") from error
+            items.append(BadItem(place, error.reason, f"{place}: {error}"))
     return _some(unique(items, path), path, where)
 
 
-def read_librispeech(root: str | os.PathLike) -> list[Item]:
-    """Reads a tree `SPEAKER/CHAPTER/*.trans.txt` with the `.flac` files beside; transcripts become lower case.
-
-    Example: "84-121123-0000 GO DO YOU HEAR" in 84/121123/84-121123.trans.txt
-        -> Item("84-121123-0000", Path(".../84-121123-0000.flac"), "go do you hear", "84")
-    Raises: DataError where there is no transcript file or a line is not "ID WORDS".
-    """
-    root = pathlib.Path(root)
-    transcripts = sorted(root.glob("**/*.trans.txt"))
-    if not transcripts:
-        raise DataError(f"{root}: has no *.trans.txt; give a LibriSpeech-style tree SPEAKER/CHAPTER/*.trans.txt")
-    items = []
-    for transcript in transcripts:
-        for number, line in enumerate(_lines(transcript), 1):
-            name, _, text = line.strip().partition(" ")
-            if not name:
-                raise DataError(f"{transcript}: line {number}: is empty; each line must be `ID WORDS`")
-            speaker = name.partition("-")[0]
-            items.append(Item(name, transcript.parent / f"{name}.flac", " ".join(text.lower().split()), speaker))
-    return _some(unique(items, root), root, {})
+def unused_fields(paths: Iterable[str | os.PathLike], where: Mapping[str, str]) -> dict[str, int]:
+    """How many lines of the manifests have each field that nothing here reads. Trees have none."""
+    counts: dict[str, int] = {}
+    for path in map(pathlib.Path, paths):
+        if path.is_dir() or path.suffix == ".txt":
+            continue
+        for _, fields in text_lines.json_lines(path, skip_bad=True):
+            for name in () if isinstance(fields, RejectedItem) else fields.keys() - KNOWN_FIELDS - where.keys():
+                counts[name] = counts.get(name, 0) + 1
+    return dict(sorted(counts.items()))
 
 
 def unique(items: list[T], place: str | os.PathLike) -> list[T]:
@@ -104,80 +147,162 @@ def unique(items: list[T], place: str | os.PathLike) -> list[T]:
     return items
 
 
-def iter_texts(path: str | os.PathLike, where: Mapping[str, str]) -> Iterator[str]:
-    """The texts alone, of text documents or of transcripts, empty ones left out. Raises: as `iter_text`."""
-    found = read_items(path, where) if pathlib.Path(path).is_dir() else iter_text(path, where)
-    return (item.text for item in found if item.text.strip())
+def read_all_items(
+    paths: Sequence[str | os.PathLike], where: Mapping[str, str], skip_bad: bool = False
+) -> list[Item | BadItem]:
+    """The items of several manifests and trees. Raises: DataError where two items have one id."""
+    found = [read_items(path, where, skip_bad) for path in paths]
+    return unique([item for items in found for item in items], ", ".join(map(str, paths)))
 
 
-def iter_text(path: str | os.PathLike, where: Mapping[str, str]) -> Iterator[TextItem]:
-    """Text documents of a JSON-lines file `{text[, id]}`, or of a .txt file with one document a line.
+def iter_texts(path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False) -> Iterator[str]:
+    """The texts alone, of text documents or of transcripts, empty and bad ones left out. Raises: as `iter_text`."""
+    found = read_items(path, where, skip_bad) if pathlib.Path(path).is_dir() else iter_text(path, where, skip_bad)
+    return (item.text for item in found if not isinstance(item, BadItem) and item.text.strip())
 
-    A document without id is named by file and line: "news.txt:12". Blank lines of a .txt file are no documents.
-    Raises: DataError naming file and line.
+
+def iter_text(
+    path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False, name: str | None = None
+) -> Iterator[TextItem | BadItem]:
+    """Text documents of a JSON-lines file `{text[, id]}`, or of a .txt file with one document per line.
+
+    A document without id is named by file and line: "news.txt:12", or by `name` and line (`short_names`). Blank lines of
+    a .txt file are no documents. Raises: DataError naming file and line; with `skip_bad` such a line is a BadItem.
     """
-    return (item for item, _ in iter_text_fields(path, where))
+    return (item for item, _ in iter_text_fields(path, where, skip_bad, name))
 
 
-def iter_text_fields(path: str | os.PathLike, where: Mapping[str, str]) -> Iterator[tuple[TextItem, dict[str, Any]]]:
+def iter_text_fields(
+    path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False, name: str | None = None
+) -> Iterator[tuple[TextItem | BadItem, dict[str, Any]]]:
     """As `iter_text`, each document with all fields of its line, none for .txt."""
     path = pathlib.Path(path)
-    if path.suffix == ".txt":
+    name = path.name if name is None else name
+    if text_lines.suffix(path) == ".txt":
         if where:
             raise DataError(f"{path}: plain text has no fields to select by {dict(where)}; leave the filter out")
-        for number, line in enumerate(_lines(path), 1):
-            if line.strip():
-                yield TextItem(f"{path.name}:{number}", line.strip()), {}
+        for number, place, line in text_lines.lines(path, skip_bad):
+            if isinstance(line, RejectedItem):
+                yield BadItem(place, line.reason, f"{place}: {line}"), {}
+            elif line.strip():
+                yield TextItem(f"{name}:{number}", line.strip(), place), {}
         return
-    for number, fields in _json_lines(path):
-        if _selected(fields, where, f"{path}: line {number}"):
-            name = _string(fields, "id", path, number) if "id" in fields else f"{path.name}:{number}"
-            yield TextItem(name, _string(fields, "text", path, number)), fields
-
-
-def _json_lines(path: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
+    for place, fields in text_lines.json_lines(path, skip_bad):
+        if isinstance(fields, RejectedItem):
+            yield BadItem(place, fields.reason, f"{place}: {fields}"), {}
             continue
         try:
-            fields = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}: line {number}: is not JSON ({error}); write one object a line") from error
-        if not isinstance(fields, dict):
-            raise DataError(
-                f"{path}: line {number}: must be a JSON object, not {type(fields).__name__}; write one object a line"
-            )
-        yield number, fields
+            if _selected(fields, where):
+                number = place.rpartition(" ")[2]
+                item_id = _id(fields) if "id" in fields else f"{name}:{number}"
+                yield TextItem(item_id, _text(fields, "text"), place), fields
+        except RejectedItem as error:
+            if not skip_bad and error.reason != text_lines.NOT_TEXT:
+                raise DataError(f"{place}: {error}") from error
+            yield BadItem(place, error.reason, f"{place}: {error}"), {}
 
 
-def _lines(path: pathlib.Path) -> Iterator[str]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; correct the path")
-    with path.open(encoding="utf-8", newline="\n") as file:
-        try:
-            yield from file
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: is not UTF-8 text ({error.reason}); convert it") from error
+def short_names(paths: Sequence[str | os.PathLike]) -> list[str]:
+    """A name for each file, for ids: its own, with as many folders before it as tell it from the others.
+
+    Example: ["a/part-0.jsonl", "b/part-0.jsonl", "b/c.txt"] -> ["a/part-0.jsonl", "b/part-0.jsonl", "c.txt"]
+    """
+    parts = [pathlib.PurePath(os.path.abspath(path)).parts for path in paths]
+    names = []
+    for mine in parts:
+        others = [theirs for theirs in parts if theirs != mine]
+        count = next(n for n in range(1, len(mine) + 1) if all(theirs[-n:] != mine[-n:] for theirs in others))
+        names.append("/".join(mine[-count:]))
+    return names
 
 
-def _selected(fields: Mapping[str, Any], where: Mapping[str, str], place: str) -> bool:
+def _item(fields: Mapping[str, Any], path: pathlib.Path, place: str) -> Item:
+    """The item of a line. Raises: RejectedItem."""
+    odd = sorted(fields.keys() & PART_FIELDS)
+    if odd:
+        raise RejectedItem(
+            "field not understood",
+            f"has {', '.join(odd)}, which say what part of the recording it is of and are not read; give offset and "
+            "duration in seconds, and channel",
+        )
+    key = next((name for name in AUDIO_FIELDS if name in fields), AUDIO_FIELDS[0])
+    audio, text = _text(fields, key), _text(fields, "text")
+    offset_sec = _seconds(fields, "offset") or 0.0
+    duration_sec = _seconds(fields, "duration")
+    if duration_sec == 0:
+        raise RejectedItem("wrong type", "duration=0: must be more than 0 seconds; correct it")
+    if "id" in fields:
+        name = _id(fields)
+    else:
+        name = str(pathlib.PurePath(audio).with_suffix("")) + (f"-{offset_sec:.3f}" if offset_sec else "")
+    return Item(
+        name,
+        path.parent / audio,
+        " ".join(text.split()),
+        _speaker(fields),
+        offset_sec,
+        duration_sec,
+        _channel(fields),
+        place,
+    )
+
+
+def _selected(fields: Mapping[str, Any], where: Mapping[str, str]) -> bool:
     for key, value in where.items():
         if key not in fields:
-            raise DataError(f"{place}: has no field {key!r} to select by; add it or leave the filter out")
+            raise RejectedItem("missing field", f"has no field {key!r} to select by; add it or leave the filter out")
         if str(fields[key]) != value:
             return False
     return True
 
 
-def _string(fields: Mapping[str, Any], key: str, path: pathlib.Path, number: int) -> str:
+def _text(fields: Mapping[str, Any], key: str) -> str:
     if key not in fields:
-        raise DataError(f"{path}: line {number}: has no {key!r}; it needs audio and text for speech, text for text")
-    if not isinstance(fields[key], str):
-        raise DataError(f"{path}: line {number}: {key} must be a string, not {type(fields[key]).__name__}; correct it")
-    return fields[key]
+        raise RejectedItem("missing field", f"has no {key!r}; it needs audio and text for speech, text for text")
+    value = fields[key]
+    if not isinstance(value, str):
+        raise RejectedItem("wrong type", f"{key} must be a string, not {type(value).__name__}; correct it")
+    text_lines.check_text(value, key)
+    return value
 
 
-def _some(items: list[Item], path: pathlib.Path, where: Mapping[str, str]) -> list[Item]:
+def _id(fields: Mapping[str, Any]) -> str:
+    """The id; many corpora count their items, so an integer is an id as well."""
+    value = fields["id"]
+    return str(value) if type(value) is int else _text(fields, "id")
+
+
+def _speaker(fields: Mapping[str, Any]) -> str | None:
+    value = fields["speaker"] if "speaker" in fields else None
+    if not isinstance(value, str | None):
+        raise RejectedItem("wrong type", "speaker must be a string or null; correct it")
+    if value is not None:
+        text_lines.check_text(value, "speaker")
+    return value
+
+
+def _channel(fields: Mapping[str, Any]) -> str | None:
+    value = fields["channel"] if "channel" in fields else None
+    if type(value) is not int and not isinstance(value, str | None):
+        raise RejectedItem("wrong type", "channel must be a number from 1, or left or right; correct it")
+    return None if value is None else str(value)
+
+
+def _seconds(fields: Mapping[str, Any], key: str) -> float | None:
+    value = fields[key] if key in fields else None
+    if value is None:
+        return None
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value < 1e9
+        or not math.isfinite(value)
+    ):
+        raise RejectedItem("wrong type", f"{key} must be a number of seconds from 0; correct it")
+    return float(value)
+
+
+def _some(items: list[T], path: pathlib.Path, where: Mapping[str, str]) -> list[T]:
     if not items:
         chosen = f" with {dict(where)}" if where else ""
         raise DataError(f"{path}: has no items{chosen}; add lines or change the filter")

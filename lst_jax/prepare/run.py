@@ -1,29 +1,31 @@
 """`lst prepare`: items to shards, in parallel, resumable shard by shard, with an account of what was left out."""
 
+import dataclasses
 import itertools
 import os
 import pathlib
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tqdm
 
 from lst_jax.core.errors import DataError, RejectedItem, storage_error
 from lst_jax.data import text
-from lst_jax.prepare import audio, manifest
-from lst_jax.prepare.aligners.protocol import Aligner
+from lst_jax.prepare import manifest, recordings
+from lst_jax.prepare.aligners.protocol import Aligner, LengthAligner
 from lst_jax.prepare.directory import Directory, Rejection, Report, digest
 from lst_jax.prepare.engines import processes
 from lst_jax.prepare.engines.local import Local
 from lst_jax.prepare.engines.protocol import Engine
-from lst_jax.prepare.makers import SpeechMaker, TextMaker
-from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
+from lst_jax.prepare.makers import SpeechMaker, TextMaker, each, rejection_of
+from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LEVEL_DB, LogMelKMeans, feature_chunks
 from lst_jax.prepare.speech_tokenizers.registry import loader
 
 SHARD_RECORDS = 1000
 MAX_REJECTED = 0.5  # above this share something is wrong with the input as a whole
 FIT_FRAMES = 200_000  # frames that k-means sees; 320 float32 each
+FRAMES_PER_RECORDING = 15_000  # of k-means, ten minutes: a longer recording gives its beginning
 LOCAL = Local()
 
 
@@ -38,22 +40,27 @@ def prepare_speech(
     overwrite: bool = False,
     max_rejected: float = MAX_REJECTED,
     progress: bool = False,
+    channel: str | None = None,
 ) -> Report:
     """Makes a directory of utterance records; a directory begun with the same input is finished.
 
     The result does not depend on `engine` nor on interruptions. Shard k is made from items [k, k+1)·shard_records.
+    `channel` is used of recordings that have several, where an item does not say which.
     Raises: DataError where the directory holds another input, nothing could be prepared, or more than the share
     `max_rejected` was rejected; StorageError where writing fails.
     """
-    maker = SpeechMaker(loader(unit_tokenizer_path), aligner, source)
+    if isinstance(aligner, LengthAligner):
+        aligner = aligner.for_items([item.id for item in items])
+    maker = SpeechMaker(loader(unit_tokenizer_path), aligner, source, channel)
     tokenizer = maker.unit_tokenizer
     identity = {
         "kind": "utterance",
         "units": tokenizer.fingerprint,
         "aligner": aligner.name,
         "source": source,
-        "transcripts": digest(f"{i.id}\0{i.text}\0{i.speaker}" for i in items),
-        "audio_files": digest(_file_state(i.audio_path) for i in items),
+        "transcripts": digest(item.identity() for item in items),
+        "audio_files": digest(_file_states(items)),
+        **({} if channel is None else {"channel": channel}),
     }
     out = Directory(out_dir, identity, len(items), shard_records, overwrite)
     slices = [(n, items[out.items_of(n)]) for n in range(out.shard_count) if not out.finished(n)]
@@ -82,21 +89,23 @@ def prepare_text(
     overwrite: bool = False,
     max_rejected: float = MAX_REJECTED,
     progress: bool = False,
+    skip_bad: bool = False,
 ) -> Report:
     """Makes a directory of text records from JSON-lines or .txt files, read twice: to identify, then to write.
 
-    Memory holds one shard and the ids. Raises: as `prepare_speech`.
+    Memory holds one shard and the ids. With `skip_bad`, lines that are no documents are rejected and the rest goes on.
+    Raises: as `prepare_speech`.
     """
     total, seen = 0, set()
 
     def identified() -> Iterator[str]:
         nonlocal total
-        for item in _documents(paths, where):
+        for item in _documents(paths, where, skip_bad):
             if item.id in seen:
                 raise DataError(f"{item.id}: two documents have this id; give each its own")
             seen.add(item.id)
             total += 1
-            yield f"{item.id}\0{item.text}"
+            yield item.identity()
 
     documents = digest(identified())
     if not total:
@@ -105,7 +114,7 @@ def prepare_text(
             "some or change the filter"
         )
     out = Directory(out_dir, {"kind": "text", "documents": documents}, total, shard_records, overwrite)
-    items = _documents(paths, where)
+    items = _documents(paths, where, skip_bad)
 
     def slices(bar: tqdm.tqdm) -> Iterator[tuple[int, list[manifest.TextItem]]]:
         for number in range(out.shard_count):
@@ -136,7 +145,7 @@ def fit_identity(items: Sequence[manifest.Item], k: int, seed: int, max_frames: 
         "seed": seed,
         "max_frames": max_frames,
         "recordings": digest(i.id for i in items),
-        "audio_files": digest(_file_state(i.audio_path) for i in items),
+        "audio_files": digest(_file_states(items)),
     }
 
 
@@ -186,23 +195,43 @@ def train_text_tokenizer(texts: Iterable[str], out_path: str | os.PathLike, size
     text.train_tokenizer(texts, out_path, size)
 
 
-def _documents(paths: Sequence[str | os.PathLike], where: Mapping[str, str]) -> Iterator[manifest.TextItem]:
-    for path in paths:
-        yield from manifest.iter_text(path, where)
+def _documents(
+    paths: Sequence[str | os.PathLike], where: Mapping[str, str], skip_bad: bool
+) -> Iterator[manifest.TextItem | manifest.BadItem]:
+    for path, name in zip(paths, manifest.short_names(paths), strict=True):
+        yield from manifest.iter_text(path, where, skip_bad, name)
 
 
-def _features(item: manifest.Item) -> np.ndarray | Rejection:
-    try:
-        return LogMelKMeans.features(audio.load_audio(item.audio_path))
-    except RejectedItem as error:
-        return Rejection(item.id, error.reason, str(error))
+def _features(item: manifest.Item | manifest.BadItem) -> np.ndarray | Rejection:
+    """Features of the first minutes of a recording; of several channels, of their mean."""
+    if isinstance(item, manifest.BadItem):
+        return Rejection(item.id, item.reason, item.message)
+    recording = item.recording
+    if recording.channel is None:
+        recording = dataclasses.replace(recording, channel=recordings.MEAN)
+    (made,) = each(lambda one: _first_features(one.blocks), [recording])
+    return rejection_of(item, made).rejection if isinstance(made, RejectedItem) else made
+
+
+def _first_features(blocks: Callable[[], Iterable[np.ndarray]]) -> np.ndarray:
+    chunks, frames = [], 0
+    for chunk in feature_chunks(blocks, LEVEL_DB):
+        chunks.append(chunk)
+        frames += len(chunk)
+        if frames >= FRAMES_PER_RECORDING:
+            break
+    return np.concatenate(chunks)
+
+
+def _file_states(items: Iterable[manifest.Item | manifest.BadItem]) -> Iterator[str]:
+    return (_file_state(item.audio_path) for item in items if isinstance(item, manifest.Item))
 
 
 def _file_state(path: pathlib.Path) -> str:
     """Size and time of change: enough to see that a file was replaced, without reading hours of audio."""
     try:
         state = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return "missing"
     return f"{state.st_size} {state.st_mtime_ns}"
 

@@ -27,7 +27,7 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import records, rng
 from lst_jax.data.tasks import items as task_items
 from lst_jax.data.tasks.items import Item, Part, Task
-from lst_jax.prepare import directory, manifest, utterances
+from lst_jax.prepare import directory, manifest, recordings, utterances
 from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner
 from lst_jax.prepare.aligners.registry import load_aligner
 from lst_jax.prepare.directory import digest
@@ -246,7 +246,7 @@ class ItemMaker:
     @functools.cache  # noqa: B019 -- a maker lives as long as its process's work
     def _maker(self, folder: pathlib.Path | None) -> SpeechMaker:
         aligner = self.aligner or load_aligner(f"ctm:{folder / synthesise.WORDS_NAME}")
-        return SpeechMaker(self.load_units, aligner, None)
+        return SpeechMaker(self.load_units, aligner, None, recordings.MEAN)
 
     @functools.cache  # noqa: B019
     def _spoken(self, folder: pathlib.Path) -> dict[str, manifest.Item]:

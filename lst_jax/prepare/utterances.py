@@ -3,7 +3,7 @@
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lst_jax.core.errors import DataError
@@ -61,6 +61,27 @@ def cut(words: Sequence[str], words_min: int = WORDS_MIN, words_max: int = WORDS
         runs.append(list(words[first : first + size]))
         first += size
     return [*runs, list(words[first:])]
+
+
+def of_manifests(
+    paths: Sequence[str], where: Mapping[str, str], skip_bad: bool, words_min: int, words_max: int
+) -> tuple[list[Utterance], list[manifest.BadItem]]:
+    """The utterances of all documents, and the lines that are no documents.
+
+    Raises: DataError where there are no documents, or an id is there twice.
+    """
+    spoken, bad = [], []
+    for path, name in zip(paths, manifest.short_names(paths), strict=True):
+        for item, fields in manifest.iter_text_fields(path, where, skip_bad, name):
+            if isinstance(item, manifest.BadItem):
+                bad.append(item)
+            else:
+                spoken += of_document(item, fields, words_min, words_max)
+    if not spoken:
+        raise DataError(
+            f"{', '.join(paths)}: no documents{f' with {dict(where)}' if where else ''}; add some or change the filter"
+        )
+    return manifest.unique(spoken, ", ".join(paths)), bad
 
 
 def of_document(item: manifest.TextItem, fields: dict[str, Any], words_min: int, words_max: int) -> list[Utterance]:

@@ -21,7 +21,7 @@ from lst_jax.evals.answers import Greedy
 from lst_jax.evals.recogniser import PocketSphinx
 from lst_jax.generate.generator import Generator
 from lst_jax.model.architectures import registry
-from lst_jax.prepare.audio import load_audio
+from lst_jax.prepare.recordings import load_audio
 from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.train import loop

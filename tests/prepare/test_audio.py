@@ -6,7 +6,7 @@ import soundfile
 from prepare_helpers import sweep
 
 from lst_jax.core.errors import DataError, RejectedItem
-from lst_jax.prepare import audio
+from lst_jax.prepare import audio, recordings
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_formats_and_rates_give_the_same_tone(tmp_path, name, kind, rate):
     time = np.arange(rate) / rate
     tone = 0.5 * np.sin(2 * np.pi * 440 * time)
     soundfile.write(tmp_path / name, np.stack([tone, 0.5 * tone], axis=1), rate, **kind)
-    loaded = audio.load_audio(tmp_path / name)
+    loaded = recordings.load_audio(tmp_path / name)
     assert loaded.dtype == np.float32 and loaded.ndim == 1
     assert abs(len(loaded) - 16000) < 0.1 * 16000  # MP3 pads
     middle = loaded[4000:12000]
@@ -47,7 +47,7 @@ def test_bad_recordings_are_rejected_with_their_reason(tmp_path):
     soundfile.write(cases["too short"], np.full(600, 0.1), 16000)
     for reason, path in cases.items():
         with pytest.raises(RejectedItem) as caught:
-            audio.load_audio(path)
+            recordings.load_audio(path)
         assert caught.value.reason == reason and isinstance(caught.value, DataError)
         assert str(caught.value).startswith(str(path)) and "; " in str(caught.value) and "\n" not in str(caught.value)
 

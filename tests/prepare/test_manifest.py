@@ -54,7 +54,7 @@ def test_a_missing_manifest_and_one_that_is_not_text_are_named(tmp_path):
     with pytest.raises(DataError, match="nothing.jsonl: no such file"):
         manifest.read_items(tmp_path / "nothing.jsonl", {})
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="binary.jsonl: is not UTF-8"):
+    with pytest.raises(DataError, match="binary.jsonl: line 1: is not UTF-8"):
         manifest.read_items(tmp_path / "binary.jsonl", {})
 
 

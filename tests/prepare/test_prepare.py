@@ -12,7 +12,7 @@ from prepare_helpers import EvenAligner, sweep
 from lst_jax.core.errors import DataError
 from lst_jax.data import shards, text
 from lst_jax.data.records import TextDocument, Word
-from lst_jax.prepare import audio, manifest, run
+from lst_jax.prepare import manifest, recordings, run
 from lst_jax.prepare.aligners import pocket_sphinx
 from lst_jax.prepare.directory import Directory
 from lst_jax.prepare.engines.local import Local
@@ -31,7 +31,7 @@ def test_records_hold_units_words_and_speaker_and_metadata_says_how(tones, unit_
     tokenizer = LogMelKMeans.load(unit_file)
     assert [u.id for u in directory] == [i.id for i in items]
     for item, utterance in zip(items, directory, strict=True):
-        np.testing.assert_array_equal(utterance.units, tokenizer.encode(audio.load_audio(item.audio_path), 16000))
+        np.testing.assert_array_equal(utterance.units, tokenizer.encode(recordings.load_audio(item.audio_path), 16000))
         frames, first = len(utterance.units), utterance.words[0]
         assert utterance.words == (
             Word("tone", 0, first.end_frame),
@@ -176,7 +176,7 @@ def test_fitting_does_not_depend_on_workers_and_counts_what_it_could_not_read(to
     items = [*manifest.read_items(tones(9), {}), manifest.Item("gone", tmp_path / "gone.wav", "x", None)]
     for workers in (1, 2):
         _, frames, rejected = run.fit_units(items, tmp_path / f"{workers}.safetensors", 5, 0, workers)
-        assert frames == sum(len(LogMelKMeans.features(audio.load_audio(i.audio_path))) for i in items[:9])
+        assert frames == sum(len(LogMelKMeans.features(recordings.load_audio(i.audio_path))) for i in items[:9])
         assert [(r.id, r.reason) for r in rejected] == [("gone", "missing audio")]
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
     _, frames, _ = run.fit_units(items, tmp_path / "few.safetensors", 5, 0, max_frames=20)

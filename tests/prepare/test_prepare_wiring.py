@@ -16,7 +16,7 @@ from lst_jax.prepare import run
 from lst_jax.prepare.aligners import pocket_sphinx
 from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner
 from lst_jax.prepare.aligners.registry import load_aligner
-from lst_jax.prepare.audio import load_audio
+from lst_jax.prepare.recordings import load_audio
 
 TIMES = [("that", 0.1, 0.3), ("conference", 0.3, 0.8), ("is", 0.85, 1.0), ("full", 1.0, 1.3)]
 TEXTGRID = """File type = "ooTextFile"
@@ -53,7 +53,7 @@ def test_words_of_files_enter_the_records(format_name, prompts, unit_file, tmp_p
     assert isinstance(aligner, Aligner) and not isinstance(aligner, BatchAligner)
     report = run.prepare_speech(prompts, tmp_path / "out", unit_file, aligner, max_rejected=0.9)
     (utterance,) = shards.RecordDirectory(tmp_path / "out", "utterance")
-    placed = aligner.align(utterance.id, audio, ["other", "words"])
+    placed = aligner.align(utterance.id, audio, ["That", "conference", "is", "full!"])
     assert [word for word, *_ in placed] == ["that", "conference", "is", "full"]
     assert utterance.words == to_frames(placed, 25.0, len(utterance.units))
     assert abs(utterance.words[1].start_frame - 0.3 * 25) <= 1

@@ -12,7 +12,7 @@ from lst_jax.cli import main
 from lst_jax.core.errors import DataError
 from lst_jax.data.tasks import items
 from lst_jax.data.tasks.items import Item, Part, Task
-from lst_jax.prepare import audio, spoken_task
+from lst_jax.prepare import recordings, spoken_task
 from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
 from lst_jax.prepare.synthesis.registry import SYNTHESISERS
 
@@ -104,7 +104,7 @@ def test_a_zerospeech_list_takes_its_audio_from_a_folder(tmp_path, unit_file, ca
     assert main.main(arguments) == 0
     assert "2 items, 4 prompts and choices" in capsys.readouterr().out
     task = items.read(tmp_path / "out" / "task.jsonl")
-    expected = load_unit_tokenizer(unit_file).encode(audio.load_audio(tmp_path / "wav" / "fD.wav"), 16000)
+    expected = load_unit_tokenizer(unit_file).encode(recordings.load_audio(tmp_path / "wav" / "fD.wav"), 16000)
     np.testing.assert_array_equal(task.items[1].choices[0].units, expected)
     assert task.items[1].choices[0].name == "fD" and task.items[1].choices[0].words is None
     assert json.loads((tmp_path / "out" / "report.json").read_text())["parts"] == 4

@@ -1,6 +1,7 @@
 """Arguments that several parts of `lst prepare` share, and what they say."""
 
 import argparse
+import sys
 from collections.abc import Callable
 
 from lst_jax.cli.local_paths import free_text
@@ -24,8 +25,8 @@ def add_manifest(parser: argparse.ArgumentParser) -> None:
         required=True,
         action="append",
         metavar="PATH",
-        help="JSON lines {audio, text[, id, speaker]} or {text[, id]}, a LibriSpeech-style tree, or "
-        ".txt with a document a line; may be given several times",
+        help="JSON lines {audio, text[, id, speaker, offset, duration, channel]} or {text[, id]}, a tree like "
+        "LibriSpeech's or MLS's, or .txt with a document per line; also .gz and .zst; may be given several times",
     )
     parser.add_argument(
         "--where",
@@ -34,6 +35,9 @@ def add_manifest(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FIELD=VALUE",
         help="only lines whose field has this value, such as split=train",
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave lines out that are no items, and count them; do not stop"
     )
 
 
@@ -48,12 +52,18 @@ def where(args: argparse.Namespace) -> dict[str, str]:
     return wanted
 
 
-def items(args: argparse.Namespace) -> list[manifest.Item]:
-    """The recordings of all manifests. Raises: DataError where two have one id."""
-    wanted, found = where(args), []
-    for path in args.manifest:
-        found.extend(manifest.read_items(path, wanted))
-    return manifest.unique(found, ", ".join(args.manifest))
+def items(args: argparse.Namespace) -> list[manifest.Item | manifest.BadItem]:
+    """The recordings of all manifests; fields that nothing reads are named on standard error.
+
+    Raises: DataError where two have one id.
+    """
+    wanted = where(args)
+    found = manifest.read_all_items(args.manifest, wanted, args.skip_bad)
+    unused = manifest.unused_fields(args.manifest, wanted)
+    if unused:
+        names = ", ".join(f"{name} ({count})" for name, count in unused.items())
+        print(f"{', '.join(args.manifest)}: fields that are not read, and their lines: {names}", file=sys.stderr)
+    return found
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

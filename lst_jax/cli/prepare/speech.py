@@ -1,12 +1,13 @@
 """`lst prepare speech`."""
 
 import argparse
+from typing import Any
 
 from lst_jax.cli.import_ import add_option, given_options
 from lst_jax.cli.prepare import arguments
 from lst_jax.data.importers import registry as formats
 from lst_jax.data.importers.formats import Option
-from lst_jax.prepare import pronounce, run
+from lst_jax.prepare import pronounce, recordings, run
 from lst_jax.prepare.aligners import pocket_sphinx, registry
 
 
@@ -28,6 +29,12 @@ def add_arguments(parts) -> None:
         help=f"{pocket_sphinx.EMBEDDED} (the default), the directory of a HuBERT or wav2vec2 model with a CTC "
         f"head, or words from files: {', '.join(f'{name}:PATH' for name in formats.ALIGNMENT_FORMATS)}",
     )
+    parser.add_argument(
+        "--channel",
+        metavar="NAME",
+        help="channel of recordings that have several: 1, A or left, 2, B or right, …, or mean; of a CTM file as well. "
+        "The field channel of a line goes before it (default: whose the aligner's words are)",
+    )
     for option in _format_options():
         add_option(parser, option)
     parser.add_argument(
@@ -41,6 +48,13 @@ def add_arguments(parts) -> None:
         help="reject alignments below this mean log-likelihood a frame, of a model a character "
         f"(default: {pocket_sphinx.LEAST_SCORE} for {pocket_sphinx.EMBEDDED}, none for models)",
     )
+    parser.add_argument(
+        "--most-outside",
+        type=float,
+        metavar="SECONDS",
+        help=f"{pocket_sphinx.EMBEDDED} rejects alignments with more speech than this outside all words "
+        f"(default: {pocket_sphinx.MOST_OUTSIDE_SEC})",
+    )
     parser.add_argument("--source", help="name of the corpus, written into every record")
     arguments.add_workers(parser)
     arguments.add_directory(parser)
@@ -50,13 +64,21 @@ def add_arguments(parts) -> None:
 def _format_options() -> list[Option]:
     """The options of all alignment formats, each once: `--aligner NAME:PATH` reads them."""
     options = {option.name: option for form in formats.ALIGNMENT_FORMATS.values() for option in form.options}
-    return list(options.values())
+    return [option for name, option in options.items() if name != "channel"]  # it is of the recordings as well
+
+
+def _aligner_options(args: argparse.Namespace) -> dict[str, Any]:
+    options, spec = given_options(args, _format_options()), args.aligner.partition(":")[0]
+    if args.channel not in (None, recordings.MEAN) and spec in formats.formats_with("channel"):
+        options["channel"] = args.channel
+    return options
 
 
 def _run(args: argparse.Namespace) -> int:
     pronunciations = pronounce.read_pronunciations(args.pronunciations) if args.pronunciations else None
-    options = given_options(args, _format_options())
-    aligner = registry.load_aligner(args.aligner, args.least_score, pronunciations, options)
+    aligner = registry.load_aligner(
+        args.aligner, args.least_score, pronunciations, _aligner_options(args), args.most_outside
+    )
     engine = arguments.engine(args, arguments.workers(args))
     report = run.prepare_speech(
         arguments.items(args),
@@ -69,6 +91,7 @@ def _run(args: argparse.Namespace) -> int:
         args.overwrite,
         args.max_rejected,
         progress=True,
+        channel=args.channel,
     )
     print(report.line())
     return 0

@@ -1,10 +1,10 @@
 """`lst prepare synthesise`."""
 
 import argparse
+import sys
 
 from lst_jax.cli.prepare import arguments
-from lst_jax.core.errors import DataError
-from lst_jax.prepare import manifest, utterances
+from lst_jax.prepare import utterances
 from lst_jax.prepare.synthesis import registry, synthesise
 
 
@@ -48,24 +48,14 @@ def add_arguments(parts) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    synthesiser, where, workers = (
-        registry.load_synthesiser(args.synthesiser),
-        arguments.where(args),
-        arguments.workers(args),
+    synthesiser, workers = registry.load_synthesiser(args.synthesiser), arguments.workers(args)
+    spoken, bad = utterances.of_manifests(
+        args.manifest, arguments.where(args), args.skip_bad, args.words_min, args.words_max
     )
-    spoken = [
-        utterance
-        for path in args.manifest
-        for item, fields in manifest.iter_text_fields(path, where)
-        for utterance in utterances.of_document(item, fields, args.words_min, args.words_max)
-    ]
-    if not spoken:
-        raise DataError(
-            f"{', '.join(args.manifest)}: no documents{f' with {where}' if where else ''}; add some or "
-            "change the filter"
-        )
+    for item in bad:
+        print(f"left out: {item.message}", file=sys.stderr)
     report = synthesise.synthesise(
-        manifest.unique(spoken, ", ".join(args.manifest)),
+        spoken,
         args.out,
         synthesiser,
         args.voice or synthesiser.voices,

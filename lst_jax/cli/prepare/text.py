@@ -24,6 +24,7 @@ def _run(args: argparse.Namespace) -> int:
         args.overwrite,
         args.max_rejected,
         progress=True,
+        skip_bad=args.skip_bad,
     )
     print(report.line())
     return 0

@@ -20,7 +20,7 @@ def _run(args: argparse.Namespace) -> int:
     where = arguments.where(args)
 
     def texts() -> Iterator[str]:
-        return (text for path in args.manifest for text in manifest.iter_texts(path, where))
+        return (text for path in args.manifest for text in manifest.iter_texts(path, where, args.skip_bad))
 
     if not made.begin(args.out, {"size": args.size, "texts": run.digest(texts())}, args.overwrite):
         print(f"{args.out}: was made from the same texts and settings; nothing to do")

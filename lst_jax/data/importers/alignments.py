@@ -18,10 +18,11 @@ from lst_jax.data.records import Utterance, check_utterance
 
 @dataclasses.dataclass(frozen=True)
 class Alignment:
-    """Words in seconds, silence left out, and the length of the recording where the file says it."""
+    """Words in seconds, silence left out; the length of the recording and the words' channel, where the file says it."""
 
     words: tuple[Placed, ...]
     duration_sec: float | None
+    channel: str | None = None
 
 
 @typing.runtime_checkable
@@ -32,6 +33,9 @@ class AlignmentFile(typing.Protocol):
 
     def __len__(self) -> int:
         """Number of items."""
+
+    def key(self, item_id: str) -> str | None:
+        """The file's own name of an item; None where it has no alignment of its own, or several."""
 
     def lookup(self, item_id: str) -> Alignment:
         """The alignment of an item. Raises: RejectedItem where there is none, or it breaks a rule."""
@@ -44,7 +48,11 @@ class AlignmentFile(typing.Protocol):
 
 
 class AlignmentTree:
-    """One file an item: `ROOT/a/b.TextGrid` holds the item "a/b", also found as "b" if no other file has that name."""
+    """One file per item: `ROOT/a/b.TextGrid` holds the item "a/b".
+
+    An item with fewer or more folders before its name finds it too, if no other file has that name: "b", "c/a/b". One
+    with other folders does not: "c/b" may be another speaker's.
+    """
 
     def __init__(self, name: str, paths: Mapping[str, pathlib.Path], parse: Callable[[pathlib.Path], Alignment]):
         """`paths` by item id. See `tree_paths`."""
@@ -58,20 +66,31 @@ class AlignmentTree:
         """Number of files."""
         return len(self._paths)
 
+    def key(self, item_id: str) -> str | None:
+        """See `AlignmentFile.key`."""
+        found = self._candidates(item_id)
+        return found[0] if len(found) == 1 else None
+
     def lookup(self, item_id: str) -> Alignment:
         """See `AlignmentFile.lookup`; the file is read now."""
-        stem = item_id.rpartition("/")[2]
-        same = [item_id] if item_id in self._paths else self._by_stem[stem] if stem in self._by_stem else []
+        same = self._candidates(item_id)
         if len(same) != 1:
-            why = f"{len(same)} files are named {stem!r}" if same else "no file has its name"
+            why = f"{len(same)} files are named {same[0].rpartition('/')[2]!r}" if same else "no file has its name"
             raise RejectedItem("no alignment", f"{item_id}: has no alignment, {why}; align it, or leave it out")
         path = self._paths[same[0]]
         try:
-            return self._parse(path)
+            return _of_words(self._parse(path))
         except RejectedItem as error:
             raise RejectedItem(error.reason, f"{path}: {error}") from error
         except (OSError, UnicodeDecodeError) as error:
             raise RejectedItem("unreadable", f"{path}: cannot be read ({error}); correct the file") from error
+
+    def _candidates(self, item_id: str) -> list[str]:
+        if item_id in self._paths:
+            return [item_id]
+        stem = item_id.rpartition("/")[2]
+        named = self._by_stem[stem] if stem in self._by_stem else []
+        return [name for name in named if f"/{item_id}".endswith(f"/{name}") or f"/{name}".endswith(f"/{item_id}")]
 
     def align(self, item_id: str) -> list[Placed]:
         """See `AlignmentFile.align`."""
@@ -96,14 +115,19 @@ class AlignmentTable:
         """Number of items."""
         return len(self._items)
 
+    def key(self, item_id: str) -> str | None:
+        """See `AlignmentFile.key`."""
+        key = item_id if item_id in self._items else item_id.rpartition("/")[2]
+        return key if key in self._items else None
+
     def lookup(self, item_id: str) -> Alignment:
         """See `AlignmentFile.lookup`."""
-        key = item_id if item_id in self._items else item_id.rpartition("/")[2]
-        if key not in self._items:
+        key = self.key(item_id)
+        if key is None:
             raise RejectedItem("no alignment", f"{item_id}: has no alignment; align it, or leave it out")
         place, item = self._items[key]
         try:
-            return self._parse(item)
+            return _of_words(self._parse(item))
         except RejectedItem as error:
             raise RejectedItem(error.reason, f"{place}: {error}") from error
 
@@ -168,8 +192,15 @@ def paired(
     Raises: RejectedItem, by default, where an utterance has no alignment, or its length is another.
     """
 
+    claimed: dict[str | None, str] = {}
+
     def pair(utterance: Utterance) -> Utterance:
         found = alignments.lookup(utterance.id)
+        other = claimed.setdefault(alignments.key(utterance.id), utterance.id)
+        if other != utterance.id:
+            raise RejectedItem(
+                "no alignment", f"{utterance.id}: shares an alignment with {other}; give each its own, under its id"
+            )
         frames = len(utterance.units)
         length = frames if found.duration_sec is None else found.duration_sec * unit_rate
         if abs(length - frames) > 2 + SLACK_SEC * unit_rate:
@@ -188,6 +219,19 @@ def paired(
         return result
 
     return base.converted((("", u) for u in units), pair, on_bad)
+
+
+def _of_words(alignment: Alignment) -> Alignment:
+    """The alignment. Raises: RejectedItem where an interval holds several words: an utterance is no word."""
+    for text, start_sec, end_sec in alignment.words:
+        parts = [part for part in text.split() if any(c.isalnum() for c in part)]
+        if len(parts) > 1 and not all(part.isdecimal() for part in parts):  # "10 000" is one word, "see -" too
+            raise RejectedItem(
+                "not words",
+                f"{base.short(text)} at {start_sec:g}..{end_sec:g} s is {len(parts)} words; give words with their own "
+                "times, or leave --aligner out, which finds them",
+            )
+    return alignment
 
 
 def _content(path: pathlib.Path) -> bytes:

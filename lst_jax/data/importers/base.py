@@ -3,7 +3,7 @@
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,8 +17,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 OnBad = Callable[[RejectedItem], None]
 LONGEST_SEC = 1e9
-SILENCES = frozenset({"", "sil", "sp", "<eps>"})  # labels of Praat users, Kaldi and the Montreal Forced Aligner
-UNKNOWN = frozenset({"<unk>", "spn"})  # what aligners write for a word that they do not know
+# Labels that are no words, in lower case: those of Praat users, Kaldi and the Montreal Forced Aligner, and the marks of
+# sounds that corpora write between brackets.
+_SOUNDS = (
+    "sil silence sp eps s /s pause p noise nsn laughter laugh breath breathing inhale exhale cough coughing sneeze sigh "
+    "lipsmack click music applause beep static"
+).split()
+_BRACKETS = ("<>", "[]", "{}")
+SOUND_MARKS = frozenset(f"{a}{name}{b}" for name in _SOUNDS for a, b in _BRACKETS)
+SILENCES = SOUND_MARKS | {"", "sil", "sp"}
+# What aligners and transcribers write for a word that they do not know.
+UNKNOWN_MARKS = frozenset(
+    f"{a}{name}{b}" for name in ("unk", "unknown", "spn", "oov", "inaudible") for a, b in _BRACKETS
+)
+UNKNOWN = UNKNOWN_MARKS | {"spn"}
 
 
 def stop(error: RejectedItem) -> None:
@@ -170,9 +182,11 @@ def exportable_text(text: str, format_name: str, forbidden: Sequence[str] = ()) 
     return text
 
 
-def exportable_word(text: str, format_name: str, forbidden: Sequence[str] = ()) -> str:
-    """As `exportable_text`, where labels such as "sil" mean silence or an unknown word. Raises: RejectedItem."""
-    if text.lower() in SILENCES | UNKNOWN:
+def exportable_word(
+    text: str, format_name: str, forbidden: Sequence[str] = (), labels: Set[str] = SILENCES | UNKNOWN
+) -> str:
+    """As `exportable_text`, where `labels` such as "sil" mean silence or an unknown word. Raises: RejectedItem."""
+    if text.lower() in labels:
         raise RejectedItem(
             "cannot be written",
             f"the word {text!r} does not mean a word in {format_name}; change it, or export to another format",

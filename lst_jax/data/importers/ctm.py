@@ -46,7 +46,8 @@ def parse(lines: Sequence[Sequence[str]]) -> Alignment:
     for _, start, duration, word in lines:
         start_sec, duration_sec = base.parse_seconds(start), base.parse_seconds(duration)
         intervals.append((word, start_sec, start_sec + duration_sec))
-    return Alignment(words_of(sorted(intervals, key=lambda interval: interval[1]), base.SILENCES, base.UNKNOWN), None)
+    words = words_of(sorted(intervals, key=lambda interval: interval[1]), base.SILENCES, base.UNKNOWN)
+    return Alignment(words, None, channels[0] if channels else None)
 
 
 def format_lines(utterance: Utterance, unit_rate: float) -> str:

@@ -17,7 +17,7 @@ from lst_jax.data.importers.alignments import Alignment, AlignmentTree, tree_pat
 from lst_jax.data.importers.formats import AlignmentFormat, Export, Option
 from lst_jax.data.records import Utterance
 
-MAIN_SPEAKER = "SPEAKER_MAIN"  # the left channel
+MAIN_SPEAKER, MAIN_CHANNEL = "SPEAKER_MAIN", "left"
 
 
 def open_alignments(path: str | os.PathLike, speaker: str = MAIN_SPEAKER) -> AlignmentTree:
@@ -66,7 +66,9 @@ def parse(fields: dict[str, Any], speaker: str, duration_sec: float | None) -> A
             )
         if entry[2] == speaker:
             intervals.append((entry[0], float(entry[1][0]), float(entry[1][1])))
-    return Alignment(words_of(sorted(intervals, key=lambda interval: interval[1])), duration_sec)
+    channel = MAIN_CHANNEL if speaker == MAIN_SPEAKER else None
+    words = words_of(sorted(intervals, key=lambda interval: interval[1]), base.SOUND_MARKS | {""}, base.UNKNOWN_MARKS)
+    return Alignment(words, duration_sec, channel)
 
 
 def format_file(utterance: Utterance, unit_rate: float) -> str:
@@ -75,7 +77,11 @@ def format_file(utterance: Utterance, unit_rate: float) -> str:
     Raises: RejectedItem where a word could not be read back.
     """
     words = [
-        [base.exportable_text(text, "a moshi alignment"), [start_sec, end_sec], MAIN_SPEAKER]
+        [
+            base.exportable_word(text, "a moshi alignment", labels=base.SOUND_MARKS | base.UNKNOWN_MARKS),
+            [start_sec, end_sec],
+            MAIN_SPEAKER,
+        ]
         for text, start_sec, end_sec in to_seconds(utterance.words, unit_rate)
     ]
     return json.dumps({"alignments": words}, ensure_ascii=False)

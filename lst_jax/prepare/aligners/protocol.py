@@ -26,6 +26,20 @@ class Aligner(typing.Protocol):
 
 
 @typing.runtime_checkable
+class LengthAligner(Aligner, typing.Protocol):
+    """An aligner that needs no sound, only its length: it knows the words' times from elsewhere."""
+
+    def for_items(self, item_ids: Sequence[str]) -> "LengthAligner":
+        """This aligner, told which items it will be asked for."""
+
+    def channel_of(self, item_id: str) -> str | None:
+        """The channel that the item's words are of, where it is known. Raises: RejectedItem."""
+
+    def align_length(self, item_id: str, length_sec: float, words: Sequence[str]) -> list[Placed]:
+        """`align` of a recording that lasts `length_sec`. Raises: RejectedItem."""
+
+
+@typing.runtime_checkable
 class BatchAligner(Aligner, typing.Protocol):
     """A model: it is faster with several recordings at a time, and it runs in one process."""
 

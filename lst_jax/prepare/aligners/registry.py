@@ -24,6 +24,7 @@ class Settings:
     """What the command line says beside SPEC; an aligner refuses what is not for it."""
 
     least_score: float | None = None
+    most_outside_sec: float | None = None
     pronunciations: Mapping[str, str] | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of import formats, those that were given
 
@@ -48,14 +49,17 @@ def load_aligner(
     least_score: float | None = None,
     pronunciations: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
+    most_outside_sec: float | None = None,
 ) -> Aligner:
     """The aligner of SPEC (see the module). Raises: DataError where there is none, or a setting is not for it."""
-    settings = Settings(least_score, pronunciations, options or {})
+    settings = Settings(least_score, most_outside_sec, pronunciations, options or {})
     name, colon, argument = spec.partition(":")
     if name in ALIGNERS and (spec == name or name != EMBEDDED):
         return ALIGNERS[name](argument, settings)
     if pronunciations is not None:
         raise DataError(f"--pronunciations: are for --aligner {EMBEDDED}, not for {spec}; leave them out")
+    if most_outside_sec is not None:
+        raise DataError(f"--most-outside: is for --aligner {EMBEDDED}, not for {spec}; leave it out")
     if colon and name in formats.ALIGNMENT_FORMATS:
         if least_score is not None:
             raise DataError(f"--least-score={least_score:g}: words of files have no score; leave it out")
@@ -73,7 +77,7 @@ def load_aligner(
 
 def _embedded(argument: str, settings: Settings) -> Aligner:
     _refuse_options(EMBEDDED, settings)
-    return PocketSphinxAligner(settings.least_score, settings.pronunciations)
+    return PocketSphinxAligner(settings.least_score, settings.pronunciations, settings.most_outside_sec)
 
 
 def _refuse_options(spec: str, settings: Settings) -> None:

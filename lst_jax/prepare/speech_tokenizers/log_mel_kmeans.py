@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,11 @@ from lst_jax.prepare.speech_tokenizers import kmeans
 
 STACK = 4  # log-mel frames of 10 ms in a unit frame: 25 Hz, the paper's rate
 FRAME = STACK * audio_lib.HOP  # samples of a unit frame
-FORMAT_VERSION = 1
+FORMAT_VERSION, UNLEVELLED_VERSION = 2, 1
+LEVEL_DB = -26.0  # of full scale: the nominal level of speech in telephony (ITU-T P.56)
+PAUSE_DB = 30.0  # below the loudest twentieth of the frames
+MOST_GAIN_DB = 50.0  # what is quieter still is no speech
+CHUNK = 256  # frames whose features exist at one time: 10 s
 SETTINGS_KEY = "unit_tokenizer"  # one JSON text: several metadata keys would be written in random order
 
 
@@ -26,16 +30,23 @@ class LogMelKMeans:
     """Four stacked log-mel frames of 10 ms, standardised per dimension, to the nearest of k centroids; 25 Hz.
 
     Frame j covers samples [640·j, 640·(j+1)) of audio at 16 kHz; a rest of 20 ms or more is a frame of its own.
+    Version 2 first brings each utterance to one level (`level_db`), so that its units do not follow the volume.
+    Version 1, whose files are still read and mean what they meant, takes the sound as loud as it is.
     """
 
     kind = "logmel_kmeans"
     unit_rate = audio_lib.RATE / FRAME
 
-    def __init__(self, centroids: np.ndarray, mean: np.ndarray, scale: np.ndarray):
-        """`centroids` float32 [k, 320] in standardised space; `mean` and `scale` float32 [320] take features there."""
-        self.centroids, self.mean, self.scale = centroids, mean, scale
+    def __init__(self, centroids: np.ndarray, mean: np.ndarray, scale: np.ndarray, level_db: float | None = LEVEL_DB):
+        """`centroids` float32 [k, 320] in standardised space; `mean` and `scale` float32 [320] take features there.
+
+        `level_db` is the level of speech that utterances are brought to; None is version 1, which does not.
+        """
+        self.centroids, self.mean, self.scale, self.level_db = centroids, mean, scale, level_db
         self.codebook_size = len(centroids)
-        digest = hashlib.sha256(f"{self.kind} {FORMAT_VERSION}".encode())
+        self.version = UNLEVELLED_VERSION if level_db is None else FORMAT_VERSION
+        settings = f"{self.kind} {self.version}" + ("" if level_db is None else f" {level_db}")
+        digest = hashlib.sha256(settings.encode())
         for array in (centroids, mean, scale):
             digest.update(np.ascontiguousarray(array, "<f4").tobytes())
         self.fingerprint = digest.hexdigest()[:16]
@@ -74,18 +85,29 @@ class LogMelKMeans:
                 f"{path}: has tensors {shapes}, not centroids [k, {dims}], mean and scale [{dims}]; fit it "
                 "again with `lst prepare units-fit`"
             )
-        if settings["version"] != FORMAT_VERSION:
+        if settings["version"] not in (UNLEVELLED_VERSION, FORMAT_VERSION):
             raise DataError(
-                f"{path}: has version {settings['version']}, this program reads {FORMAT_VERSION}; fit it "
-                "again with `lst prepare units-fit`"
+                f"{path}: has version {settings['version']}, this program reads {UNLEVELLED_VERSION} and "
+                f"{FORMAT_VERSION}; fit it again with `lst prepare units-fit`"
             )
-        return cls(**tensors)
+        if not all(np.isfinite(array).all() for array in tensors.values()):
+            raise DataError(f"{path}: has values that are not finite; copy the file again")
+        level_db = settings["level_db"] if settings["version"] == FORMAT_VERSION and "level_db" in settings else None
+        if settings["version"] == FORMAT_VERSION and not isinstance(level_db, float):
+            raise DataError(f"{path}: has no level_db; fit it again with `lst prepare units-fit`")
+        tokenizer = cls(**tensors, level_db=level_db)
+        if "fingerprint" in settings and settings["fingerprint"] != tokenizer.fingerprint:
+            raise DataError(
+                f"{path}: its values give the fingerprint {tokenizer.fingerprint}, it says {settings['fingerprint']}; "
+                "it was damaged, copy the file again"
+            )
+        return tokenizer
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes safetensors with the settings in its metadata, complete or not at all. Raises: StorageError."""
         settings = {
             "kind": self.kind,
-            "version": FORMAT_VERSION,
+            "version": self.version,
             "unit_rate": self.unit_rate,
             "sample_rate": audio_lib.RATE,
             "mel_bins": audio_lib.MEL_BINS,
@@ -94,26 +116,33 @@ class LogMelKMeans:
             "hop": audio_lib.HOP,
             "fingerprint": self.fingerprint,
         }
+        if self.level_db is not None:
+            settings["level_db"] = self.level_db
         tensors = {"centroids": self.centroids, "mean": self.mean, "scale": self.scale}
         with files.replacing(path) as temporary:
             temporary.write_bytes(safetensors.numpy.save(tensors, {SETTINGS_KEY: json.dumps(settings)}))
 
     @staticmethod
-    def features(audio: np.ndarray) -> np.ndarray:
-        """Stacked log-mel float32 [frames, 320] of audio at 16 kHz; at least one frame."""
-        frames = max(1, int(len(audio) / FRAME + 0.5))
-        mel = audio_lib.log_mel(audio, audio_lib.HOP // 2, STACK * frames)
-        return mel.reshape(frames, STACK * audio_lib.MEL_BINS)
+    def features(audio: np.ndarray, level_db: float | None = LEVEL_DB) -> np.ndarray:
+        """Stacked log-mel float32 [frames, 320] of audio at 16 kHz, brought to a level; at least one frame."""
+        return np.concatenate(list(feature_chunks(lambda: [audio], level_db)))
 
     def encode(self, audio: np.ndarray, rate: int) -> np.ndarray:
-        """Units uint16 [frames] of float32 mono samples; `rate` must be 16000.
+        """Units uint16 [frames] of float32 mono samples; `rate` must be 16000."""
+        return self.encode_blocks(lambda: [audio], rate)
+
+    def encode_blocks(self, blocks: Callable[[], Iterable[np.ndarray]], rate: int) -> np.ndarray:
+        """`encode` of audio in blocks; `blocks` is called twice. The units do not depend on where blocks end.
 
         Distances are float64, so that no choice hangs on how the matrix product was threaded.
         """
         if rate != audio_lib.RATE:
             raise DataError(f"rate={rate}: units are made from {audio_lib.RATE} Hz; resample with load_audio")
-        rows = (self.features(audio).astype(np.float64) - self.mean) / self.scale
-        return kmeans.assign(rows, self.centroids.astype(np.float64))[0].astype(np.uint16)
+        centroids, units = self.centroids.astype(np.float64), []
+        for chunk in feature_chunks(blocks, self.level_db):
+            rows = (chunk.astype(np.float64) - self.mean) / self.scale
+            units.append(kmeans.assign(rows, centroids)[0].astype(np.uint16))
+        return np.concatenate(units)
 
     def decode_mel(self, units: np.ndarray) -> np.ndarray:
         """The centroids' log-mel float32 [4·frames, 80], what `units` stand for."""
@@ -122,6 +151,42 @@ class LogMelKMeans:
     def resynthesise(self, units: np.ndarray) -> np.ndarray:
         """Audio float32 [640·frames] at 16 kHz for the ear, by Griffin-Lim; rough, but words can be made out."""
         return audio_lib.griffin_lim(self.decode_mel(units))
+
+
+def feature_chunks(blocks: Callable[[], Iterable[np.ndarray]], level_db: float | None) -> Iterator[np.ndarray]:
+    """Stacked log-mel float32 [frames, 320] of audio in blocks, CHUNK frames at a time; at least one frame."""
+    gain_db = 0.0 if level_db is None else min(level_db - speech_level_db(blocks()), MOST_GAIN_DB)
+    gain = np.float32(10 ** (gain_db / 20))
+    before = audio_lib.WINDOW // 2 - audio_lib.HOP // 2  # samples that the first window of a frame reaches before it
+    held, done, total = np.zeros(before, np.float32), 0, 0  # from `before` samples before frame `done` on
+    for block in blocks():
+        held, total = np.concatenate([held, block * gain]), total + len(block)
+        while len(held) >= CHUNK * FRAME + 2 * before:
+            yield _features(held[: CHUNK * FRAME + 2 * before], CHUNK)
+            held, done = held[CHUNK * FRAME :], done + CHUNK
+    left = max(1, int(total / FRAME + 0.5)) - done
+    while left > 0:
+        frames = min(left, CHUNK)
+        yield _features(held[: frames * FRAME + 2 * before], frames)
+        held, left = held[frames * FRAME :], left - frames
+
+
+def speech_level_db(blocks: Iterable[np.ndarray]) -> float:
+    """The level of the speech in audio at 16 kHz, in dB of full scale: the mean over its frames that are not pauses.
+
+    Pauses are the 10 ms that lie more than PAUSE_DB below the loudest twentieth. Means of dB, not of power, so that a
+    few clipped samples count little.
+    """
+    level = audio_lib.levels(blocks)
+    if not len(level):
+        return LEVEL_DB
+    return float(level[level >= np.percentile(level, 95) - PAUSE_DB].mean(dtype=np.float64))
+
+
+def _features(samples: np.ndarray, frames: int) -> np.ndarray:
+    """Of samples that begin half a window before the first frame's; zeros follow them."""
+    mel = audio_lib.log_mel(samples, audio_lib.WINDOW // 2, STACK * frames)
+    return mel.reshape(frames, STACK * audio_lib.MEL_BINS)
 
 
 def recognises(path: pathlib.Path) -> bool:

@@ -1,7 +1,7 @@
 """What a speech tokenizer is: it turns audio into one speech unit per frame."""
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -18,6 +18,14 @@ class UnitTokenizer(typing.Protocol):
 
     def encode(self, audio: np.ndarray, rate: int) -> np.ndarray:
         """Units uint16 [frames] of float32 mono samples at `rate` Hz. Raises: RejectedItem."""
+
+
+@typing.runtime_checkable
+class BlockUnitTokenizer(UnitTokenizer, typing.Protocol):
+    """A unit tokenizer that holds a part of a recording at a time, so that any length fits in memory."""
+
+    def encode_blocks(self, blocks: Callable[[], Iterable[np.ndarray]], rate: int) -> np.ndarray:
+        """`encode` of a recording in blocks. `blocks` may be called several times, each time from the start."""
 
 
 @typing.runtime_checkable

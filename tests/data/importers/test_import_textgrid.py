@@ -118,13 +118,20 @@ def test_broken_files_name_the_rule(content, message):
 
 
 def test_a_tree_finds_items_by_path_and_by_name(tmp_path):
+    words = SHORT.replace('say ""hi""', "hi")
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "same.TextGrid").write_text(SHORT)
-    (tmp_path / "x" / "one.TextGrid").write_text(SHORT)
+        (tmp_path / folder / "same.TextGrid").write_text(words)
+    (tmp_path / "x" / "one.TextGrid").write_text(words)
+    (tmp_path / "x" / "many.TextGrid").write_text(SHORT)
     (tmp_path / "x" / "bad.TextGrid").write_text("nothing")
     tree = textgrid.open_alignments(tmp_path)
-    assert len(tree) == 4 and tree.align("x/same") == tree.align("elsewhere/one") == list(EXPECTED)
+    assert len(tree) == 5 and tree.align("x/same") == [("hi", 0.2, 0.5), ("wörld", 0.7, 1.2)]
+    assert tree.align("one") == tree.align("corpus/x/one") == tree.align("x/one")
+    with pytest.raises(RejectedItem, match="elsewhere/one: has no alignment, no file has its name"):
+        tree.align("elsewhere/one")
+    with pytest.raises(RejectedItem, match="many.TextGrid: 'say \"hi\"' at 0.2..0.5 s is 2 words"):
+        tree.align("x/many")
     with pytest.raises(RejectedItem, match="2 files are named 'same'"):
         tree.align("same")
     with pytest.raises(RejectedItem, match="no file has its name"):
