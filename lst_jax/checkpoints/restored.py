@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
+from lst_jax.checkpoints.newest import read_newest
 from lst_jax.checkpoints.store import Checkpoints
 from lst_jax.config import Config
 from lst_jax.core.errors import CheckpointError
@@ -27,6 +28,7 @@ class Restored(NamedTuple):
 def restore(run: RunDirectory, one_device: bool = False) -> Restored:
     """The parameters alone, on one device or on the run's mesh over all devices of this job.
 
+    The newest checkpoint is taken again where a training that goes on removes it meanwhile.
     Raises: CheckpointError where the run has no checkpoint; ConfigError where the mesh does not suit it.
     """
     config = run.load_config()
@@ -35,11 +37,16 @@ def restore(run: RunDirectory, one_device: bool = False) -> Restored:
         raise missing
     mesh = sharding.one_device() if one_device else sharding.make_mesh(config.mesh)
     sharding.check(config, mesh)
-    checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
-    newest = checkpoints.latest()
-    if newest is None:
-        raise missing
     model = update.build_model(config, mesh)
-    params = checkpoints.restore_params(newest, update.state_shape(config, model, mesh).params)
-    checkpoints.close()
-    return Restored(run, config, mesh, model, params, newest)
+    like = update.state_shape(config, model, mesh).params
+
+    def read() -> Restored:
+        checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep)
+        newest = checkpoints.latest()
+        if newest is None:
+            raise missing
+        params = checkpoints.restore_params(newest, like)
+        checkpoints.close()
+        return Restored(run, config, mesh, model, params, newest)
+
+    return read_newest(read, run.path)

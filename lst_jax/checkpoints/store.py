@@ -21,10 +21,24 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from lst_jax.core.errors import DISK_FULL_ERRNOS, CheckpointError, StorageError, storage_error
+from lst_jax.core.errors import DISK_FULL_ERRNOS, CheckpointError, CheckpointGoneError, StorageError, storage_error
 from lst_jax.step.update import TrainState
 
 FORMAT_VERSION = 3  # 1 had no checksums, 2 no fingerprints of the vocabulary
+REMOVAL_SEC = 3.0  # that the removal of a step's files may take
+REFUSED_WORDS = (
+    "Permission denied",
+    "PERMISSION_DENIED",
+    "Too many open files",
+    "Cannot allocate memory",
+    "Out of memory",
+    "out of memory",
+    "Stale file handle",
+    "Input/output error",
+    "Transport endpoint",
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+)
 FULL_DISK_WORDS = ("No space left", "RESOURCE_EXHAUSTED", "File too large", "Disk quota")
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs several lines a save; what fails is raised
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the siblings of a failed write; the failure itself is raised
@@ -234,7 +248,11 @@ class SaveClock:
 
 
 class Reading:
-    """Turns any failure to read a step into one line that offers the step before it."""
+    """Turns any failure to read a step into one line with the fix.
+
+    A step that was removed meanwhile is a CheckpointGoneError. Where the machine refused (permissions, open files,
+    memory), the line says so. Otherwise the step is damaged, and the line offers the step before it.
+    """
 
     def __init__(self, folder: pathlib.Path, earlier: list[int]):
         self._folder, self._earlier = folder, earlier
@@ -246,8 +264,27 @@ class Reading:
         if isinstance(error, Exception) and not isinstance(error, StorageError):
             first_line = (str(error).strip().splitlines() or [kind.__name__])[0]
             cause = first_line.partition(" See full TensorStore details")[0][:160]
+            if self._is_gone():
+                raise CheckpointGoneError(
+                    f"{self._folder}: was removed while it was being read, as a later checkpoint took its place"
+                ) from error
+            if isinstance(error, MemoryError) or any(words in str(error) for words in REFUSED_WORDS):
+                raise CheckpointError(
+                    f"{self._folder}: cannot be read now ({cause}); mend that and run the same command again: "
+                    "nothing says that the checkpoint is damaged"
+                ) from error
             then = f"go on from step {max(self._earlier)}" if self._earlier else "start again"
             raise CheckpointError(
                 f"{self._folder}: cannot be read ({cause}); move it away to {then}: "
                 f"mv {self._folder} {self._folder}.damaged"
             ) from error
+
+    def _is_gone(self) -> bool:
+        """Whether the folder is not there any more; while a later step is there, its removal may still go on."""
+        end = time.monotonic() + REMOVAL_SEC
+        while self._folder.is_dir():
+            siblings = (f.name for f in self._folder.parent.iterdir() if f.name.isdecimal())
+            if time.monotonic() > end or not any(int(name) > int(self._folder.name) for name in siblings):
+                return False
+            time.sleep(0.05)
+        return True

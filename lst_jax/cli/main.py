@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from lst_jax import __version__
-from lst_jax.core.errors import PeerError, UserError
+from lst_jax.core import streams
+from lst_jax.core.errors import PeerError, StorageError, UserError
 
 BEGAN = time.monotonic()  # of the process, near enough: what takes long to import comes later
 
@@ -103,7 +104,22 @@ COMMANDS: dict[str, Callable[[argparse._SubParsersAction], None]] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one subcommand; returns the exit code (see `lst_jax.core.errors`)."""
+    """Runs one subcommand; returns the exit code (see `lst_jax.core.errors`).
+
+    Work goes on where nobody reads standard output or error any more. Output that a full disk took is an error, but
+    for training, whose result is the run.
+    """
+    with streams.forgiving_streams() as output:
+        code = run_command(argv)
+        cause = streams.write_failed(output)
+        if code == 0 and cause and (sys.argv[1:] if argv is None else argv)[:1] != ["train"]:
+            print(f"lst: standard output: cannot write ({cause}); choose another place for it", file=sys.stderr)
+            return StorageError.exit_code
+        return code
+
+
+def run_command(argv: list[str] | None) -> int:
+    """Runs one subcommand, and prints a mistake as one line; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser(argv[0] if argv else "").parse_args(argv)
     args.began = BEGAN

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from lst_jax.core.errors import BusyError, DataError, storage_error
 
+NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})  # of pipes, and file systems that cannot
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})  # of file systems without locks
 
 
@@ -69,7 +70,9 @@ def alone(folder: pathlib.Path, command: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "lock", "wb")
+        # Without following a symbolic link: it could lead to any file, which opening would empty.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.fdopen(os.open(folder / "lock", flags, 0o666), "wb")
     except OSError as error:
         raise storage_error(folder, error) from error
     with lock:
@@ -122,7 +125,11 @@ def open_json_lines(path: str | os.PathLike) -> BinaryIO:
     try:
         with contextlib.suppress(FileNotFoundError), open(path, "rb+") as f:
             f.truncate(f.read().rfind(b"\n") + 1)
-        return open(path, "ab", buffering=0)  # without a buffer: what a full disk refuses is not tried again at close
+        is_new = not os.path.lexists(path)
+        file = open(path, "ab", buffering=0)  # without a buffer: what a full disk refuses is not tried again at close
+        if is_new:
+            _sync(pathlib.Path(path).parent, os.O_RDONLY | os.O_DIRECTORY)  # else a power cut may take the name away
+        return file
     except OSError as error:
         raise storage_error(path, error) from error
 
@@ -135,6 +142,15 @@ def add_json_line(file: BinaryIO, mapping: Mapping[str, Any]) -> None:
             raise OSError(errno.ENOSPC, "the line was cut short")
     except OSError as error:
         raise storage_error(file.name, error) from error
+
+
+def sync_file(file: BinaryIO) -> None:
+    """Returns when what was written to `file` is on the disk. Raises: StorageError."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise storage_error(file.name, error) from error
 
 
 def _sync(path: pathlib.Path, flags: int) -> None:

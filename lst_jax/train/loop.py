@@ -24,8 +24,9 @@ from lst_jax.data.unit_pieces import token_frames
 from lst_jax.evals import evaluator
 from lst_jax.model import lst
 from lst_jax.parallel import processes, sharding
-from lst_jax.runs.directory import MetricsWriter, RunDirectory
+from lst_jax.runs.directory import RunDirectory
 from lst_jax.runs.ledger import Ledger
+from lst_jax.runs.metrics import MetricsWriter, missing_before
 from lst_jax.step import optim, update
 from lst_jax.train.recorder import Recorder
 
@@ -72,6 +73,8 @@ def _train_alone(run: RunDirectory, session: Session, stop: StopRequest, began: 
         say(f"{run.path}: trained to step {start} of {config.train.steps}; nothing left to do", sys.stdout)
         return 0
     if leader:
+        if missing := missing_before(run, start):
+            say(missing)
         run.write_config(config)
         run.record_start(start, [str(d) for d in jax.devices()], peak_flops(), session.origin)
     if session.origin is not None:
@@ -253,9 +256,11 @@ def evaluate(session: Session, recorder: Recorder, ledger: Ledger, done: int) ->
 
 
 def save(session: Session, data_state, recorder: Recorder, ledger: Ledger) -> None:
-    """Starts a save, after every record up to this step is written: a resume then has no gap."""
+    """Starts a save, after every record up to this step is on the disk: a resume then has no gap."""
     recorder.flush()
     with ledger.span("checkpoint"):
+        recorder.sync()
+        ledger.sync()
         data_state = processes.whole_rows(session.mesh, data_state, session.config.data.rows)
         session.checkpoints.save(
             session.state,

@@ -14,7 +14,7 @@ from lst_jax.data.patching import aligned_probability
 from lst_jax.data.pipeline import Step
 from lst_jax.data.rows import CONSUMED, MEASURED, Stats
 from lst_jax.parallel.processes import Pending, Totals
-from lst_jax.runs.directory import MetricsWriter
+from lst_jax.runs.metrics import MetricsWriter
 from lst_jax.step import objective
 
 COUNTED = (
@@ -130,6 +130,11 @@ class Recorder:
     def _write(self, done: int, kind: str, values: dict[str, Any]) -> None:
         if self._writer is not None:
             self._writer.write(done, kind, values)
+
+    def sync(self) -> None:
+        """Returns when every record written is on the disk, so that a checkpoint may be saved. Raises: StorageError."""
+        if self._writer is not None:
+            self._writer.sync()
 
     def close(self) -> None:
         """Closes the files."""
