@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from lst_jax.core.errors import DataError
-from lst_jax.data.tasks import benchmarks
+from lst_jax.data.tasks import registry as tasks
 from lst_jax.data.unit_pieces import UnitPieces
 from lst_jax.prepare import (
     aligners,
@@ -449,7 +449,7 @@ def _spoken_task(args: argparse.Namespace) -> int:
     name, equals, path = args.task.partition("=")
     if not (name and path):
         raise DataError(f"--task {args.task}: must be NAME=PATH; write for example storycloze=cloze_test_val.csv")
-    task, workers = benchmarks.read_task(name, path), _workers(args)
+    task, workers = tasks.read_task(name, path), _workers(args)
     if args.audio:
         for option in ("synthesiser", "voice"):
             if getattr(args, option):

@@ -22,7 +22,7 @@ from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
 from lst_jax.evals import error_rate
 from lst_jax.evals.answers import Answering
-from lst_jax.evals.recogniser import Recogniser
+from lst_jax.evals.recognisers.kind import Recogniser
 
 # The most of an answer, from its prompt alone
 TEXT_TOKENS_A_SECOND = 10.0  # LibriSpeech has about 3.6 in a vocabulary of 32,000

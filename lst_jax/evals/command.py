@@ -11,7 +11,8 @@ from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.pipeline import open_source
 from lst_jax.evals import adaptation, probe, probe_figures
 from lst_jax.evals.answers import Greedy
-from lst_jax.evals.recogniser import EMBEDDED, Recogniser, load_recogniser
+from lst_jax.evals.recognisers.kind import Recogniser
+from lst_jax.evals.recognisers.registry import DEFAULT, load_recogniser
 from lst_jax.evals.records import store, text
 from lst_jax.evals.records.probe import ProbeRecord
 from lst_jax.evals.records.spoken import RecognitionRecord, SynthesisRecord
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--tts: what is generated has to be heard; give --units FILE, the file that made the units")
     if args.items is not None and args.items < 1:
         raise ConfigError(f"--items {args.items}: must be at least 1; leave it out for all")
-    recogniser = load_recogniser(args.recogniser or EMBEDDED) if args.tts else None
+    recogniser = load_recogniser(args.recogniser or DEFAULT) if args.tts else None
     opened = restore(RunDirectory(args.run_dir), one_device=True)
     if args.asr:
         _recognise(opened, args)

@@ -16,8 +16,9 @@ from lst_jax.data.packing import eval_batches, eval_label, pack_examples
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.rows import Batch
+from lst_jax.data.tasks import completion
 from lst_jax.data.unit_pieces import token_frames
-from lst_jax.evals import completion, scorer, tasks
+from lst_jax.evals import scorer, tasks
 from lst_jax.evals.records import store
 from lst_jax.evals.records.likelihood import LikelihoodRecord
 from lst_jax.parallel import processes

@@ -3,9 +3,9 @@
     python -m lst_jax.evals.harness --model lst --model_args run=runs/mine --tasks hellaswag
 
 All arguments are those of `lm_eval`. T→T only: BOS <t> context continuation. A context and its continuation are
-tokenised together and parted after as many pieces as the context has alone, as the harness does for other models;
-where the continuation begins with a blank, these are the pieces that `lst evaluate --tasks` takes. A context is cut at
-its left where both are longer than a training row.
+tokenised together, as the harness does for other models. Where a piece spans their join, both are tokenised apart, so
+that the continuation's own pieces are scored. A continuation that begins with a blank has the pieces that
+`lst evaluate --tasks` takes. A context is cut at its left where both are longer than a training row.
 """
 
 import functools
@@ -31,6 +31,7 @@ from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import objective, update
 
 FRAME = 3  # tokens of a sequence beside its text: BOS, <t>, EOS
+GUARDS = '.,;:!?)"-0aZ'  # characters before a continuation that keep the tokenizer's blank away from it
 MAX_NEW_TOKENS = 256  # the harness's own default
 ROUND = 64  # tokens between looks at what ends a continuation
 
@@ -75,7 +76,11 @@ class RunTexts:
         self.limit = min(config.data.row_tokens, config.data.row_patches) - FRAME  # text tokens of a training row
 
     def loglikelihood(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
-        """Of each (context, continuation): nats of the continuation, negative, and whether it is the greedy one."""
+        """Of each (context, continuation): nats of the continuation, negative, and whether it is the greedy one.
+
+        Nothing at all is certain: of an empty continuation it is (0.0, True).
+        Raises: DataError where a continuation has no pieces, as blanks alone have none.
+        """
         return self._of_tokens([self._parted(*pair) for pair in pairs])
 
     def rolling(self, texts: Sequence[str]) -> list[float]:
@@ -141,10 +146,30 @@ class RunTexts:
     def _parted(self, context: str, continuation: str) -> tuple[np.ndarray, np.ndarray]:
         blanks = len(context) - len(context.rstrip())
         context, continuation = context[: len(context) - blanks], context[len(context) - blanks :] + continuation
-        whole, first = self._encode(context + continuation), len(self._encode(context))
-        response = whole[first:]
+        whole, prompt = self._encode(context + continuation), self._encode(context)
+        first = len(prompt)
+        if np.array_equal(whole[:first], prompt) and len(whole) > first:
+            response = whole[first:]
+        else:  # a piece spans the join, or there is nothing to score
+            response = self._encode_behind(continuation)
+            whole = np.concatenate([prompt, response])
+        if continuation and not len(response):
+            raise DataError(f"log-likelihood: the continuation {continuation!r} has no pieces; leave the item out")
         room = max(0, self.limit - len(response))
         return whole[:first][max(0, first - room) :], response
+
+    def _encode_behind(self, text: str) -> np.ndarray:
+        """The pieces of a text that goes on without a blank where it begins with none.
+
+        SentencePiece puts a blank before every text. It is kept out by a guard: a character that stays a piece of its
+        own, or ends one, before `text`. Where there is no such guard, the blank stays.
+        """
+        if text[:1].strip():
+            for guard in GUARDS:
+                alone, guarded = self._encode(guard), self._encode(guard + text)
+                if np.array_equal(guarded[: len(alone)], alone) and len(guarded) > len(alone):
+                    return guarded[len(alone) :]
+        return self._encode(text)
 
     def _encode(self, text: str) -> np.ndarray:
         return np.array(self.builder.tokenizer.encode(text), np.int32)

@@ -23,7 +23,8 @@ from lst_jax.data.documents import Example, ExampleBuilder
 from lst_jax.data.patching import inference_policy
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
-from lst_jax.evals import completion, scorer, tasks
+from lst_jax.data.tasks import completion
+from lst_jax.evals import scorer, tasks
 from lst_jax.evals.error_rate import english
 from lst_jax.evals.inside import global_states_jit
 

@@ -17,7 +17,7 @@ from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
 from lst_jax.evals import adaptation, command
 from lst_jax.evals.answers import Greedy
-from lst_jax.evals.recogniser import PocketSphinx
+from lst_jax.evals.recognisers.embedded import PocketSphinx
 from lst_jax.generate.generator import Generator
 from lst_jax.model import lst
 from lst_jax.prepare.audio import load_audio

@@ -12,6 +12,7 @@ import pytest
 import saved_run
 
 from lst_jax.checkpoints.restored import restore
+from lst_jax.core.errors import DataError
 from lst_jax.evals import harness, scorer
 from lst_jax.evals.scorer import Text
 from lst_jax.model import lst
@@ -48,6 +49,26 @@ def test_loglikelihoods_are_the_scorer_s_and_greedy_is_what_dense_logits_say(run
     best = int(np.argmax(next_logits(opened, texts, tokens)))
     continuation = texts._of_tokens([(tokens, np.array([best], np.int32)), (tokens, np.array([best - 1], np.int32))])
     assert [flag for _, flag in continuation] == [True, False]
+
+
+def test_a_continuation_that_shares_a_piece_with_its_context_has_pieces_of_its_own(texts):
+    """Joint pieces cannot be parted there; once such a continuation counted as certain: (0.0, True)."""
+    tokenizer, text, spanning = texts.builder.tokenizer, "the river of little path", []
+    for cut in range(1, len(text)):
+        context, continuation = text[:cut], text[cut:]
+        prompt, response = texts._parted(context, continuation)
+        blanks = len(context) - len(context.rstrip())
+        assert prompt.tolist() == tokenizer.encode(context.rstrip())
+        assert "".join(tokenizer.id_to_piece(response.tolist())).replace("▁", " ") == " " * blanks + continuation
+        if prompt.tolist() + response.tolist() != tokenizer.encode(text):
+            spanning.append((context, continuation))
+    assert len(spanning) > 5
+    assert all(value < 0 for value, _ in texts.loglikelihood(spanning[:4]))
+
+
+def test_blanks_alone_are_refused_as_they_have_no_pieces(texts):
+    with pytest.raises(DataError, match="the continuation ' ' has no pieces; leave the item out"):
+        texts.loglikelihood([("he was", " ")])
 
 
 @functools.cache
