@@ -33,14 +33,14 @@ from lst_jax.step import objective, update
 FRAME = 3  # tokens of a sequence beside its text: BOS, <t>, EOS
 GUARDS = '.,;:!?)"-0aZ'  # characters before a continuation that keep the tokenizer's blank away from it
 MAX_NEW_TOKENS = 256  # the harness's own default
-ROUND = 64  # tokens between looks at what ends a continuation
+ROUND = 64  # tokens that are generated before continuations are searched for their ends
 
 
 def make_top_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None = None):
     """Returns `(params, batch) -> (nll_BT in nats, top_BT)`, compiled.
 
-    `top_BT` is the likeliest token of the vocabulary at each target's place. `nll_BT` is that of `step.make_eval_step`;
-    the output projection is made twice.
+    `top_BT` is the likeliest token of the vocabulary at the place of each target. `nll_BT` is that of
+    `update.make_eval_step`. The output projection is computed twice.
     """
 
     def on_device(params, batch):
@@ -65,7 +65,7 @@ def make_top_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None
 
 
 class RunTexts:
-    """Likelihoods and greedy continuations of texts by a run; knows nothing of the harness."""
+    """Likelihoods and greedy continuations of texts by a run; this class does not depend on the harness."""
 
     def __init__(self, opened: Restored):
         """Opens the run's tokenizer. Raises: DataError where it is not there."""
@@ -81,11 +81,14 @@ class RunTexts:
         Nothing at all is certain: of an empty continuation it is (0.0, True).
         Raises: DataError where a continuation has no pieces, as blanks alone have none.
         """
-        return self._of_tokens([self._parted(*pair) for pair in pairs])
+        return self._score_tokens([self._parted(*pair) for pair in pairs])
 
     def rolling(self, texts: Sequence[str]) -> list[float]:
-        """Log-likelihood in nats of each whole text, without EOS; what is longer than a training row goes in windows of
-        that size, of which each but the first begins behind one token of the window before."""
+        """The log-likelihood in nats of each whole text, without EOS.
+
+        A text that is longer than a training row is scored in windows of that length. Each window but the first has
+        one token of context, the last of the window before.
+        """
         windows, owner = [], []
         for number, text in enumerate(texts):
             token = self._encode(text)
@@ -93,14 +96,14 @@ class RunTexts:
                 windows.append((token[max(0, start - 1) : start], token[start : start + self.limit - 1]))
                 owner.append(number)
         totals = [0.0] * len(texts)
-        for number, (value, _) in zip(owner, self._of_tokens(windows), strict=True):
+        for number, (value, _) in zip(owner, self._score_tokens(windows), strict=True):
             totals[number] += value
         return totals
 
     def generate(self, asked: Sequence[tuple[str, Sequence[str], int]]) -> list[str]:
         """The greedy continuation of each (context, until, most): up to one of `until`, EOS, or `most` tokens of text.
 
-        By cached generation, `ROUND` tokens at a time, after which those that have met an end are left out.
+        Generation is cached, `ROUND` tokens at a time; continuations that have ended are then left out.
         """
         lefts = [min(most, self.limit - 1) for _, _, most in asked]
         tokens = [self._encode(context)[left - self.limit :] for (context, *_), left in zip(asked, lefts, strict=True)]
@@ -128,7 +131,7 @@ class RunTexts:
         decode = self.builder.tokenizer.decode
         return decode(token)[len(decode(token[:start])) :]
 
-    def _of_tokens(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[float, bool]]:
+    def _score_tokens(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[float, bool]]:
         asked = {
             i: scorer.candidate(self.builder, [Text("", prompt)] if len(prompt) else [], [Text("", response)], "static")
             for i, (prompt, response) in enumerate(pairs)

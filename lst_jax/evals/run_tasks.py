@@ -21,11 +21,13 @@ from lst_jax.parallel import processes
 from lst_jax.runs.directory import RunDirectory
 
 HELD_OUT_ITEMS = 1000  # of a task that is made from held-out utterances, unless the run says a number
-SUBMITTED = ("sum", "per_token")  # a submission cannot say which: one file each
+SUBMITTED = ("sum", "per_token")  # one file for each rule, as a submission cannot say which it is by
 
 
 def evaluate_tasks(run: RunDirectory, specs: str, directions: str | None, grid: str, scope: str, as_json: bool) -> int:
-    """Scores `NAME=PATH[,NAME=PATH…]` in the directions (None: all that a task has all parts for), prints and keeps.
+    """Scores the tasks `NAME=PATH[,NAME=PATH…]`, prints the results, and keeps them in RUN/evaluations.
+
+    `directions` None means all directions for which a task has what they need.
 
     Returns: exit code 0. Raises: ConfigError, DataError, CheckpointError, each one line.
     """
@@ -59,8 +61,11 @@ def evaluate_task(
     grid: str = "restart",
     scope: str = "response",
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """A result for each direction (docs/formats.md, "evaluations"), and submissions by "DIRECTION-RULE", where choices
-    have names."""
+    """Scores one task.
+
+    Returns: a result for each direction (docs/formats.md, "evaluations"), and submissions by "DIRECTION-RULE" where
+    choices have names. Raises: DataError where an item does not fit the run.
+    """
     config = opened.config
     builder, policy = ExampleBuilder.of(config, open_tokenizer(config)), inference_policy(config.data.patching)
     found, submissions = [], {}

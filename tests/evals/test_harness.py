@@ -47,7 +47,7 @@ def test_loglikelihoods_are_the_scorer_s_and_greedy_is_what_dense_logits_say(run
     assert found[4] == (0.0, True)
     tokens = np.array(texts.builder.tokenizer.encode("the river of"), np.int32)
     best = int(np.argmax(next_logits(opened, texts, tokens)))
-    continuation = texts._of_tokens([(tokens, np.array([best], np.int32)), (tokens, np.array([best - 1], np.int32))])
+    continuation = texts._score_tokens([(tokens, np.array([best], np.int32)), (tokens, np.array([best - 1], np.int32))])
     assert [flag for _, flag in continuation] == [True, False]
 
 
@@ -117,10 +117,10 @@ def test_rolling_is_the_whole_text_in_windows(texts):
     whole = texts.loglikelihood([("", short)])[0][0]
     np.testing.assert_allclose(texts.rolling([short, text])[0], whole, rtol=1e-6)
     sizes = []
-    original = texts._of_tokens
-    texts._of_tokens = lambda pairs: sizes.extend((len(a), len(b)) for a, b in pairs) or original(pairs)
+    original = texts._score_tokens
+    texts._score_tokens = lambda pairs: sizes.extend((len(a), len(b)) for a, b in pairs) or original(pairs)
     assert texts.rolling([text])[0] < whole
-    del texts._of_tokens
+    del texts._score_tokens
     assert sum(size for _, size in sizes) == tokens and [before for before, _ in sizes] == [0] + [1] * (len(sizes) - 1)
 
 

@@ -14,7 +14,7 @@ from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import Span
 from lst_jax.data.records import Utterance, Word
 from lst_jax.evals import probe, probe_figures
-from lst_jax.evals.inside import global_states
+from lst_jax.evals.global_states import global_states
 from lst_jax.model import lst
 from lst_jax.model.lst import GlobalTransformer, PatchDecoder, RMSNorm
 from lst_jax.model.patches import derive_patches

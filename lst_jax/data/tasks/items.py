@@ -1,4 +1,4 @@
-"""Items of a task: a prompt, choices, and which of them is right (docs/formats_external.md, "Tasks").
+"""The items of a task: a prompt, choices, and the number of the right one (docs/formats_external.md, "Tasks").
 
 Example, a line of a task's file, and the same without its optional fields:
 
@@ -27,9 +27,9 @@ PART_FIELDS = frozenset({"text", "units", "words", "name"})
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Part:
-    """A prompt or a choice as text, as speech units uint16 [frames], or as both; None = it is not there.
+    """A prompt or a choice as text, as speech units uint16 [frames], or as both; None: this form is missing.
 
-    `words` (in frames) are needed by runs whose patches follow words; `name` is its file's in benchmarks of audio.
+    Runs whose patches follow words need `words`, in frames. In benchmarks of audio `name` is the name of its file.
     """
 
     text: str | None
@@ -40,10 +40,10 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Item:
-    """A question. `label` counts choices from 0; None = it is not known. `prompt` None: choices stand alone.
+    """A question. `label` is the right choice, counted from 0; None: not known. `prompt` None: choices have no prompt.
 
-    Items of one `group` (the voices of a pair) are averaged before anything else is; `bands` say what it is shown
-    under, such as {"frequency": "oov"}.
+    Items of one `group`, such as the voices of a pair, are averaged first. `bands` name the subsets whose accuracies
+    are also shown, such as {"frequency": "oov"}.
     """
 
     id: str
@@ -56,7 +56,7 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Items of one file. `note` says what a reader made of it; None for rate and codebook: the file does not say."""
+    """The items of one file. `note` says how the reader made them. Rate and codebook None: the file does not say."""
 
     items: tuple[Item, ...]
     note: str = ""
@@ -65,13 +65,13 @@ class Task:
 
 
 def check(items: Sequence[Item], place: str | os.PathLike) -> None:
-    """Raises: DataError, one line, where there are none, an id is there twice, or a label is no choice."""
+    """Raises: DataError, one line, where there are no items, an id occurs twice, or a label is not a choice."""
     if not items:
         raise DataError(f"{place}: has no items; add some")
     seen = set()
     for item in items:
         if item.id in seen:
-            raise DataError(f"{place}: item {item.id}: the id is there twice; give each its own")
+            raise DataError(f"{place}: item {item.id}: the id occurs twice; give each item its own")
         seen.add(item.id)
         if not item.choices or (item.label is not None and not (0 <= item.label < len(item.choices) > 1)):
             raise DataError(
@@ -83,7 +83,7 @@ def check(items: Sequence[Item], place: str | os.PathLike) -> None:
 def read(path: str | os.PathLike) -> Task:
     """Reads a task's JSON lines. An item without id is named by its line: "task.jsonl:3".
 
-    Raises: DataError naming file, line and fix; other fields than those of the format are errors, too.
+    Raises: DataError naming file, line and fix; a field that the format does not have is an error, too.
     """
     items, rates, codebooks = [], set(), set()
     for place, line in base.text_lines(path):
@@ -123,7 +123,7 @@ def line(item: Item, unit_rate: float | None, codebook: str | None) -> dict[str,
 
 
 def parts(item: Item) -> Iterable[tuple[str, Part]]:
-    """Its prompt, where there is one, and its choices, each with what it is called: "prompt", "choice0", …"""
+    """The prompt, where there is one, and the choices, by name: "prompt", "choice0", …"""
     if item.prompt is not None:
         yield "prompt", item.prompt
     for number, part in enumerate(item.choices):
