@@ -21,10 +21,31 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from lst_jax.checkpoints.quiet import quiet_orbax, stay_quiet
-from lst_jax.core.errors import DISK_FULL_ERRNOS, CheckpointError, StorageError, first_line, storage_error
+from lst_jax.core.errors import (
+    DISK_FULL_ERRNOS,
+    CheckpointError,
+    CheckpointGoneError,
+    StorageError,
+    first_line,
+    storage_error,
+)
 from lst_jax.step.update import TrainState
 
 FORMAT_VERSION = 3  # 1 had no checksums, 2 had no fingerprints of the vocabulary
+REMOVAL_SEC = 3.0  # that the removal of a step's files may take
+REFUSED_WORDS = (
+    "Permission denied",
+    "PERMISSION_DENIED",
+    "Too many open files",
+    "Cannot allocate memory",
+    "Out of memory",
+    "out of memory",
+    "Stale file handle",
+    "Input/output error",
+    "Transport endpoint",
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+)
 FULL_DISK_WORDS = ("No space left", "RESOURCE_EXHAUSTED", "File too large", "Disk quota")
 
 
@@ -217,10 +238,30 @@ def read_errors(folder: pathlib.Path, earlier: list[int]) -> Iterator[None]:
     except Exception as error:
         stay_quiet()
         cause = first_line(error).partition(" See full TensorStore details")[0][:160]
+        if _is_gone(folder):
+            raise CheckpointGoneError(
+                f"{folder}: was removed while it was being read, as a later checkpoint took its place"
+            ) from error
+        if isinstance(error, MemoryError) or any(words in str(error) for words in REFUSED_WORDS):
+            raise CheckpointError(
+                f"{folder}: cannot be read now ({cause}); mend that and run the same command again: "
+                "nothing says that the checkpoint is damaged"
+            ) from error
         then = f"go on from step {max(earlier)}" if earlier else "start again"
         raise CheckpointError(
             f"{folder}: cannot be read ({cause}); move it away to {then}: mv {folder} {folder}.damaged"
         ) from error
+
+
+def _is_gone(folder: pathlib.Path) -> bool:
+    """Whether the folder is not there any more; while a later step is there, its removal may still go on."""
+    end = time.monotonic() + REMOVAL_SEC
+    while folder.is_dir():
+        siblings = (f.name for f in folder.parent.iterdir() if f.name.isdecimal())
+        if time.monotonic() > end or not any(int(name) > int(folder.name) for name in siblings):
+            return False
+        time.sleep(0.05)
+    return True
 
 
 class SaveClock:

@@ -16,7 +16,7 @@ from flax import traverse_util
 
 from lst_jax.checkpoints.quiet import quiet_orbax
 from lst_jax.checkpoints.store import FORMAT_VERSION, checksums, read_errors, storage_errors
-from lst_jax.core.errors import CheckpointError
+from lst_jax.core.errors import CheckpointError, CheckpointGoneError
 
 HOST_ITEMS = ("data",)  # saved from NumPy arrays, whose checksums are of another kind than those of arrays on devices
 
@@ -36,7 +36,7 @@ class StepFolder:
         self._earlier = [s for s in steps(directory) if s < step]
         if not self.path.is_dir():
             there = ", ".join(map(str, steps(directory))) or "none"
-            raise CheckpointError(f"{self.path}: no such checkpoint; give one of those that are there: {there}")
+            raise CheckpointGoneError(f"{self.path}: no such checkpoint; give one of those that are there: {there}")
         with self._reading(), _opened(ocp.JsonCheckpointHandler()) as checkpointer:
             self.meta: dict[str, Any] = checkpointer.restore(self.path / "meta", args=ocp.args.JsonRestore())
         if self.meta["format_version"] > FORMAT_VERSION:
@@ -44,6 +44,11 @@ class StepFolder:
                 f"{self.path}: format_version={self.meta['format_version']}: this program knows up "
                 f"to {FORMAT_VERSION}; use the lst_jax that wrote it, or a later one"
             )
+
+    def check_present(self) -> None:
+        """Raises: CheckpointGoneError where the step was removed since."""
+        if not self.path.is_dir():
+            raise CheckpointGoneError(f"{self.path}: was removed while it was being read")
 
     @property
     def items(self) -> list[str]:

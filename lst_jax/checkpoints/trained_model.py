@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
+from lst_jax.checkpoints.newest import read_newest
 from lst_jax.checkpoints.store import Checkpoints
 from lst_jax.config import Config
 from lst_jax.core.errors import CheckpointError
@@ -27,6 +28,7 @@ class TrainedModel(NamedTuple):
 def load_trained_model(run: RunDirectory, one_device: bool = False) -> TrainedModel:
     """Reads the parameters alone, onto one device or onto the run's mesh over all devices of this job.
 
+    Where a training that goes on removes the newest checkpoint meanwhile, the one that is newest then is read.
     Raises: CheckpointError where the run has no checkpoint; ConfigError where the mesh does not suit it.
     """
     config = run.load_config()
@@ -35,10 +37,14 @@ def load_trained_model(run: RunDirectory, one_device: bool = False) -> TrainedMo
         raise missing
     mesh = sharding.one_device() if one_device else sharding.make_mesh(config.mesh)
     sharding.check(config, mesh)
-    with Checkpoints(run.checkpoints_path, config.train.checkpoint_keep) as checkpoints:
-        newest = checkpoints.latest()
-        if newest is None:
-            raise missing
-        model = update.build_model(config, mesh)
-        params = checkpoints.restore_params(newest, update.state_shape(config, model, mesh).params)
-    return TrainedModel(run, config, mesh, model, params, newest)
+    model = update.build_model(config, mesh)
+    like = update.state_shape(config, model, mesh).params
+
+    def read() -> TrainedModel:
+        with Checkpoints(run.checkpoints_path, config.train.checkpoint_keep) as checkpoints:
+            newest = checkpoints.latest()
+            if newest is None:
+                raise missing
+            return TrainedModel(run, config, mesh, model, checkpoints.restore_params(newest, like), newest)
+
+    return read_newest(read, run.path)

@@ -1,11 +1,11 @@
-"""The arguments and the actions of `lst evaluate`."""
+"""The arguments and the action of `lst evaluate`."""
 
 import argparse
 
 from lst_jax.cli.local_paths import path_or_address
 from lst_jax.core.errors import ConfigError
 
-OF_TASKS = ("directions", "patches", "score")
+TASK_OPTIONS = ("directions", "patches", "score")
 
 
 def add_arguments(subparsers) -> None:
@@ -13,39 +13,39 @@ def add_arguments(subparsers) -> None:
     evaluate = subparsers.add_parser(
         "evaluate",
         help="evaluate the newest checkpoint of a run",
-        description="Held-out likelihoods and completion choice; or tasks, recognition, synthesis, a look inside, "
-        "whose numbers are kept in RUN/evaluations and shown by lst report.",
+        description="Measures held-out likelihoods and completion choice, or else tasks, recognition, synthesis, or a look "
+        "inside the model. The numbers are kept in RUN/evaluations, and lst report shows them.",
     )
     evaluate.add_argument("run_dir", metavar="RUN")
     evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON")
     evaluate.add_argument(
         "--tasks",
         metavar="NAME=PATH[,…]",
-        help="choices between responses, instead of held-out likelihoods: JSON lines, files of "
-        "hellaswag, storycloze, topicstorycloze, swuggy, sblimp, or `completion` without a "
-        "path: docs/formats_external.md",
+        help="choices between responses, instead of held-out likelihoods. PATH holds JSON lines, or is a file of the "
+        "benchmark NAME: hellaswag, storycloze, topicstorycloze, swuggy or sblimp. `completion` needs no path. See "
+        "docs/formats_external.md",
     )
     evaluate.add_argument(
         "--directions",
         metavar="s2s,t2t,…",
-        help="of the tasks: speech or text in prompts and in responses (default: all they allow)",
+        help="for --tasks: the modality of prompts and of responses (default: all that the task has)",
     )
     evaluate.add_argument(
         "--patches",
         choices=("restart", "continue"),
-        help="whether a response's first patch starts with it, or may go on from a prompt in the "
-        "same modality (default: restart)",
+        help="for --tasks: the first patch of a response starts with it, or may go on from a prompt of the same "
+        "modality (default: restart)",
     )
     evaluate.add_argument(
         "--score",
         choices=("response", "whole"),
-        help="the response given the prompt, or prompt and response (default: response)",
+        help="for --tasks: score the response given the prompt, or prompt and response (default: response)",
     )
     evaluate.add_argument(
         "--asr",
         type=path_or_address,
         metavar="SOURCE",
-        help="word error rate on utterances: a name in eval.sources, or a directory of records",
+        help="word error rate of transcripts; SOURCE is a name in eval.sources, or a directory of records",
     )
     evaluate.add_argument(
         "--tts",
@@ -53,14 +53,16 @@ def add_arguments(subparsers) -> None:
         metavar="SOURCE",
         help="character error rate of generated speech, as --recogniser hears it; needs --units",
     )
-    evaluate.add_argument("--units", metavar="FILE", help="for --tts: what made the units and can make them sound")
+    evaluate.add_argument(
+        "--units", metavar="FILE", help="for --tts: the file that made the units; it turns them into sound"
+    )
     evaluate.add_argument(
         "--recogniser", metavar="SPEC", help="for --tts: pocketsphinx (the default), or whisper:DIR, a local model"
     )
     evaluate.add_argument(
         "--probe",
         choices=("patches",),
-        help="look inside: embeddings of words, speech against text by layer, margins of choices",
+        help="look inside the model: embeddings of words, speech against text by layer, margins of choices",
     )
     evaluate.add_argument(
         "--probe-source", type=path_or_address, metavar="SOURCE", help="for --probe, if not all of eval.sources"
@@ -87,13 +89,13 @@ def _evaluate(args: argparse.Namespace) -> int:
             args.score or "response",
             args.json,
         )
-    for option in OF_TASKS:
+    for option in TASK_OPTIONS:
         if getattr(args, option) is not None:
             raise ConfigError(f"--{option}: belongs to tasks; give --tasks beside it")
     if args.asr or args.tts or args.probe:
-        from lst_jax.evals import command
+        from lst_jax.evals import run_speech
 
-        return command.run(args)
+        return run_speech.run(args)
     from lst_jax.evals.evaluator import evaluate_run
 
     return evaluate_run(RunDirectory(args.run_dir), args.json)

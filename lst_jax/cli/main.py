@@ -8,7 +8,7 @@ from collections.abc import Callable
 from lst_jax import __version__
 from lst_jax.cli import local_paths
 from lst_jax.core import console, limits
-from lst_jax.core.errors import PeerError, UserError
+from lst_jax.core.errors import PeerError, StorageError, UserError
 
 BEGAN = time.monotonic()  # about the start of the process: what takes long to import comes later
 
@@ -117,12 +117,19 @@ COMMANDS: dict[str, Callable[[argparse._SubParsersAction], None]] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one subcommand; returns the exit code (see `lst_jax.core.errors`)."""
-    try:
-        with console.safe_console(), limits.many_open_files():
-            return _run(sys.argv[1:] if argv is None else argv)
-    except console.ReaderGone:
-        return console.PIPE_CLOSED_EXIT_CODE
+    """Runs one subcommand; returns the exit code (see `lst_jax.core.errors`).
+
+    Work goes on where nobody reads standard output or error any more. Output that a full disk took is an error, but
+    not for training, whose result is the run.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    with console.safe_console() as output, limits.many_open_files():
+        code = _run(argv)
+        cause = console.write_failed(output)
+        if code == 0 and cause and argv[:1] != ["train"]:
+            print(f"lst: standard output: cannot write ({cause}); choose another place for it", file=sys.stderr)
+            return StorageError.exit_code
+        return code
 
 
 def _run(argv: list[str]) -> int:

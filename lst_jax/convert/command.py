@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lst_jax.checkpoints.newest import read_newest
 from lst_jax.config import config_hash
 from lst_jax.convert import ancestor_files, companions, formats, hf, orbax, proof
 from lst_jax.convert.source import Source
@@ -41,12 +42,17 @@ PLAIN = Options()
 def convert(src: pathlib.Path, dst: pathlib.Path, to: str, options: Options = PLAIN) -> dict[str, Any]:
     """Converts, compares both sides, and writes conversion.json; returns its contents.
 
-    `dst` appears complete or not at all. Where the same conversion has already made `dst`, nothing is done.
-    Raises: UserError, one line; `dst` does not exist then.
+    Where `dst` is what the same conversion has made, nothing is done. Where a training that goes on removes the newest
+    checkpoint meanwhile, the conversion begins again with the one that is the newest then.
+    Raises: UserError, one line; nothing of `dst` is there then.
     """
-    began = time.monotonic()
     form, target = formats.recognise(src), formats.FORMATS[to]
     _check_options(form, target, options)
+    return read_newest(lambda: _convert(form, target, src, dst, to, options), src)
+
+
+def _convert(form, target, src: pathlib.Path, dst: pathlib.Path, to: str, options: Options) -> dict[str, Any]:
+    began = time.monotonic()
     source = _open(form, src, options)
     origin = {key: value for key, value in source.origin.items() if key != "vocabulary"}
     asked = {

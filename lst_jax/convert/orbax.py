@@ -99,7 +99,10 @@ def write_state(path: pathlib.Path, step: int | None, out: pathlib.Path) -> Sour
             folder.read(item, name)
     companions.copy_tokenizers(source.config, out)
     RunDirectory(out).write_config(companions.with_files_of(source.config, out))
-    shutil.copytree(folder.path, RunDirectory(out).checkpoint_path(folder.step))
+    try:
+        shutil.copytree(folder.path, RunDirectory(out).checkpoint_path(folder.step))
+    finally:
+        folder.check_present()
     return source
 
 

@@ -1,13 +1,14 @@
-"""Standard output and standard error that never end a command, and never carry what a terminal would obey."""
+"""Standard output and standard error that never end a command, and never carry what a terminal would obey.
+
+They may go away: a closed terminal, a reader that ended, a full disk. The work goes on; `write_failed` says what was lost.
+"""
 
 import contextlib
 import errno
-import io
 import os
 import sys
 from collections.abc import Iterator
-
-PIPE_CLOSED_EXIT_CODE = 141  # 128 + SIGPIPE, as shells count: the reader went away, as `head` does
+from typing import Any
 
 
 def printable(text: str) -> str:
@@ -27,116 +28,86 @@ def without_controls(text: str) -> str:
     return "".join(c if c in "\n\t" else printable(c) for c in text)
 
 
-class ReaderGone(Exception):
-    """Nobody reads standard output any more, as after `lst … | head`: the command may end quietly."""
+class ForgivingStream:
+    """Passes text on to `stream` until a write fails; from then on text is dropped, and `error` says why.
 
+    The descriptor then leads to /dev/null, so that neither C++ code nor Python's exit fails over it again.
+    Characters that the stream's encoding does not have are written as escapes.
+    """
 
-class _Stream(io.TextIOBase):
-    """A text stream that hands everything to another one; subclasses change `write` and `flush`."""
-
-    def __init__(self, stream: io.TextIOBase):
-        self.stream = stream
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-    @property
-    def encoding(self):  # ty: ignore[incompatible-property-override]
-        return self.stream.encoding
-
-    @property
-    def errors(self):  # ty: ignore[incompatible-property-override]
-        return self.stream.errors
-
-    def fileno(self) -> int:
-        return self.stream.fileno()
-
-    def isatty(self) -> bool:
-        return self.stream.isatty()
-
-    def writable(self) -> bool:
-        return True
-
-    def flush(self) -> None:
-        self.stream.flush()
-
-    def close(self) -> None:
-        self.flush()
-
-
-class _Output(_Stream):
-    """Standard output: escapes control characters, and characters that the encoding does not have."""
+    def __init__(self, stream: Any, escapes_controls: bool = False):
+        """`escapes_controls`: control characters are escaped too; progress bars need them on standard error."""
+        self._stream, self._escapes_controls = stream, escapes_controls
+        self.error: OSError | ValueError | None = None
 
     def write(self, text: str) -> int:
-        encoding = self.stream.encoding or "utf-8"
-        clean = without_controls(text).encode(encoding, "backslashreplace").decode(encoding)
-        with self._noticing_the_end():
-            self.stream.write(clean)
+        """Always returns the length of `text`."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        clean = without_controls(text) if self._escapes_controls else text
+        self._try(self._stream.write, clean.encode(encoding, "backslashreplace").decode(encoding))
         return len(text)
 
-    def flush(self) -> None:
-        with self._noticing_the_end():
-            self.stream.flush()
-
-    @contextlib.contextmanager
-    def _noticing_the_end(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError as error:
-            discard(self.stream)
-            raise ReaderGone from error
-
-
-class _Messages(_Stream):
-    """Standard error: what cannot be written is dropped, because a message must not end a run."""
-
-    def write(self, text: str) -> int:
-        encoding = self.stream.encoding or "utf-8"
-        with self._dropping_failures():
-            self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        return len(text)
+    def writelines(self, lines) -> None:
+        """Writes each of `lines`."""
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
-        with self._dropping_failures():
-            self.stream.flush()
+        """Hands on what the stream still holds, if it can."""
+        self._try(self._stream.flush)
 
-    @contextlib.contextmanager
-    def _dropping_failures(self) -> Iterator[None]:
+    def _try(self, function, *args) -> None:
+        if self.error is None:
+            try:
+                function(*args)
+            except (OSError, ValueError) as error:  # ValueError: the stream is closed
+                self.error = error
+                _lead_nowhere(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def safe_console() -> Iterator[ForgivingStream]:
+    """Makes `sys.stdout` and `sys.stderr` forgiving within the block; gives standard output.
+
+    Descriptors 0 to 2 that are closed (`2>&-`) are opened on /dev/null: else the next file that the command opens
+    would take the number, and what libraries print would be written into it.
+    """
+    _open_closed_descriptors()
+    before = sys.stdout, sys.stderr
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        output = ForgivingStream(before[0] or nowhere, escapes_controls=True)
+        messages = ForgivingStream(before[1] or nowhere)
+        sys.stdout, sys.stderr = output, messages
         try:
-            yield
-        except ValueError:  # the stream is closed
-            return
-        except OSError as error:
-            if error.errno in (errno.EPIPE, errno.EIO, errno.EBADF):  # for good; a full disk may have room again
-                discard(self.stream)
+            yield output
+        finally:
+            output.flush()
+            messages.flush()
+            sys.stdout, sys.stderr = before
 
 
-def discard(stream: io.TextIOBase) -> None:
-    """Points a stream at /dev/null, so that what it still holds does not fail when the process ends."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+def write_failed(stream: ForgivingStream) -> str | None:
+    """Why output was lost that somebody waits for; None where all was written, or the reader went away by itself."""
+    stream.flush()
+    error = stream.error
+    if error is None or isinstance(error, ValueError) or error.errno == errno.EPIPE:
+        return None
+    return error.strerror or str(error)
+
+
+def _lead_nowhere(stream: Any) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # a stream without a descriptor
+        nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
 
 
-@contextlib.contextmanager
-def safe_console() -> Iterator[None]:
-    """Within the block, printing is safe; see `_Output` and `_Messages`. Closed streams swallow what is printed.
-
-    Raises: ReaderGone, from what prints in the block.
-    """
-    before = sys.stdout, sys.stderr
-    opened = [open(os.devnull, "w", encoding="utf-8") for stream in before if stream is None]
-    closed = iter(opened)
-    sys.stdout = _Output(before[0] or next(closed))
-    sys.stderr = _Messages(before[1] or next(closed))
-    try:
-        yield
-    finally:
+def _open_closed_descriptors() -> None:
+    for descriptor in (0, 1, 2):
         try:
-            sys.stderr.flush()
-            sys.stdout.flush()
-        finally:
-            sys.stdout, sys.stderr = before
-            for stream in opened:
-                stream.close()
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one

@@ -42,6 +42,10 @@ class CheckpointError(UserError):
     exit_code = 4
 
 
+class CheckpointGoneError(CheckpointError):
+    """A step was removed while it was being read, as `lst train` removes the steps that it does not keep."""
+
+
 class ConversionError(UserError):
     """What was written does not compute what its source does."""
 

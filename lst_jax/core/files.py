@@ -9,11 +9,12 @@ import pathlib
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from lst_jax.core.errors import BusyError, storage_error
 from lst_jax.core.paths import check_writable_place
 
+NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})  # of pipes, and file systems that cannot
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})  # of file systems without locks
 
 
@@ -34,7 +35,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         yield temporary
         _sync(temporary, os.O_RDONLY)
         os.replace(temporary, path)
-        _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        sync_folder(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
@@ -75,7 +76,9 @@ def exclusive_lock(folder: pathlib.Path, command: str) -> Iterator[None]:
     check_writable_place(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "lock", "wb")
+        # Without following a symbolic link: it could lead to any file, which opening would empty.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.fdopen(os.open(folder / "lock", flags, 0o666), "wb")
     except OSError as error:
         raise storage_error(folder, error) from error
     with lock:
@@ -98,6 +101,20 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, mapping: Mapping[str, Any]) -> None:
     """Writes a JSON file atomically. Raises: StorageError."""
     write_text(path, json.dumps(mapping, indent=1, ensure_ascii=False) + "\n")
+
+
+def sync_file(file: BinaryIO) -> None:
+    """Returns when what was written to `file` is on the disk. Raises: StorageError."""
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise storage_error(file.name, error) from error
+
+
+def sync_folder(path: pathlib.Path) -> None:
+    """Returns when the names in the folder are on the disk."""
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def _sync(path: pathlib.Path, flags: int) -> None:

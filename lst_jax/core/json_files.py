@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from lst_jax.core.errors import DataError, first_line, storage_error
+from lst_jax.core.files import sync_folder
 from lst_jax.core.paths import check_writable_place
 
 DEEPEST = 64  # nested lists and objects: five in our own files, and a recursion limit of Python's far above
@@ -110,7 +111,11 @@ def open_lines(path: str | os.PathLike) -> BinaryIO:
     try:
         with contextlib.suppress(FileNotFoundError), open(path, "rb+") as f:
             f.truncate(f.read().rfind(b"\n") + 1)
-        return open(path, "ab", buffering=0)  # without a buffer: what a full disk refuses is not tried again at close
+        is_new = not os.path.lexists(path)
+        file = open(path, "ab", buffering=0)  # without a buffer: what a full disk refuses is not tried again at close
+        if is_new:
+            sync_folder(pathlib.Path(path).parent)  # else a power cut may take the name away
+        return file
     except OSError as error:
         raise storage_error(path, error) from error
 

@@ -1,10 +1,11 @@
-"""Recognition and synthesis by a run: word and character error rates, and what they cost in unit positions.
+"""Recognition and synthesis by a run: word and character error rates, and their cost in patch positions.
 
-Conventions, recorded beside every number: prompts are the documents of `data.documents` "asr" and "tts" up to the
-answer's marker, patched as at inference; answers are the decoder's named in `answering`, held to the answer's modality;
-rates are over all utterances together, normalised by the normaliser named. `context` and `generation` count unit
-positions against Base's, which has one for every token (paper Table 5): markers, BOS and text included, and of the
-speech alone.
+Conventions, recorded beside every number:
+- A prompt is a document of `data.documents` "asr" or "tts" up to the answer's marker, patched as at inference.
+- `answering` names the decoder. It generates tokens of the answer's modality only.
+- Rates are over all utterances together. `normaliser` names what both sides went through before.
+- `context` and `generation` compare patch positions with Base's, which has one for every token (paper Table 5). They
+  count markers, BOS and text; `speech_ratio` is of the speech alone.
 """
 
 import json
@@ -22,17 +23,17 @@ from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
 from lst_jax.evals import error_rate
 from lst_jax.evals.answers import Answering
-from lst_jax.evals.recogniser import Recogniser
+from lst_jax.evals.recognisers.kind import Recogniser
 
-# The most of an answer, from its prompt alone
+# Limits of an answer's length, which depend on its prompt alone
 TEXT_TOKENS_A_SECOND = 10.0  # LibriSpeech has about 3.6 in a vocabulary of 32,000
 SECONDS_A_TEXT_TOKEN = 1.0
-LEAST = 16  # tokens or units that any answer may have
+LEAST = 16  # tokens or units that every answer may have
 Vocode = Callable[[np.ndarray], np.ndarray]  # uint16 units -> float32 audio at 16 kHz
 
 
 class Question(NamedTuple):
-    """A prompt, the reference text of its utterance, and how long the answer may get in tokens."""
+    """A prompt, the reference text of its utterance, and the most tokens that the answer may have."""
 
     utterance: Utterance
     prompt: Example
@@ -85,7 +86,7 @@ def recognise(utterances: Sequence[Utterance], config: Config, answering: Answer
 def synthesise(
     utterances: Sequence[Utterance], config: Config, answering: Answering, vocode: Vocode, recogniser: Recogniser
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Error rates of what is heard in the run's speech, beside what is in the recordings' own units; and the audio."""
+    """Error rates of the speech that the run generates, beside those of the recordings' own units; and the audio."""
     asked = questions("tts", utterances, config, open_tokenizer(config))
     builder = ExampleBuilder.of(config, open_tokenizer(config))
     answers = answering([q.prompt for q in asked], "speech", [q.most for q in asked])

@@ -1,4 +1,4 @@
-"""Answers to prompts: the protocol that recognition and synthesis are evaluated through, and its greedy form."""
+"""Answers to prompts: the protocol that recognition and synthesis are evaluated through, and greedy decoding."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ from lst_jax.generate.generator import Generator
 from lst_jax.generate.sampling import Sampling
 
 Modality = Literal["text", "speech"]
-ROWS = 8  # prompts of a batch
+ROWS = 8  # prompts in a batch
 
 
 @runtime_checkable
@@ -25,19 +25,19 @@ class Answering(Protocol):
     def __call__(
         self, prompts: Sequence[Example], modality: Modality, most: Sequence[int]
     ) -> list[Int[np.ndarray, "n"]]:
-        """The tokens that follow each prompt, in its order: without EOS, which ends them, and at most so many of each.
+        """The tokens that follow each prompt, in the order of the prompts, without the EOS that ends them.
 
-        Args: every prompt ends with the marker of `modality`; `most` tokens of each answer.
+        Args: every prompt ends with the marker of `modality`; `most` is the most tokens of each answer.
         """
 
 
 class Greedy:
-    """The likeliest token of the answer's modality at a time, by cached generation; an answer has one at least."""
+    """Takes the likeliest token of the answer's modality each time, by cached generation; an answer has at least one."""
 
     name = "greedy"
 
     def __init__(self, generator: Generator):
-        """Of a run that can generate."""
+        """`generator` is that of the run which answers."""
         self._generator = generator
 
     def __call__(

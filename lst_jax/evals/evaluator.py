@@ -1,4 +1,4 @@
-"""Held-out evaluation of a set of parameters: likelihoods of each source, and completion choice."""
+"""Held-out evaluation of parameters: likelihoods of each source, and completion choice."""
 
 import json
 import math
@@ -16,8 +16,9 @@ from lst_jax.data.packing import eval_batches, eval_label, pack_examples
 from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.rows import Batch
+from lst_jax.data.tasks import completion
 from lst_jax.data.unit_pieces import token_frames
-from lst_jax.evals import completion, scorer, tasks
+from lst_jax.evals import scorer, tasks
 from lst_jax.evals.records import store
 from lst_jax.evals.records.likelihood import LikelihoodRecord
 from lst_jax.parallel import processes
@@ -25,8 +26,8 @@ from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import objective, update
 
 MODES = {"utterance": ("speech", "interleaved"), "text": ("text",)}
-# EOS counts as text and markers are their own kind: in a document of one modality only that one's figure says anything
-KEPT = {
+# EOS counts as text, and markers are a kind of their own. In a document of one modality only its own measure is of use.
+MEASURES_BY_MODE = {
     "speech": ("loss", "bits_per_second_speech"),
     "text": ("loss", "bits_per_text_token"),
     "asr": ("loss", "bits_per_text_token"),
@@ -35,8 +36,11 @@ KEPT = {
 }
 
 
-def modes_of(kind: str, documents: str) -> tuple[str, ...]:
-    """What a held-out source is evaluated as: in a run that adapts, utterances are what it adapts to."""
+def modes_of_source(kind: str, documents: str) -> tuple[str, ...]:
+    """The kinds of document that a held-out source is evaluated as.
+
+    A run of prompted documents (`asr`, `tts`) evaluates utterances as these documents only.
+    """
     return (documents,) if kind == "utterance" and documents in PROMPTED else MODES[kind]
 
 
@@ -52,16 +56,16 @@ class Evaluator:
         self._builder = ExampleBuilder.of(config, open_tokenizer(config))
 
     def run(self, params) -> dict[str, Any]:
-        """Flat metrics: `heldout/SOURCE[-MODE]/...` and `completion/DIRECTION/...`; see the module `completion`."""
+        """Flat metrics `heldout/SOURCE[-MODE]/...` and `completion/DIRECTION/...`; see `data.tasks.completion`."""
         values = {}
         for name, (source, _) in self._sources.items():
-            for mode in modes_of(source.kind, self._config.data.documents):
+            for mode in modes_of_source(source.kind, self._config.data.documents):
                 batches = (
                     batch
                     for batch, _ in eval_batches(source, self._config, self._rule, self._config.eval.batches, mode)
                 )
                 found, label = self._likelihood(params, batches), eval_label(name, mode)
-                values |= {f"heldout/{label}/{key}": found[key] for key in KEPT[mode] if key in found}
+                values |= {f"heldout/{label}/{key}": found[key] for key in MEASURES_BY_MODE[mode] if key in found}
         if self._config.eval.completion_items:
             values |= self._completion(params)
         return values
@@ -75,10 +79,10 @@ class Evaluator:
         return objective.summarize(totals, self._config.data.unit_rate)
 
     def text_figures(self, params) -> dict[str, float]:
-        """Of the held-out texts: `perplexity_per_text_token`, and `bits_per_character` of their own characters.
+        """`perplexity_per_text_token` and `bits_per_character` of each held-out source of texts.
 
-        Of whole documents, as many as the batches of `run` hold; EOS is one of the tokens, none of the characters. What
-        a row cannot hold is left out: of a part of a document one cannot say how many characters it has.
+        They cover the whole documents in the batches of `run`. EOS counts as a token, but not as a character. A
+        document that a row cannot hold is left out, as the number of characters of a part is not known.
         """
         values = {}
         for name, (source, records) in self._sources.items():
@@ -106,7 +110,7 @@ class Evaluator:
         return values
 
     def _completion(self, params) -> dict[str, Any]:
-        """Accuracies of completion choice by sum and by mean per token; of a response as much as a row holds."""
+        """Accuracies of completion choice by sum and by mean per token; a response is cut to what a row holds."""
         utterances = [
             record for source, records in self._sources.values() if source.kind == "utterance" for record in records
         ]
@@ -142,7 +146,7 @@ class Evaluator:
 
 
 def table(values: dict[str, Any]) -> str:
-    """The metrics, one a line."""
+    """The metrics, one on each line."""
     width = max(map(len, values))
     return "\n".join(
         f"{key:<{width}}  {value:.4f}" if isinstance(value, float) else f"{key:<{width}}  {value}"

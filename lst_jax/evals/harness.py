@@ -3,9 +3,9 @@
     python -m lst_jax.evals.harness --model lst --model_args run=runs/mine --tasks hellaswag
 
 All arguments are those of `lm_eval`. T→T only: BOS <t> context continuation. A context and its continuation are
-tokenised together and parted after as many pieces as the context has alone, as the harness does for other models;
-where the continuation begins with a blank, these are the pieces that `lst evaluate --tasks` takes. A context is cut at
-its left where both are longer than a training row.
+tokenised together, as the harness does for other models. Where a piece spans their join, both are tokenised apart, so
+that the continuation's own pieces are scored. A continuation that begins with a blank has the pieces that
+`lst evaluate --tasks` takes. A context is cut at its left where both are longer than a training row.
 """
 
 import functools
@@ -32,15 +32,16 @@ from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import objective, update
 
 FRAME = 3  # tokens of a sequence beside its text: BOS, <t>, EOS
+GUARDS = '.,;:!?)"-0aZ'  # characters before a continuation that keep the tokenizer's blank away from it
 MAX_NEW_TOKENS = 256  # the harness's own default
-ROUND = 64  # tokens between looks at what ends a continuation
+ROUND = 64  # tokens that are generated before continuations are searched for their ends
 
 
 def make_top_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None = None):
     """Returns `(params, batch) -> (nll_BT in nats, top_BT)`, compiled.
 
-    `top_BT` is the likeliest token of the vocabulary at each target's place. `nll_BT` is that of `step.make_eval_step`;
-    the output projection is made twice.
+    `top_BT` is the likeliest token of the vocabulary at the place of each target. `nll_BT` is that of
+    `update.make_eval_step`. The output projection is computed twice.
     """
 
     def on_device(params, batch):
@@ -65,7 +66,7 @@ def make_top_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None
 
 
 class RunTexts:
-    """Likelihoods and greedy continuations of texts by a run; knows nothing of the harness."""
+    """Likelihoods and greedy continuations of texts by a run; this class does not depend on the harness."""
 
     def __init__(self, opened: TrainedModel):
         """Opens the run's tokenizer. Raises: DataError where it is not there."""
@@ -76,12 +77,19 @@ class RunTexts:
         self.limit = min(config.data.row_tokens, config.data.row_patches) - FRAME  # text tokens of a training row
 
     def loglikelihood(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
-        """Of each (context, continuation): nats of the continuation, negative, and whether it is the greedy one."""
-        return self._of_tokens([self._parted(*pair) for pair in pairs])
+        """Of each (context, continuation): nats of the continuation, negative, and whether it is the greedy one.
+
+        Nothing at all is certain: of an empty continuation it is (0.0, True).
+        Raises: DataError where a continuation has no pieces, as blanks alone have none.
+        """
+        return self._score_tokens([self._parted(*pair) for pair in pairs])
 
     def rolling(self, texts: Sequence[str]) -> list[float]:
-        """Log-likelihood in nats of each whole text, without EOS; what is longer than a training row goes in windows of
-        that size, of which each but the first begins behind one token of the window before."""
+        """The log-likelihood in nats of each whole text, without EOS.
+
+        A text that is longer than a training row is scored in windows of that length. Each window but the first has
+        one token of context, the last of the window before.
+        """
         windows, owner = [], []
         for number, text in enumerate(texts):
             token = self._encode(text)
@@ -89,14 +97,14 @@ class RunTexts:
                 windows.append((token[max(0, start - 1) : start], token[start : start + self.limit - 1]))
                 owner.append(number)
         totals = [0.0] * len(texts)
-        for number, (value, _) in zip(owner, self._of_tokens(windows), strict=True):
+        for number, (value, _) in zip(owner, self._score_tokens(windows), strict=True):
             totals[number] += value
         return totals
 
     def generate(self, asked: Sequence[tuple[str, Sequence[str], int]]) -> list[str]:
         """The greedy continuation of each (context, until, most): up to one of `until`, EOS, or `most` tokens of text.
 
-        By cached generation, `ROUND` tokens at a time, after which those that have met an end are left out.
+        Generation is cached, `ROUND` tokens at a time; continuations that have ended are then left out.
         """
         lefts = [min(most, self.limit - 1) for _, _, most in asked]
         tokens = [self._encode(context)[left - self.limit :] for (context, *_), left in zip(asked, lefts, strict=True)]
@@ -124,7 +132,7 @@ class RunTexts:
         decode = self.builder.tokenizer.decode
         return decode(token)[len(decode(token[:start])) :]
 
-    def _of_tokens(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[float, bool]]:
+    def _score_tokens(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[float, bool]]:
         asked = {
             i: scorer.candidate(
                 self.builder, [Text("", prompt)] if len(prompt) else [], [Text("", response)], EachUnitRule()
@@ -144,10 +152,30 @@ class RunTexts:
     def _parted(self, context: str, continuation: str) -> tuple[np.ndarray, np.ndarray]:
         blanks = len(context) - len(context.rstrip())
         context, continuation = context[: len(context) - blanks], context[len(context) - blanks :] + continuation
-        whole, first = self._encode(context + continuation), len(self._encode(context))
-        response = whole[first:]
+        whole, prompt = self._encode(context + continuation), self._encode(context)
+        first = len(prompt)
+        if np.array_equal(whole[:first], prompt) and len(whole) > first:
+            response = whole[first:]
+        else:  # a piece spans the join, or there is nothing to score
+            response = self._encode_behind(continuation)
+            whole = np.concatenate([prompt, response])
+        if continuation and not len(response):
+            raise DataError(f"log-likelihood: the continuation {continuation!r} has no pieces; leave the item out")
         room = max(0, self.limit - len(response))
         return whole[:first][max(0, first - room) :], response
+
+    def _encode_behind(self, text: str) -> np.ndarray:
+        """The pieces of a text that goes on without a blank where it begins with none.
+
+        SentencePiece puts a blank before every text. It is kept out by a guard: a character that stays a piece of its
+        own, or ends one, before `text`. Where there is no such guard, the blank stays.
+        """
+        if text[:1].strip():
+            for guard in GUARDS:
+                alone, guarded = self._encode(guard), self._encode(guard + text)
+                if np.array_equal(guarded[: len(alone)], alone) and len(guarded) > len(alone):
+                    return guarded[len(alone) :]
+        return self._encode(text)
 
     def _encode(self, text: str) -> np.ndarray:
         return np.array(self.builder.tokenizer.encode(text), np.int32)

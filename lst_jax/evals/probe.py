@@ -1,13 +1,13 @@
-"""`lst evaluate RUN --probe patches`: what patches of speech stand for inside a trained model (paper Figure 5).
+"""`lst evaluate RUN --probe patches`: what speech patches represent inside a trained model (paper Figure 5).
 
-Over held-out aligned utterances, patched as at inference:
-- a word's embedding is the mean of what enters the global transformer at the patches of which at least half the frames
-  are the word's (the patch with most of them where there is none);
-- cosine within a word is over pairs of occurrences of the same word in different utterances, between words over pairs
-  of different words; the silhouette is over words, by cosine distance;
-- text-speech similarity is the cosine of a word's spoken and written occurrences at the global transformer's input and
-  behind each of its layers, each modality's mean taken off; against it, that of different words;
-- NLL margins are of the completion items of `evals.completion`: nats by which the true second half is likelier.
+All numbers are over held-out aligned utterances, patched as at inference:
+- The embedding of a word is the mean input of the global transformer over the word's patches. These are the patches of
+  which at least half the frames belong to the word, or else the patch with most of its frames.
+- The cosine within a word is over pairs of its occurrences in different utterances; the cosine between words is over
+  pairs of different words. The silhouette is over words, by cosine distance.
+- Text-speech similarity is the cosine of a word's spoken and written occurrences, at the input of the global
+  transformer and after each layer, with each modality's mean subtracted. The same for different words stands beside it.
+- Margins are the nats by which the true second half of an item of `data.tasks.completion` is likelier.
 """
 
 import collections
@@ -23,17 +23,18 @@ from lst_jax.data.documents import Example, ExampleBuilder
 from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
-from lst_jax.evals import completion, scorer, tasks
+from lst_jax.data.tasks import completion
+from lst_jax.evals import scorer, tasks
 from lst_jax.evals.error_rate import english
-from lst_jax.evals.inside import global_states_jit
+from lst_jax.evals.global_states import global_states_jit
 
-LEAST_TIMES = 4  # a word must occur in so many utterances
-WORDS = 40  # the most frequent such words are looked at
-LENGTHS = 128  # rows are as long as a multiple of this
+LEAST_TIMES = 4  # utterances in which a word must occur
+WORDS = 40  # the number of words that are looked at, the most frequent first
+LENGTHS = 128  # the length of a row is a multiple of this
 
 
 class Occurrences(NamedTuple):
-    """Words where they are said or written: `state_NOD` by layer ([0] the inputs), and which word each is."""
+    """Occurrences of words: their states by layer ([0] are the inputs), and the number of each one's word."""
 
     state_NOD: Float[np.ndarray, "N O D"]
     word_O: Int[np.ndarray, "O"]
@@ -109,9 +110,10 @@ def separation(vector_OD: Float[np.ndarray, "O D"], word_O: Int[np.ndarray, "O"]
 
 
 def silhouette(distance_OO: Float[np.ndarray, "O O"], label_O: Int[np.ndarray, "O"]) -> float:
-    """Mean of (b - a) / max(a, b): a to the others of the own label, b to the nearest other label (Rousseeuw 1987).
+    """The mean of (b - a) / max(a, b) over all points (Rousseeuw 1987).
 
-    A label's only member counts 0.
+    a is the mean distance to the other points of the same label, b that to the points of the nearest other label. The
+    only point of a label counts 0.
     """
     labels = np.unique(label_O)
     member_OL = (label_O[:, None] == labels).astype(float)
@@ -172,7 +174,7 @@ def _inputs(found: Occurrences) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spoken(utterance: Utterance, builder: ExampleBuilder, example: Example) -> list[np.ndarray]:
-    """Token positions of each word's speech: behind BOS and the marker, by the frames that each token stands for."""
+    """The token positions of each word's speech, which begins after BOS and the marker."""
     if builder.pieces is None:
         frame_of = np.arange(len(utterance.units))
     else:
@@ -182,7 +184,7 @@ def _spoken(utterance: Utterance, builder: ExampleBuilder, example: Example) -> 
 
 
 def _written(utterance: Utterance, builder: ExampleBuilder) -> list[np.ndarray]:
-    """Token positions of each word's text, by the bytes that the pieces of the whole text stand for."""
+    """The token positions of each word's text, by the bytes of the whole text that each piece covers."""
     text = " ".join(w.text for w in utterance.words)
     spans = [(piece.begin, piece.end) for piece in builder.tokenizer.encode(text, return_type="proto").pieces]
     places, begin = [], 0
@@ -194,7 +196,10 @@ def _written(utterance: Utterance, builder: ExampleBuilder) -> list[np.ndarray]:
 
 
 def _units_of(place: np.ndarray, unit_T: np.ndarray, mostly: bool) -> np.ndarray:
-    """Unit positions of these tokens; `mostly`: those at least half of whose tokens they are, or the fullest one."""
+    """The patch positions of these tokens.
+
+    `mostly` keeps those of whose tokens at least half are among them, or else the one with the largest share.
+    """
     units, counts = np.unique(unit_T[place], return_counts=True)
     if not mostly:
         return units

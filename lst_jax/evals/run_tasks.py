@@ -11,21 +11,23 @@ from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import open_source, open_tokenizer
-from lst_jax.data.tasks import benchmarks
+from lst_jax.data.tasks import registry, zerospeech
 from lst_jax.data.tasks.items import Task
-from lst_jax.evals import completion, scorer, tasks
+from lst_jax.data.tasks.kind import NAME_PATTERN, HeldOutTask
+from lst_jax.evals import scorer, tasks
 from lst_jax.evals.records import store, text
 from lst_jax.evals.records.choices import ChoicesRecord
 from lst_jax.parallel import processes
 from lst_jax.runs.directory import RunDirectory
 
-COMPLETION = "completion"  # the task that needs no file
-COMPLETION_ITEMS = 1000
-SUBMITTED = ("sum", "per_token")  # a submission cannot say which: one file each
+HELD_OUT_ITEMS = 1000  # of a task that is made from held-out utterances, unless the run says a number
+SUBMITTED = ("sum", "per_token")  # one file for each rule, as a submission cannot say which it is by
 
 
 def evaluate_tasks(run: RunDirectory, specs: str, directions: str | None, grid: str, scope: str, as_json: bool) -> int:
-    """Scores `NAME=PATH[,NAME=PATH…]` in the directions (None: all that a task has all parts for), prints and keeps.
+    """Scores the tasks `NAME=PATH[,NAME=PATH…]`, prints the results, and keeps them in RUN/evaluations.
+
+    `directions` None means all directions for which a task has what they need.
 
     Returns: exit code 0. Raises: ConfigError, DataError, CheckpointError, each one line.
     """
@@ -59,8 +61,11 @@ def evaluate_task(
     grid: str = "restart",
     scope: str = "response",
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """A result for each direction (docs/formats.md, "evaluations"), and submissions by "DIRECTION-RULE", where choices
-    have names."""
+    """Scores one task.
+
+    Returns: a result for each direction (docs/formats.md, "evaluations"), and submissions by "DIRECTION-RULE" where
+    choices have names. Raises: DataError where an item does not fit the run.
+    """
     config = opened.config
     builder, rule = ExampleBuilder.of(config, open_tokenizer(config)), strategy_of(config.data.patching).inference_rule
     found, submissions = [], {}
@@ -86,7 +91,7 @@ def evaluate_task(
         )
         if any(part.name is not None for item in task.items for part in item.choices):
             for rule in SUBMITTED:
-                submissions[f"{direction}-{rule}"] = benchmarks.submission(
+                submissions[f"{direction}-{rule}"] = zerospeech.submission(
                     task.items, [[one.score(rule) for one in own] for own in amounts]
                 )
     if not found:
@@ -98,19 +103,19 @@ def evaluate_task(
 
 
 def parse(specs: str) -> list[tuple[str, str | None]]:
-    """Names and paths of "NAME=PATH,NAME=PATH"; `completion` has no path. Raises: ConfigError."""
+    """Names and paths of "NAME=PATH,NAME=PATH"; a task of held-out utterances has no path. Raises: ConfigError."""
     found = []
     for spec in specs.split(","):
         name, equals, path = spec.partition("=")
         if (
-            not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name)
-            or (name == COMPLETION) == bool(path)
+            not re.fullmatch(NAME_PATTERN, name)
+            or (name in registry.held_out_tasks()) == bool(path)
             or (equals and not path)
             or any(name == other for other, _ in found)
         ):
             raise ConfigError(
-                f"--tasks {spec}: must be NAME=PATH with a name of its own, or {COMPLETION}; benchmarks "
-                f"are {', '.join(benchmarks.READERS)}"
+                f"--tasks {spec}: must be NAME=PATH with a name of its own, or {' or '.join(registry.held_out_tasks())}; "
+                f"benchmarks are {', '.join(registry.file_tasks())}"
             )
         found.append((name, path or None))
     return found
@@ -127,15 +132,14 @@ def _wanted(directions: str | None) -> list[str] | None:
 
 
 def _open_task(name: str, path: str | None, config: Config) -> Task:
-    if path is None:
+    task_of_run = registry.find(name)
+    if isinstance(task_of_run, HeldOutTask):
         utterances = [u for s in config.eval.sources if s.kind == "utterance" for u in open_source(s, config)]
-        items = completion.make_items(utterances, config.eval.completion_items or COMPLETION_ITEMS)
+        items = task_of_run.make_items(utterances, config.eval.completion_items or HELD_OUT_ITEMS)
         if not items:
-            raise DataError(
-                f"--tasks {name}: eval.sources has no utterances of {completion.MIN_WORDS} words or more; give a file"
-            )
-        return Task(tuple(items), "halves of held-out utterances; the other one lasts about as long")
-    task = benchmarks.read_task(name, path)
+            raise DataError(f"--tasks {name}: eval.sources has no utterances of {task_of_run.needs}; give a file")
+        return Task(tuple(items), task_of_run.note)
+    task = registry.read_task(name, path)
     if task.unit_rate is not None and task.unit_rate != config.data.unit_rate:
         raise DataError(
             f"{path}: unit_rate={task.unit_rate}, the run has data.unit_rate={config.data.unit_rate}; make "

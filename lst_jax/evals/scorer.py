@@ -1,17 +1,17 @@
-"""The one scorer: nats of each token of a response given its prompt, packed and sharded like training.
+"""The scorer of all evaluations: nats of each token of a response given its prompt, packed and sharded as in training.
 
 Conventions, recorded beside every number (paper §9):
 
-- A sequence is BOS, prompt, response, EOS. A modality marker stands before every text and every speech, but not again
-  where the modality stays. The marker that opens a response belongs to the prompt; EOS is not scored.
-- `response` scores the tokens of the response; `whole` all behind the first marker, markers between included.
-- Prompt and response are tokenised apart, as units (paper: as waveforms they are synthesised apart).
-- `restart`: the first patch of a response begins with its first token. `continue`: where a response goes on in the
-  modality of its prompt, speech of both is one run, and one patch may hold the last units of the prompt and the first
-  of the response. Text has patches of one token, and units joined to pieces are pieces apart: there both are the same.
+- A sequence is BOS, prompt, response, EOS. A modality marker opens every text and every speech, except where the
+  modality stays the same. The marker that opens a response belongs to the prompt. EOS is not scored.
+- `response` scores the tokens of the response. `whole` scores all tokens after the first marker, later markers included.
+- Prompt and response are tokenised apart, as their units are (in the paper their waveforms are synthesised apart).
+- `restart`: the first patch of a response begins with its first token. `continue`: where prompt and response are both
+  speech, they are one run, so that one patch may hold the end of the prompt and the start of the response. Text and
+  unit pieces have patches of one token, so that both grids are the same for them.
 
-A prompt that choices share is computed once (`shared_prompts`), and so are sequences that are the same all through.
-Within a training run prompts are computed again for each choice, so that no second program is compiled.
+A prompt that choices share is computed once (`shared_prompts`), and so are equal sequences. An evaluation within a
+training run computes prompts again for each choice, so that no second program is compiled.
 """
 
 import dataclasses
@@ -33,25 +33,25 @@ from lst_jax.data.patching import BoundaryRule, strategy_of
 from lst_jax.data.records import Utterance, Word
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.evals.conventions import GRIDS, SCOPES
-from lst_jax.evals.shared_prompts import Tree, content, grow
+from lst_jax.evals.shared_prompts import Tree, content, group_by_prompt
 from lst_jax.model.attention import BRANCH
 from lst_jax.parallel import sharding
 from lst_jax.step import update
 
 TILE = 8  # rows are multiples of it
-SLACKS = (1.0, 1.02, 1.05, 1.1, 1.17)  # T and U that are tried, over what they would need at the least
-FEW = 300  # sequences; of more, fewer shapes of rows are tried: they fill most shapes
+SLACKS = (1.0, 1.02, 1.05, 1.1, 1.17)  # T and U that are tried, as multiples of the least that is needed
+FEW = 300  # sequences; with more of them fewer shapes are tried, as most shapes are full
 
 
 class Text(NamedTuple):
-    """A text; `token` are its ids where they are not to be those of the tokenizer."""
+    """A text; `token` are its ids where they differ from what the tokenizer gives."""
 
     text: str
     token: Int[np.ndarray, "n"] | None = None
 
 
 class Speech(NamedTuple):
-    """Units uint16 [frames] and the words over them, counted from the first unit; None where there is no alignment."""
+    """Units uint16 [frames], and the words over them in frames from the first unit; None where there is no alignment."""
 
     units: Int[np.ndarray, "frames"]
     words: tuple[Word, ...] | None = None
@@ -59,7 +59,7 @@ class Speech(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Candidate:
-    """A response behind its prompt: the tokens of both, and where the response begins and ends."""
+    """A prompt and a response as one sequence, and where the response begins and ends in it."""
 
     example: Example
     response_start: int
@@ -78,7 +78,7 @@ def candidate(
     rule: BoundaryRule,
     grid: str = "restart",
 ) -> Candidate:
-    """The sequence of a prompt (which may be empty) and a response, see the module.
+    """The sequence of a prompt, which may be empty, and a response; the module's text has the conventions.
 
     Args: `rule` cuts speech into patches, `grid` one of `conventions.GRIDS`.
     Raises: DataError where the response is empty, or `rule` needs words and speech has none.
@@ -131,7 +131,7 @@ def _run(builder: ExampleBuilder, group: Sequence[Text | Speech], rule: Boundary
 
 
 class Amount(NamedTuple):
-    """What was scored: nats, and the tokens, patches and seconds that they are of; no seconds unless all is speech."""
+    """The nats that were scored, and their numbers of tokens, patches and seconds; no seconds unless all is speech."""
 
     nats: float
     tokens: int
@@ -162,11 +162,11 @@ def amount(
 
 
 class Fill(NamedTuple):
-    """How full the rows were, and what was computed more than once.
+    """How full the rows were, and how much was computed more than once.
 
-    token_fill, unit_fill: shares of the T and U positions that are real. prompt_shared: share of the distinct
-    sequences' tokens that were not computed, as another one's prompt is the same. prompt_again: share of the real
-    tokens that are a prompt's that was computed before all the same. longest: tokens of the longest sequence.
+    token_fill, unit_fill: shares of the T and U positions that are real. prompt_shared: share of the tokens of distinct
+    sequences that were not computed, as their prompt is shared. prompt_again: share of the computed tokens that belong
+    to a prompt which had been computed before. longest: tokens of the longest sequence.
     """
 
     sequences: int
@@ -183,7 +183,7 @@ class Fill(NamedTuple):
 
 
 class Scorer:
-    """Scores candidates in rows that suit them; compiles once a shape of rows."""
+    """Scores candidates in rows that suit them; each shape of rows is compiled once."""
 
     def __init__(self, config: Config, mesh: Mesh, make_step: Callable[..., Any] = update.make_eval_step):
         """`make_step(config, model, mesh, frames_V)` gives `(params, batch) -> ([B, T] or a tuple of them, ...)`."""
@@ -193,7 +193,7 @@ class Scorer:
     def nats(
         self, params, candidates: Sequence[Candidate], label: str | None = None
     ) -> tuple[list[Float[np.ndarray, "_"]], Fill]:
-        """Nats of each token but BOS of each candidate, in order, and how full the rows were.
+        """For each candidate, in order, the nats of each token but BOS; and how full the rows were.
 
         Args: `label` of a progress bar, None = no bar.
         Raises: CheckpointError where a likelihood is not finite.
@@ -204,8 +204,8 @@ class Scorer:
     def values(
         self, params, candidates: Sequence[Candidate], count: int, label: str | None = None
     ) -> tuple[list[list[np.ndarray]], Fill]:
-        """`count` values of the step for each token but BOS: those at the position before it."""
-        trees = plant(self._config, candidates, shared=True)
+        """The first `count` results of the step for each token but BOS; they stand at the position before the token."""
+        trees = candidate_trees(self._config, candidates, shared=True)
         config = fitted(self._config, [tree.example for tree in trees], _divisor(self._mesh))
         shape = (config.data.rows, config.data.row_tokens, config.data.row_patches)
         if shape not in self._steps:
@@ -214,17 +214,17 @@ class Scorer:
         return packed_values(self._steps[shape], params, candidates, config, self._mesh, count, label, trees)
 
 
-def plant(config: Config, candidates: Sequence[Candidate], shared: bool) -> list[Tree]:
-    """The distinct sequences of candidates as documents, whose members' numbers are those of the candidates.
+def candidate_trees(config: Config, candidates: Sequence[Candidate], shared: bool) -> list[Tree]:
+    """The distinct sequences of candidates as documents; their members are numbered as the candidates are.
 
-    Args: `shared`: those with one prompt are one document, as far as a row of the config's shape holds it.
+    Args: `shared` makes one document of the sequences with one prompt, as far as a row of the config's shape holds it.
     """
     first = list({content(one.example): number for number, one in reversed(list(enumerate(candidates)))}.values())[::-1]
     examples = [candidates[number].example for number in first]
     most = (config.data.row_tokens, config.data.row_patches) if shared else (0, 0)
     return [
         dataclasses.replace(tree, members=tuple((first[i], place) for i, place in tree.members))
-        for tree in grow(examples, [candidates[number].response_start for number in first], *most)
+        for tree in group_by_prompt(examples, [candidates[number].response_start for number in first], *most)
     ]
 
 
@@ -240,10 +240,10 @@ def packed_values(
 ) -> tuple[list[list[np.ndarray]], Fill]:
     """`Scorer.values` with a compiled step, in rows of the config's shape.
 
-    Args: `trees` of `plant`; those with branches need a step whose model knows them. None = without branches.
+    Args: `trees` of `candidate_trees`; those with branches need a step whose model knows them. None = without branches.
     Raises: CheckpointError, DataError.
     """
-    trees = plant(config, candidates, shared=False) if trees is None else trees
+    trees = candidate_trees(config, candidates, shared=False) if trees is None else trees
     examples = [tree.example for tree in trees]
     _check_room(config, examples)
     plan = plan_rows(*_sizes(examples), config.data.row_tokens, config.data.row_patches)
@@ -298,8 +298,9 @@ def _fill(candidates: Sequence[Candidate], trees: Sequence[Tree], batches: int, 
 def fitted(config: Config, examples: Sequence[Example], divisor: int) -> Config:
     """The config with rows that suit the examples: T and U full together, long enough for the longest example.
 
-    Otherwise a batch has no more positions than the run trains on. Of the shapes tried, the one with the highest share
-    of real positions, by the emptier of T and U; it is above 90% where a row holds several sequences.
+    A batch has no more positions than the run trains on, unless the longest example needs them. Of the shapes that are
+    tried, the one with the highest share of real positions is taken, by the emptier of T and U. That share is above
+    90% where a row holds several sequences.
     Args: `divisor` divides the number of rows.
     """
     tokens, units = _sizes(examples)
@@ -321,9 +322,9 @@ def fitted(config: Config, examples: Sequence[Example], divisor: int) -> Config:
 
 
 def plan_rows(tokens: Sequence[int], units: Sequence[int], row_tokens: int, row_patches: int) -> list[list[int]]:
-    """Rows of the numbers of examples: the longest first, each into the first row with room for it.
+    """Packs examples into rows, the longest first, each into the first row with room for it; gives their numbers.
 
-    `pack_examples` puts them into the same rows: what stands in a row had no room in the ones before it.
+    `pack_examples` packs them into the same rows, as no example of a row had room in an earlier one.
     Example: tokens 5, 3, 9, 5 (units alike) into rows of 10 -> [[2], [0, 3], [1]]
     """
     order = sorted(range(len(tokens)), key=lambda i: (-tokens[i], -units[i], i))
@@ -342,12 +343,12 @@ def plan_rows(tokens: Sequence[int], units: Sequence[int], row_tokens: int, row_
 
 
 def fits(config: Config, example: Example) -> bool:
-    """Whether a row of the config's shape can hold it."""
+    """Whether a row of the config's shape can hold the example."""
     return len(example.token) <= config.data.row_tokens and int(example.patch_start.sum()) <= config.data.row_patches
 
 
 def shortened(config: Config, one: Candidate) -> Candidate | None:
-    """The candidate with as much of its response as a row of the config's shape holds; None where that is nothing."""
+    """The candidate, its response cut to what a row of the config's shape holds; None where nothing of it is left."""
     starts = np.flatnonzero(one.example.patch_start)
     room = config.data.row_tokens
     if len(starts) > config.data.row_patches:
@@ -369,7 +370,7 @@ def _check_room(config: Config, examples: Sequence[Example]) -> None:
 
 
 def _prompt_again(candidates: Sequence[Candidate]) -> int:
-    """Tokens of prompts that are there a second time."""
+    """The number of tokens in prompts that occur again."""
     seen: set[bytes] = set()
     again = 0
     for one in candidates:

@@ -1,7 +1,7 @@
-"""Candidates that share a prompt as one document that branches (`model.branches`), so that the prompt is computed once.
+"""Candidates that share a prompt become one document that branches, so that the prompt is computed once.
 
-The trunk is what the candidates have in common up to the last patch that begins before their responses; each branch
-begins with that patch, so that every token of a response has a place of its own that predicts it:
+The trunk is what the candidates have in common, up to the last patch that begins before their responses. Each branch
+begins with that patch, so that every token of a response has a position of its own that predicts it:
 
     prompt BOS <t> a b <s>, responses 7 7 9 and 8, static patches of 2 (| opens a patch)
     -> |BOS |<t> |a |b   |<s> |7 7 |9 |EOS   |<s> |8 |EOS      trunk, branch 1, branch 2
@@ -15,26 +15,28 @@ from jaxtyping import Int
 
 from lst_jax.data.documents import Example
 
-LEAST = 4  # tokens of a trunk: a shorter one saves less than larger documents leave of their rows
+LEAST = 4  # tokens of a trunk; a shorter one saves less than what larger documents waste of their rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tree:
-    """One document of one or several candidates; the branch of each of its tokens, 0 for the trunk."""
+    """One document for one or several candidates; `branch_n` is the branch of each token, 0 for the trunk."""
 
     example: Example
     branch_n: Int[np.ndarray, "n"]
-    # of each candidate: its number, and where each of its tokens lies
+    # For each candidate: its number, and the position of each of its tokens in the document.
     members: tuple[tuple[int, Int[np.ndarray, "_"]], ...]
 
     @property
     def shared(self) -> int:
-        """Tokens that are not computed again."""
+        """The number of tokens that need not be computed again."""
         return sum(len(place) for _, place in self.members) - len(self.branch_n)
 
 
-def grow(examples: Sequence[Example], response_starts: Sequence[int], most_tokens: int, most_units: int) -> list[Tree]:
-    """Trees of all candidates; one with several has at most so many tokens and patches."""
+def group_by_prompt(
+    examples: Sequence[Example], response_starts: Sequence[int], most_tokens: int, most_units: int
+) -> list[Tree]:
+    """Trees of all candidates; a tree of several candidates has at most so many tokens and patches."""
     groups: dict[bytes, list[int]] = {}
     forks = [_fork(example, start) for example, start in zip(examples, response_starts, strict=True)]
     for number, (example, fork) in enumerate(zip(examples, forks, strict=True)):
@@ -48,7 +50,7 @@ def grow(examples: Sequence[Example], response_starts: Sequence[int], most_token
 
 
 def content(example: Example, length: int | None = None) -> bytes:
-    """Tokens and patches, up to `length` tokens: equal for equal sequences."""
+    """Tokens and patches as bytes, up to `length` tokens; they are equal for equal sequences."""
     some = slice(0, length)
     return example.token[some].tobytes() + example.patch_start[some].tobytes() + example.patch_end[some].tobytes()
 
@@ -58,7 +60,7 @@ def _fork(example: Example, response_start: int) -> int:
 
 
 def _parts(examples, fork: int, numbers: Sequence[int], most_tokens: int, most_units: int) -> list[list[int]]:
-    """The candidates of one trunk in as few trees as the limits allow; one alone may be larger."""
+    """Shares the candidates of one trunk among few trees within the limits; a single candidate may exceed them."""
     parts: list[list[int]] = []
     tokens = units = 0
     for number in numbers:

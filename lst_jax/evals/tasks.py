@@ -1,4 +1,4 @@
-"""Choices between responses, in each direction, through the one scorer."""
+"""Choices between responses, by direction: candidates for the scorer, and accuracies from its numbers."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from lst_jax.evals import accuracy, scorer
 from lst_jax.evals.conventions import RULES
 from lst_jax.evals.scorer import Amount, Candidate, Speech, Text
 
-# of prompts and responses; choices that stand alone have those of one modality
+# Modalities of prompt and response. Choices without a prompt have the directions of one modality.
 DIRECTIONS = {
     "s2s": ("speech", "speech"),
     "t2t": ("text", "text"),
@@ -23,7 +23,7 @@ DIRECTIONS = {
 
 
 def available(items: Sequence[Item]) -> list[str]:
-    """The directions that all items have what they need for."""
+    """The directions for which every prompt and choice has the text or the units that it needs."""
 
     def has(parts, modality):
         return all((p.text if modality == "text" else p.units) is not None for p in parts)
@@ -37,7 +37,10 @@ def available(items: Sequence[Item]) -> list[str]:
 
 
 def candidates(item: Item, direction: str, builder: ExampleBuilder, rule: BoundaryRule, grid: str) -> list[Candidate]:
-    """A sequence for each choice. Raises: DataError naming the item, where something is not there or does not fit."""
+    """A sequence for each choice.
+
+    Raises: DataError naming the item, where a text or units are missing, or units do not fit the run.
+    """
     prompt_modality, response_modality = DIRECTIONS[direction]
     try:
         prompt = [] if item.prompt is None else [_span(item.prompt, prompt_modality, builder)]
@@ -67,31 +70,32 @@ def _span(part: Part, modality: str, builder: ExampleBuilder) -> Text | Speech:
 def amounts(
     items: Sequence[Item], candidates: Sequence[Candidate], nats, builder: ExampleBuilder, unit_rate: float, scope: str
 ) -> list[list[Amount]]:
-    """What was scored of each choice of each item; `candidates` and their `nats` lie in the items' order."""
+    """The scored amount of each choice of each item; `candidates` and `nats` are in the order of the items' choices."""
     all_amounts = iter(
         [scorer.amount(builder, one, values, unit_rate, scope) for one, values in zip(candidates, nats, strict=True)]
     )
     return [[next(all_amounts) for _ in item.choices] for item in items]
 
 
-def shares(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> dict[str, int | float]:
-    """Accuracy and its 95% interval (Wilson), each group of items counting as one: its mean.
+def accuracy_of_groups(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> dict[str, int | float]:
+    """Accuracy and its 95% interval (Wilson); each group of items counts as one, by its mean.
 
-    Returns: `groups`, `accuracy`, `low`, `high`. Items without a label are not counted; there is at least one other.
+    Items without a label are not counted; at least one item must have one.
+    Returns: `groups`, `accuracy`, `low`, `high`.
     """
     groups: dict[str, list[float]] = {}
     for item, own in zip(items, scores, strict=True):
         if item.label is not None:
-            groups.setdefault(_group(item), []).append(accuracy.right(own, item.label))
+            groups.setdefault(_group(item), []).append(accuracy.correctness(own, item.label))
     right = math.fsum(sum(some) / len(some) for some in groups.values())
     low, high = accuracy.wilson_interval(right, len(groups))
     return {"groups": len(groups), "accuracy": right / len(groups), "low": low, "high": high}
 
 
 def judge(items: Sequence[Item], amounts: Sequence[Sequence[Amount]]) -> dict[str, Any]:
-    """Accuracies by every rule that applies, of all items and of each band.
+    """Accuracies by every rule that applies, over all items and over each band.
 
-    Returns: `chance`, `rules` {rule: see `shares`}, `bands` {name: {value: {rule: see `shares`}}}.
+    Returns: `chance`, `rules` {rule: see `accuracy_of_groups`}, `bands` {name: {value: {rule: see `accuracy_of_groups`}}}.
     """
     labelled = [(item, own) for item, own in zip(items, amounts, strict=True) if item.label is not None]
     if not labelled:
@@ -114,7 +118,7 @@ def _by_rule(some: Sequence[tuple[Item, Sequence[Amount]]]) -> dict[str, dict[st
     for rule in RULES:
         scores = [[one.score(rule) for one in own] for _, own in some]
         if all(score is not None for own in scores for score in own):
-            found[rule] = shares(items, scores)
+            found[rule] = accuracy_of_groups(items, scores)
     return found
 
 

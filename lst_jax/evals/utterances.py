@@ -1,4 +1,4 @@
-"""Utterances of a held-out source, or of any directory of records, that a run can be asked about."""
+"""Utterances for evaluations: of a held-out source, or of any directory of records."""
 
 from lst_jax.config import Config, SourceConfig
 from lst_jax.core.errors import DataError
@@ -8,13 +8,13 @@ from lst_jax.data.unit_pieces import open_unit_pieces
 
 
 def source_of(source: str, config: Config) -> SourceConfig:
-    """One of `eval.sources` by its name, else a directory of utterances."""
+    """The source of that name in `eval.sources`; for other names, the directory of utterances at this path."""
     named = {s.name: s for s in config.eval.sources}
     return named[source] if source in named else SourceConfig(source, "utterance", source, 1.0)
 
 
 def utterances_of(source: str, config: Config, most: int | None = None) -> list[Utterance]:
-    """The first `most` utterances with words of a source of `eval.sources`, by its name, or of a directory of records.
+    """The first `most` utterances with words of a source, which is named or is a directory: see `source_of`.
 
     Raises: DataError where it is neither, does not fit the run, or has none.
     """

@@ -10,21 +10,17 @@ checkpoints/      see `lst_jax.checkpoints.store`
 
 import datetime
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
-import shutil
 import sys
 from typing import Any
-
-import tensorboardX
 
 from lst_jax.config import Config, check_same_identity, from_stored, identity, to_mapping
 from lst_jax.core import json_files
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError
-from lst_jax.core.files import write_json, write_text
+from lst_jax.core.files import write_json
 from lst_jax.recipes.validate import validate
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array_record", "sentencepiece", "numpy")
@@ -53,13 +49,19 @@ class RunDirectory:
     def resolve(self, config: Config | None) -> Config:
         """The configuration to run: `config` where it fits the stored one, or the stored one where it is None.
 
-        Writes nothing. Raises: ConfigError where there is none, or the stored one has another identity.
+        Raises: ConfigError where there is none, or the stored one is of another identity. A run without a single
+        step takes any: its recipe may have been mended.
         """
         if config is None:
             return self.load_config()
-        if self.config_path.exists():
+        if self.config_path.exists() and self.has_steps():
             check_same_identity(config, identity(self.load_config()), str(self.path))
         return config
+
+    def has_steps(self) -> bool:
+        """Whether the run has a checkpoint or a record, so that it belongs to its configuration."""
+        there = self.checkpoints_path.iterdir() if self.checkpoints_path.is_dir() else ()
+        return any(folder.name.isdecimal() for folder in there) or bool(self.read_metrics())
 
     def write_config(self, config: Config) -> None:
         """Makes this the run of `config`. Call it once everything that the configuration names has been opened."""
@@ -134,33 +136,3 @@ def _checked(path: str | pathlib.Path) -> pathlib.Path:
                 f"{name[:20]}…: this name has {size} bytes, and file systems take {LONGEST_NAME}; use a shorter one"
             )
     return path
-
-
-class MetricsWriter:
-    """Writes records to metrics.jsonl and TensorBoard."""
-
-    def __init__(self, run: RunDirectory, step: int):
-        """Removes the records of steps after `step`, from which the run goes on."""
-        records = run.read_metrics(up_to_step=step)
-        write_text(run.metrics_path, "".join(json.dumps(r) + "\n" for r in records))
-        shutil.rmtree(run.tensorboard_path, ignore_errors=True)
-        self._events = tensorboardX.SummaryWriter(str(run.tensorboard_path), flush_secs=5)
-        for record in records:
-            self._to_tensorboard(record)
-        self._file = json_files.open_lines(run.metrics_path)
-
-    def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
-        """Adds one record, which a kill of this process does not lose once the call returns."""
-        record = {"step": step, "kind": kind, **values}
-        json_files.add_line(self._file, record)
-        self._to_tensorboard(record)
-
-    def _to_tensorboard(self, record: dict[str, Any]) -> None:
-        for key, value in record.items():
-            if key not in ("step", "kind") and isinstance(value, (int, float)):
-                self._events.add_scalar(f"{record['kind']}/{key}", value, record["step"])
-
-    def close(self) -> None:
-        """Closes both files; what was written is in them."""
-        self._file.close()
-        self._events.close()

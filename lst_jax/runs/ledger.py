@@ -34,6 +34,7 @@ from typing import Any
 
 from lst_jax.core import json_files
 from lst_jax.core.errors import StorageError
+from lst_jax.core.files import sync_file
 
 ACCOUNTS = {
     "start": "starting",
@@ -65,6 +66,7 @@ class Ledger(contextlib.AbstractContextManager):
         self._account, self._since, self._written = "start", began, began
         self._seconds: dict[str, float] = {}
         self._failed: StorageError | None = None
+        self._on_disk = path is not None
         self._file = open(os.devnull, "wb", buffering=0) if path is None else json_files.open_lines(path)
         json_files.add_line(self._file, {"kind": "start", "time": _stamp(clock() - began), "step": step})
         self.write()
@@ -98,6 +100,14 @@ class Ledger(contextlib.AbstractContextManager):
             json_files.add_line(self._file, {"kind": "spent", "time": _stamp(), "step": self._step, "seconds": seconds})
         except StorageError as error:
             self._failed = error
+
+    def sync(self) -> None:
+        """Returns when the lines are on the disk, so that a power cut leaves them."""
+        if self._on_disk and not self._failed:
+            try:
+                sync_file(self._file)
+            except StorageError as error:
+                self._failed = error
 
     def __exit__(self, kind, error, traceback) -> None:
         self.write()

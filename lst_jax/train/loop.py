@@ -16,8 +16,9 @@ from lst_jax.cost.peak import peak_flops
 from lst_jax.data.pipeline import BatchStream, Step
 from lst_jax.data.rows import BATCH_TYPES, Batch, initial_state
 from lst_jax.parallel import processes
-from lst_jax.runs.directory import MetricsWriter, RunDirectory
+from lst_jax.runs.directory import RunDirectory
 from lst_jax.runs.ledger import Ledger
+from lst_jax.runs.metrics import MetricsWriter, missing_before
 from lst_jax.step import update
 from lst_jax.train.recorder import Recorder
 from lst_jax.train.session import Session, evaluation_due, open_session
@@ -103,6 +104,8 @@ def say(line: str, where=None) -> None:
 def record_start(run: RunDirectory, session: Session, start: int) -> None:
     """Writes the configuration and the line of this start."""
     if processes.is_leader():
+        if missing := missing_before(run, start):
+            say(missing)
         run.write_config(session.config)
         run.record_start(start, [str(d) for d in jax.devices()], peak_flops(), session.origin)
     if session.origin is not None and session.config.train.branch_from is not None:
@@ -149,9 +152,11 @@ def evaluate(session: Session, recorder: Recorder, ledger: Ledger, done: int) ->
 
 
 def save(session: Session, data_state, recorder: Recorder, ledger: Ledger) -> None:
-    """Starts a save, after every record up to this step is written, so that a resumed run has no gap."""
+    """Starts a save, after every record up to this step is on the disk, so that a resumed run has no gap."""
     recorder.flush()
     with ledger.span("checkpoint"):
+        recorder.sync()
+        ledger.sync()
         data_state = processes.gather_rows(session.mesh, data_state, session.config.data.rows)
         session.checkpoints.save(
             session.state,

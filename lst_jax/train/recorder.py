@@ -1,4 +1,4 @@
-"""What a run writes down of its steps: records one step late, throughput, bad steps."""
+"""The records of a run: metrics of its steps, throughput, evaluations and bad steps."""
 
 import time
 from typing import Any
@@ -14,7 +14,7 @@ from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import Step
 from lst_jax.data.rows import CONSUMED, MEASURED, Stats
 from lst_jax.parallel.processes import PendingTotals, RowTotals
-from lst_jax.runs.directory import MetricsWriter
+from lst_jax.runs.metrics import MetricsWriter
 from lst_jax.step import objective
 
 COUNTED = (
@@ -35,7 +35,7 @@ COUNTED = (
 
 
 class Recorder:
-    """Metrics of each step, read from the device one record late: the host never waits for the step it started."""
+    """Records the metrics of steps. They are read one record late, so that the host never waits for the newest step."""
 
     def __init__(self, writer: MetricsWriter | None, totals: RowTotals, config: Config, run: str):
         """`writer`: None where another process writes the records."""
@@ -54,7 +54,7 @@ class Recorder:
         self._worked = {"worked/tokens": 0, "worked/units": 0, "worked/flops": 0}
 
     def count(self, stats: dict[str, Any]) -> None:
-        """Adds this process's part of a step's work to the throughput since the last record."""
+        """Adds this process's share of a step's work to the throughput since the last record."""
         for key in ("tokens", "units"):
             self._worked[f"worked/{key}"] += int(stats[key])
         self._worked["worked/flops"] += flops(self._config, stats)
@@ -65,7 +65,7 @@ class Recorder:
         self._watched.append((done, verdict))
 
     def push(self, done: int, metrics: dict[str, Any], item: Step) -> str:
-        """Hands over a step's metrics, writes those handed over before, and returns a word for the progress bar."""
+        """Takes a step's metrics and writes the ones taken before. Returns a text for the progress bar."""
         newest = self._watched.pop()  # the step that has just been started
         shown = self.flush()
         self._watched.append(newest)
@@ -74,7 +74,10 @@ class Recorder:
         return shown
 
     def flush(self) -> str:
-        """Writes what is pending and what was bad; waits for those steps. Raises: BadStepError, if it is to halt."""
+        """Waits for the steps that are pending, and writes their records.
+
+        Raises: BadStepError where a step was bad and `train.bad_step` is "halt".
+        """
         shown = self._write_pending() if self._pending else ""
         watched, self._watched = self._watched, []
         for done, verdict in jax.device_get(watched):
@@ -122,7 +125,7 @@ class Recorder:
         return f"loss {summary['loss']:.3f}"
 
     def evaluation(self, done: int, values: dict[str, Any]) -> None:
-        """Writes an evaluation's record behind the step's own; its time does not count as training."""
+        """Writes an evaluation's record after the step's own; the time of the evaluation does not count as training."""
         self.flush()
         self._write(done, "eval", values)
         self.start()
@@ -131,6 +134,11 @@ class Recorder:
         if self._writer is not None:
             self._writer.write(done, kind, values)
 
+    def sync(self) -> None:
+        """Returns when every record written is on the disk, so that a checkpoint may be saved. Raises: StorageError."""
+        if self._writer is not None:
+            self._writer.sync()
+
     def close(self) -> None:
         """Closes the files."""
         if self._writer is not None:
@@ -138,12 +146,12 @@ class Recorder:
 
 
 def flops(config: Config, stats: Stats) -> int:
-    """Analytic FLOPs of training on what `stats` counts."""
+    """Analytic FLOPs of training on the tokens and patches that `stats` counts."""
     return int(sum(model_flops(config.model, config.joint_vocab, stats).values()))
 
 
 def counts(config: Config, item: Step) -> dict[str, int]:
-    """What the data path counted for this process's rows of a batch; processes add up."""
+    """The data path's counts of this process's rows of a batch; the sum over processes is that of the batch."""
     measured_S = item.state_after[:, :, MEASURED].sum(0)
     return {
         **{key: int(item.stats[key]) for key in COUNTED},
@@ -154,7 +162,7 @@ def counts(config: Config, item: Step) -> dict[str, int]:
 
 
 def data_metrics(config: Config, step: int, total: dict[str, int]) -> dict[str, Any]:
-    """The `counts` of all rows as people read them; shares are of `data.mixture_measure`, so far. `step` is from 0."""
+    """The `counts` of all rows as metrics. Shares are of `data.mixture_measure`, so far; `step` counts from 0."""
     data = config.data
     measured = {source.name: total[f"measured/{source.name}"] for source in data.sources}
     return {

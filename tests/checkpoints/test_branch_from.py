@@ -10,8 +10,8 @@ from test_init_from import parameters, short
 from training_run import make_data, tokenizer_of
 
 from lst_jax import config as cfg
+from lst_jax.core import json_files
 from lst_jax.core.errors import CheckpointError, ConfigError
-from lst_jax.core.files import read_json_lines
 from lst_jax.recipes.validate import validate
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.train import loop, session
@@ -60,7 +60,7 @@ def test_a_branch_is_an_unbroken_run_of_its_length_bit_for_bit(trunk, data, tmp_
     rates = [r["learning_rate"] for r in learned(unbroken) if r["kind"] == "train"]
     assert rates[begins - 1] > rates[begins] > rates[begins + 1]
     assert trunk.checkpoint_path(1).exists()  # reading removes none
-    (start,) = read_json_lines(branch.starts_path)
+    (start,) = json_files.read_lines(branch.starts_path)
     assert start["step"] == begins and start["init_from"] == str(trunk.checkpoint_path(begins))
 
 

@@ -16,9 +16,9 @@ from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
 from lst_jax.data.patching import StaticRule
-from lst_jax.evals import adaptation, command
+from lst_jax.evals import adaptation, run_speech
 from lst_jax.evals.answers import Greedy
-from lst_jax.evals.recogniser import PocketSphinx
+from lst_jax.evals.recognisers.embedded import PocketSphinx
 from lst_jax.generate.generator import Generator
 from lst_jax.model.architectures import registry
 from lst_jax.prepare.recordings import load_audio
@@ -194,7 +194,7 @@ def test_the_command_writes_and_prints_what_it_measured(trained, capsys, monkeyp
     monkeypatch.setattr(adaptation, "TEXT_TOKENS_A_SECOND", 1.0)
     monkeypatch.setattr(adaptation, "SECONDS_A_TEXT_TOKEN", 0.1)
     assert (
-        command.run(
+        run_speech.run(
             options(
                 trained, asr=str(trained / "held"), tts=str(trained / "held"), units=str(trained / "units.safetensors")
             )
@@ -218,9 +218,9 @@ def test_the_recogniser_asked_for_hears_the_speech(trained, capsys, monkeypatch)
 
     monkeypatch.setattr(adaptation, "LEAST", 2)
     monkeypatch.setattr(adaptation, "SECONDS_A_TEXT_TOKEN", 0.1)
-    monkeypatch.setattr(command, "load_recogniser", {"whisper:there": Ear()}.__getitem__)
+    monkeypatch.setattr(run_speech, "load_recogniser", {"whisper:there": Ear()}.__getitem__)
     assert (
-        command.run(
+        run_speech.run(
             options(
                 trained, tts=str(trained / "held"), units=str(trained / "units.safetensors"), recogniser="whisper:there"
             )
@@ -242,14 +242,14 @@ def test_what_does_not_fit_is_refused_in_one_line(trained, tmp_path):
         ({"tts": str(trained / "speech"), "units": str(trained / "other.safetensors")}, DataError, "other"),
     ):
         with pytest.raises(error) as raised:
-            command.run(options(trained, **changes))
+            run_speech.run(options(trained, **changes))
         assert message in str(raised.value) and "\n" not in str(raised.value)
     other = LogMelKMeans.fit([np.random.default_rng(1).normal(-5, 2, (600, 320)).astype(np.float32)], 501, 0)
     other.save(tmp_path / "other.safetensors")
     with pytest.raises(DataError, match="has the fingerprint .*; give the file that made them"):
-        command.run(options(trained, tts=held, units=str(tmp_path / "other.safetensors")))
+        run_speech.run(options(trained, tts=held, units=str(tmp_path / "other.safetensors")))
     shell = RunDirectory(tmp_path / "shell")
     shell.path.mkdir()
     shell.config_path.write_text((trained / "run" / "config.json").read_text())
     with pytest.raises(CheckpointError, match="holds no checkpoint; train first"):
-        command.run(options(trained, asr=held, run_dir=shell.path))
+        run_speech.run(options(trained, asr=held, run_dir=shell.path))

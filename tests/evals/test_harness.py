@@ -12,6 +12,7 @@ import pytest
 import saved_run
 
 from lst_jax.checkpoints.trained_model import load_trained_model
+from lst_jax.core.errors import DataError
 from lst_jax.data.patching import EachUnitRule
 from lst_jax.evals import harness, scorer
 from lst_jax.evals.scorer import Text
@@ -49,8 +50,28 @@ def test_loglikelihoods_are_the_scorer_s_and_greedy_is_what_dense_logits_say(run
     assert found[4] == (0.0, True)
     tokens = np.array(texts.builder.tokenizer.encode("the river of"), np.int32)
     best = int(np.argmax(next_logits(opened, texts, tokens)))
-    continuation = texts._of_tokens([(tokens, np.array([best], np.int32)), (tokens, np.array([best - 1], np.int32))])
+    continuation = texts._score_tokens([(tokens, np.array([best], np.int32)), (tokens, np.array([best - 1], np.int32))])
     assert [flag for _, flag in continuation] == [True, False]
+
+
+def test_a_continuation_that_shares_a_piece_with_its_context_has_pieces_of_its_own(texts):
+    """Joint pieces cannot be parted there; once such a continuation counted as certain: (0.0, True)."""
+    tokenizer, text, spanning = texts.builder.tokenizer, "the river of little path", []
+    for cut in range(1, len(text)):
+        context, continuation = text[:cut], text[cut:]
+        prompt, response = texts._parted(context, continuation)
+        blanks = len(context) - len(context.rstrip())
+        assert prompt.tolist() == tokenizer.encode(context.rstrip())
+        assert "".join(tokenizer.id_to_piece(response.tolist())).replace("▁", " ") == " " * blanks + continuation
+        if prompt.tolist() + response.tolist() != tokenizer.encode(text):
+            spanning.append((context, continuation))
+    assert len(spanning) > 5
+    assert all(value < 0 for value, _ in texts.loglikelihood(spanning[:4]))
+
+
+def test_blanks_alone_are_refused_as_they_have_no_pieces(texts):
+    with pytest.raises(DataError, match="the continuation ' ' has no pieces; leave the item out"):
+        texts.loglikelihood([("he was", " ")])
 
 
 @functools.cache
@@ -99,10 +120,10 @@ def test_rolling_is_the_whole_text_in_windows(texts):
     whole = texts.loglikelihood([("", short)])[0][0]
     np.testing.assert_allclose(texts.rolling([short, text])[0], whole, rtol=1e-6)
     sizes = []
-    original = texts._of_tokens
-    texts._of_tokens = lambda pairs: sizes.extend((len(a), len(b)) for a, b in pairs) or original(pairs)
+    original = texts._score_tokens
+    texts._score_tokens = lambda pairs: sizes.extend((len(a), len(b)) for a, b in pairs) or original(pairs)
     assert texts.rolling([text])[0] < whole
-    del texts._of_tokens
+    del texts._score_tokens
     assert sum(size for _, size in sizes) == tokens and [before for before, _ in sizes] == [0] + [1] * (len(sizes) - 1)
 
 

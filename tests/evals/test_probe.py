@@ -15,7 +15,7 @@ from lst_jax.data.interleave import Span
 from lst_jax.data.patching import StaticRule, strategy_of
 from lst_jax.data.records import Utterance, Word
 from lst_jax.evals import probe, probe_figures
-from lst_jax.evals.inside import global_states
+from lst_jax.evals.global_states import global_states
 from lst_jax.model.architectures import registry
 from lst_jax.model.layers import RMSNorm
 from lst_jax.model.networks import GlobalTransformer, PatchDecoder, PatchEncoder

@@ -7,24 +7,24 @@ import pytest
 
 from lst_jax.cli import main
 from lst_jax.core.errors import ConfigError, DataError
-from lst_jax.evals import recogniser, whisper
+from lst_jax.evals.recognisers import kind, registry, whisper
 
 
 def test_the_embedded_one_needs_no_directory():
-    ear = recogniser.load_recogniser("pocketsphinx")
-    assert isinstance(ear, recogniser.Recogniser) and ear.name.startswith("pocketsphinx-")
+    ear = registry.load_recogniser("pocketsphinx")
+    assert isinstance(ear, kind.Recogniser) and ear.name.startswith("pocketsphinx-")
 
 
-@pytest.mark.parametrize("spec", ["whisper", "whisper:", "kaldi:there", "pocketsphinx:en", ""])
+@pytest.mark.parametrize("spec", ["whisper", "whisper:", "kaldi:there", "pocketsphinx:en", "pocketsphinx:", ""])
 def test_others_are_refused_in_one_line(spec):
     with pytest.raises(DataError, match=f"^--recogniser {spec}: must be pocketsphinx or whisper:DIR; correct it$"):
-        recogniser.load_recogniser(spec)
+        registry.load_recogniser(spec)
 
 
 def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     with pytest.raises(DataError) as raised:
-        recogniser.load_recogniser("whisper:there")
+        registry.load_recogniser("whisper:there")
     assert str(raised.value).startswith("--recogniser whisper:there: needs torch and transformers, which are an extra;")
     assert "pip install -e '.[whisper]'" in str(raised.value) and "\n" not in str(raised.value)
 

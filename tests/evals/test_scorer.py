@@ -223,7 +223,7 @@ def test_trees_keep_to_the_limits_and_lose_no_token(opened):
     candidates = [scorer.candidate(builder, *one, STATIC) for one in asked]
     examples, starts = [c.example for c in candidates], [c.response_start for c in candidates]
     for most in ((0, 0), (80, 500), (500, 40), (500, 500)):
-        trees = shared_prompts.grow(examples, starts, *most)
+        trees = shared_prompts.group_by_prompt(examples, starts, *most)
         assert sorted(number for tree in trees for number, _ in tree.members) == list(range(8))
         for tree in trees:
             assert len(tree.members) == 1 or (
@@ -233,7 +233,7 @@ def test_trees_keep_to_the_limits_and_lose_no_token(opened):
                 np.testing.assert_array_equal(tree.example.token[place], examples[number].token)
                 np.testing.assert_array_equal(tree.example.patch_end[place], examples[number].patch_end)
                 assert set(np.unique(tree.branch_n[place])) <= {0, int(tree.branch_n[place[-1]])}
-    assert len(trees) == 1 and len(shared_prompts.grow(examples, starts, 0, 0)) == 8
+    assert len(trees) == 1 and len(shared_prompts.group_by_prompt(examples, starts, 0, 0)) == 8
 
 
 def test_continued_aligned_patches_join_the_silences_and_need_words(opened):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lst_jax.core.errors import DataError
-from lst_jax.evals import recogniser
+from lst_jax.evals.recognisers import kind, registry
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -98,11 +98,11 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ear(directory):
-    return recogniser.load_recogniser(f"whisper:{directory}")
+    return registry.load_recogniser(f"whisper:{directory}")
 
 
 def test_it_hears_english_and_the_same_whatever_it_heard_before(ear):
-    assert isinstance(ear, recogniser.Recogniser)
+    assert isinstance(ear, kind.Recogniser)
     for _ in range(2):
         assert [ear.transcribe(tone(pitch, 1.2)) for pitch in PITCHES] == ["low", "high"]
     assert ear.transcribe(np.zeros(0, np.float32)) == ""
@@ -118,12 +118,12 @@ def test_audio_longer_than_its_window_is_heard_whole(ear):
 def test_the_name_changes_with_the_weights_and_with_nothing_beside_them(directory, ear, tmp_path):
     copy = shutil.copytree(directory, tmp_path / "copy")
     (copy / "README.md").write_text("a model")
-    assert recogniser.load_recogniser(f"whisper:{copy}").name == ear.name
+    assert registry.load_recogniser(f"whisper:{copy}").name == ear.name
     assert ear.name.startswith(f"whisper/transformers-{transformers.__version__}/")
     model = transformers.WhisperForConditionalGeneration.from_pretrained(copy)
     model.model.decoder.layer_norm.bias.data[0] += 0.001
     model.save_pretrained(copy)
-    assert recogniser.load_recogniser(f"whisper:{copy}").name != ear.name
+    assert registry.load_recogniser(f"whisper:{copy}").name != ear.name
 
 
 def test_an_english_only_model_is_not_told_the_language(directory, tmp_path):
@@ -131,7 +131,7 @@ def test_an_english_only_model_is_not_told_the_language(directory, tmp_path):
     settings = json.loads((copy / "generation_config.json").read_text())
     del settings["lang_to_id"], settings["task_to_id"]  # as those of tiny.en
     (copy / "generation_config.json").write_text(json.dumps(settings | {"is_multilingual": False}))
-    assert recogniser.load_recogniser(f"whisper:{copy}").transcribe(tone(PITCHES[0], 1.0)).isalpha()
+    assert registry.load_recogniser(f"whisper:{copy}").transcribe(tone(PITCHES[0], 1.0)).isalpha()
 
 
 def cut_weights(path):
@@ -171,5 +171,5 @@ def test_what_is_no_whole_whisper_is_one_line(directory, tmp_path, damage, messa
     copy = shutil.copytree(directory, tmp_path / "copy")
     damage(copy)
     with pytest.raises(DataError) as raised:
-        recogniser.load_recogniser(f"whisper:{copy}")
+        registry.load_recogniser(f"whisper:{copy}")
     assert message in str(raised.value) and "\n" not in str(raised.value) and str(copy) in str(raised.value)

@@ -137,7 +137,14 @@ def make_config(
         data=data,
         optim=cfg.OptimConfig(1e-3, 1, 0.1, 0.9, 0.95, 1e-8, 0.1, 1.0, 0.0, 0.0),
         eval=cfg.EvalConfig(10, (), 2, 0),
-        train=cfg.TrainConfig(300, None, 1, 10, None, 1, None, "halt", 1, False),
+        train=cfg.TrainConfig(
+            steps=300,
+            log_every=1,
+            checkpoint_every=10,
+            checkpoint_minutes=None,
+            checkpoint_keep=1,
+            bad_step="halt",
+        ),
     )
     validate(config)
     return config

@@ -5,9 +5,10 @@ import pytest
 
 from lst_jax.core import json_files
 from lst_jax.core.errors import ConfigError, DataError, StorageError
-from lst_jax.core.files import replacing, write_text
+from lst_jax.core.files import exclusive_lock, replacing, write_text
 from lst_jax.recipes.load import load_recipe
-from lst_jax.runs.directory import MetricsWriter, RunDirectory, find
+from lst_jax.runs.directory import RunDirectory, find
+from lst_jax.runs.metrics import MetricsWriter
 
 
 @pytest.fixture
@@ -21,10 +22,34 @@ def test_a_run_opens_again_from_its_path_alone(run):
     assert RunDirectory(run.path).resolve(None) == load_recipe("configs/demo.py")
 
 
-def test_another_configuration_is_refused_by_field(run):
+@pytest.mark.parametrize("what", ["record", "checkpoint"])
+def test_another_configuration_is_refused_by_field(run, what):
+    if what == "record":
+        run.metrics_path.write_text('{"step": 1, "kind": "train"}\n')
+    else:
+        run.checkpoint_path(0).mkdir(parents=True)
     config = load_recipe("configs/demo.py")
     with pytest.raises(ConfigError, match=r"seed=5: .*run was made with 0; use that value, or another run directory"):
         run.resolve(dataclasses.replace(config, seed=5))
+
+
+def test_a_run_without_a_single_step_accepts_a_mended_recipe(run):
+    run.record_start(0, ["cpu:0"], (1e9, "measured"))
+    run.metrics_path.write_text("")
+    (run.checkpoints_path / "00000003.orbax-checkpoint-tmp").mkdir(parents=True)
+    mended = dataclasses.replace(load_recipe("configs/demo.py"), seed=5)
+    assert run.resolve(mended) == mended
+    run.config_path.write_text("{")  # what is stored then does not matter
+    assert run.resolve(mended) == mended
+
+
+def test_a_lock_does_not_follow_a_link_out_of_the_run(run, tmp_path):
+    other = tmp_path / "precious"
+    other.write_text("kept")
+    (run.path / "lock").symlink_to(other)
+    with pytest.raises(StorageError, match="run: cannot write .*symbolic links"), exclusive_lock(run.path, "lst train"):
+        raise AssertionError("not reached")
+    assert other.read_text() == "kept"
 
 
 def test_a_free_field_may_change(run):

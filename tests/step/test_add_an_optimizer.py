@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from test_step import MESH, make_batch, make_config
 
-from lst_jax.config import choices
 from lst_jax.core.errors import ConfigError
 from lst_jax.recipes.validate import validate
 from lst_jax.step import update
@@ -56,8 +55,6 @@ def registered(monkeypatch):
     """Both members, as long as the test runs."""
     for registry in (optimizers, schedules):
         monkeypatch.setattr(registry, "_MEMBERS", dict(registry._MEMBERS))
-    monkeypatch.setattr(choices, "OPTIMIZERS", set(choices.OPTIMIZERS))
-    monkeypatch.setattr(choices, "SCHEDULES", set(choices.SCHEDULES))
     optimizers.register("sign", SignDescent)
     schedules.register("constant", Constant())
 

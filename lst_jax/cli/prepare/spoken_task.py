@@ -4,7 +4,7 @@ import argparse
 
 from lst_jax.cli.prepare import arguments
 from lst_jax.core.errors import DataError
-from lst_jax.data.tasks import benchmarks
+from lst_jax.data.tasks import registry as tasks
 from lst_jax.prepare import spoken_task
 from lst_jax.prepare.aligners.registry import load_aligner
 from lst_jax.prepare.synthesis import registry
@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace) -> int:
     name, equals, path = args.task.partition("=")
     if not (name and path):
         raise DataError(f"--task {args.task}: must be NAME=PATH; write for example storycloze=cloze_test_val.csv")
-    task, workers = benchmarks.read_task(name, path), arguments.workers(args)
+    task, workers = tasks.read_task(name, path), arguments.workers(args)
     if args.audio:
         for option in ("synthesiser", "voice"):
             if getattr(args, option):

@@ -122,9 +122,9 @@ def unit_array(values: Sequence[Any], name: str = "units") -> np.ndarray:
     """Unit ids uint16 of a JSON list. Raises: RejectedItem where one is no integer in 0..65535, or there is none."""
     if not values:
         raise RejectedItem("no units", f"{name} is empty; leave the item out")
-    odd = next((v for v in values if type(v) is not int or not 0 <= v <= 65535), None)
-    if odd is not None:
-        raise RejectedItem("bad units", f"{name} has {odd!r}; units are integers in 0..65535")
+    odd = [v for v in values if type(v) is not int or not 0 <= v <= 65535]
+    if odd:
+        raise RejectedItem("bad units", f"{name} has {short(odd[0])}; units are integers in 0..65535")
     return np.array(values, np.uint16)
 
 

@@ -21,6 +21,7 @@ from lst_jax.data.importers import base
 from lst_jax.data.records import Utterance, Word, check_utterance
 
 ITEM_FIELDS = frozenset({"id", "prompt", "choices", "label", "group", "bands", "unit_rate", "codebook"})
+HIGHEST_RATE = 48000  # units per second: no more than samples
 PART_FIELDS = frozenset({"text", "units", "words", "name"})
 
 
@@ -133,9 +134,12 @@ def _item(fields: Mapping[str, Any], name: str) -> tuple[Item, float | None, str
     _no_others(fields, ITEM_FIELDS, "an item")
     rate, codebook = None, base.optional_text(fields, "codebook")
     if "unit_rate" in fields and fields["unit_rate"] is not None:
-        rate = float(base.field(fields, "unit_rate", (int, float)))
-        if not rate > 0:
-            raise RejectedItem("bad rate", f"unit_rate={rate}: must be above 0; correct it")
+        rate = base.field(fields, "unit_rate", (int, float))
+        if not 0 < rate <= HIGHEST_RATE:
+            raise RejectedItem(
+                "bad rate", f"unit_rate={base.short(rate)}: must be above 0, up to {HIGHEST_RATE}; correct it"
+            )
+        rate = float(rate)
     prompt = fields["prompt"] if "prompt" in fields else None
     choices = base.field(fields, "choices", list)
     label = fields["label"] if "label" in fields else None

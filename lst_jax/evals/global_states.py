@@ -1,4 +1,4 @@
-"""What a model computes inside, by its own modules: inputs of the global transformer, and every layer's outputs."""
+"""The states inside the global transformer, computed by the model's own modules: its inputs, and each layer's output."""
 
 from typing import Any
 
@@ -19,9 +19,10 @@ def global_states(
     patch_start_BT: Bool[Array, "B T"],
     patch_end_BT: Bool[Array, "B T"],
 ) -> tuple[Float[Array, "N B U D"], Int[Array, "B T"]]:
-    """States of all unit positions: [0] as they enter the global transformer, [i] behind its layer i; and each token's.
+    """Returns: the states of all patch positions by layer, and the patch position of each token.
 
-    The second result is the unit position of each token, U for padding; U = T.
+    States [0] are the inputs of the global transformer, states [i] the outputs of its layer i. Padding has the patch
+    position U; here U = T.
     """
     model = build(config.model, config.joint_vocab, token_BT.shape[1])
     return model.apply({"params": params}, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, method=_states)

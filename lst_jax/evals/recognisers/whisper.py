@@ -22,7 +22,7 @@ QUIET_SEC = 0.2  # audio is cut in the middle of so much that is quietest
 
 
 class Whisper:
-    """A `recogniser.Recogniser`: English, the likeliest token at a time, no timestamps, float32.
+    """A `Recogniser`: English, the likeliest token at a time, no timestamps, float32.
 
     Whisper hears 30 s at once; longer audio is cut where it is quietest, and the texts are joined.
     """
@@ -60,7 +60,7 @@ class Whisper:
         self.name = f"whisper/transformers-{version}/{_fingerprint(pathlib.Path(directory))}/{VERSION}"
 
     def transcribe(self, audio: np.ndarray) -> str:
-        """See `recogniser.Recogniser`."""
+        """See `Recogniser`."""
         longest = self._processor.feature_extractor.n_samples
         heard = (self._hear(piece) for piece in pieces(np.asarray(audio, np.float32), longest))
         return " ".join(text for text in heard if text)

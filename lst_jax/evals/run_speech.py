@@ -1,4 +1,4 @@
-"""What `lst evaluate` does beside held-out likelihoods: recognition, synthesis, and looks inside."""
+"""`lst evaluate RUN --asr`, `--tts` and `--probe`: recognition, synthesis, and a look inside the model."""
 
 import argparse
 import json
@@ -11,7 +11,8 @@ from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.pipeline import open_source
 from lst_jax.evals import adaptation, probe, probe_figures
 from lst_jax.evals.answers import Greedy
-from lst_jax.evals.recogniser import EMBEDDED, Recogniser, load_recogniser
+from lst_jax.evals.recognisers.kind import Recogniser
+from lst_jax.evals.recognisers.registry import DEFAULT, load_recogniser
 from lst_jax.evals.records import store, text
 from lst_jax.evals.records.probe import ProbeRecord
 from lst_jax.evals.records.spoken import RecognitionRecord, SynthesisRecord
@@ -22,16 +23,16 @@ from lst_jax.prepare.speech_tokenizers.protocol import AudibleUnitTokenizer
 from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
 from lst_jax.runs.directory import RunDirectory
 
-SOUNDS = 3  # of generated speech that are kept for the report
+KEPT_SOUNDS = 3  # pieces of generated speech that are kept for the report
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the numbers, and writes them to RUN/evaluations/TASK.json."""
+    """Prints the numbers, and keeps a record of each evaluation in RUN/evaluations. Returns exit code 0."""
     if args.tts and not args.units:
         raise ConfigError("--tts: what is generated has to be heard; give --units FILE, the file that made the units")
     if args.items is not None and args.items < 1:
         raise ConfigError(f"--items {args.items}: must be at least 1; leave it out for all")
-    recogniser = load_recogniser(args.recogniser or EMBEDDED) if args.tts else None
+    recogniser = load_recogniser(args.recogniser or DEFAULT) if args.tts else None
     opened = load_trained_model(RunDirectory(args.run_dir), one_device=True)
     if args.asr:
         _recognise(opened, args)
@@ -77,14 +78,16 @@ def _synthesise(opened: TrainedModel, args: argparse.Namespace, recogniser: Reco
         )
 
     def vocode(units):
-        return unit_tokenizer.resynthesise(units[units < unit_tokenizer.codebook_size])  # no others were ever trained
+        return unit_tokenizer.resynthesise(
+            units[units < unit_tokenizer.codebook_size]
+        )  # the model never saw others in training
 
     utterances = utterances_of(args.tts, opened.config, args.items)
     answering = Greedy(Generator(opened.config, opened.model, opened.params))
     values, audio = adaptation.synthesise(utterances, opened.config, answering, vocode, recogniser)
     sounds = opened.run.path / "sounds"
     sounds.mkdir(exist_ok=True)
-    for number, (utterance, sound) in enumerate(zip(utterances[:SOUNDS], audio, strict=False)):
+    for number, (utterance, sound) in enumerate(zip(utterances[:KEPT_SOUNDS], audio, strict=False)):
         if len(sound):
             soundfile.write(sounds / f"generated_{number}_{utterance.id.replace('/', '_')}.wav", sound, RATE)
     _keep_and_print(opened, SynthesisRecord.KIND, args.tts, values, args.json)

@@ -1,7 +1,8 @@
 """Completion choice: given the first half of a held-out utterance, is its second half likelier than another one's?
 
-A task whose items come from the run's own held-out utterances. Conventions as in `lst_jax.evals.scorer`; the records
-of a run score the response, with `restart`: in S→S its patches are counted from its own first unit.
+The items of this task come from the run's own held-out utterances. The conventions are those of
+`lst_jax.evals.scorer`. The records of a run score the response with `restart`: in S→S its patches are counted from its
+own first unit.
 """
 
 from collections.abc import Sequence
@@ -11,12 +12,13 @@ import numpy as np
 from lst_jax.data.interleave import Span, halves
 from lst_jax.data.records import Utterance, Word
 from lst_jax.data.tasks.items import Item, Part
+from lst_jax.data.tasks.kind import HeldOutTask
 
-MIN_WORDS = 4  # two a half
+MIN_WORDS = 4  # two for each half
 
 
 def make_items(utterances: Sequence[Utterance], limit: int) -> list[Item]:
-    """At most `limit` items, one an utterance of at least four words, in the order given; the true choice is the first.
+    """At most `limit` items, one for each utterance of four words or more, in their order; the true choice is the first.
 
     The other completion comes from the utterance with other words whose second half lasts most nearly as long, so that
     length alone decides little.
@@ -49,3 +51,11 @@ def _part(utterance: Utterance, span: Span) -> Part:
         for w in utterance.words[span.first_word : span.end_word]
     )
     return Part(" ".join(w.text for w in words), utterance.units[span.start_frame : span.end_frame], words)
+
+
+TASK = HeldOutTask(
+    "completion",
+    make_items,
+    note="halves of held-out utterances; the other one lasts about as long",
+    needs=f"{MIN_WORDS} words or more",
+)

@@ -1,0 +1,94 @@
+"""sWUGGY and sBLIMP of ZeroSpeech 2021 as they lie on disk, and submissions to the challenge.
+
+See docs/formats_external.md, "Tasks"; nothing is downloaded.
+"""
+
+import math
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+from lst_jax.core.errors import DataError
+from lst_jax.data.tasks import items as ours
+from lst_jax.data.tasks.columns import rows
+from lst_jax.data.tasks.items import Item, Part, Task
+from lst_jax.data.tasks.kind import FileTask
+
+# Occurrences of a word in LibriSpeech, and the names of the bands. The challenge's own program cuts [0, 1), [1, 5), …
+BANDS = ((1, "oov"), (5, "1-5"), (20, "6-20"), (100, "21-100"), (math.inf, ">100"))
+Bands = Callable[[Mapping[str, str], str], dict[str, str]]
+
+
+def read_swuggy(path: pathlib.Path) -> Task:
+    """`lexical/*/gold.csv`: id, filename, voice, frequency, word, correct, …: a word and a non-word.
+
+    Voices of an id are a group; bands are the word's frequency and whether it is in the training vocabulary.
+    """
+    return _pairs(path, "word", ["frequency"], _frequency_bands)
+
+
+def read_sblimp(path: pathlib.Path) -> Task:
+    """`syntactic/*/gold.csv`: id, filename, voice, type, subtype, transcription, correct.
+
+    Voices of an id are a group; bands are the phenomenon (`type`) and its `subtype`.
+    """
+    return _pairs(
+        path,
+        "transcription",
+        ["type", "subtype"],
+        lambda row, place: {"phenomenon": row["type"], "subtype": row["subtype"]},
+    )
+
+
+SWUGGY = FileTask("swuggy", read_swuggy)
+SBLIMP = FileTask("sblimp", read_sblimp)
+
+
+def submission(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> str:
+    """A submission: a line `NAME SCORE` for each choice that has a name, the higher the likelier.
+
+    Example: "aAAfmkmQpVz -31.25" is a line; the challenge wants the file as lexical/dev.txt or syntactic/dev.txt.
+    """
+    return "".join(
+        f"{part.name} {score!r}\n"
+        for item, own in zip(items, scores, strict=True)
+        for part, score in zip(item.choices, own, strict=True)
+        if part.name is not None
+    )
+
+
+def _frequency_bands(row: Mapping[str, str], place: str) -> dict[str, str]:
+    try:
+        count = float(row["frequency"] or 0)
+    except ValueError:
+        count = math.nan
+    if not 0 <= count < math.inf:
+        raise DataError(f"{place}: frequency={row['frequency'][:60]}: must be a number from 0 on; correct it")
+    return {
+        "frequency": next(name for limit, name in BANDS if count < limit),
+        "vocabulary": "known" if count else "oov",
+    }
+
+
+def _pairs(path: pathlib.Path, text: str, others: list[str], bands: Bands) -> Task:
+    """Pairs of a right and a wrong line of one id and voice; the right one is the first choice."""
+    halves: dict[tuple[str, str], dict[str, tuple[str, Mapping[str, str]]]] = {}
+    for place, row in rows(path, ["id", "filename", "voice", text, "correct", *others]):
+        correct = row["correct"].strip()
+        pair = halves.setdefault((row["id"], row["voice"]), {})
+        if correct not in ("0", "1") or correct in pair:
+            raise DataError(
+                f"{place}: correct={correct}: each id and voice must have one line with 1 and one with 0; correct it"
+            )
+        pair[correct] = place, row
+    found = []
+    for (name, voice), pair in halves.items():
+        if len(pair) < 2:
+            ((place, _),) = pair.values()
+            raise DataError(
+                f"{place}: id {name}, voice {voice} has one line; each must have one with correct=1 and one with 0"
+            )
+        place, right = pair["1"]
+        parts = tuple(Part(row[text], name=row["filename"].removesuffix(".wav")) for _, row in (pair["1"], pair["0"]))
+        found.append(Item(f"{name}-{voice}", None, parts, 0, name, bands(right, place)))
+    ours.check(found, path)
+    return Task(tuple(found), "voices averaged per id")
