@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 
 def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = (1,)) -> list[str]:
-    """Lines of aligned columns, those of the places `right` to the right; rows may end early."""
+    """Lines of aligned columns; rows may end early.
+
+    Args: `right` are the columns, from 0, that are aligned right.
+    """
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
     return [
         "  "

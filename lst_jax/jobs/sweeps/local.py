@@ -1,7 +1,7 @@
 """Runs a sweep on this machine: several `lst train` at a time, each on cores of its own, until all are done.
 
-The runs are ordinary run directories, so that whatever is stopped or killed, the same command goes on: a run that ends
-by a signal or asks to be started again (`launch.job.restarts`) is, a run that needs a person is left and named at the
+The runs are ordinary run directories, so that the same command goes on after any stop. A run that ends by a signal, or
+asks to be started again (`launch.job.restarts`), is started again. A run that needs a person is left, and named at the
 end. Runs of the same shapes share their compiled programs through JAX's persistent cache in the sweep's folder.
 """
 

@@ -1,4 +1,4 @@
-"""A sweep on pods: one job a run through `launch`, and what all of them cost at least through `plan`."""
+"""A sweep on pods: one job per run through `launch`, and what all of them cost at least through `plan`."""
 
 import dataclasses
 import pathlib
@@ -14,7 +14,7 @@ from lst_jax.jobs.sweeps.trials import HASH_DIGITS, Trial
 
 
 def jobs_of(folder: pathlib.Path, trials: Sequence[Trial], cluster: Cluster) -> list[Job]:
-    """One job a run, whose run directory is run_root/SWEEP/runs/NAME on the cluster.
+    """One job per run, whose run directory is run_root/SWEEP/runs/NAME on the cluster.
 
     Raises: ConfigError, also where the mesh of a run does not fit the cluster.
     """

@@ -62,7 +62,7 @@ def as_json(found: Sequence[Status]) -> list[dict[str, Any]]:
 
 
 def print_plans(plans: Iterator[tuple[Trial, Any]], count: int) -> int:
-    """Prints a line a run as its plan is made, then the total of chip-hours; 0 where every run fits, else 1."""
+    """Prints one line per run as its plan is made, then the total of chip-hours; 0 where every run fits, else 1."""
     from lst_jax.cost import plan_text
 
     made = []
