@@ -18,9 +18,9 @@ def add_arguments(subparsers) -> None:
         description="Fits L(N, D) = E + A·N^-alpha + B·D^-beta, iso-FLOP parabolas and power laws of the best N and D "
         "to the losses of finished runs, for each system, and laws of all systems jointly; says how much "
         "more compute the reference needs for the same loss, and how gaps between systems grow with size. "
-        "What the runs cannot carry is refused with the reason.",
+        "The command refuses a law that the runs do not determine, and says why.",
     )
-    fit.add_argument("points", metavar="POINTS.jsonl", help="one JSON object a run: see docs/formats.md")
+    fit.add_argument("points", metavar="POINTS.jsonl", help="one JSON object per run: see docs/formats.md")
     fit.add_argument("--system", action="append", metavar="NAME", help="only this one; may be repeated")
     fit.add_argument("--loss", choices=LOSSES, default="both", help="(default: %(default)s)")
     fit.add_argument(

@@ -46,7 +46,7 @@ def add_arguments(subparsers) -> None:
     collect.set_defaults(run=_collect)
     render = parts.add_parser(
         "render",
-        help="write one job a run for a cluster",
+        help="write one job per run for a cluster",
         description="Writes SWEEP/jobs/NAME/…, what lst launch writes for each run. It starts nothing.",
     )
     _add_sweep(render)

@@ -1,4 +1,4 @@
-"""Which version of this program made a file."""
+"""Names the version of this program, for the files that it writes."""
 
 import functools
 import hashlib

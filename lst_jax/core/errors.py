@@ -10,7 +10,7 @@ DISK_FULL_ERRNOS = frozenset({27, 28, 122})  # EFBIG, ENOSPC, EDQUOT
 
 
 class UserError(Exception):
-    """A mistake or a condition that a person mends; the message is one line with the fix."""
+    """A mistake or a condition that a person must mend. The message is one line with the fix."""
 
     exit_code = 1
 
@@ -28,7 +28,7 @@ class DataError(UserError):
 
 
 class RejectedItem(DataError):
-    """An item that cannot be used; the others can go on. `reason` is the short name it is counted under."""
+    """One item cannot be used, and the others can. `reason` is the short name under which it is counted."""
 
     def __init__(self, reason: str, message: str):
         """`message` is the one line that names the file or record."""
@@ -47,23 +47,23 @@ class CheckpointGoneError(CheckpointError):
 
 
 class ConversionError(UserError):
-    """What was written does not compute what its source does."""
+    """A converted model does not compute what its source computes."""
 
     exit_code = 7
 
 
 class BadStepError(UserError):
-    """A step's loss or gradients are not finite, or spike, and the run is to stop there."""
+    """The loss or the gradients of a step are not finite, or spike, and the run stops there."""
 
     exit_code = 6
 
 
 class BusyError(UserError):
-    """Another command is at work where this one would be."""
+    """Another command is at work in the same folder."""
 
 
 class PeerError(UserError):
-    """Another process of the job is gone or does not answer: all of them have to be started again."""
+    """Another process of the job is gone or does not answer. All of them must be started again."""
 
     exit_code = RESTART_EXIT_CODE
 

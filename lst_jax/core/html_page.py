@@ -13,7 +13,7 @@ escape = html.escape
 
 
 def document(title: str, body: str) -> str:
-    """A whole page under its title; `body` is HTML already."""
+    """A page with its title. `body` must be HTML already."""
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
         f"<style>{STYLE}</style><h1>{escape(title)}</h1>{body}</html>\n"
@@ -40,10 +40,10 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), numbers: Co
 
 
 def picture(path: pathlib.Path, title: str) -> str:
-    """A PNG file, inside the page."""
+    """An image element that holds the PNG file itself."""
     return f"<img alt='{escape(title)}' src='{embed(path, 'image/png')}'>"
 
 
 def embed(path: pathlib.Path, media_type: str) -> str:
-    """A file as a data: address."""
+    """A file as a `data:` URL."""
     return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -39,7 +39,7 @@ class Collective(NamedTuple):
 
 
 def seconds(what: Collective, bytes_per_sec: float) -> float:
-    """Seconds of one run on a ring, at the bytes a second that a device sends on it in all directions together.
+    """Seconds of one run on a ring, at the bytes per second that a device sends on it in all directions together.
 
     "How to Scale Your Model", Sharded Matrices: V/W for an all-gather or a reduce-scatter (here of the (n-1)/n that is
     not there already), twice that for an all-reduce, a quarter for an all-to-all. A permutation sends each part once.
@@ -51,7 +51,7 @@ def seconds(what: Collective, bytes_per_sec: float) -> float:
 
 
 def totals(collectives: Iterable[Collective]) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Bytes a step by (kind, axes), the greatest first."""
+    """Bytes per step by (kind, axes), the greatest first."""
     found: dict[tuple[str, tuple[str, ...]], float] = {}
     for c in collectives:
         found[c.kind, c.axes] = found.get((c.kind, c.axes), 0.0) + c.bytes * c.count
@@ -61,7 +61,7 @@ def totals(collectives: Iterable[Collective]) -> dict[tuple[str, tuple[str, ...]
 def total_seconds(
     collectives: Iterable[Collective], bytes_per_sec: Callable[[tuple[str, ...]], float]
 ) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Seconds a step by (kind, axes), as if nothing were computed meanwhile.
+    """Seconds per step by (kind, axes), as if nothing were computed meanwhile.
 
     Args: `bytes_per_sec`: of a group that spans the axes, such as `links.mesh_bandwidth` gives.
     """

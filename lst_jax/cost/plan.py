@@ -1,7 +1,7 @@
 """What a recipe's training step needs on a topology of TPUs, and what that makes of the whole run.
 
 The step is compiled by libtpu's own compiler for devices that are only described. Memory is what the compiler says it
-needs; FLOPs, traffic and collectives are counted in the compiled text (`scaling.program`). The floors are those of a
+needs; FLOPs, traffic and collectives are counted in the compiled text (`cost.program`). The floors are those of a
 perfect overlap: a step takes at least as long as its arithmetic at the chip's peak, as its traffic at HBM's bandwidth,
 and as its collectives on the links that they span. So is the MFU a bound: what nothing but the program forbids.
 """
@@ -27,7 +27,7 @@ from lst_jax.parallel import sharding
 from lst_jax.step import update
 from lst_jax.step.optimizers.registry import make_optimizer
 
-SAMPLED_ROWS = 64  # whose documents and patches say what a batch holds
+SAMPLED_ROWS = 64  # enough rows to know how many tokens and patches a batch holds
 # the compiler's two ways to say what is needed
 DOES_NOT_FIT = re.compile(r"(?:Used |required for HLO temporaries \()([\d.]+)([KMG])")
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
@@ -171,12 +171,12 @@ def compile_step(
 
 
 def held_bytes(tree: Any) -> int:
-    """Of a device: its parts of the arrays of a tree, as their shardings say."""
+    """Bytes that one device holds of the arrays of a tree, by their shardings."""
     return sum(int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def batch_shape(config: Config) -> Config:
-    """What decides what a batch holds: the recipe without what is compiled around it."""
+    """The recipe without the fields that change the compiled program alone, not what a batch holds."""
     return dataclasses.replace(
         config,
         name="",
@@ -187,7 +187,7 @@ def batch_shape(config: Config) -> Config:
 
 @functools.cache
 def batch_holds(config: Config) -> dict[str, float]:
-    """What the first batch holds (`scaling.flops.model_flops`): of the recipe's records, else made-up ones."""
+    """What the first batch holds (`cost.flops.model_flops`): of the recipe's records, else made-up ones."""
     rows = min(config.data.rows, SAMPLED_ROWS)
     ((stats,), _) = budget.sample(config, [0], rows)
     return {key: int(value) * config.data.rows / rows for key, value in stats.items() if np.ndim(value) == 0}

@@ -23,7 +23,7 @@ COLUMNS = (
 
 def verdict(plan: Plan) -> str:
     """One line: whether it fits, and what it costs or what to change."""
-    memory = f"{plan.hbm_bytes / GIB:.1f} of {plan.hbm_capacity / GIB:.1f} GiB a device"
+    memory = f"{plan.hbm_bytes / GIB:.1f} of {plan.hbm_capacity / GIB:.1f} GiB per device"
     if not plan.fits:
         return f"does not fit: needs {memory}; {advice(plan)}"
     return (
@@ -83,7 +83,7 @@ def page(plan: Plan) -> str:
     ]
     lines += columns(
         [
-            ["", "parameters", "GiB of a device"],
+            ["", "parameters", "GiB per device"],
             *([name, f"{count:,}", f"{plan.state_bytes[name] / GIB:.2f}"] for name, count in plan.parameters.items()),
             ["all", f"{sum(plan.parameters.values()):,}", f"{sum(plan.state_bytes.values()) / GIB:.2f}"],
         ]
@@ -98,7 +98,7 @@ def page(plan: Plan) -> str:
                 [
                     "arithmetic",
                     f"{plan.floors_sec['arithmetic']:.4f}",
-                    f"{(plan.matrix_flops + plan.kernel_flops) / 1e12:,.1f} TFLOP a device, "
+                    f"{(plan.matrix_flops + plan.kernel_flops) / 1e12:,.1f} TFLOP per device, "
                     f"{plan.kernel_flops / 1e12:,.1f} of them in kernels",
                 ],
                 ["memory", f"{plan.floors_sec['memory']:.4f}", f"{plan.bytes_accessed / GIB:,.1f} GiB to and from HBM"],
@@ -110,7 +110,7 @@ def page(plan: Plan) -> str:
         "",
         *columns(
             [
-                ["collectives", "GiB a step"],
+                ["collectives", "GiB per step"],
                 *([name, f"{total / GIB:.3f}"] for name, total in plan.collective_bytes.items()),
             ]
         ),
@@ -118,7 +118,7 @@ def page(plan: Plan) -> str:
     useful = plan.analytic_flops / plan.devices
     lines += [
         "",
-        f"{plan.tokens:,.0f} tokens in {plan.units:,.0f} unit positions a step: {useful / 1e12:,.1f} TFLOP a "
+        f"{plan.tokens:,.0f} tokens in {plan.units:,.0f} patch positions per step: {useful / 1e12:,.1f} TFLOP per "
         f"device by module, {useful / (plan.matrix_flops + plan.kernel_flops):.0%} of what is computed",
         f"kernels: {', '.join(f'{name} ({calls} calls)' for name, calls in plan.kernels.items()) or 'none'}",
         f"the largest collective moves {plan.largest_collective / 2**20:,.1f} MiB, the largest parameter has "

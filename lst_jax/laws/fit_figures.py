@@ -134,7 +134,7 @@ def losses(
 
 
 def accuracies(points: Sequence[Point], measures: Sequence[str], styles: Styles) -> Figure:
-    """A column an accuracy: all runs, and a line a system with Wilson's 95% band over the items of a run.
+    """One column per accuracy: all runs, and one line per system with Wilson's 95% band over the items of a run.
 
     Seeds of one size are averaged, at the items of one of them, as all answer the same items. Of several sizes at a
     budget the line has the one of the least loss (of the same kind): that of the best accuracy would flatter.

@@ -1,4 +1,4 @@
-"""Runs as points of a scaling law: JSON lines, one a run, read strictly (docs/formats.md, "Points").
+"""Runs as points of a scaling law: JSON lines, one per run, read strictly (docs/formats.md, "Points").
 
     {"run": "a1", "system": "lst", "parameters": 1.2e6, "text_tokens": 2.4e7, "speech_tokens": 1.2e7, "flops": 2.6e14,
      "loss_text": 3.91, "loss_speech": 2.75, "config_hash": "0123456789abcdef", "commit": null}
@@ -54,7 +54,7 @@ def read_points(path: str | os.PathLike) -> list[Point]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'}); "
-            "give a file of JSON lines, one a run"
+            "give a file of JSON lines, one per run"
         ) from error
     points: dict[str, Point] = {}
     for number, line in enumerate(lines, 1):

@@ -10,7 +10,7 @@ import yaml
 from jax.sharding import Mesh
 
 from lst_jax.cli.main import main
-from lst_jax.cost import plan
+from lst_jax.cost import links, plan
 from lst_jax.cost.accelerators import registry
 from lst_jax.cost.accelerators.kinds import TpuGeneration
 from lst_jax.cost.program import Costs
@@ -67,6 +67,7 @@ def test_a_new_generation_is_planned_with(toy, cluster):
     assert load_cluster(cluster).devices == 32
     devices = np.array([Device(x, y) for y in range(4) for x in range(4) for _ in range(2)], object)
     mesh = Mesh(devices.reshape(1, 32, 1), ("replica", "data", "tensor"))
+    assert links.mesh_bandwidth(mesh, ("data",)) == 2 * TOY.link_bytes_per_sec
     costs = Costs(flops=2e15, bytes_accessed=4e12)
     assert plan.floors_sec(costs, TOY, mesh) == {"arithmetic": 2.0, "memory": 2.0, "network": 0.0}
 

@@ -55,7 +55,7 @@ def make_plan(config=CONFIG, gib=10.0, arithmetic=2.0, network=0.5, **changes):
 
 def test_a_plan_that_fits_says_what_the_run_costs_at_least():
     said = plan_text.verdict(make_plan())
-    assert said.startswith("fits: 10.0 of 16.0 GiB a device; a step takes at least 2 s (arithmetic), MFU at most 61%")
+    assert said.startswith("fits: 10.0 of 16.0 GiB per device; a step takes at least 2 s (arithmetic), MFU at most 61%")
     assert "3,600 steps: 2 h 0 min, 32 chip-hours" in said and "\n" not in said
 
 
@@ -71,7 +71,7 @@ def test_a_plan_that_fits_says_what_the_run_costs_at_least():
 def test_a_plan_that_does_not_fit_says_which_field_to_change_and_to_what(changes, fix):
     plan = make_plan(**changes)
     said = plan_text.verdict(plan)
-    assert not plan.fits and said.startswith(f"does not fit: needs {changes['gib']:.1f} of 16.0 GiB a device; {fix}")
+    assert not plan.fits and said.startswith(f"does not fit: needs {changes['gib']:.1f} of 16.0 GiB per device; {fix}")
 
 
 def test_the_page_holds_every_figure():

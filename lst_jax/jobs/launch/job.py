@@ -12,8 +12,8 @@ from lst_jax.core.strict import fail
 from lst_jax.jobs.launch.cluster import Cluster
 from lst_jax.recipes.load import load_recipe
 
-# From here on the process was ended by something else than `lst`: 128 + a signal, as shells count. xpk starts such
-# jobs again by itself, with the same bound and the same 42.
+# A code of 127 or more means that something other than `lst` ended the process: 128 + a signal, as shells count.
+# xpk starts such jobs again by itself, with the same bound and the same 42.
 FIRST_SIGNAL_CODE = 127
 LONGEST_NAME = 40  # xpk's bound; leaves 23 of a pod name's 63 for its slice, host and random part
 LAST_EXIT_CODE = 255
@@ -21,7 +21,7 @@ LAST_EXIT_CODE = 255
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is started where."""
+    """A job: what is started, and on which cluster."""
 
     name: str
     run: str  # on the hosts
@@ -31,13 +31,13 @@ class Job:
 
     @property
     def command(self) -> list[str]:
-        """The words every process is started with; JAX finds out itself where the others are."""
+        """The command of every process. JAX finds the other processes by itself."""
         changes = [word for change in self.changes for word in ("--set", change)]
         return ["lst", "train", self.run, "--config", self.recipe, *changes, "--processes", str(self.cluster.processes)]
 
     @property
     def summary(self) -> str:
-        """One line about the whole, safe in a comment."""
+        """One line that describes the job, safe in a comment."""
         cluster = self.cluster
         if cluster.kind == "gpu":
             where = f"{cluster.slurm.nodes} nodes of {cluster.slurm.gpus_per_node} GPUs"
@@ -47,7 +47,7 @@ class Job:
 
 
 def make_job(run: str, recipe: str, cluster: Cluster, name: str | None, changes: Sequence[str] = ()) -> Job:
-    """The job, after all checks that need the recipe; `name` is the recipe's own where it is None.
+    """Makes a job, after all checks that need the recipe. The default `name` is the recipe's own.
 
     Raises: ConfigError, also where the mesh does not fit the cluster, or the recipe the mesh.
     """

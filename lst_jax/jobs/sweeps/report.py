@@ -116,7 +116,7 @@ def body_of(sweep: Sweep, found: Sequence[Status], document: dict[str, Any], lin
 
 
 def rows_of(runs: pathlib.Path, found: Sequence[Status], points: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """A line a run; measured figures of those that are done, expected ones of the others."""
+    """One line per run; measured figures of those that are done, expected ones of the others."""
     by_name = {point["run"]: point for point in points}
     return [_row(RunDirectory(runs / s.trial.name), s, by_name.get(s.trial.name, {})) for s in found]
 

@@ -69,7 +69,7 @@ def test_chips_and_hosts_follow_from_the_topology(tmp_path, kind, topology, chip
         ("v5p_gke", dict(kind="tpu v7"), "kind='tpu v7': must be one of"),
         ("v5p_gke", dict(tpu__slice=2), "tpu.slice=2: unknown field; nearest: tpu.slices"),
         ("v5p_gke", dict(kubernets={}), "kubernets={}: unknown field; nearest: kubernetes"),
-        ("v5p_gke", dict(tpu__slices=...), "tpu.slices=None: missing; every field is written out"),
+        ("v5p_gke", dict(tpu__slices=...), "tpu.slices=None: missing; it has no default: add it"),
         ("v5p_gke", dict(tpu__slices="2"), "tpu.slices='2': must be int, not str"),
         ("v5p_gke", dict(tpu__slices=0), "tpu.slices=0: must be at least 1; use 1"),
         (

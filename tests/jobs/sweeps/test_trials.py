@@ -104,7 +104,7 @@ def test_a_damaged_or_missing_file_says_what_to_do(recipe, tmp_path):
     open_sweep(tmp_path, f"{recipe}:seeds")
     path = tmp_path / "sweep.json"
     path.write_text(path.read_text()[:-40])
-    with pytest.raises(DataError, match="sweep.json: is damaged"):
+    with pytest.raises(DataError, match="sweep.json: is not JSON .*; make it anew with --config"):
         read_sweep(tmp_path)
     path.write_text(json.dumps({"format_version": 9}))
     with pytest.raises(DataError, match="format_version=9, this code reads 1"):
