@@ -18,9 +18,11 @@ from lst_jax.cli.main import build_parser
 
 ROOT = pathlib.Path(__file__).parents[2]
 BIN = pathlib.Path(sys.executable).parent
-MODEL = "--set model.global_transformer.layers=1 --set model.patch_decoder.layers=1"
+MODEL = "--set model.global_transformer.layers=1 --set model.patch_decoder.layers=1 --set data.rows=1"
 STEPS = "--set train.steps=4 --set train.checkpoint_every=2 --set eval.every=4 --set eval.batches=1 --set optim.warmup_steps=1"
-PRE_TRAINING = f"{MODEL} {STEPS} --set data.patching.tau1=1 --set data.patching.tau2=3 --set eval.completion_items=4"
+CURRICULUM = "--set data.patching.tau1=1 --set data.patching.tau2=3"
+ROWS = "--set data.row_patches=128 --set data.row_tokens=160"
+PRE_TRAINING = f"{MODEL} {ROWS} {STEPS} {CURRICULUM} --set eval.completion_items=4"
 
 # pattern of a command -> why it is not run here
 NOT_RUN = {
