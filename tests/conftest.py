@@ -51,6 +51,7 @@ def compiled_once(tmp_path_factory):
 
 
 LONGEST_FIRST = (
+    "test_readme.py",
     "test_jobs.py",
     "test_sharding.py",
     "test_train.py",
