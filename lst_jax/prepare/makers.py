@@ -150,7 +150,9 @@ class SpeechMaker:
 
         def align(item: manifest.Item, sound: Sound, _: np.ndarray) -> list[Placed]:
             if sound.samples is None:
-                return aligner.align_length(item.id, len(sound.level_db) / fit.FRAMES_PER_SEC, sound.words)
+                return aligner.align_length(  # ty: ignore[missing-attribute]
+                    item.id, len(sound.level_db) / fit.FRAMES_PER_SEC, sound.words
+                )
             return aligner.align(item.id, sound.samples, sound.words)
 
         return each(align, items, sounds, ids)

@@ -116,7 +116,7 @@ def prepare_text(
     out = Directory(out_dir, {"kind": "text", "documents": documents}, total, shard_records, overwrite)
     items = _documents(paths, where, skip_bad)
 
-    def slices(bar: tqdm.tqdm) -> Iterator[tuple[int, list[manifest.TextItem]]]:
+    def slices(bar: tqdm.tqdm) -> Iterator[tuple[int, list]]:
         for number in range(out.shard_count):
             span = out.items_of(number)
             chosen = list(itertools.islice(items, span.stop - span.start))

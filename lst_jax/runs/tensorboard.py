@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.proto.event_pb2 import Event  # ty: ignore[missing-module-member]
+from tensorboardX.proto.summary_pb2 import Summary  # ty: ignore[missing-module-member]
 from tensorboardX.record_writer import masked_crc32c
 
 from lst_jax.core.errors import first_line

@@ -80,7 +80,7 @@ class Muon(Optimizer):
         new = {path: x - rate * (changes[path] + numbers.weight_decay * x) for path, x in params.items()}
         moments = {path: (after.mu | momentum)[path] for path in params}  # ty: ignore[missing-attribute]
         return traverse_util.unflatten_dict(new), MuonState(
-            after.count,
+            after.count,  # ty: ignore[missing-attribute]
             traverse_util.unflatten_dict(moments),
             traverse_util.unflatten_dict(after.nu),  # ty: ignore[missing-attribute]
         )
