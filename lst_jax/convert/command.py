@@ -90,7 +90,7 @@ def _earlier_report(dst: pathlib.Path, asked: dict[str, Any]) -> dict[str, Any]:
     report = companions.read_report(dst) if dst.is_dir() else {}
     if {key: value for key, value in report.items() if key in asked} != json.loads(json.dumps(asked)):
         raise ConfigError(
-            f"{dst}: exists, and this conversion did not make it; give the path of a new directory, or remove this one"
+            f"{dst}: is not empty, and this conversion did not make it; give the path of a new directory, or remove this one"
         )
     return report
 
