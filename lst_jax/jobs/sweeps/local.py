@@ -60,7 +60,9 @@ def run_all(folder: pathlib.Path, trials: Sequence[Trial], jobs: int) -> Outcome
         starts = collections.Counter()
         try:
             while running or (waiting and not stop.requested):
-                while free and not stop.requested and (trial := _next(folder, waiting)):
+                while (
+                    free and not stop.requested and (trial := _next(folder, waiting, {r.trial.name for r in running}))
+                ):
                     waiting.remove(trial)
                     starts[trial.name] += 1
                     running.append(_start(folder, trial, free.pop()))
@@ -84,11 +86,14 @@ def run_all(folder: pathlib.Path, trials: Sequence[Trial], jobs: int) -> Outcome
     return Outcome(failed, stop.requested)
 
 
-def _next(folder: pathlib.Path, waiting: Sequence[Trial]) -> Trial | None:
-    """The costliest that can start: its trunk's checkpoint is there, and no process of a killed sweep is still saving."""
-    names = {trial.name for trial in waiting}
+def _next(folder: pathlib.Path, waiting: Sequence[Trial], running: Collection[str]) -> Trial | None:
+    """The costliest that can start: its trunk's checkpoint is there, and no process of a killed sweep is still saving.
+
+    Args: `running` are the names of the runs that this sweep trains now.
+    """
+    unfinished = {trial.name for trial in waiting} | set(running)
     for trial in reversed(waiting):
-        ready = trial.trunk not in names or _has_trunk(folder, trial)
+        ready = trial.trunk not in unfinished or _has_trunk(folder, trial)
         if ready and not has_process(RunDirectory(folder / RUNS / trial.name)):
             return trial
     return None
