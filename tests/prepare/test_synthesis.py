@@ -134,7 +134,7 @@ def test_another_input_is_refused_until_overwritten(spoken, tmp_path):
     assert contents(spoken) == contents(tmp_path / "fresh")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(DataError, match="is not empty and has no synthesise.json; choose another directory"):
+    with pytest.raises(DataError, match="is not empty and has no synthesis.json; choose another directory"):
         synthesise.synthesise(texts(3), tmp_path / "mine", ToneSynthesiser(), ["low"], overwrite=True)
 
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_spoken_is_left_out_and_counted(tmp_path):
 
 def test_a_place_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="file/out/synthesise.json: cannot write"):
+    with pytest.raises(StorageError, match="file/out/synthesis.json: cannot write"):
         synthesise.synthesise(texts(1), tmp_path / "file" / "out", ToneSynthesiser(), ["low"])
 
 
