@@ -6,7 +6,7 @@ import json
 import pathlib
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from lst_jax.core.errors import DataError, RejectedItem, first_line
 
@@ -75,7 +75,7 @@ def check_text(text: str, what: str) -> None:
         ) from error
 
 
-def _opened(path: pathlib.Path) -> BinaryIO:
+def _opened(path: pathlib.Path) -> io.BufferedIOBase:
     if path.suffix == ".gz":
         return gzip.open(path, "rb")
     if path.suffix == ".zst":
@@ -87,7 +87,7 @@ def _opened(path: pathlib.Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _cut(file: BinaryIO) -> Iterator[bytes]:
+def _cut(file: io.BufferedIOBase) -> Iterator[bytes]:
     while line := file.readline(LONGEST_LINE):
         yield line
 
