@@ -11,6 +11,7 @@ from lst_jax.core.errors import DataError
 from lst_jax.data import sources
 from lst_jax.data.importers import alignments, base, registry, write
 from lst_jax.data.importers.formats import AlignmentFormat, Option, UnitFormat, Units
+from lst_jax.data.importers.unit_lines import HIGHEST_RATE
 from lst_jax.data.records import Utterance
 
 
@@ -86,7 +87,7 @@ def _import_units(args: argparse.Namespace) -> int:
     form, rate = registry.UNIT_FORMATS[args.format], args.unit_rate
     if rate is None and form.stated_rate is not None:
         rate = form.stated_rate(args.src)
-    if rate is None or not rate > 0:
+    if rate is None or not 0 < rate < HIGHEST_RATE:
         raise DataError(f"--unit-rate: {args.src} does not say how many units a second has; give it, for example 25")
     if not 1 <= args.codebook_size <= 65536:
         raise DataError(

@@ -48,7 +48,7 @@ class Made:
     words: int
     rejection: Rejection | None
     guessed: tuple[str, ...]
-    notes: dict[str, float] = dataclasses.field(default_factory=dict)  # what was accepted but should be known
+    notes: dict[str, int | float] = dataclasses.field(default_factory=dict)  # what was accepted but should be known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Sidecar:
     words: int
     rejected: tuple[Rejection, ...]
     guessed_words: dict[str, int]  # words whose pronunciation was guessed, and how often
-    notes: dict[str, float] = dataclasses.field(default_factory=dict)  # of all items, summed
+    notes: dict[str, int | float] = dataclasses.field(default_factory=dict)  # of all items, summed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Report:
     prepared: int
     rejected: tuple[Rejection, ...]
     guessed_words: dict[str, int]
-    notes: dict[str, float] = dataclasses.field(default_factory=dict)
+    notes: dict[str, int | float] = dataclasses.field(default_factory=dict)
 
     def line(self) -> str:
         """One line for the log."""
@@ -269,10 +269,11 @@ class Directory:
                 file.unlink()
 
 
-def _total(notes: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    total: collections.Counter[str] = collections.Counter()
+def _total(notes: Iterable[Mapping[str, int | float]]) -> dict[str, int | float]:
+    total: dict[str, int | float] = {}
     for one in notes:
-        total.update(one)
+        for what, amount in one.items():
+            total[what] = amount + (total[what] if what in total else 0)
     return {what: round(amount, 2) for what, amount in sorted(total.items()) if amount}
 
 

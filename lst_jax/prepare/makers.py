@@ -132,7 +132,7 @@ class SpeechMaker:
 
     def _align(
         self,
-        items: Sequence[manifest.Item],
+        items: Sequence[manifest.Item | manifest.BadItem],
         sounds: Sequence[Sound | RejectedItem],
         ids: Sequence[np.ndarray | RejectedItem],
     ) -> list[list[Placed] | RejectedItem]:

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from lst_jax.core.errors import DataError, RejectedItem
-from lst_jax.prepare import text_lines, trees
+from lst_jax.data import line_files
+from lst_jax.prepare import trees
 from lst_jax.prepare.recordings import Recording
 
 T = TypeVar("T")  # something with an id
@@ -111,7 +112,7 @@ def read_manifest(path: str | os.PathLike, where: Mapping[str, str], skip_bad: b
     """
     path = pathlib.Path(path)
     items: list[Item | BadItem] = []
-    for place, fields in text_lines.json_lines(path, skip_bad):
+    for place, fields in line_files.json_lines(path, skip_bad):
         if isinstance(fields, RejectedItem):
             items.append(BadItem(place, fields.reason, f"{place}: {fields}"))
             continue
@@ -119,7 +120,7 @@ def read_manifest(path: str | os.PathLike, where: Mapping[str, str], skip_bad: b
             if _selected(fields, where):
                 items.append(_item(fields, path, place))
         except RejectedItem as error:
-            if not skip_bad and error.reason != text_lines.NOT_TEXT:
+            if not skip_bad and error.reason != line_files.NOT_TEXT:
                 raise DataError(f"{place}: {error}") from error
             items.append(BadItem(place, error.reason, f"{place}: {error}"))
     return _some(unique(items, path), path, where)
@@ -131,7 +132,7 @@ def unused_fields(paths: Iterable[str | os.PathLike], where: Mapping[str, str]) 
     for path in map(pathlib.Path, paths):
         if path.is_dir() or path.suffix == ".txt":
             continue
-        for _, fields in text_lines.json_lines(path, skip_bad=True):
+        for _, fields in line_files.json_lines(path, skip_bad=True):
             for name in () if isinstance(fields, RejectedItem) else fields.keys() - KNOWN_FIELDS - where.keys():
                 counts[name] = counts.get(name, 0) + 1
     return dict(sorted(counts.items()))
@@ -178,16 +179,16 @@ def iter_text_fields(
     """As `iter_text`, each document with all fields of its line, none for .txt."""
     path = pathlib.Path(path)
     name = path.name if name is None else name
-    if text_lines.suffix(path) == ".txt":
+    if line_files.suffix(path) == ".txt":
         if where:
             raise DataError(f"{path}: plain text has no fields to select by {dict(where)}; leave the filter out")
-        for number, place, line in text_lines.lines(path, skip_bad):
+        for number, place, line in line_files.lines(path, skip_bad):
             if isinstance(line, RejectedItem):
                 yield BadItem(place, line.reason, f"{place}: {line}"), {}
             elif line.strip():
                 yield TextItem(f"{name}:{number}", line.strip(), place), {}
         return
-    for place, fields in text_lines.json_lines(path, skip_bad):
+    for place, fields in line_files.json_lines(path, skip_bad):
         if isinstance(fields, RejectedItem):
             yield BadItem(place, fields.reason, f"{place}: {fields}"), {}
             continue
@@ -197,7 +198,7 @@ def iter_text_fields(
                 item_id = _id(fields) if "id" in fields else f"{name}:{number}"
                 yield TextItem(item_id, _text(fields, "text"), place), fields
         except RejectedItem as error:
-            if not skip_bad and error.reason != text_lines.NOT_TEXT:
+            if not skip_bad and error.reason != line_files.NOT_TEXT:
                 raise DataError(f"{place}: {error}") from error
             yield BadItem(place, error.reason, f"{place}: {error}"), {}
 
@@ -262,7 +263,7 @@ def _text(fields: Mapping[str, Any], key: str) -> str:
     value = fields[key]
     if not isinstance(value, str):
         raise RejectedItem("wrong type", f"{key} must be a string, not {type(value).__name__}; correct it")
-    text_lines.check_text(value, key)
+    line_files.check_text(value, key)
     return value
 
 
@@ -277,7 +278,7 @@ def _speaker(fields: Mapping[str, Any]) -> str | None:
     if not isinstance(value, str | None):
         raise RejectedItem("wrong type", "speaker must be a string or null; correct it")
     if value is not None:
-        text_lines.check_text(value, "speaker")
+        line_files.check_text(value, "speaker")
     return value
 
 

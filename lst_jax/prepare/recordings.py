@@ -18,7 +18,7 @@ from lst_jax.prepare.audio import RATE, SHORTEST_SEC
 
 BLOCK_SEC = 10
 BLOCK_VALUES = 1 << 22  # of all channels: files with many channels have shorter blocks
-LONGEST_SEC = 20 * 60  # that is held in memory at one time: 77 MB
+LONGEST_SEC = 1200.0  # that is held in memory at one time: 77 MB
 RATES = (4000, 384_000)  # Hz, least and most; a file of another rate has a wrong header
 END_SLACK_SEC = 0.1  # how far a part may reach beyond the end: other programs round
 SEEKABLE_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC"})  # exactly, to the sample

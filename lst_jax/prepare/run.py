@@ -30,7 +30,7 @@ LOCAL = Local()
 
 
 def prepare_speech(
-    items: Sequence[manifest.Item],
+    items: Sequence[manifest.Item | manifest.BadItem],
     out_dir: str | os.PathLike,
     unit_tokenizer_path: str | os.PathLike,
     aligner: Aligner,
@@ -138,7 +138,9 @@ def prepare_text(
     )
 
 
-def fit_identity(items: Sequence[manifest.Item], k: int, seed: int, max_frames: int) -> dict[str, typing.Any]:
+def fit_identity(
+    items: Sequence[manifest.Item | manifest.BadItem], k: int, seed: int, max_frames: int
+) -> dict[str, typing.Any]:
     """What a fit is made from, for `made.begin`."""
     return {
         "k": k,
@@ -150,7 +152,7 @@ def fit_identity(items: Sequence[manifest.Item], k: int, seed: int, max_frames: 
 
 
 def fit_units(
-    items: Sequence[manifest.Item],
+    items: Sequence[manifest.Item | manifest.BadItem],
     out_path: str | os.PathLike,
     k: int,
     seed: int,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from lst_jax.core.errors import DataError
-from lst_jax.prepare import text_lines
+from lst_jax.data import line_files
 
 SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3")
 
@@ -60,7 +60,7 @@ def _mls(transcript: pathlib.Path) -> Iterator[Transcribed]:
 
 def _transcripts(path: pathlib.Path) -> Iterator[tuple[str, str, str]]:
     """(id, words, place) of each line; a blank or a tab parts the two."""
-    for _, place, line in text_lines.lines(path):
+    for _, place, line in line_files.lines(path):
         name, *rest = re.split(r"\s", line.strip(), maxsplit=1)
         if not name:
             raise DataError(f"{place}: is empty; each line must be `ID WORDS`")

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lst_jax.core import json_files
-from lst_jax.core.errors import DataError, RejectedItem
+from lst_jax.core.errors import DataError, RejectedItem, UserError, first_line
+from lst_jax.data import line_files
 from lst_jax.data.alignment import Placed, check_placed
 from lst_jax.data.records import Utterance
 
@@ -51,6 +52,11 @@ def converted(items: Iterable[tuple[str, T]], convert: Callable[[T], R], on_bad:
             on_bad(RejectedItem(error.reason, f"{place}: {error}" if place else str(error)))
         except DataError as error:
             on_bad(RejectedItem("breaks a rule of records", f"{place}: {error}" if place else str(error)))
+        except UserError:
+            raise
+        except Exception as error:  # what a reader did not foresee is one bad item as well
+            what = f"cannot be read ({type(error).__name__}: {first_line(error)}); leave it out, and report this"
+            on_bad(RejectedItem("unexpected error", f"{place}: {what}" if place else what))
         else:
             yield result
 
@@ -69,24 +75,34 @@ def unique(utterances: Iterable[tuple[str, Utterance]], on_bad: OnBad) -> Iterat
 
 
 def text_lines(path: str | os.PathLike) -> Iterator[tuple[str, str]]:
-    """(place, line) of a UTF-8 file's lines that are not blank. Example place: "a.jsonl: line 3"."""
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; correct the path")
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}: line {number}: is not UTF-8 text ({error.reason}); convert the file"
-                ) from error
-            if text.strip():
-                yield f"{path}: line {number}", text.rstrip("\r\n")
+    """(place, line) of a text file's lines that are not blank. Example place: "a.jsonl: line 3".
+
+    Raises: DataError where one is not UTF-8.
+    """
+    for _, place, line in line_files.lines(pathlib.Path(path)):
+        if line.strip():
+            yield place, line.rstrip("\r\n")
 
 
-def json_object(text: str) -> dict[str, Any]:
+def items_of_lines(path: str | os.PathLike) -> Iterator[tuple[str, tuple[str, str | RejectedItem]]]:
+    """As `text_lines`, for `converted`: (place, (place, line)). A line that is not UTF-8 comes as its RejectedItem."""
+    for _, place, line in line_files.lines(pathlib.Path(path), skip_bad=True):
+        if isinstance(line, RejectedItem):
+            yield place, (place, line)
+        elif line.strip():
+            yield place, (place, line.rstrip("\r\n"))
+
+
+def text_of(line: str | RejectedItem) -> str:
+    """The line. Raises: what came in its place."""
+    if isinstance(line, RejectedItem):
+        raise line
+    return line
+
+
+def json_object(text: str | RejectedItem) -> dict[str, Any]:
     """The JSON object of a line or file. Raises: RejectedItem where it is none."""
+    text = text_of(text)
     try:
         return json_files.decode(text)
     except json_files.NotJson as error:
@@ -110,9 +126,9 @@ def optional_text(fields: Mapping[str, Any], name: str) -> str | None:
     return field(fields, name, str)
 
 
-def item_id(fields: Mapping[str, Any], name: str) -> str:
-    """The string that names the item. Raises: RejectedItem where there is none."""
-    value = field(fields, name, str)
+def item_id(fields: Mapping[str, Any], name: str, kinds: tuple[type, ...] = (str, int)) -> str:
+    """The string or the integer that names the item, as a string. Raises: RejectedItem where there is none."""
+    value = str(field(fields, name, kinds))
     if not value:
         raise RejectedItem("missing field", f"{name} is empty; give each item a name")
     return value

@@ -34,12 +34,11 @@ def read(
 ) -> Iterator[Utterance]:
     """The utterances of a file of such lines. Raises: RejectedItem (a DataError) naming file and line, by default."""
 
-    def parse(item: tuple[str, str]) -> tuple[str, Utterance]:
+    def parse(item: tuple[str, str | RejectedItem]) -> tuple[str, Utterance]:
         place, line = item
         return place, parse_line(base.json_object(line), codebook_size, source)
 
-    lines = ((place, (place, line)) for place, line in base.text_lines(path))
-    return base.unique(base.converted(lines, parse, on_bad), on_bad)
+    return base.unique(base.converted(base.items_of_lines(path), parse, on_bad), on_bad)
 
 
 def parse_line(fields: dict[str, Any], codebook_size: int, source: str | None) -> Utterance:

@@ -36,7 +36,7 @@ def open_alignments(path: str | os.PathLike, speaker: str = MAIN_SPEAKER) -> Ali
     for place, line in base.text_lines(path):
         try:
             fields = base.json_object(line)
-            name = pathlib.PurePath(base.item_id(fields, "path")).with_suffix("")
+            name = pathlib.PurePath(base.item_id(fields, "path", (str,))).with_suffix("")
             duration = float(base.field(fields, "duration", (int, float)))
         except RejectedItem as error:
             raise RejectedItem(error.reason, f"{place}: {error}") from error
@@ -76,12 +76,9 @@ def format_file(utterance: Utterance, unit_rate: float) -> str:
 
     Raises: RejectedItem where a word could not be read back.
     """
+    labels = base.SOUND_MARKS | base.UNKNOWN_MARKS
     words = [
-        [
-            base.exportable_word(text, "a moshi alignment", labels=base.SOUND_MARKS | base.UNKNOWN_MARKS),
-            [start_sec, end_sec],
-            MAIN_SPEAKER,
-        ]
+        [base.exportable_word(text, "a moshi alignment", labels=labels), [start_sec, end_sec], MAIN_SPEAKER]
         for text, start_sec, end_sec in to_seconds(utterance.words, unit_rate)
     ]
     return json.dumps({"alignments": words}, ensure_ascii=False)

@@ -5,7 +5,7 @@ To add one, write its reader and register it, here or in a module of your own:
     register(UnitFormat("words_per_line", "text files of units", read=read_lines))
 """
 
-from lst_jax.data.importers import ctm, librispeech, lst_release, moshi, slamkit, textgrid, unit_lines
+from lst_jax.data.importers import ctm, gslm, librispeech, lst_release, moshi, slamkit, textgrid, unit_lines
 from lst_jax.data.importers.formats import AlignmentFormat, UnitFormat
 
 UNIT_FORMATS: dict[str, UnitFormat] = {}
@@ -34,6 +34,7 @@ for _form in (
     lst_release.FORMAT,
     slamkit.FORMAT,
     unit_lines.FORMAT,
+    gslm.FORMAT,
     moshi.FORMAT,
     textgrid.FORMAT,
     ctm.FORMAT,

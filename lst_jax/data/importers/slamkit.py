@@ -22,6 +22,7 @@ from lst_jax.data.importers import base
 from lst_jax.data.importers.formats import Export, Option, Path, UnitFormat, Units
 from lst_jax.data.records import Utterance, check_utterance
 
+MOST_FRAMES = 10_000_000  # of one recording: days at any rate in use
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".sph")
 
 
@@ -38,20 +39,19 @@ def read(
     Lines without words stay without where there is no `meta`. Raises: RejectedItem naming file and line, by default.
     """
 
-    def parse(item: tuple[str, str]) -> tuple[str, Utterance]:
+    def parse(item: tuple[str, str | RejectedItem]) -> tuple[str, Utterance]:
         place, line = item
         fields = base.json_object(line)
         if meta is not None and "aligned_text" not in fields:
             fields["aligned_text"] = _meta_words(pathlib.Path(meta), base.field(fields, "file_name", str))
         return place, parse_line(fields, unit_rate, codebook_size, source)
 
-    lines = ((place, (place, line)) for place, line in base.text_lines(path))
-    return base.unique(base.converted(lines, parse, on_bad), on_bad)
+    return base.unique(base.converted(base.items_of_lines(path), parse, on_bad), on_bad)
 
 
 def parse_line(fields: dict[str, Any], unit_rate: float, codebook_size: int, source: str | None) -> Utterance:
     """The utterance of one line. Raises: DataError."""
-    name = base.item_id(fields, "file_name")
+    name = base.item_id(fields, "file_name", (str,))
     runs = base.unit_array(base.field(fields, "units", list))
     durations = base.field(fields, "duration", list)
     if len(durations) != len(runs):
@@ -59,6 +59,8 @@ def parse_line(fields: dict[str, Any], unit_rate: float, codebook_size: int, sou
     odd = next((d for d in durations if type(d) is not int or d < 1), None)
     if odd is not None:
         raise RejectedItem("bad run lengths", f"duration has {odd!r}; run lengths are integers from 1")
+    if sum(durations) > MOST_FRAMES:
+        raise RejectedItem("bad run lengths", f"durations sum to more than {MOST_FRAMES} frames; are they frames?")
     units = np.repeat(runs, durations)
     placed = base.placed_words(fields["aligned_text"], "aligned_text") if "aligned_text" in fields else []
     suffix = next((s for s in AUDIO_SUFFIXES if name.lower().endswith(s)), "")

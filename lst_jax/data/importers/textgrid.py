@@ -5,6 +5,7 @@ in angle brackets and numbers that stand alone; everything else is comment (Praa
 """
 
 import codecs
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from lst_jax.data.records import Utterance
 SUFFIX = ".TextGrid"
 WORD_TIER = "words"  # the Montreal Forced Aligner's name; "SPEAKER - words" where there are several speakers
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|<(\w*)>|![^\n]*|([^\s"]+)')
+LONGEST_NUMBER = 64  # characters: matching takes quadratic time
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 # Praat writes a mark before UTF-16; some others leave it out, but every TextGrid starts with the F of "File type".
 _STARTS = (
@@ -108,7 +110,7 @@ def _tokens(text: str) -> Iterator[str | float | bool]:
             yield string.replace('""', '"')
         elif flag is not None:
             yield flag == "exists"
-        elif word is not None and _NUMBER.fullmatch(word):
+        elif word is not None and len(word) <= LONGEST_NUMBER and _NUMBER.fullmatch(word):
             yield float(word)
 
 
@@ -122,7 +124,7 @@ def _take(tokens: Iterator[str | float | bool], kind: type) -> str | float | boo
 
 def _count(tokens: Iterator[str | float | bool]) -> int:
     value = _take(tokens, float)
-    if value != int(value) or value < 0:
+    if not (math.isfinite(value) and value == int(value) and value >= 0):
         raise RejectedItem("broken TextGrid", f"has {value:g} where a count must be; is the file whole?")
     return int(value)
 

@@ -16,6 +16,7 @@ from lst_jax.data.importers import base
 from lst_jax.data.importers.formats import Export, Path, UnitFormat, Units
 from lst_jax.data.records import Utterance, check_utterance
 
+HIGHEST_RATE = 1e6  # units per second: beyond it, it is no rate
 FIELDS = {"id", "units", "unit_rate", "words", "speaker", "source"}
 
 
@@ -31,12 +32,11 @@ def read(
     Raises: RejectedItem (a DataError) naming file and line, by default.
     """
 
-    def parse(item: tuple[str, str]) -> tuple[str, Utterance]:
+    def parse(item: tuple[str, str | RejectedItem]) -> tuple[str, Utterance]:
         place, line = item
         return place, parse_line(base.json_object(line), unit_rate, codebook_size, source)
 
-    lines = ((place, (place, line)) for place, line in base.text_lines(path))
-    return base.unique(base.converted(lines, parse, on_bad), on_bad)
+    return base.unique(base.converted(base.items_of_lines(path), parse, on_bad), on_bad)
 
 
 def parse_line(fields: dict[str, Any], unit_rate: float, codebook_size: int, source: str | None) -> Utterance:
@@ -85,7 +85,7 @@ def first_rate(path: str | os.PathLike) -> float | None:
         except ValueError:  # reported with its place when the lines are read
             return None
         rate = fields["unit_rate"] if isinstance(fields, dict) and "unit_rate" in fields else None
-        return float(rate) if isinstance(rate, int | float) else None
+        return float(rate) if isinstance(rate, int | float) and 0 < rate < HIGHEST_RATE else None
     return None
 
 

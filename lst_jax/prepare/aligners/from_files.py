@@ -63,7 +63,7 @@ class FileAligner:
         return self.align_length(item_id, len(audio) / audio_lib.RATE, words)
 
     def align_length(self, item_id: str, length_sec: float, words: Sequence[str]) -> list[Placed]:
-        """The file's words of an item whose recording lasts `length_sec`; `words` are those of its transcript.
+        """The file's words of an item whose recording lasts `length_sec`; `words` are its transcript's, if known.
 
         Raises: RejectedItem where there are none, or they are of another recording or of another text.
         """
@@ -84,7 +84,7 @@ class FileAligner:
                 f"{claimed_sec:g} s; are both of one recording?",
             )
         different, total = fit.differing(words, [word for word, *_ in found.words])
-        if different > MOST_DIFFERING * total:
+        if words and different > MOST_DIFFERING * total:
             placed = " ".join(word for word, *_ in found.words)
             raise RejectedItem(
                 "other words",

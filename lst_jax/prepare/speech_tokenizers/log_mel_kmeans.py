@@ -172,15 +172,15 @@ def feature_chunks(blocks: Callable[[], Iterable[np.ndarray]], level_db: float |
 
 
 def speech_level_db(blocks: Iterable[np.ndarray]) -> float:
-    """The level of the speech in audio at 16 kHz, in dB of full scale: the mean over its frames that are not pauses.
+    """The level of the speech in audio at 16 kHz, in dB of full scale: the median of its frames that are not pauses.
 
-    Pauses are the 10 ms that lie more than PAUSE_DB below the loudest twentieth. Means of dB, not of power, so that a
-    few clipped samples count little.
+    Pauses are the 10 ms that lie more than PAUSE_DB below the loudest twentieth. A median does not hear whether the
+    loudest samples were clipped.
     """
     level = audio_lib.levels(blocks)
     if not len(level):
         return LEVEL_DB
-    return float(level[level >= np.percentile(level, 95) - PAUSE_DB].mean(dtype=np.float64))
+    return float(np.median(level[level >= np.percentile(level, 95) - PAUSE_DB]))
 
 
 def _features(samples: np.ndarray, frames: int) -> np.ndarray:

@@ -17,12 +17,11 @@ def read_letters(path, units, on_bad):
 
     def parse(item):
         place, line = item
-        name, letters = line.split()
+        name, letters = base.text_of(line).split()
         ids = np.array([ord(letter) - ord("a") + shift for letter in letters], np.uint16)
         return place, Utterance(name, ids, (), None, units.source)
 
-    lines = ((place, (place, line)) for place, line in base.text_lines(path))
-    return base.unique(base.converted(lines, parse, on_bad), on_bad)
+    return base.unique(base.converted(base.items_of_lines(path), parse, on_bad), on_bad)
 
 
 def write_letters(utterance, unit_rate):

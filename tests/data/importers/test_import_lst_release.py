@@ -90,6 +90,9 @@ def test_words_that_would_be_read_as_something_else_are_not_written(text):
 def test_a_file_that_is_missing_or_not_utf8_says_so(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         list(lst_release.read(tmp_path / "none"))
-    (tmp_path / "latin").write_bytes(b"{}\n\xe4\n")
+    (tmp_path / "latin").write_bytes(b"\n\xe4\n{}\n")
     with pytest.raises(DataError, match="line 2: is not UTF-8"):
-        list(lst_release.read(tmp_path / "latin", on_bad=lambda error: None))
+        list(lst_release.read(tmp_path / "latin"))
+    bad = []
+    assert list(lst_release.read(tmp_path / "latin", on_bad=bad.append)) == []
+    assert [error.reason for error in bad] == ["not UTF-8", "missing field"]

@@ -6,7 +6,7 @@ import json
 import pathlib
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from lst_jax.core.errors import DataError, RejectedItem, first_line
 
@@ -39,7 +39,7 @@ def lines(path: pathlib.Path, skip_bad: bool = False) -> Iterator[tuple[int, str
                     if not skip_bad:
                         raise DataError(f"{place}: {error}") from error
                     yield number, place, error
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error) as error:  # a compressed file that was cut, or is none
         raise DataError(f"{path}: cannot be read ({first_line(error)}); make the file again") from error
 
 
@@ -75,17 +75,19 @@ def check_text(text: str, what: str) -> None:
         ) from error
 
 
-def _opened(path: pathlib.Path) -> BinaryIO:
+def _opened(path: pathlib.Path) -> io.BufferedIOBase:
     if path.suffix == ".gz":
         return gzip.open(path, "rb")
     if path.suffix == ".zst":
-        import zstandard  # here alone: few files are
-
+        try:
+            import zstandard  # here alone: few files need it
+        except ModuleNotFoundError as error:
+            raise DataError(f"{path}: needs the package zstandard; pip install zstandard, or decompress it") from error
         return io.BufferedReader(zstandard.open(path, "rb"))
     return path.open("rb")
 
 
-def _cut(file: BinaryIO) -> Iterator[bytes]:
+def _cut(file: io.BufferedIOBase) -> Iterator[bytes]:
     while line := file.readline(LONGEST_LINE):
         yield line
 
