@@ -8,7 +8,7 @@ import sys
 import sweep_recipe
 from test_sweep_command import QUICK_TO_COMPILE, ROOT
 
-from lst_jax.core.files import read_json_lines
+from lst_jax.core import json_files
 from lst_jax.jobs.sweeps import collect, local, trials
 from lst_jax.runs.directory import RunDirectory
 
@@ -26,7 +26,7 @@ def test_the_trunk_is_trained_once_and_each_budget_as_a_decay_of_its_own(tmp_pat
         for trial in (trunk, short, long)
     }
     assert steps == {trunk.name: [1, 2, 3, 4], short.name: [3, 4], long.name: [5, 6]}
-    points = {point["run"]: point for point in read_json_lines(folder / collect.POINTS)}
+    points = {point["run"]: point for point in json_files.read_lines(folder / collect.POINTS)}
     assert set(points) == {short.name, long.name}  # the trunk has never decayed
     assert points[long.name]["tokens"] > 1.4 * points[short.name]["tokens"]
     assert points[long.name]["flops"] > 1.4 * points[short.name]["flops"]
