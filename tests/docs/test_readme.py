@@ -129,6 +129,7 @@ def test_every_command_is_understood_and_every_exception_is_still_in_readme():
         assert any(re.search(pattern, command) for command in commands()), f"README no longer has {pattern}"
 
 
+@pytest.mark.slow
 def test_readme_runs_from_the_demo_to_the_report(tmp_path):
     write_inputs(tmp_path)
     env = environment(tmp_path)
