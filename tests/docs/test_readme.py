@@ -14,6 +14,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import pytest
+
 from lst_jax.cli.main import build_parser
 
 ROOT = pathlib.Path(__file__).parents[2]
