@@ -85,7 +85,7 @@ def add_arguments(subparsers) -> None:
     budgets = parts.add_parser(
         "budgets",
         help="what each system sees and costs under the paper's controls; half a minute",
-        description="Counts steps, tokens, unit positions and FLOPs of runs of equal steps, tokens or FLOPs, and of "
+        description="Counts steps, tokens, patch positions and FLOPs of runs of equal steps, tokens or FLOPs, and of "
         "compute-optimal ones, beside the paper's figures.",
     )
     budgets.add_argument("--config", metavar="FILE.py:SIZE", default="configs/lst.py:1b", help="(default: %(default)s)")
@@ -142,7 +142,7 @@ def _add_torch(parts) -> None:
     )
     torch.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
     torch.add_argument(
-        "--units", type=int, default=4096, help="unit positions of the long row; 0 = none (default: %(default)s)"
+        "--units", type=int, default=4096, help="patch positions of the long row; 0 = none (default: %(default)s)"
     )
     torch.add_argument("--steps", type=int, default=5, help="timed steps of each side (default: %(default)s)")
     torch.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="PyTorch's (default: %(default)s)")
@@ -168,7 +168,7 @@ def _add_generate(parts) -> None:
         help="what is only compiled (default: %(default)s)",
     )
     generate.add_argument("--rows", type=int, nargs="+", default=[1, 8], help="of a batch (default: 1 8)")
-    generate.add_argument("--seconds", type=float, default=20.0, help="of speech a row (default: %(default)s)")
+    generate.add_argument("--seconds", type=float, default=20.0, help="of speech per row (default: %(default)s)")
     _add_outputs(generate, _generate)
 
 

@@ -88,7 +88,7 @@ def _import_units(args: argparse.Namespace) -> int:
     if rate is None and form.stated_rate is not None:
         rate = form.stated_rate(args.src)
     if rate is None or not 0 < rate < HIGHEST_RATE:
-        raise DataError(f"--unit-rate: {args.src} does not say how many units a second has; give it, for example 25")
+        raise DataError(f"--unit-rate: {args.src} does not say the number of units per second; give it, for example 25")
     if not 1 <= args.codebook_size <= 65536:
         raise DataError(
             f"--codebook-size {args.codebook_size}: must lie in 1..65536; give the number of different units"

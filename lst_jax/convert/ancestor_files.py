@@ -131,5 +131,7 @@ def _torch(path: pathlib.Path | str):
     try:
         import torch
     except ImportError as error:
-        raise DataError(f"{path}: needs torch; pip install lst_jax[parity], or use safetensors") from error
+        raise DataError(
+            f"{path}: needs torch; run pip install -e '.[parity]' in a clone, or use safetensors"
+        ) from error
     return torch

@@ -4,7 +4,7 @@ Shazeer suffixes: `x_BUD` has the dimensions B, U, D. Lower case is a per-device
 
     B rows of a batch            H, G, K query heads, key/value heads, head width
     T token positions of a row   F feed-forward width
-    U unit positions of a row    V joint vocabulary
+    U patch positions of a row   V joint vocabulary
     D global width               L layers (never a length)
     E local width                Q queries per patch (the paper's k)
 

@@ -4,7 +4,7 @@
     tokens-per-parameter=R   R tokens a parameter
     tokens=D                 D tokens, also as 70e9
     flops=C                  C FLOPs, by the analytic count of the whole model (`scaling.flops`)
-    steps-of=RECIPE          compute-controlled (paper §8): RECIPE's steps, of as many unit positions each
+    steps-of=RECIPE          compute-controlled (paper §8): RECIPE's steps, of as many patch positions each
     tokens-of=RECIPE         data-controlled: RECIPE's tokens
     flops-of=RECIPE          FLOP-controlled: RECIPE's FLOPs
 
@@ -62,7 +62,7 @@ class Cost:
     parameters: int
     steps: int
     tokens: float
-    units: float  # unit positions
+    units: float  # patch positions
     flops: float
     flops_by_module: dict[str, float]
     tokens_by_source: dict[str, float]
@@ -194,7 +194,7 @@ def describe(config: Config, budget: str) -> str:
         schedule += f"; {patching}"
     return (
         f"{config.name}, {budget}: {steps:,} steps, {_short(found.tokens)} tokens ({sources}) in "
-        f"{_short(found.units)} unit positions, {found.flops:.3e} FLOPs, {_short(float(found.parameters))} "
+        f"{_short(found.units)} patch positions, {found.flops:.3e} FLOPs, {_short(float(found.parameters))} "
         f"parameters\n{schedule}; {found.content}"
     )
 
@@ -233,14 +233,14 @@ def _steps_as(config: Config, budget: str, mode: str, text: str) -> int:
     ours, theirs = config.data, other.data
     if ours.rows * ours.row_patches != theirs.rows * theirs.row_patches:
         raise ConfigError(
-            f"--budget {budget}: a step has {ours.rows} × {ours.row_patches} unit positions, there "
+            f"--budget {budget}: a step has {ours.rows} × {ours.row_patches} patch positions, there "
             f"{theirs.rows} × {theirs.row_patches}; add {_as_many_units(ours, theirs)}"
         )
     return other.train.steps
 
 
 def _as_many_units(ours: DataConfig, theirs: DataConfig) -> str:
-    """Changes that give a step the unit positions of theirs, and rows their proportions."""
+    """Changes that give a step the patch positions of theirs, and rows their proportions."""
     units = theirs.rows * theirs.row_patches
     if units % ours.row_patches == 0:
         return f"--set data.rows={units // ours.row_patches}"

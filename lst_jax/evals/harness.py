@@ -193,8 +193,7 @@ def model_class():
         from lm_eval.api.registry import register_model
     except ModuleNotFoundError as error:
         raise DataError(
-            "lm_eval: is not installed, it is an extra; pip install 'lst_jax[harness]', in a clone pip "
-            "install -e '.[harness]'"
+            "lm_eval: is an extra that is not installed; run pip install -e '.[harness]' in a clone"
         ) from error
 
     class LatentSpeechText(LM):

@@ -1,6 +1,6 @@
 """The mesh, the one table from dimension letters to mesh axes, and the collectives that follow from it.
 
-    replica   copies of everything but the rows, one a slice: gradients meet over the slow network once a step
+    replica   copies of everything but the rows, one per slice: gradients meet over the slow network once per step
     data      rows, and the D of every matrix (FSDP): gathered where it is used, gradients scattered where they are made
     tensor    heads and the feed-forward width; rows are whole on all of its devices
 

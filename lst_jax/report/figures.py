@@ -184,7 +184,7 @@ def speed(train):
     figure, axes = plt.subplots(1, 2, figsize=(10, 3))
     axes[0].plot(*series(train, "tokens_per_second"), color=COLOURS["speech"], linewidth=0.8, label="tokens")
     axes[0].plot(*series(train, "patches_per_second"), color=COLOURS["third"], linewidth=0.8, label="patch positions")
-    axes[0].set(xlabel="step", title="real positions a second")
+    axes[0].set(xlabel="step", title="real positions per second")
     axes[0].set_ylim(bottom=0)
     axes[0].legend()
     steps, mfu = series(train, "mfu")

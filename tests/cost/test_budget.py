@@ -102,7 +102,7 @@ def test_equal_steps_are_of_equal_unit_positions():
 
 @pytest.mark.parametrize("ours, theirs", [(LST, BASE), (BASE, LST)])
 def test_steps_of_other_sizes_are_refused_with_changes_that_make_them_equal(ours, theirs):
-    with pytest.raises(ConfigError, match="a step has 4 × .* unit positions, there 4 × ") as error:
+    with pytest.raises(ConfigError, match="a step has 4 × .* patch positions, there 4 × ") as error:
         budget.load(ours, [], f"steps-of={theirs}")
     changes = re.findall(r"--set (\S+)", str(error.value))
     found = budget.load(ours, changes, f"steps-of={theirs}").data

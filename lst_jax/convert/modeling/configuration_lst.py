@@ -7,7 +7,7 @@ class LstConfig(PreTrainedConfig):
     """Sizes of the three networks, the vocabulary and the patch rule; without arguments those of the paper's 1B model.
 
     Ids below `unit_offset` are text pieces, special ids and the two markers, ids from there on are speech units.
-    `static_size` is the number of units a patch. A network is a mapping of `layers`, `width`, `heads`, `ffn_width` and
+    `static_size` is the number of units per patch. A network is a mapping of `layers`, `width`, `heads`, `ffn_width` and
     `window` (positions that attention looks back over, its own included; None = all). The windows of cross-attention
     count patches; `*_all_layers` says whether every local layer has one, or one only (the encoder's last, the
     decoder's first). `max_position_embeddings` is the length that the model was trained on; nothing breaks beyond it.

@@ -1,6 +1,6 @@
 """The Latent Speech-Text Transformer (Lu et al., arXiv 2510.06195) in PyTorch, for `transformers`.
 
-Speech units (25 a second) and text pieces share one vocabulary, but only the local networks see every unit: patches of
+Speech units (25 per second) and text pieces share one vocabulary, but only the local networks see every unit: patches of
 units, and each text piece as a patch of its own, are what the large transformer runs over.
 
     tokens ─► patch encoder ─► patches ─► global transformer ─► patch decoder ─► logits of the token after each token
@@ -15,7 +15,7 @@ the patches that have ended before it or with it as far as the tokens up to it t
 with the token behind the run. Padding may stand anywhere: it is what `attention_mask` says, not what the ids are.
 
 Names of arrays end in their axes:  B rows · T tokens given · S tokens known, earlier ones and these · M patches that
-end among these · U patches known · Q queries a patch · R = U·Q · E, D local and global width · H, K heads and their
+end among these · U patches known · Q queries per patch · R = U·Q · E, D local and global width · H, K heads and their
 width · V vocabulary.
 """
 
@@ -377,7 +377,7 @@ class LstForCausalLM(PreTrainedModel, GenerationMixin):
                 f"{type(past_key_values).__name__}; leave it out"
             )
         if attention_mask is not None and attention_mask.dim() != 2:
-            raise ValueError(f"attention_mask: must be [B, T], has {attention_mask.dim()} axes; give 1 or 0 a token")
+            raise ValueError(f"attention_mask: must be [B, T], has {attention_mask.dim()} axes; give 1 or 0 per token")
         cache = LstCache(keeps=use_cache) if past_key_values is None else past_key_values
         real_BT = torch.ones_like(input_ids) if attention_mask is None else attention_mask[:, -t:]
         h_BTE = self.hidden(input_ids, real_BT.bool(), cache)

@@ -18,7 +18,7 @@ from lst_jax.report import results_file
 from lst_jax.runs import ledger
 from lst_jax.runs.directory import RunDirectory
 
-UNITS = {"loss_speech": "bits/s", "loss_text": "bits a token"}
+UNITS = {"loss_speech": "bits/s", "loss_text": "bits per token"}
 FITS = "fits"  # of a sweep's folder: fit.json, fit.txt and pictures
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 HEADER = (

@@ -39,7 +39,9 @@ def load_beam(options: Options) -> Engine:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "apache_beam":
             raise
-        raise DataError("--engine beam: needs Apache Beam, which is an extra; pip install 'lst_jax[beam]'") from error
+        raise DataError(
+            "--engine beam: needs Apache Beam, which is an extra; run pip install -e '.[beam]' in a clone"
+        ) from error
     return Beam(dict(options))
 
 
