@@ -179,6 +179,8 @@ def test_an_alignment_is_the_items_own(speech, tmp_path, forward):
     assert made.keys() == {"A/001", "002"}
     assert {r["reason"] for r in rejected.values()} == {"no alignment"}
     assert "shares an alignment" in rejected["A/002"]["message"]
+    made, rejected, _ = speech(lines[:1], "--aligner", f"textgrid:{tmp_path / 'tg'}")
+    assert not made and "no file has its name" in rejected["B/001"]["message"]
 
 
 def test_words_of_another_text_are_refused_and_other_spellings_are_not(speech, tmp_path, forward):

@@ -101,6 +101,7 @@ def test_a_zerospeech_list_takes_its_audio_from_a_folder(tmp_path, unit_file, ca
         "--workers",
         "1",
     ]
+    assert main.main([*arguments, "--task", f"swuggy={gold}"]) == 3 and not (tmp_path / "out").exists()
     assert main.main(arguments) == 0
     assert "2 items, 4 prompts and choices" in capsys.readouterr().out
     task = items.read(tmp_path / "out" / "task.jsonl")

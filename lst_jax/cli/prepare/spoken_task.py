@@ -22,6 +22,7 @@ def add_arguments(parts) -> None:
     parser.add_argument(
         "--task",
         required=True,
+        action="append",
         metavar="NAME=PATH",
         help="JSON lines, or the file of hellaswag, storycloze, topicstorycloze, swuggy or sblimp: "
         "docs/formats_external.md",
@@ -50,9 +51,11 @@ def add_arguments(parts) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    name, equals, path = args.task.partition("=")
+    if len(args.task) > 1:
+        raise DataError(f"--task {args.task[1]}: is the second, one directory holds one task; run the command for each")
+    name, _, path = args.task[0].partition("=")
     if not (name and path):
-        raise DataError(f"--task {args.task}: must be NAME=PATH; write for example storycloze=cloze_test_val.csv")
+        raise DataError(f"--task {args.task[0]}: must be NAME=PATH; write for example storycloze=cloze_test_val.csv")
     task, workers = tasks.read_task(name, path), arguments.workers(args)
     if args.audio:
         for option in ("synthesiser", "voice"):

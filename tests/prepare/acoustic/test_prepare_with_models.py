@@ -107,7 +107,10 @@ def test_no_byte_depends_on_which_recordings_a_model_sees_together(
         units_path = tmp_path / "units.safetensors"
         LogMelKMeans.fit([LogMelKMeans.features(tiny_models.recordings((3.0,))[0])], 12, seed=0).save(units_path)
     if not aligner_model:
-        (tmp_path / "a.ctm").write_text("".join(f"u{i} 1 0.0{i} 0.1 we\nu{i} 1 0.2 0.05 go\n" for i in range(9)))
+        said = [(i, text.split()) for i, text in enumerate((TEXTS + ["we go"] * 4)[:9]) if len(text.split()) == 2]
+        (tmp_path / "a.ctm").write_text(
+            "".join(f"u{i} 1 0.0{i} 0.1 {first}\nu{i} 1 0.2 0.05 {second}\n" for i, (first, second) in said)
+        )
         aligner_spec = f"ctm:{tmp_path / 'a.ctm'}"
     for group in (1, 4, 128):
         monkeypatch.setattr(makers, "GROUP", group)
