@@ -176,9 +176,9 @@ class OptimConfig:
     # A gradient norm over this many times its running mean is a bad step; 0 = off
     spike_factor: float = learned(default=0.0, first_runs=0.0)
     optimizer: str = learned(default="adamw", since="adamw")  # a name of lst_jax.step.optimizers
-    muon: MuonConfig = part(default=MuonConfig())
+    muon: MuonConfig = part(default=MuonConfig(), since={})
     schedule: str = learned(default="cosine", since="cosine")  # a name of lst_jax.step.schedules
-    wsd: WsdConfig = part(default=WsdConfig())
+    wsd: WsdConfig = part(default=WsdConfig(), since={})
 
 
 @dataclasses.dataclass(frozen=True)

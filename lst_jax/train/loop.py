@@ -104,7 +104,7 @@ def say(line: str, where=None) -> None:
 def record_start(run: RunDirectory, session: Session, start: int) -> None:
     """Writes the configuration and the line of this start."""
     if processes.is_leader():
-        if missing := missing_before(run, start):
+        if session.origin is None and (missing := missing_before(run, start)):
             say(missing)
         run.write_config(session.config)
         run.record_start(start, [str(d) for d in jax.devices()], peak_flops(), session.origin)

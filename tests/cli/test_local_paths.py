@@ -29,6 +29,7 @@ NOT_LOCAL = {
     "export lst DIR",
     "export slamkit DIR",
     "export units DIR",
+    "export gslm DIR",
     "export moshi DIR",
     "export textgrid DIR",
     "export ctm DIR",

@@ -38,7 +38,7 @@ def test_a_field_that_says_nothing_is_refused_by_name():
 
 def test_fields_of_the_identity_are_those_of_the_runs_before():
     assert paths_of("free") == FREE
-    assert paths_of("presence") == {"data.unit_tokenizer", "train.init_from"}
+    assert paths_of("presence") == {"data.unit_tokenizer", "train.init_from", "train.branch_from"}
     assert paths_of("computed") == {"model.compute_dtype", "model.attention_block", "model.logits_chunk"}
 
 
@@ -53,7 +53,20 @@ def test_the_identity_leaves_out_a_later_field_at_the_value_that_older_runs_mean
     assert "data.documents" not in cfg.identity(config)
     assert cfg.identity(changed) == cfg.identity(config) | {"data.documents": "asr"}
     later = {path for path, _, field in declared_leaves(cfg.Config) if field.notes.since is not NOTHING}
-    assert later == {"data.documents", "train.init_from"}
+    assert later == {
+        "data.documents",
+        "train.init_from",
+        "train.branch_from",
+        "optim.optimizer",
+        "optim.muon",
+        "optim.muon.momentum",
+        "optim.muon.newton_schulz_steps",
+        "optim.muon.update_rms",
+        "optim.schedule",
+        "optim.wsd",
+        "optim.wsd.decay_steps",
+        "optim.wsd.decay_shape",
+    }
 
 
 def test_whether_there_is_a_file_is_part_of_the_identity_and_its_path_is_not():
