@@ -50,7 +50,7 @@ STRANGE = {
     "more.json": (json.dumps({"kind": "probe", "later": 1} | FIELDS["probe"]), "later=1: unknown field"),
     "type.json": (json.dumps({"kind": "probe"} | FIELDS["probe"] | {"occurrences": "12"}), "must be int, not str"),
     "nan.json": ('{"kind": "likelihood", "step": 1, "values": {"a": NaN}}', "NaN is not JSON"),
-    "large.json": ('{"kind": "likelihood", "step": 1, "values": {"a": 1' + "0" * 400 + "}}", "too large"),
+    "large.json": ('{"kind": "likelihood", "step": 1, "values": {"a": 1' + "0" * 400 + "}}", "passed over"),
     "direction.json": (json.dumps(FIELDS["choices"]).replace("s2s", "s2x"), "must be one of s2s, t2t, s2t, t2s"),
     "deep.json": ("[" * 100000, "passed over"),
     "kind.json": ('{"kind": ["asr"]}', "passed over"),

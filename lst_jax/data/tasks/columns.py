@@ -27,7 +27,7 @@ def rows(path: str | os.PathLike, columns: list[str]) -> Iterator[tuple[str, dic
                 place = f"{path}: line {reader.line_num}"
                 if None in row or None in row.values():
                     raise DataError(
-                        f"{place}: has not the {len(reader.fieldnames or ())} columns of the first line; correct it"
+                        f"{place}: does not have the {len(reader.fieldnames or ())} columns of the first line; correct it"
                     )
                 yield place, row
     except UnicodeDecodeError as error:

@@ -108,7 +108,7 @@ def test_only_a_curriculum_has_a_schedule():
 def test_nothing_but_the_strategies_compares_their_names():
     """What depends on a strategy is asked of its object, so that a new one needs no change elsewhere."""
     package = pathlib.Path(lst_jax.__file__).parent
-    compared = re.compile(r"(strategy|policy|rule)(\.name)?\s*(==|!=|in|not in)\s*[\"'(\[{]")
+    compared = re.compile(r"(strategy|policy)(\.name)?\s*(==|!=|in|not in)\s*[\"'(\[{]|rule(\.name)?\s*(==|!=)\s*[\"']")
     found = [
         f"{path.relative_to(package)}: {line.strip()}"
         for path in package.rglob("*.py")
