@@ -174,7 +174,7 @@ def test_a_run_that_needs_a_person_is_named_with_its_log(recipe, tmp_path, capsy
     assert "1 runs" in capsys.readouterr().out and not (tmp_path / "sweep.json").exists()
     sweep = read_sweep_of(tmp_path, f"{recipe}:shares")
     name = sweep.trials[0].name
-    (tmp_path / "runs" / name).mkdir(parents=True)
+    (tmp_path / "runs" / name / "checkpoints" / "00000001").mkdir(parents=True)  # a run with steps keeps its recipe
     (tmp_path / "runs" / name / "config.json").write_text("{")
     assert main.main(["sweep", "run", str(tmp_path), "--jobs", "1"]) == 1
     assert f"{name} ended with exit code 3: see {tmp_path}/logs/{name}.log" in capsys.readouterr().err
