@@ -107,7 +107,7 @@ def test_engines_on_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "lst_jax.prepare.engines.beam", raising=False)
     assert prepare(*text, "--engine", "beam") == DataError.exit_code
     assert capsys.readouterr().err == (
-        "lst prepare: --engine beam: needs Apache Beam, which is an extra; pip install 'lst_jax[beam]'\n"
+        "lst prepare: --engine beam: needs Apache Beam, which is an extra; run pip install -e '.[beam]' in a clone\n"
     )
     assert prepare(*text, "--beam-option", "runner=X") == DataError.exit_code
     assert "--beam-option runner=X: is for --engine beam" in capsys.readouterr().err

@@ -104,7 +104,9 @@ def test_a_configuration_in_former_names_opens(run):
     assert run.resolve(load_recipe("configs/demo.py")) == run.load_config() == load_recipe("configs/demo.py")
 
 
-@pytest.mark.parametrize("content, said", [(b"\xff\xfe", "is not JSON: byte 0 is not UTF-8"), (b'{"name": ', "is not JSON")])
+@pytest.mark.parametrize(
+    "content, said", [(b"\xff\xfe", "is not JSON: byte 0 is not UTF-8"), (b'{"name": ', "is not JSON")]
+)
 def test_a_damaged_configuration_is_one_line(run, content, said):
     run.config_path.write_bytes(content)
     with pytest.raises(DataError, match=rf"config\.json: {said}.*start the run again with --config"):
