@@ -1,6 +1,7 @@
 """The `lst` command: one parser, one line per mistake, and imports of only what the subcommand needs."""
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -124,31 +125,45 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     with console.safe_console() as output, limits.many_open_files():
-        code = _run(argv)
+        args = parse(argv)
+        try:
+            code = args.run(args)
+        except UserError as error:
+            code = report_mistake(args.command, error)
+        except KeyboardInterrupt:
+            print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)
+            code = 130
         cause = console.write_failed(output)
-        if code == 0 and cause and argv[:1] != ["train"]:
+        if code == 0 and cause and args.command != "train":
             print(f"lst: standard output: cannot write ({cause}); choose another place for it", file=sys.stderr)
             return StorageError.exit_code
         return code
 
 
-def _run(argv: list[str]) -> int:
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments. An address in the place of a local path becomes a mistake that `run` raises."""
     parser = build_parser(argv[0] if argv else "")
     args = parser.parse_args(argv)
     args.began = BEGAN
     try:
         local_paths.refuse_addresses(parser, args)
-        return args.run(args)
     except UserError as error:
-        print(f"lst {args.command}: {console.printable(str(error))}", file=sys.stderr)
-        if isinstance(error, PeerError):
-            from lst_jax.parallel import processes
+        args.run = functools.partial(_raise, error)
+    return args
 
-            processes.exit_at_once(error.exit_code)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)
-        return 130
+
+def report_mistake(command: str, error: UserError) -> int:
+    """Prints the one line of a mistake; returns its exit code. Leaves at once where another process is gone."""
+    print(f"lst {command}: {console.printable(str(error))}", file=sys.stderr)
+    if isinstance(error, PeerError):
+        from lst_jax.parallel import processes
+
+        processes.exit_at_once(error.exit_code)
+    return error.exit_code
+
+
+def _raise(error: UserError, args: argparse.Namespace) -> int:
+    raise error
 
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ from lst_jax.recipes.validate import validate
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.train import loop, session
 
-CLOCK = ("seconds_per_step", "tokens_per_second", "units_per_second", "mfu")
+CLOCK = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu")
 
 
 @pytest.fixture(scope="module")

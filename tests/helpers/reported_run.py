@@ -7,7 +7,7 @@ from lst_jax.recipes.load import load_recipe
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.runs.ledger import Ledger
 
-SPEED = {"seconds_per_step": 0.5, "tokens_per_second": 2000.0, "units_per_second": 800.0}
+SPEED = {"seconds_per_step": 0.5, "tokens_per_second": 2000.0, "patches_per_second": 800.0}
 TRAINED = {
     "loss": 5.0,
     "bits_per_text_token": 7.0,

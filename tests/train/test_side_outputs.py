@@ -34,7 +34,7 @@ def test_records_are_on_the_disk_before_a_checkpoint_can_be_seen(monkeypatch):
     session.checkpoints, session.stream = order.checkpoints, unittest.mock.MagicMock()
     order.attach_mock(recorder, "recorder")
     order.attach_mock(ledger.sync, "ledger")
-    monkeypatch.setattr(loop.processes, "whole_rows", lambda *_: None)
+    monkeypatch.setattr(loop.processes, "gather_rows", lambda *_: None)
     monkeypatch.setattr(loop, "identity", lambda _: {})
     monkeypatch.setattr(loop, "config_hash", lambda _: "")
     loop.save(session, None, recorder, ledger)

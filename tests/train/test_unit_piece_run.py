@@ -54,7 +54,9 @@ def config(tmp_path_factory):
     )
     return dataclasses.replace(
         config,
-        train=cfg.TrainConfig(5, None, 1, 2, None, 2, None, "halt", 1, False),
+        train=cfg.TrainConfig(
+            steps=5, log_every=1, checkpoint_every=2, checkpoint_minutes=None, checkpoint_keep=2, bad_step="halt"
+        ),
         eval=cfg.EvalConfig(5, held_out, 1, 2),
         data=dataclasses.replace(config.data, tokenizer=str(tokenizer_of(folder))),
     )
