@@ -14,7 +14,7 @@ from array_record.python import array_record_module  # ty: ignore[missing-module
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from lst_jax.core import files, json_files
-from lst_jax.core.errors import DataError
+from lst_jax.core.errors import DataError, first_line
 from lst_jax.core.hashing import file_sha256
 from lst_jax.data import records
 
@@ -60,6 +60,18 @@ def write_shard(path: str | os.PathLike, payloads: Sequence[bytes]) -> ShardInfo
         _write_array_record(temporary, payloads)
         size, digest = temporary.stat().st_size, file_sha256(temporary)
     return ShardInfo(pathlib.Path(path).name, len(payloads), size, digest)
+
+
+def count_records(path: str | os.PathLike) -> int:
+    """The number of records that an ArrayRecord file holds, whatever its metadata say. Raises: DataError."""
+    try:
+        reader = array_record_module.ArrayRecordReader(str(path))
+        try:
+            return reader.num_records()
+        finally:
+            reader.close()
+    except (RuntimeError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({first_line(error)}); copy or prepare the shard again") from error
 
 
 def write_metadata(directory: str | os.PathLike, metadata: Metadata) -> None:
