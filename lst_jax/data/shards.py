@@ -1,6 +1,7 @@
 """Directories of records: ArrayRecord shards and their `metadata.json` (docs/formats.md)."""
 
 import bisect
+import contextlib
 import dataclasses
 import errno
 import itertools
@@ -195,14 +196,20 @@ def check_records(directory, where: Callable[[int], str]) -> None:
 
 
 def _write_array_record(path: pathlib.Path, payloads: Sequence[bytes]) -> None:
-    """Writes the file. ArrayRecord's RuntimeError for a failed write quotes the system's error; it becomes an OSError."""
-    try:
+    with array_record_errors():
         writer = array_record_module.ArrayRecordWriter(str(path), WRITER_OPTIONS)
         try:
             for payload in payloads:
                 writer.write(payload)
         finally:
             writer.close()
+
+
+@contextlib.contextmanager
+def array_record_errors() -> Iterator[None]:
+    """ArrayRecord's RuntimeError for a failed write quotes the system's error; it becomes an OSError."""
+    try:
+        yield
     except RuntimeError as error:
         codes = [code for code in errno.errorcode if os.strerror(code) in str(error)]
         raise OSError(codes[0] if codes else errno.EIO, str(error)) from error
