@@ -1,4 +1,7 @@
-"""A tiny corpus to a trained run: prepare text, prepare speech, train. `python pipeline.py FOLDER` goes on in FOLDER."""
+"""A tiny corpus to a trained run: prepare text, prepare speech, train. `python pipeline.py FOLDER` goes on in FOLDER.
+
+With `prepare` behind it the program ends before it trains.
+"""
 
 import dataclasses
 import json
@@ -59,12 +62,14 @@ def make_config(inputs: pathlib.Path, data: pathlib.Path) -> cfg.Config:
     )
 
 
-def run(folder: pathlib.Path) -> int:
+def run(folder: pathlib.Path, train: bool = True) -> int:
     """All of it in FOLDER, whose inputs are FOLDER/inputs; returns the first exit code that is not 0."""
     inputs = folder / "inputs"
     for name, command in (("text", prepare_text), ("speech", prepare_speech)):
         if code := main.main(command(inputs, folder / name)):
             return code
+    if not train:
+        return 0
     run_dir = RunDirectory(folder / "run")
     if not run_dir.config_path.exists():
         run_dir.write_config(make_config(inputs, folder))
@@ -98,6 +103,8 @@ def result(folder: pathlib.Path) -> dict[str, object]:
         for path in sorted((folder / name).iterdir())
         if path.is_file() and path.suffix == ".array_record"
     }
+    if not (folder / "run").exists():
+        return found
     records = RunDirectory(folder / "run").read_metrics()
     found["records"] = [{k: v for k, v in record.items() if k not in TIMES} for record in records]
     with Checkpoints(folder / "run" / "checkpoints", 2) as checkpoints:
@@ -106,4 +113,4 @@ def result(folder: pathlib.Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(pathlib.Path(sys.argv[1])))
+    sys.exit(run(pathlib.Path(sys.argv[1]), train=sys.argv[2:] != ["prepare"]))
