@@ -78,6 +78,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     if args.recogniser is not None and not args.tts:
         raise ConfigError("--recogniser: hears generated speech; give --tts beside it")
+    if args.items is not None and not (args.asr or args.tts or args.probe):
+        raise ConfigError("--items: belongs to --asr, --tts or --probe; give one of them beside it")
     if args.tasks is not None:
         from lst_jax.evals.run_tasks import evaluate_tasks
 

@@ -1,6 +1,7 @@
 """`lst export`."""
 
 import argparse
+import glob
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +51,7 @@ def _export_lines(args: argparse.Namespace) -> int:
     records, tally = sources.open_records(args.dir, "utterance"), write.Tally()
     out = pathlib.Path(args.out)
     _check_new(out, args.overwrite)
+    files.remove_leftovers(out.parent, glob.escape(out.name))
     form = _exports()[args.format].format
     with files.replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for _, text in _formatted(args, records, form, tally):
@@ -59,15 +61,17 @@ def _export_lines(args: argparse.Namespace) -> int:
 
 
 def _export_tree(args: argparse.Namespace) -> int:
+    """Writes a file for each utterance. Files that are there with the same text are kept: a killed export goes on."""
     records, tally = sources.open_records(args.dir, "utterance"), write.Tally()
     out = pathlib.Path(args.out)
     export = _exports()[args.format]
+    files.remove_leftovers(out, f"**/*{export.suffix}")
     for name, text in _formatted(args, records, export.format, tally):
         path = out / f"{name}{export.suffix}"
         if pathlib.PurePosixPath(name).is_absolute() or ".." in pathlib.PurePosixPath(name).parts:
             raise DataError(f"{args.dir}: {name}: the id leads out of {out}; change it, or export to another format")
-        _check_new(path, args.overwrite)
-        files.write_text(path, text)
+        if args.overwrite or not _is_written(path, text):
+            files.write_text(path, text)
     print(f"{out}: {len(records) - len(tally)} files, {tally.line()}")
     return _summary(tally)
 
@@ -101,6 +105,15 @@ def _summary(tally: write.Tally) -> int:
     for reason, examples in tally.examples.items():
         print(f"{tally.reasons[reason]} {reason}, such as {examples[0]}", file=sys.stderr)
     return 0
+
+
+def _is_written(path: pathlib.Path, text: str) -> bool:
+    """Whether the file holds this text already. Raises: DataError where it holds another."""
+    if not path.exists():
+        return False
+    if path.is_file() and path.read_bytes() == text.encode():
+        return True
+    raise DataError(f"{path}: is there already and holds something else; choose another folder or pass --overwrite")
 
 
 def _check_new(path: pathlib.Path, overwrite: bool) -> None:

@@ -4,7 +4,9 @@ import argparse
 import dataclasses
 import json
 import pathlib
+import sys
 
+from lst_jax.core import console
 from lst_jax.core.errors import DataError
 from lst_jax.data.unit_pieces import UnitPieces
 from lst_jax.prepare import audio, inspect, manifest, picture, recordings
@@ -21,7 +23,11 @@ def add_arguments(subparsers) -> None:
     )
     parser.set_defaults(run=_run)
     parser.add_argument("directory", help="a directory that `lst prepare` made")
-    parser.add_argument("--verify", action="store_true", help="recompute every checksum and check every record")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="check every checksum, record and count of metadata.json",
+    )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     parser.add_argument(
         "--static-size", type=int, default=inspect.STATIC_SIZE, help="p of static patches (default: %(default)s)"
@@ -46,13 +52,15 @@ def _run(args: argparse.Namespace) -> int:
     for name in ("out", "audio", "units", "wav"):
         if getattr(args, name):
             raise DataError(f"--{name}: belongs to a picture; add --picture ID")
-    if args.verify:
-        directory.verify()
+    if args.verify and (wrong := inspect.verify(directory)):
+        for line in wrong:
+            print(f"lst inspect: {console.printable(line)}", file=sys.stderr)
+        return DataError.exit_code
     pieces = UnitPieces(args.unit_tokenizer) if args.unit_tokenizer else None
     summary = inspect.summarise(directory, args.static_size, pieces, progress=True)
     print(json.dumps(summary, indent=2) if args.json else "\n".join(inspect.lines(summary)))
     if args.verify and not args.json:
-        print("  verified     every checksum and every record")
+        print("  verified     every checksum, record and count")
     return 0
 
 

@@ -21,7 +21,7 @@ from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes, transposed, transposed_shape
 from lst_jax.core import files, json_files
-from lst_jax.core.errors import DataError
+from lst_jax.core.errors import LONGEST_QUOTE, DataError
 from lst_jax.core.shapes import Float, ndarray
 from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.model.architectures.registry import architecture_named
@@ -57,8 +57,20 @@ ABSENT = {
     "rope_theta": 1e4,
     "rope_scaling": None,
     "rope_parameters": None,
+    "sliding_window": None,
+    "partial_rotary_factor": 1.0,
+    "quantization_config": None,
 }
-FIXED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+# Fields that change the forward pass, with the one value that our blocks compute
+FIXED = {
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "sliding_window": None,
+    "partial_rotary_factor": 1.0,
+    "quantization_config": None,
+}
+ROPE_FIELDS = frozenset({"rope_type", "type", "rope_theta", "partial_rotary_factor"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,10 +191,18 @@ def read_llama(path: pathlib.Path) -> Llama:
     file = path / "config.json"
     mapping = ABSENT | json_files.read_model_file(file)
     if "model_type" not in mapping or mapping["model_type"] != MODEL_TYPE:
-        raise DataError(f"{file}: model_type must be llama; give a directory of a LlamaForCausalLM")
+        kind = mapping["model_type"] if "model_type" in mapping else None
+        raise DataError(f"{file}: model_type must be llama and is {kind!r}; give a directory of a LlamaForCausalLM")
     for name, value in FIXED.items():
         if mapping[name] != value:
-            raise DataError(f"{file}: {name}={mapping[name]!r}: only {value!r} is supported; choose such a model")
+            raise DataError(
+                f"{file}: {name}={_quoted(mapping[name])}: only {value!r} is supported; choose such a model"
+            )
+    if "layer_types" in mapping and mapping["layer_types"] not in (None, ["full_attention"] * _layers(mapping)):
+        raise DataError(
+            f"{file}: layer_types={_quoted(mapping['layer_types'])}: only 'full_attention' in all layers is supported; "
+            "choose such a model"
+        )
     try:
         heads, width = int(mapping["num_attention_heads"]), int(mapping["hidden_size"])
         llama = Llama(
@@ -270,14 +290,34 @@ def _config_json(config: Config) -> dict[str, Any]:
 
 def _rope_theta(file: pathlib.Path, mapping: Mapping[str, Any]) -> float:
     """The angle base from `rope_parameters` (transformers 5) or `rope_theta` (4). Raises: DataError for any scaling."""
-    rope = {"rope_theta": mapping["rope_theta"]} | (mapping["rope_scaling"] or {}) | (mapping["rope_parameters"] or {})
-    kind = {rope[name] for name in ("rope_type", "type") if name in rope} - {"default"}
+    rope = {"rope_theta": mapping["rope_theta"], "partial_rotary_factor": 1.0}
+    for name in ("rope_scaling", "rope_parameters"):
+        if not isinstance(mapping[name], dict | None):
+            raise DataError(f"{file}: {name}={_quoted(mapping[name])}: must be an object; download the model again")
+        rope |= mapping[name] or {}
+    declared = [rope[name] for name in ("rope_type", "type") if name in rope]
+    kind = [one for one in declared if one != "default"]
     if kind:
         raise DataError(
-            f'{file}: rope_type={sorted(kind)[0]!r}: only "default" is supported; choose a model without '
+            f'{file}: rope_type={_quoted(kind[0])}: only "default" is supported; choose a model without '
             "scaled positions"
         )
+    odd = rope.keys() - ROPE_FIELDS if not declared else set()
+    if odd or rope["partial_rotary_factor"] != 1.0:
+        name = min(odd, default="partial_rotary_factor")
+        raise DataError(
+            f"{file}: {name}={_quoted(rope[name])} of the rotary positions: is not supported; choose a model without it"
+        )
     return float(rope["rope_theta"])
+
+
+def _layers(mapping: Mapping[str, Any]) -> int:
+    layers = mapping["num_hidden_layers"] if "num_hidden_layers" in mapping else 0
+    return layers if isinstance(layers, int) else 0
+
+
+def _quoted(value: Any) -> str:
+    return repr(value)[:LONGEST_QUOTE]
 
 
 def _to_theirs(path: str, one: Stored, heads: int) -> Stored:

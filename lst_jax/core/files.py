@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import json
 import os
 import pathlib
@@ -41,6 +42,20 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     finally:
         with contextlib.suppress(OSError):  # renamed, or never made
             temporary.unlink()
+
+
+def remove_leftovers(folder: pathlib.Path, name: str) -> None:
+    """Removes what `replacing` left in `folder` when this host's process was killed while it wrote `name`.
+
+    `name` is a glob pattern of the final names, "**/*.json" for whole trees. Temporary files of living processes stay.
+    """
+    parents, _, last = name.rpartition("/")
+    pattern = f"{parents}/.{last}" if parents else f".{last}"
+    for leftover in folder.glob(f"{pattern}.{glob.escape(socket.gethostname())}.*.tmp"):
+        number = leftover.name.split(".")[-2]
+        if number.isdigit() and not pathlib.Path("/proc", number).exists():
+            with contextlib.suppress(OSError):
+                leftover.unlink()
 
 
 @contextlib.contextmanager

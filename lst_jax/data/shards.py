@@ -1,6 +1,7 @@
 """Directories of records: ArrayRecord shards and their `metadata.json` (docs/formats.md)."""
 
 import bisect
+import contextlib
 import dataclasses
 import errno
 import itertools
@@ -14,7 +15,7 @@ from array_record.python import array_record_module  # ty: ignore[missing-module
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from lst_jax.core import files, json_files
-from lst_jax.core.errors import DataError
+from lst_jax.core.errors import DataError, first_line
 from lst_jax.core.hashing import file_sha256
 from lst_jax.data import records
 
@@ -60,6 +61,18 @@ def write_shard(path: str | os.PathLike, payloads: Sequence[bytes]) -> ShardInfo
         _write_array_record(temporary, payloads)
         size, digest = temporary.stat().st_size, file_sha256(temporary)
     return ShardInfo(pathlib.Path(path).name, len(payloads), size, digest)
+
+
+def count_records(path: str | os.PathLike) -> int:
+    """The number of records that an ArrayRecord file holds, whatever its metadata say. Raises: DataError."""
+    try:
+        reader = array_record_module.ArrayRecordReader(str(path))
+        try:
+            return reader.num_records()
+        finally:
+            reader.close()
+    except (RuntimeError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({first_line(error)}); copy or prepare the shard again") from error
 
 
 def write_metadata(directory: str | os.PathLike, metadata: Metadata) -> None:
@@ -183,14 +196,20 @@ def check_records(directory, where: Callable[[int], str]) -> None:
 
 
 def _write_array_record(path: pathlib.Path, payloads: Sequence[bytes]) -> None:
-    """Writes the file. ArrayRecord's RuntimeError for a failed write quotes the system's error; it becomes an OSError."""
-    try:
+    with array_record_errors():
         writer = array_record_module.ArrayRecordWriter(str(path), WRITER_OPTIONS)
         try:
             for payload in payloads:
                 writer.write(payload)
         finally:
             writer.close()
+
+
+@contextlib.contextmanager
+def array_record_errors() -> Iterator[None]:
+    """ArrayRecord's RuntimeError for a failed write quotes the system's error; it becomes an OSError."""
+    try:
+        yield
     except RuntimeError as error:
         codes = [code for code in errno.errorcode if os.strerror(code) in str(error)]
         raise OSError(codes[0] if codes else errno.EIO, str(error)) from error

@@ -39,6 +39,7 @@ from lst_jax.runs.directory import RunDirectory
 
 TILE = 64  # lengths are rounded up to multiples of it, so that one executable serves many lengths
 MAX_TEXT_TOKENS, MAX_SECONDS = 256, 10.0  # where no limit is given
+MOST_TOKENS = 2**17  # of one continuation, 87 minutes at 25 Hz: the caches have a slot for each of them
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -200,7 +201,10 @@ class Generator:
         """The limits in tokens, and in frames of speech."""
         for name, value in (("max_tokens", max_tokens), ("max_seconds", max_seconds)):
             if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name}={value}: must be above 0; leave it out for the default")
+                raise ConfigError(f"{name}={value}: must be above 0 and finite; leave it out for the default")
+            most = MOST_TOKENS if name == "max_tokens" else MOST_TOKENS / self.config.data.unit_rate
+            if value is not None and value > most:
+                raise ConfigError(f"{name}={value}: must be at most {most:g}; use less")
         if max_seconds is None:
             max_seconds = math.inf if max_tokens is not None or output == "text" else MAX_SECONDS
         frames = max(1.0, max_seconds * self.config.data.unit_rate)

@@ -13,7 +13,7 @@ import tqdm
 from lst_jax.core.errors import DataError
 from lst_jax.data.patching import AlignedRule, BoundaryRule, SpeechRun, StaticRule
 from lst_jax.data.records import Utterance
-from lst_jax.data.shards import METADATA_NAME, RecordDirectory, read_metadata
+from lst_jax.data.shards import METADATA_NAME, RecordDirectory, count_records, read_metadata
 from lst_jax.data.unit_pieces import UnitPieces, check_codebook
 from lst_jax.prepare.directory import REPORT_NAME
 
@@ -46,6 +46,34 @@ def summarise(
     if pieces is not None:
         check_codebook(pieces, directory.metadata, str(directory.path / METADATA_NAME))
     return {**summary, **_speech_statistics(every, directory.metadata, static_size, pieces)}
+
+
+def verify(directory: RecordDirectory) -> list[str]:
+    """Checks every checksum and every record, and counts what metadata.json says: one line for each wrong count.
+
+    A shard that holds more or fewer records than its entry is reported first: frames and words are then not counted.
+    Raises: DataError naming the first file or record that is damaged.
+    """
+    metadata, file = directory.metadata, directory.path / METADATA_NAME
+    counted = [count_records(directory.path / shard.name) for shard in metadata.shards]
+    wrong = [
+        f"{file}: {shard.name}: records={shard.records}, the shard holds {number}; prepare the directory again"
+        for shard, number in zip(metadata.shards, counted, strict=True)
+        if shard.records != number
+    ]
+    if wrong:
+        return [*wrong, f"{file}: records={metadata.records}, the shards hold {sum(counted)}; prepare it again"]
+    directory.verify()
+    frames = words = 0
+    for record in directory:
+        speech = isinstance(record, Utterance)
+        frames += len(record.units) if speech else 0
+        words += len(record.words) if speech else len(record.text.split())
+    return [
+        f"{file}: {name}={said}, the records hold {number}; prepare the directory again"
+        for name, said, number in (("frames", metadata.frames, frames), ("words", metadata.words, words))
+        if said != number
+    ]
 
 
 def find(directory: RecordDirectory, name: str) -> Utterance:

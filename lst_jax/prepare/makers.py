@@ -223,10 +223,22 @@ def each(function: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:
 
 
 def _together(function: Callable[..., list[Any]], *columns: Sequence[Any]) -> list[Any]:
-    """As `_each`, where `function` takes whole columns of the rows without a RejectedItem."""
+    """As `each`, where `function` takes whole columns of the rows without a RejectedItem.
+
+    Where the batch fails, each of its rows is tried alone, so that one bad row is one rejection.
+    """
     rows = list(zip(*columns, strict=True))
     good = [row for row in rows if _refused(row) is None]
-    found = iter(function(*map(list, zip(*good, strict=True))) if good else ())
+    if not good:
+        return [_refused(row) for row in rows]
+    good_columns = list(map(list, zip(*good, strict=True)))
+    try:
+        results = function(*good_columns)
+    except Exception as error:
+        if isinstance(error, UserError) and not isinstance(error, DataError):
+            raise
+        results = each(lambda *row: function(*([value] for value in row))[0], *good_columns)
+    found = iter(results)
     return [next(found) if (refused := _refused(row)) is None else refused for row in rows]
 
 

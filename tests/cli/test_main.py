@@ -32,6 +32,20 @@ def test_an_error_is_one_line_whatever_is_in_it(monkeypatch, capsys):
     assert capsys.readouterr().err == "lst report: a\\nb\\x1b[2J.wav: is odd; rename it\n"
 
 
+@pytest.mark.parametrize("others", [[], ["--tasks", "swuggy=gold.csv"]])
+def test_a_number_of_items_without_what_has_items_is_refused(capsys, others):
+    assert program.main(["evaluate", "run", "--items", "5", *others]) == 2
+    assert capsys.readouterr().err == (
+        "lst evaluate: --items: belongs to --asr, --tts or --probe; give one of them beside it\n"
+    )
+
+
+@pytest.mark.parametrize("number", ["0", "-3"])
+def test_a_number_of_items_below_one_is_refused(capsys, number):
+    assert program.main(["evaluate", "run", "--asr", "speech", "--items", number]) == 2
+    assert capsys.readouterr().err == f"lst evaluate: --items {number}: must be at least 1; leave it out for all\n"
+
+
 def test_a_terminal_that_knows_ascii_alone_gets_escapes():
     env = os.environ | {"PYTHONIOENCODING": "ascii"}
     found = subprocess.run([*LST, "plan", "--help"], capture_output=True, env=env)

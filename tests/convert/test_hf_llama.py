@@ -123,6 +123,18 @@ def test_a_tensor_of_another_shape_is_named(tmp_path):
         ({"model_type": "gpt2"}, "config.json: model_type must be llama"),
         ({"hidden_act": "gelu"}, "hidden_act='gelu': only 'silu' is supported"),
         ({"attention_bias": True}, "attention_bias=True"),
+        ({"model_type": "mistral", "sliding_window": None}, "model_type must be llama and is 'mistral'"),
+        ({"sliding_window": 4096}, "config.json: sliding_window=4096: only None is supported"),
+        ({"layer_types": ["full_attention"] * 2 + ["sliding_attention"]}, r"layer_types=\['full.*'full_attention' in"),
+        ({"mlp_bias": True}, "mlp_bias=True: only False is supported"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5: only 1.0"),
+        ({"quantization_config": {"bits": 4}}, r"quantization_config=\{'bits': 4\}: only None"),
+        ({"rope_scaling": {"factor": 2.0}, "rope_parameters": None}, "factor=2.0 of the rotary positions"),
+        (
+            {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+            "partial_rotary_factor=0.5 of the",
+        ),
+        ({"rope_scaling": 2.0}, "rope_scaling=2.0: must be an object"),
         ({"head_dim": 16}, "head_dim=16"),
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 3e4}}, "rope_type='llama3'"),
         ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2}}, "rope_type='linear'"),
@@ -142,6 +154,17 @@ def test_a_config_json_of_another_model_is_one_line(directory, change, message):
     with pytest.raises(DataError, match=message) as error:
         open_source(directory, None)
     assert "\n" not in str(error.value) and ";" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model_type": "mistral", "sliding_window": 4096}, {"sliding_window": 4096}, {"mlp_bias": True}, {"head_dim": 16}],
+)
+def test_a_warm_start_from_such_a_model_is_refused_before_its_tensors_are_read(directory, change):
+    change_json(directory / "config.json", **change)
+    with pytest.raises(DataError, match=f"config.json: {next(iter(change))}.*; ") as error:
+        hf_llama.read_llama(directory)
+    assert "\n" not in str(error.value)
 
 
 def test_rotations_are_read_as_transformers_4_writes_them(directory):

@@ -1,6 +1,7 @@
 """A real small disk for tests that fill it: a tmpfs of its own, where the machine allows a mount."""
 
 import contextlib
+import os
 import pathlib
 import subprocess
 from collections.abc import Iterator
@@ -23,3 +24,16 @@ def mounted(folder: pathlib.Path, kilobytes: int) -> Iterator[pathlib.Path]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def nearly_full(disk: pathlib.Path, kilobytes: int) -> Iterator[None]:
+    """Leaves so many kilobytes of `disk` free, a multiple of 4, until the end of the block."""
+    filler = disk / "filler"
+    status = os.statvfs(disk)
+    with filler.open("wb") as file:
+        file.write(bytes(max(0, status.f_bavail * status.f_frsize - kilobytes * 1024)))
+    try:
+        yield
+    finally:
+        filler.unlink()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 
 import numpy as np
 import pytest
@@ -77,6 +78,47 @@ def test_the_command_prints_lines_or_json_and_verifies(speech, capsys):
     shard.write_bytes(damaged)
     with pytest.raises(DataError, match="shard-00000-of-00002"):
         lst("inspect", speech, "--verify")
+
+
+def changed(directory, shard=None, **counts):
+    """Adds to counts of metadata.json, in the entry of a shard too."""
+    path = directory / "metadata.json"
+    metadata = json.loads(path.read_text())
+    for where in [metadata] if shard is None else [metadata, metadata["shards"][shard]]:
+        where |= {name: where[name] + number for name, number in counts.items()}
+    path.write_text(json.dumps(metadata))
+
+
+@pytest.mark.parametrize(
+    ("shard", "counts", "expected"),
+    [
+        (None, {"frames": 1}, [r"metadata.json: frames=\d+, the records hold \d+; "]),
+        (None, {"words": -1}, ["metadata.json: words=9, the records hold 10; "]),
+        (None, {"frames": -3, "words": 2}, ["frames=", "words=12, the records hold 10"]),
+        (
+            1,
+            {"records": -1},
+            ["shard-00001-of-00002.array_record: records=1, the shard holds 2; ", "records=4, .* 5; "],
+        ),
+        (0, {"records": 1}, ["shard-00000-of-00002.array_record: records=4, the shard holds 3; ", "records=6, .* 5; "]),
+    ],
+)
+def test_wrong_counts_in_the_metadata_are_a_line_each(speech, capsys, shard, counts, expected):
+    changed(speech, shard, **counts)
+    assert lst("inspect", speech, "--verify") == 3
+    out, err = capsys.readouterr()
+    assert not out and len(err.splitlines()) == len(expected)
+    for line, part in zip(err.splitlines(), expected, strict=True):
+        assert re.search(part, line), line
+
+
+def test_words_of_texts_are_counted_too(tmp_path, capsys):
+    (tmp_path / "t.txt").write_text("one two three\nfour\n")
+    assert lst("prepare", "text", "--manifest", tmp_path / "t.txt", "--out", tmp_path / "text") == 0
+    assert lst("inspect", tmp_path / "text", "--verify") == 0
+    changed(tmp_path / "text", words=1)
+    assert lst("inspect", tmp_path / "text", "--verify") == 3
+    assert "words=5, the records hold 4" in capsys.readouterr().err
 
 
 def test_text_is_summarised(tmp_path, capsys):

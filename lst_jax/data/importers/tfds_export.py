@@ -8,7 +8,6 @@ The writer is TFDS's SequentialWriter: a GeneratorBasedBuilder of an installed p
 """
 
 import dataclasses
-import errno
 import os
 import pathlib
 from collections.abc import Mapping
@@ -45,7 +44,8 @@ def write_tfds(
     if target.exists() and not overwrite:
         raise DataError(f"{target}: is there already; choose another place or pass --overwrite")
     with files.whole_directory(target, partial) as folder:
-        info = _write(splits, folder, name, _FEATURES[kind](), shard_records, progress)
+        with shards.array_record_errors():
+            info = _write(splits, folder, name, _FEATURES[kind](), shard_records, progress)
         files.write_json(
             folder / shards.METADATA_NAME,
             {
@@ -74,10 +74,7 @@ def _write(
     writer.initialize_splits(list(splits))
     for split, directory in splits.items():
         for record in tqdm.tqdm(directory, desc=f"export {split}", unit="record", disable=not progress):
-            try:
-                writer.add_examples({split: [to_example(record)]})
-            except RuntimeError as error:  # ArrayRecord's way to say that a write failed
-                raise OSError(errno.EIO, str(error).split("\n")[0]) from error
+            writer.add_examples({split: [to_example(record)]})
     writer.close_all()
     return info
 

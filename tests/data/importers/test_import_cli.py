@@ -1,5 +1,8 @@
 import argparse
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 from import_samples import utterance
@@ -146,6 +149,55 @@ def test_records_a_format_cannot_hold_stop_the_export_or_are_counted(tmp_path, d
     run("export", "ctm", directory, "--out", tmp_path / "f.ctm", "--skip-bad")
     assert len((tmp_path / "f.ctm").read_text().splitlines()) == 10
     assert "5 utterances, 1 rejected" in capsys.readouterr().out
+
+
+KILLED = """
+import os, signal, sys
+from lst_jax.cli import main
+real, left = os.replace, [int(sys.argv[1])]
+def replace(source, target):
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(source, target)
+os.replace = replace
+sys.exit(main.main(sys.argv[2:]))
+"""
+
+
+def names_and_bytes(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("format_name", "done"), [("textgrid", 3), ("moshi", 1), ("ctm", 0), ("lst", 0), ("units", 0), ("tfds", 0)]
+)
+def test_an_export_that_was_killed_goes_on_with_the_same_command(tmp_path, directory, format_name, done):
+    source = f"train={directory}" if format_name == "tfds" else directory
+    for name in ("unbroken", "killed"):
+        (tmp_path / name).mkdir()
+    run("export", format_name, source, "--out", tmp_path / "unbroken" / "out")
+    command = ["export", format_name, str(source), "--out", str(tmp_path / "killed" / "out")]
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(done), *command])
+    assert killed.returncode == -signal.SIGKILL
+    assert names_and_bytes(tmp_path / "killed") != names_and_bytes(tmp_path / "unbroken")
+    assert run(*command) == 0
+    assert names_and_bytes(tmp_path / "killed") == names_and_bytes(tmp_path / "unbroken")
+
+
+def test_a_tree_goes_on_beside_files_of_others_but_never_over_them(tmp_path, directory):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "u3.wav").write_text("sound")
+    run("export", "textgrid", directory, "--out", tmp_path / "out")
+    written = (tmp_path / "out" / "u3.TextGrid").stat().st_mtime_ns
+    assert run("export", "textgrid", directory, "--out", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "u3.TextGrid").stat().st_mtime_ns == written
+    (tmp_path / "out" / "u3.TextGrid").write_text("mine")
+    with pytest.raises(DataError, match=r"u3.TextGrid: is there already and holds something else; .* --overwrite"):
+        run("export", "textgrid", directory, "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "u3.TextGrid").read_text() == "mine"
+    assert run("export", "textgrid", directory, "--out", tmp_path / "out", "--overwrite") == 0
+    assert (tmp_path / "out" / "u3.TextGrid").read_text() != "mine"
 
 
 def test_splits_go_out_as_one_tfds_dataset(tmp_path, directory, capsys):
