@@ -8,7 +8,7 @@ from collections.abc import Callable
 from lst_jax import __version__
 from lst_jax.cli import local_paths
 from lst_jax.core import console, limits
-from lst_jax.core.errors import PeerError, StorageError, UserError
+from lst_jax.core.errors import PeerError, StorageError, UserError, shortened
 
 BEGAN = time.monotonic()  # about the start of the process: what takes long to import comes later
 
@@ -140,7 +140,7 @@ def _run(argv: list[str]) -> int:
         local_paths.refuse_addresses(parser, args)
         return args.run(args)
     except UserError as error:
-        print(f"lst {args.command}: {console.printable(str(error))}", file=sys.stderr)
+        print(f"lst {args.command}: {shortened(console.printable(str(error)))}", file=sys.stderr)
         if isinstance(error, PeerError):
             from lst_jax.parallel import processes
 

@@ -8,6 +8,7 @@ import json
 import random
 import re
 import struct
+import zlib
 
 import zstandard
 
@@ -94,7 +95,7 @@ def _inside(name: str, content: bytes, rng: random.Random) -> bytes:
             return gzip.compress(_file(name[:-3], gzip.decompress(content), rng), mtime=0)
         plain = zstandard.ZstdDecompressor().decompress(content, max_output_size=1 << 20)
         return zstandard.ZstdCompressor().compress(_file(name[:-4], plain, rng))
-    except (OSError, EOFError, zstandard.ZstdError):  # an earlier mutation broke it
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError):  # an earlier mutation broke it
         return _bytes(content, rng)
 
 

@@ -10,7 +10,6 @@ from lst_jax.cli import main
 from lst_jax.convert import ancestor_files, hf
 from lst_jax.convert.safetensors_files import open_safetensors
 from lst_jax.convert.sentencepiece_model import read_model
-from lst_jax.core import json_files
 from lst_jax.core.errors import RejectedItem
 from lst_jax.data import text, unit_pieces
 from lst_jax.data.importers.registry import ALIGNMENT_FORMATS, UNIT_FORMATS
@@ -108,7 +107,7 @@ def _run(folder: pathlib.Path) -> None:
     run = RunDirectory(folder)
     (folder / "checkpoints").mkdir(exist_ok=True)
     config, records = run.load_config(), run.read_metrics()
-    ledger.summarize(json_files.read_lines(run.ledger_path))
+    ledger.summarize(ledger.read(run.ledger_path))
     metrics.missing_before(run, 3)
     trial = trials.Trial(".", "base", "r", (), None, "0" * 16, 1000, 8, 1e4, 1e9, "records")
     found = status.status_of(folder, [trial])
@@ -218,4 +217,11 @@ ONLY = {  # the files that are mutated, where others are beside them
     "records-metadata": ("metadata.json",),
     "align-moshi-index": ("index.jsonl",),
 }
-SLOW = {"report": 0.02, "audio-ogg": 0.3, "hf-llama": 0.3, "hf-lst": 0.3, "ancestor": 0.3, "acoustic": 0.3}  # share
+SLOW = {f"import-{name}": 0.2 for name in UNIT_FORMATS} | {
+    "report": 0.01,
+    "audio-ogg": 0.3,
+    "hf-llama": 0.3,
+    "hf-lst": 0.3,
+    "ancestor": 0.3,
+    "acoustic": 0.3,
+}  # share

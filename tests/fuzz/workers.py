@@ -68,14 +68,14 @@ class Case:
             (folder / name).write_bytes(content)
         folder.mkdir(exist_ok=True)
         try:
-            with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+            with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
                 self.readers[reader](folder)
         except UserError as error:
             text = printable(str(error))
-            if "\n" in text or not text or len(text) > LONGEST_MESSAGE:
+            if "\n" in text or not text or len(str(error)) > LONGEST_MESSAGE:
                 return FAILED, f"a message of {len(text)} characters: {text[:100]}"
             return MESSAGE, ""
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # MemoryError as well
             return FAILED, f"{type(error).__name__} at {_place(error)}"
         return RESULT, ""
 
@@ -159,7 +159,7 @@ class Pool:
                     verdict = self._received(pipe, busy, batches, again)
                     if verdict is not None:
                         yield verdict
-                for pipe, entry in list(busy.items()):
+                for entry in list(busy.values()):
                     if entry[2] and time.monotonic() - entry[3] > LONGEST_SEC:
                         entry[0].kill()
                         entry[4] = f"no end within {LONGEST_SEC:g} s"

@@ -37,7 +37,10 @@ def open_alignments(path: str | os.PathLike, speaker: str = MAIN_SPEAKER) -> Ali
         try:
             fields = base.json_object(line)
             name = pathlib.PurePath(base.item_id(fields, "path", (str,))).with_suffix("")
-            duration = float(base.field(fields, "duration", (int, float)))
+            duration = base.field(fields, "duration", (int, float))
+            if not 0 <= duration < base.LONGEST_SEC:
+                raise RejectedItem("bad times", f"duration={base.short(duration)}: is no number of seconds; correct it")
+            duration = float(duration)
         except RejectedItem as error:
             raise RejectedItem(error.reason, f"{place}: {error}") from error
         file = path.parent / f"{name}.json"

@@ -8,7 +8,6 @@ import platform
 from collections.abc import Sequence
 from typing import Literal
 
-from lst_jax.core import json_files
 from lst_jax.jobs.sweeps.trials import Trial
 from lst_jax.runs.directory import RunDirectory
 
@@ -34,7 +33,7 @@ def status_of(runs: pathlib.Path, trials: Sequence[Trial]) -> list[Status]:
 
 
 def _status(run: RunDirectory, trial: Trial) -> Status:
-    starts = json_files.read_lines(run.starts_path)
+    starts = run.read_starts()
     records = run.read_metrics() if starts else []
     trained = [r for r in records if r["kind"] == "train"]
     step, loss = (trained[-1]["step"], trained[-1]["loss"]) if trained else (0, None)
@@ -64,7 +63,7 @@ def _runs(run: RunDirectory, starts: Sequence[dict]) -> bool:
 
 def has_process(run: RunDirectory) -> bool:
     """Whether the process that began the run last is on this machine and lives."""
-    starts = json_files.read_lines(run.starts_path)
+    starts = run.read_starts()
     return bool(starts) and starts[-1]["host"] == platform.node() and alive(starts[-1]["pid"])
 
 
