@@ -8,11 +8,13 @@ import platform
 from collections.abc import Sequence
 from typing import Literal
 
+from lst_jax.core import json_files
 from lst_jax.jobs.sweeps.trials import Trial
 from lst_jax.runs.directory import RunDirectory
 
 RUNS = "runs"  # of a sweep's folder
 STATES = ("done", "running", "preempted", "missing")
+FIX = "remove the line"
 QUIET_SEC = 120.0  # a run that has written nothing for so long does not run; its ledger has a line every ten seconds
 
 
@@ -36,6 +38,8 @@ def _status(run: RunDirectory, trial: Trial) -> Status:
     starts = run.read_starts()
     records = run.read_metrics() if starts else []
     trained = [r for r in records if r["kind"] == "train"]
+    if trained:
+        json_files.check_fields(trained[-1], {"loss": float}, f"{run.metrics_path}: step {trained[-1]['step']}", FIX)
     step, loss = (trained[-1]["step"], trained[-1]["loss"]) if trained else (0, None)
     if not run.path.exists():
         state = "missing"
