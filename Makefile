@@ -7,7 +7,7 @@ CORPUS := corpora/asterisk
 DATA := data/demo
 RUN := runs/demo
 
-.PHONY: install demo demo-data demo-bpe scaling scaling-data test test-readme test-slow test-extras test-tpu lint clean
+.PHONY: install demo demo-data demo-bpe scaling scaling-data test test-readme test-slow fuzz test-extras test-tpu lint clean
 
 install: .venv/installed
 
@@ -74,6 +74,12 @@ test: .venv/installed
 # README's own commands, in order, with fewer steps; five minutes.
 test-readme: .venv/installed
 	$(BIN)/pytest tests/docs
+
+# Mutated files through every reader, about ten minutes; FUZZ_OPTIONS='--seed 2' are others. Failing inputs stay in
+# tests/fuzz/found, which `make test` reads again.
+FUZZ_OPTIONS ?=
+fuzz: .venv/installed
+	$(BIN)/python -m tests.fuzz $(FUZZ_OPTIONS)
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from lst_jax import __version__
 from lst_jax.cli import local_paths
 from lst_jax.core import console, limits
-from lst_jax.core.errors import PeerError, StorageError, UserError
+from lst_jax.core.errors import PeerError, StorageError, UserError, shortened
 
 BEGAN = time.monotonic()  # about the start of the process: what takes long to import comes later
 
@@ -154,7 +154,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def report_mistake(command: str, error: UserError) -> int:
     """Prints the one line of a mistake; returns its exit code. Leaves at once where another process is gone."""
-    print(f"lst {command}: {console.printable(str(error))}", file=sys.stderr)
+    print(f"lst {command}: {shortened(console.printable(str(error)))}", file=sys.stderr)
     if isinstance(error, PeerError):
         from lst_jax.parallel import processes
 

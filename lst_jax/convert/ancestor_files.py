@@ -5,7 +5,6 @@ pickle, which is read with weights-only loading, so no code in it runs.
 """
 
 import dataclasses
-import json
 import pathlib
 import pickle
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from lst_jax.convert import companions, safetensors_files, streamed
 from lst_jax.convert.ancestor import ancestor_config, from_ancestor, model_config_from_ancestor, to_ancestor
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source, Stored
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
 from lst_jax.core.files import write_json
 
@@ -85,10 +85,7 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:
 
 def _read_params(path: pathlib.Path) -> dict[str, Any]:
     """The arguments of the model; some files have them below "model"."""
-    try:
-        args = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: is not JSON ({error.msg} at line {error.lineno}); copy it again") from error
+    args = json_files.read(path, "copy it again", kind=None)
     args = args[MODEL] if isinstance(args, dict) and isinstance(args.get(MODEL), dict) else args
     if not isinstance(args, dict) or "vocab_size" not in args:
         raise DataError(f"{path}: vocab_size is missing; give the arguments of the model, as the ancestor wrote them")

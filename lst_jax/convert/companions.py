@@ -7,13 +7,13 @@ conversion.json         see `lst_jax.convert.command`
 """
 
 import dataclasses
-import json
 import pathlib
 import shutil
 from typing import Any
 
 from lst_jax.config import Config, from_stored, to_mapping
 from lst_jax.convert.source import Source
+from lst_jax.core import json_files
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.core.files import write_json
 from lst_jax.data.pipeline import open_tokenizer, vocabulary_of
@@ -71,10 +71,7 @@ def with_files_of(config: Config, folder: pathlib.Path) -> Config:
 def read_report(folder: pathlib.Path) -> dict[str, Any]:
     """The contents of conversion.json; empty where there is no such file. Raises: DataError where it is not JSON."""
     path = folder / CONVERSION
-    try:
-        return json.loads(path.read_text()) if path.is_file() else {}
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: is not JSON ({error.msg} at line {error.lineno}); copy it again") from error
+    return json_files.read(path, "copy it again") if path.is_file() else {}
 
 
 def check_vocabulary(config: Config, report: dict[str, Any], where: pathlib.Path) -> None:
@@ -119,9 +116,6 @@ def origin(name: str, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _read(path: pathlib.Path) -> Config:
-    try:
-        config = from_stored(json.loads(path.read_text()))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: is not JSON ({error.msg} at line {error.lineno}); copy it again") from error
+    config = from_stored(json_files.read(path, "copy it again"))
     validate(config)
     return config

@@ -163,7 +163,7 @@ def _open_file(path: pathlib.Path) -> dict[str, Stored]:
             raise DataError(f"{path}: is cut short within its header, or no safetensors file; {TRY_AGAIN}")
         text = file.read(length)
     try:
-        header = json.loads(text)
+        header = json_files.decode(text)
         header.pop("__metadata__", None)
         places = {
             name: (e["dtype"], tuple(map(int, e["shape"])), *map(int, e["data_offsets"])) for name, e in header.items()

@@ -6,6 +6,7 @@
 
 RESTART_EXIT_CODE = 42
 LONGEST_QUOTE = 300  # characters of another program's message within one of ours
+LONGEST_MESSAGE = 600  # characters of one of ours: what a file holds may be quoted in it, however long
 DISK_FULL_ERRNOS = frozenset({27, 28, 122})  # EFBIG, ENOSPC, EDQUOT
 
 
@@ -13,6 +14,10 @@ class UserError(Exception):
     """A mistake or a condition that a person must mend. The message is one line with the fix."""
 
     exit_code = 1
+
+    def __init__(self, message: str):
+        """A message that is too long loses its middle: the place is at its start, the fix at its end."""
+        super().__init__(shortened(message))
 
 
 class ConfigError(UserError):
@@ -72,6 +77,14 @@ class StorageError(UserError):
     """A write failed (a full disk, a quota, a read-only place)."""
 
     exit_code = 5
+
+
+def shortened(text: str) -> str:
+    """The text, without its middle where it is longer than `LONGEST_MESSAGE`."""
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    end = LONGEST_MESSAGE // 3
+    return f"{text[: LONGEST_MESSAGE - end - 3]}...{text[-end:]}"
 
 
 def storage_error(path, error: OSError) -> StorageError:

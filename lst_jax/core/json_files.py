@@ -81,11 +81,12 @@ def read_model_file(path: str | os.PathLike) -> dict[str, Any]:
     return read(path, "download the model again", strict_numbers=False)
 
 
-def read_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
+def read_lines(path: str | os.PathLike, needed: Mapping[str, type] | None = None) -> list[dict[str, Any]]:
     """The records of one of our own files of JSON lines; none where there is no file. NaN is a number here.
 
     A last line that a kill cut short is passed over.
-    Raises: DataError where another line is not a JSON object.
+    Args: `needed` are fields that every record has, and their types.
+    Raises: DataError where another line is not a JSON object, or a record lacks a field.
     """
     path = pathlib.Path(path)
     if not path.exists():
@@ -99,7 +100,17 @@ def read_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
             if number == len(lines):
                 break
             raise
+        check_fields(found[-1], needed or {}, f"{path}: line {number}", "remove the line")
     return found
+
+
+def check_fields(record: Mapping[str, Any], needed: Mapping[str, type], where: str, fix: str) -> None:
+    """Raises: DataError where the record lacks one of the `needed` fields, or it is of another type."""
+    for name, kind in needed.items():
+        value = record[name] if name in record else None
+        is_kind = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        if not is_kind or (kind is int and abs(value) >= LARGEST):
+            raise DataError(f"{where}: {name} must be of type {kind.__name__}; {fix}")
 
 
 def open_lines(path: str | os.PathLike) -> BinaryIO:

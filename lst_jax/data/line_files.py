@@ -39,7 +39,7 @@ def lines(path: pathlib.Path, skip_bad: bool = False) -> Iterator[tuple[int, str
                     if not skip_bad:
                         raise DataError(f"{place}: {error}") from error
                     yield number, place, error
-    except (OSError, EOFError, zlib.error) as error:  # a compressed file that was cut, or is none
+    except (OSError, EOFError, zlib.error, *_zstd_errors(path)) as error:  # a compressed file that was cut, or is none
         raise DataError(f"{path}: cannot be read ({first_line(error)}); make the file again") from error
 
 
@@ -73,6 +73,14 @@ def check_text(text: str, what: str) -> None:
         raise RejectedItem(
             NOT_TEXT, f"{what} has {half}, half of a surrogate pair, which is no character; remove it"
         ) from error
+
+
+def _zstd_errors(path: pathlib.Path) -> tuple[type[Exception], ...]:
+    if path.suffix != ".zst":
+        return ()
+    import zstandard
+
+    return (zstandard.ZstdError,)
 
 
 def _opened(path: pathlib.Path) -> io.BufferedIOBase:

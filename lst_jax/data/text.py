@@ -20,7 +20,7 @@ def load_tokenizer(path: str | os.PathLike) -> sentencepiece.SentencePieceProces
         raise DataError(f"{path}: no such file; give a SentencePiece .model")
     try:
         tokenizer = sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError) as error:  # ValueError: pieces that are not UTF-8
         raise DataError(f"{path}: is not a SentencePiece model; give a .model file") from error
     found = (tokenizer.unk_id(), tokenizer.bos_id(), tokenizer.eos_id())
     if found != (PAD_ID, BOS_ID, EOS_ID):

@@ -62,7 +62,8 @@ class UnitPieces:
             settings = json.loads(self._model.id_to_piece(FIRST_PIECE - 1))
             self.codebook = Codebook(settings["codebook_size"], settings["codebook_fingerprint"])
             found = settings["kind"], settings["version"]
-        except (RuntimeError, OSError, IndexError, ValueError, KeyError, TypeError) as error:
+            texts = [self._model.id_to_piece(i) for i in range(FIRST_PIECE, self._model.get_piece_size())]
+        except (RuntimeError, OSError, IndexError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(
                 f"{self.path}: is not a SentencePiece model over units; make one with `lst prepare unit-tokenizer`"
             ) from error
@@ -71,7 +72,7 @@ class UnitPieces:
                 f"{self.path}: is {found[0]} of version {found[1]}, this program reads {KIND} of version "
                 f"{VERSION}; make it again with `lst prepare unit-tokenizer`"
             )
-        self._units = [_units_of(self._model.id_to_piece(i)) for i in range(FIRST_PIECE, self._model.get_piece_size())]
+        self._units = [_units_of(text) for text in texts]
         self.frames = np.array([len(units) for units in self._units], np.int32)
         if {int(units[0]) for units in self._units if len(units) == 1} != set(range(self.codebook.size)):
             raise DataError(

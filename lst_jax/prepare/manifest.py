@@ -234,6 +234,8 @@ def _item(fields: Mapping[str, Any], path: pathlib.Path, place: str) -> Item:
         raise RejectedItem("wrong type", "duration=0: must be more than 0 seconds; correct it")
     if "id" in fields:
         name = _id(fields)
+    elif not pathlib.PurePath(audio).name:
+        raise RejectedItem("wrong type", f"{key}={audio[:60]!r}: is no path of a file; correct it")
     else:
         name = str(pathlib.PurePath(audio).with_suffix("")) + (f"-{offset_sec:.3f}" if offset_sec else "")
     return Item(

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable
 
 from lst_jax.core.errors import DataError
+from lst_jax.data import line_files
 
 VERSION = "1"  # enters the aligner's name: another version may place words elsewhere
 SYMBOLS = {"&": "and", "%": "percent", "+": "plus", "=": "equals", "@": "at", "$": "dollars", "£": "pounds"}
@@ -171,11 +172,11 @@ def read_pronunciations(path: str | os.PathLike) -> dict[str, str]:
     if not pathlib.Path(path).is_file():
         raise DataError(f"{path}: no such file; give lines of a word and its phones")
     found = {}
-    for number, line in enumerate(pathlib.Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for _, place, line in line_files.lines(pathlib.Path(path)):
         word, *phones = line.split() or [""]
         if word and (not phones or not PHONES.issuperset(phones) or spoken_words(word) != [word]):
             raise DataError(
-                f"{path}: line {number}: must be a word [a-z'] and phones of the CMU dictionary without "
+                f"{place}: must be a word [a-z'] and phones of the CMU dictionary without "
                 "stress; write for example: prepend P R IY P EH N D"
             )
         if word:

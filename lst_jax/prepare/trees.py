@@ -5,6 +5,7 @@ MLS:                    transcripts.txt, lines `ID<tab>WORDS`, audio/SPEAKER/BOO
 """
 
 import dataclasses
+import os
 import pathlib
 import re
 from collections.abc import Iterator
@@ -70,4 +71,4 @@ def _transcripts(path: pathlib.Path) -> Iterator[tuple[str, str, str]]:
 def _audio(stem: pathlib.Path) -> pathlib.Path:
     """The recording called so, of the first suffix that is there; .flac where none is."""
     names = [stem.with_name(stem.name + suffix) for suffix in SUFFIXES]
-    return next((path for path in names if path.is_file()), names[0])
+    return next((path for path in names if os.path.isfile(path)), names[0])  # False also for impossible names

@@ -5,6 +5,7 @@ from typing import Any
 
 from lst_jax.config import Config, config_hash
 from lst_jax.core import json_files
+from lst_jax.core.errors import DataError
 from lst_jax.evals.records import store
 from lst_jax.evals.records.choices import ChoicesRecord
 from lst_jax.evals.records.kind import Record, Row
@@ -21,8 +22,9 @@ def summarize_run(
     """The content of report.json: `records` are those of metrics.jsonl, `found` those of RUN/evaluations."""
     train = [r for r in records if r["kind"] == "train"]
     evaluations = [r for r in records if r["kind"] == "eval"]
-    starts = json_files.read_lines(run.starts_path)
+    starts = run.read_starts()
     last = train[-1]
+    _check(run, train, starts)
     # Medians, because a record after an evaluation, or the last one, covers a single step.
     speed = {key: statistics.median(r[key] for r in train if key in r) for key in SPEEDS if key in last}
     return {
@@ -40,9 +42,21 @@ def summarize_run(
         "evaluations_passed_over": found.passed_over,
         "starts": len(starts),
         "last_start": starts[-1],
-        "wall_time": ledger.summarize(json_files.read_lines(run.ledger_path)),
+        "wall_time": ledger.summarize(ledger.read(run.ledger_path)),
         "mfu_definition": "analytic model FLOPs of the steps / (their wall time × peak FLOP/s of the devices)",
     }
+
+
+def _check(run: RunDirectory, train: list[dict[str, Any]], starts: list[dict[str, Any]]) -> None:
+    """Raises: DataError where a field that the tables show is missing, or of another type."""
+    needed = {"loss": float, "tokens_so_far": int, "tokens_per_second": float, "patches_per_second": float}
+    needed |= {"skipped_steps": int}
+    needed |= {key: float for key in SPEEDS if key in train[-1]}
+    for record in train:
+        own = needed if record is train[-1] else {key: kind for key, kind in needed.items() if key in record}
+        json_files.check_fields(record, own, f"{run.metrics_path}: step {record['step']}", "remove the line")
+    if not starts:
+        raise DataError(f"{run.starts_path}: has no line; copy the run again")
 
 
 def training_rows(summary: dict[str, Any]) -> list[Row]:
@@ -63,6 +77,9 @@ def training_rows(summary: dict[str, Any]) -> list[Row]:
         rows.append(("updates skipped", skipped, "not finite, or spikes; kind bad in metrics.jsonl"))
     if "mfu" in speed:
         start = summary["last_start"]
+        json_files.check_fields(
+            start, {"peak_flops": float, "peak_source": str}, "starts.jsonl", "remove its last line"
+        )
         peak = f"of {start['peak_flops'] / 1e9:,.0f} GFLOP/s, {start['peak_source']}"
         rows.append(("MFU", f"{speed['mfu']:.1%}", peak))
     return rows + metric_rows(summary["evaluation"] or {})

@@ -101,12 +101,16 @@ class RunDirectory:
         with json_files.open_lines(self.starts_path) as f:
             json_files.add_line(f, line)
 
+    def read_starts(self) -> list[dict[str, Any]]:
+        """The lines of starts.jsonl. Raises: DataError where one is damaged."""
+        return json_files.read_lines(self.starts_path, {"host": str, "pid": int})
+
     def read_metrics(self, up_to_step: int | None = None) -> list[dict[str, Any]]:
         """The records in order, up to a step, with the present names of metrics.
 
         A last line that a kill cut short is passed over.
         """
-        records = json_files.read_lines(self.metrics_path)
+        records = json_files.read_lines(self.metrics_path, {"step": int, "kind": str})
         return [
             {RENAMED_METRICS.get(key, key): value for key, value in record.items()}
             for record in records

@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lst_jax.core import json_files
-from lst_jax.core.errors import StorageError
+from lst_jax.core.errors import DataError, StorageError
 from lst_jax.core.files import sync_file
 
 ACCOUNTS = {
@@ -136,6 +136,26 @@ class Start:
     to_step: int
     seconds: dict[str, float]
     down_sec: float
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of a ledger; none where there is no file. Raises: DataError where one is damaged."""
+    lines = json_files.read_lines(path, {"kind": str, "time": str, "step": int})
+    for number, line in enumerate(lines, 1):
+        where, fix = f"{path}: line {number}", "remove the line"
+        try:
+            zone = datetime.datetime.fromisoformat(line["time"]).tzinfo
+        except ValueError:
+            zone = None
+        if zone is None:
+            raise DataError(f"{where}: time must be an ISO time with its zone; {fix}")
+        if line["kind"] != "start":
+            json_files.check_fields(line, {"seconds": dict}, where, fix)
+            known = line["seconds"].keys() <= ACCOUNTS.keys()
+            if not known or not all(0 <= s < 1e12 for s in line["seconds"].values() if isinstance(s, (int, float))):
+                raise DataError(f"{where}: seconds must be of the accounts {', '.join(ACCOUNTS)}; {fix}")
+            json_files.check_fields(line["seconds"], dict.fromkeys(line["seconds"], float), f"{where}: seconds", fix)
+    return lines
 
 
 def split(lines: list[dict[str, Any]]) -> list[Start]:

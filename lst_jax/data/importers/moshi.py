@@ -36,8 +36,14 @@ def open_alignments(path: str | os.PathLike, speaker: str = MAIN_SPEAKER) -> Ali
     for place, line in base.text_lines(path):
         try:
             fields = base.json_object(line)
-            name = pathlib.PurePath(base.item_id(fields, "path", (str,))).with_suffix("")
-            duration = float(base.field(fields, "duration", (int, float)))
+            name = pathlib.PurePath(base.item_id(fields, "path", (str,)))
+            if not name.name:
+                raise RejectedItem("wrong type", f"path={base.short(str(name))}: is no path of a file; correct it")
+            name = name.with_suffix("")
+            duration = base.field(fields, "duration", (int, float))
+            if not 0 <= duration < base.LONGEST_SEC:
+                raise RejectedItem("bad times", f"duration={base.short(duration)}: is no number of seconds; correct it")
+            duration = float(duration)
         except RejectedItem as error:
             raise RejectedItem(error.reason, f"{place}: {error}") from error
         file = path.parent / f"{name}.json"

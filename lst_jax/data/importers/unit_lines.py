@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from lst_jax.core import json_files
 from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import fit_frames, to_seconds
 from lst_jax.data.importers import base
@@ -81,7 +82,7 @@ def first_rate(path: str | os.PathLike) -> float | None:
     """The unit rate that the file's first line states, if it does. Raises: DataError where there is no such file."""
     for _, line in base.text_lines(path):
         try:
-            fields = json.loads(line)
+            fields = json_files.decode(line, kind=None)
         except ValueError:  # reported with its place when the lines are read
             return None
         rate = fields["unit_rate"] if isinstance(fields, dict) and "unit_rate" in fields else None

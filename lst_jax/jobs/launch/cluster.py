@@ -6,7 +6,6 @@ for queued resources, all three for xpk, and [slurm] for GPUs.
 """
 
 import dataclasses
-import json
 import math
 import pathlib
 import re
@@ -14,6 +13,7 @@ import tomllib
 import typing
 from typing import Any, Literal
 
+from lst_jax.core import json_files
 from lst_jax.core.errors import ConfigError, first_line
 from lst_jax.core.strict import build, fail, nearest
 from lst_jax.cost.accelerators import registry
@@ -131,10 +131,10 @@ def load_cluster(path: str | pathlib.Path) -> Cluster:
     file = pathlib.Path(path)
     try:
         text = file.read_text(encoding="utf-8")
-        mapping = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+        mapping = json_files.decode(text) if file.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such cluster description; copy one from launch/") from error
-    except (OSError, ValueError) as error:  # ValueError: what both parsers and UTF-8 raise
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: what both parsers and UTF-8 raise
         raise ConfigError(
             f"{path}: cannot be read ({first_line(error)}); write TOML, or JSON in a .json file"
         ) from error

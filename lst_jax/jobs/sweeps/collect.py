@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lst_jax.config import config_hash
-from lst_jax.core import files, json_files
+from lst_jax.core import files
 from lst_jax.core.errors import DataError
 from lst_jax.data.packing import eval_label
 from lst_jax.jobs.sweeps.status import Status, status_of
@@ -76,7 +76,7 @@ def _point(run: RunDirectory, trial: Trial) -> dict[str, Any]:
         "flops": statistics.fmean(r["flops"] for r in trained) * trial.steps,
         **measures,
         "config_hash": trial.config_hash,
-        "commit": json_files.read_lines(run.starts_path)[-1]["commit"],
+        "commit": run.read_starts()[-1]["commit"],
     }
 
 

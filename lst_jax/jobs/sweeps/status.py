@@ -14,6 +14,7 @@ from lst_jax.runs.directory import RunDirectory
 
 RUNS = "runs"  # of a sweep's folder
 STATES = ("done", "running", "preempted", "missing")
+FIX = "remove the line"
 QUIET_SEC = 120.0  # a run that has written nothing for so long does not run; its ledger has a line every ten seconds
 
 
@@ -34,9 +35,11 @@ def status_of(runs: pathlib.Path, trials: Sequence[Trial]) -> list[Status]:
 
 
 def _status(run: RunDirectory, trial: Trial) -> Status:
-    starts = json_files.read_lines(run.starts_path)
+    starts = run.read_starts()
     records = run.read_metrics() if starts else []
     trained = [r for r in records if r["kind"] == "train"]
+    if trained:
+        json_files.check_fields(trained[-1], {"loss": float}, f"{run.metrics_path}: step {trained[-1]['step']}", FIX)
     step, loss = (trained[-1]["step"], trained[-1]["loss"]) if trained else (0, None)
     if not run.path.exists():
         state = "missing"
@@ -64,7 +67,7 @@ def _runs(run: RunDirectory, starts: Sequence[dict]) -> bool:
 
 def has_process(run: RunDirectory) -> bool:
     """Whether the process that began the run last is on this machine and lives."""
-    starts = json_files.read_lines(run.starts_path)
+    starts = run.read_starts()
     return bool(starts) and starts[-1]["host"] == platform.node() and alive(starts[-1]["pid"])
 
 

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from lst_jax.config import Config, config_hash
 from lst_jax.core import files, json_files
 from lst_jax.core.code_version import code_commit
-from lst_jax.core.errors import ConfigError, DataError
+from lst_jax.core.errors import ConfigError, DataError, first_line
+from lst_jax.core.strict import build
 from lst_jax.cost import budget
 from lst_jax.data.patching import strategy_of
 from lst_jax.jobs.sweeps.grid import BRANCH, BUDGET, LABEL, RECIPE, Overlay
@@ -213,22 +214,21 @@ def write_sweep(folder: pathlib.Path, sweep: Sweep) -> None:
 def read_sweep(folder: pathlib.Path) -> Sweep:
     """The sweep of a folder. Raises: ConfigError where there is none, DataError where its file is damaged."""
     path = folder / FILE
+    if not os.path.exists(path):
+        raise ConfigError(f"{path}: no such sweep; make it: lst sweep run {folder} --config FILE.py:NAME")
+    found = json_files.read(path, "make it anew with --config")
     try:
-        if not os.path.exists(path):
-            raise ConfigError(f"{path}: no such sweep; make it: lst sweep run {folder} --config FILE.py:NAME")
-        found = json_files.read(path, "make it anew with --config")
         if found["format_version"] != FORMAT_VERSION:
             raise DataError(
                 f"{path}: format_version={found['format_version']}, this code reads {FORMAT_VERSION}; use "
                 "the code that wrote it"
             )
-        return Sweep(
-            found["reference"],
-            found["commit"],
-            tuple(Trial(**trial | {"changes": tuple(trial["changes"])}) for trial in found["trials"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: is damaged ({error}); make it anew with --config") from error
+        sweep = build(Sweep, {key: value for key, value in found.items() if key != "format_version"}, "")
+        if not all(trial.steps > 0 and trial.name for trial in sweep.trials):
+            raise ConfigError("a run has no name, or no steps")
+        return sweep
+    except (KeyError, ConfigError) as error:
+        raise DataError(f"{path}: is damaged ({first_line(error)}); make it anew with --config") from error
 
 
 def open_sweep(folder: pathlib.Path, reference: str | None) -> Sweep:
