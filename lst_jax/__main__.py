@@ -2,6 +2,6 @@
 
 import sys
 
-from lst_jax.cli.main import main
+from lst_jax.cli.main import command
 
-sys.exit(main())
+sys.exit(command())

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from lst_jax import __version__
 from lst_jax.cli import local_paths
-from lst_jax.core import console, limits
-from lst_jax.core.errors import PeerError, StorageError, UserError
+from lst_jax.core import console, leaving, limits
+from lst_jax.core.errors import RESTART_EXIT_CODE, PeerError, StorageError, UserError
 
 BEGAN = time.monotonic()  # about the start of the process: what takes long to import comes later
 
@@ -132,6 +132,21 @@ def main(argv: list[str] | None = None) -> int:
         return code
 
 
+def command() -> int:
+    """The process of the `lst` command: as `main`, and it ends within seconds after an error.
+
+    Libraries may keep threads that do not end, as those of a write that hangs; the interpreter would wait for them.
+    """
+    try:
+        code = main()
+    except Exception:
+        leaving.exit_soon(leaving.FAILED)
+        raise
+    if code not in (0, RESTART_EXIT_CODE):  # with these, processes of a job wait for each other
+        leaving.exit_soon(code)
+    return code
+
+
 def _run(argv: list[str]) -> int:
     parser = build_parser(argv[0] if argv else "")
     args = parser.parse_args(argv)
@@ -140,11 +155,10 @@ def _run(argv: list[str]) -> int:
         local_paths.refuse_addresses(parser, args)
         return args.run(args)
     except UserError as error:
-        print(f"lst {args.command}: {console.printable(str(error))}", file=sys.stderr)
+        line = f"lst {args.command}: {console.printable(str(error))}"
         if isinstance(error, PeerError):
-            from lst_jax.parallel import processes
-
-            processes.exit_at_once(error.exit_code)
+            leaving.exit_at_once(error.exit_code, line)
+        print(line, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)
