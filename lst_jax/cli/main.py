@@ -143,6 +143,7 @@ def command() -> int:
         leaving.exit_soon(leaving.FAILED)
         raise
     if code not in (0, RESTART_EXIT_CODE):  # with these, processes of a job wait for each other
+        leaving.say_no_more()
         leaving.exit_soon(code)
     return code
 

@@ -10,6 +10,7 @@ import resource
 RESTART_EXIT_CODE = 42
 LONGEST_QUOTE = 300  # characters of another program's message within one of ours
 DISK_FULL_ERRNOS = frozenset({27, 28, 122})  # EFBIG, ENOSPC, EDQUOT
+TOO_MANY_FILES_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE})
 PASSING_ERRNOS = frozenset(  # a server or a network that does not answer now
     {
         errno.EIO,
@@ -108,7 +109,7 @@ class PassingStorageError(StorageError):
 
 def storage_error(path, error: OSError) -> StorageError:
     """The one-line error for a failed write to `path`."""
-    if error.errno in (errno.EMFILE, errno.ENFILE):
+    if error.errno in TOO_MANY_FILES_ERRNOS:
         return too_many_open_files(path)
     if error.errno in PASSING_ERRNOS:
         return PassingStorageError(

@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from lst_jax.core.errors import DataError, first_line, storage_error
+from lst_jax.core.errors import TOO_MANY_FILES_ERRNOS, DataError, first_line, storage_error, too_many_open_files
 from lst_jax.core.files import WAIT_SEC, sync_folder, with_patience
 from lst_jax.core.paths import check_writable_place
 
@@ -71,6 +71,8 @@ def read(path: str | os.PathLike, fix: str, kind: type | None = dict, strict_num
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; {fix}") from error
     except OSError as error:
+        if error.errno in TOO_MANY_FILES_ERRNOS:
+            raise too_many_open_files(path) from error
         raise DataError(f"{path}: cannot be read ({error.strerror or first_line(error)}); {fix}") from error
     return parse(content, os.fspath(path), fix, kind, strict_numbers)
 

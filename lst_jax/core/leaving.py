@@ -33,6 +33,15 @@ def exit_soon(code: int, grace_sec: float = GRACE_SEC) -> None:
     threading.Thread(target=end, name="leaving", daemon=True).start()
 
 
+def say_no_more() -> None:
+    """Drops what libraries print to standard error while the process ends: the error has been told in one line."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or None; no file may be opened any more
+        sys.stderr.flush()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
+
+
 def _end(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or None
