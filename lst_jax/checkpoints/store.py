@@ -9,6 +9,8 @@ is found when a step is read: Orbax's checksums cover its own files, ours cover 
 """
 
 import contextlib
+import errno
+import os
 import pathlib
 import time
 import zlib
@@ -23,6 +25,7 @@ import orbax.checkpoint as ocp
 from lst_jax.checkpoints.quiet import quiet_orbax, stay_quiet
 from lst_jax.core.errors import (
     DISK_FULL_ERRNOS,
+    PASSING_ERRNOS,
     CheckpointError,
     CheckpointGoneError,
     StorageError,
@@ -209,8 +212,13 @@ def _verify(meta: dict[str, Any], name: str, item: Any) -> None:
             raise ValueError(f"{name}/{path} is not what was saved")
 
 
-def _disk_is_full(error: BaseException) -> bool:
-    return any(words in str(error) for words in FULL_DISK_WORDS)
+def _system_error(error: BaseException) -> int | None:
+    """The system's code for a failed write that a library tells in words, or None where it tells something else."""
+    text = str(error)
+    if any(words in text for words in FULL_DISK_WORDS):
+        return min(DISK_FULL_ERRNOS)
+    codes = (errno.EMFILE, *sorted(PASSING_ERRNOS))
+    return next((code for code in codes if os.strerror(code) in text), None)
 
 
 @contextlib.contextmanager
@@ -222,10 +230,11 @@ def storage_errors(directory: pathlib.Path) -> Iterator[None]:
         stay_quiet()
         raise storage_error(directory, error) from error
     except Exception as error:
-        if not _disk_is_full(error):
+        code = _system_error(error)
+        if code is None:
             raise
         stay_quiet()
-        raise storage_error(directory, OSError(min(DISK_FULL_ERRNOS), str(error))) from error
+        raise storage_error(directory, OSError(code, first_line(error))) from error
 
 
 @contextlib.contextmanager

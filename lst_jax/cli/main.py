@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from lst_jax import __version__
 from lst_jax.cli import local_paths
-from lst_jax.core import console, limits
-from lst_jax.core.errors import PeerError, StorageError, UserError, shortened
+from lst_jax.core import console, leaving, limits
+from lst_jax.core.errors import RESTART_EXIT_CODE, PeerError, StorageError, UserError, shortened
 
 BEGAN = time.monotonic()  # about the start of the process: what takes long to import comes later
 
@@ -121,8 +121,10 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one subcommand; returns the exit code (see `lst_jax.core.errors`).
 
     Work goes on where nobody reads standard output or error any more. Output that a full disk took is an error, but
-    not for training, whose result is the run.
+    not for training, whose result is the run. Without `argv` this is the process of the `lst` command: it ends within
+    seconds after an error, although libraries may keep threads that do not end, as those of a write that hangs.
     """
+    is_process = argv is None
     argv = sys.argv[1:] if argv is None else argv
     with console.safe_console() as output, limits.many_open_files():
         args = parse(argv)
@@ -133,10 +135,17 @@ def main(argv: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             print(f"lst {args.command}: interrupted; run the same command to go on", file=sys.stderr)
             code = 130
+        except Exception:
+            if is_process:
+                leaving.exit_soon(leaving.FAILED)
+            raise
         cause = console.write_failed(output)
         if code == 0 and cause and args.command != "train":
             print(f"lst: standard output: cannot write ({cause}); choose another place for it", file=sys.stderr)
-            return StorageError.exit_code
+            code = StorageError.exit_code
+        if is_process and code not in (0, RESTART_EXIT_CODE):  # with these, processes of a job wait for each other
+            leaving.say_no_more()
+            leaving.exit_soon(code)
         return code
 
 
@@ -154,11 +163,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def report_mistake(command: str, error: UserError) -> int:
     """Prints the one line of a mistake; returns its exit code. Leaves at once where another process is gone."""
-    print(f"lst {command}: {shortened(console.printable(str(error)))}", file=sys.stderr)
+    line = f"lst {command}: {shortened(console.printable(str(error)))}"
     if isinstance(error, PeerError):
-        from lst_jax.parallel import processes
-
-        processes.exit_at_once(error.exit_code)
+        leaving.exit_at_once(error.exit_code, line)
+    print(line, file=sys.stderr)
     return error.exit_code
 
 

@@ -1,6 +1,7 @@
 """The arguments and the action of `lst train`."""
 
 import argparse
+import os
 import sys
 
 from lst_jax.cli.local_paths import free_text
@@ -49,6 +50,10 @@ def add_arguments(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Joins the job's processes, loads the recipe and trains. Returns the exit code."""
+    check_job(args)
+    if args.processes > 1:
+        # Before JAX is loaded: what its C++ code logs of a lost process is raised as an error too, in one line.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from lst_jax.cost import budget
     from lst_jax.parallel import processes
     from lst_jax.runs.directory import RunDirectory
@@ -63,3 +68,18 @@ def run(args: argparse.Namespace) -> int:
         if args.budget and processes.is_leader():
             print(budget.describe(config, args.budget), file=sys.stderr)
     return train(RunDirectory(args.run_dir), config, args.began)
+
+
+def check_job(args: argparse.Namespace) -> None:
+    """Refuses options of a job of several processes that do not fit each other. Raises: ConfigError."""
+    if args.processes < 1:
+        raise ConfigError(f"--processes={args.processes}: must be at least 1; give the number of processes of the job")
+    for option, value in (("--coordinator", args.coordinator), ("--process-id", args.process_id)):
+        if value is not None and args.processes == 1:
+            raise ConfigError(
+                f"{option}={value}: is for a job of several processes; give --processes N beside it, or leave it out"
+            )
+    if args.process_id is not None and not 0 <= args.process_id < args.processes:
+        raise ConfigError(
+            f"--process-id={args.process_id}: must be from 0 to {args.processes - 1}, as --processes={args.processes}"
+        )

@@ -4,10 +4,31 @@
 42 means "start me again" (a preemption or a requested stop), which launchers restart on.
 """
 
+import errno
+import resource
+
 RESTART_EXIT_CODE = 42
 LONGEST_QUOTE = 300  # characters of another program's message within one of ours
 LONGEST_MESSAGE = 600  # characters of one of ours: what a file holds may be quoted in it, however long
 DISK_FULL_ERRNOS = frozenset({27, 28, 122})  # EFBIG, ENOSPC, EDQUOT
+TOO_MANY_FILES_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE})
+PASSING_ERRNOS = frozenset(  # a server or a network that does not answer now
+    {
+        errno.EIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.EAGAIN,
+        errno.ENOLCK,
+        errno.ENOTCONN,
+        errno.EREMOTEIO,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+        errno.ECONNRESET,
+        errno.ECONNREFUSED,
+    }
+)
 
 
 class UserError(Exception):
@@ -67,6 +88,12 @@ class BusyError(UserError):
     """Another command is at work in the same folder."""
 
 
+class BusyElsewhereError(BusyError):
+    """A process of another host has the folder, or had it when its host died. Its lock may be released by itself."""
+
+    exit_code = RESTART_EXIT_CODE
+
+
 class PeerError(UserError):
     """Another process of the job is gone or does not answer. All of them must be started again."""
 
@@ -79,6 +106,12 @@ class StorageError(UserError):
     exit_code = 5
 
 
+class PassingStorageError(StorageError):
+    """A write failed in a way that may pass by itself, as where a server does not answer."""
+
+    exit_code = RESTART_EXIT_CODE
+
+
 def shortened(text: str) -> str:
     """The text, without its middle where it is longer than `LONGEST_MESSAGE`."""
     if len(text) <= LONGEST_MESSAGE:
@@ -89,10 +122,26 @@ def shortened(text: str) -> str:
 
 def storage_error(path, error: OSError) -> StorageError:
     """The one-line error for a failed write to `path`."""
+    if error.errno in TOO_MANY_FILES_ERRNOS:
+        return too_many_open_files(path)
+    if error.errno in PASSING_ERRNOS:
+        return PassingStorageError(
+            f"{path}: cannot write ({error.strerror or error}); this may pass: run the same command again, what was "
+            "complete is kept"
+        )
     cause = "no space left" if error.errno in DISK_FULL_ERRNOS else (error.strerror or str(error))
     return StorageError(
         f"{path}: cannot write ({cause}); free space or choose another place, then run the same "
         "command again: what was complete is kept"
+    )
+
+
+def too_many_open_files(path) -> StorageError:
+    """The one-line error for a file that cannot be opened because too many others are open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return StorageError(
+        f"{path}: cannot be opened, as this process may have {soft} files open; raise the limit (`ulimit -n`, its "
+        f"hard limit is {hard}), then run the same command again"
     )
 
 

@@ -8,14 +8,15 @@ Infinity are refused as well, except in our own records (a loss may be NaN) and 
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from lst_jax.core.errors import DataError, first_line, storage_error
-from lst_jax.core.files import sync_folder
+from lst_jax.core.errors import TOO_MANY_FILES_ERRNOS, DataError, first_line, storage_error, too_many_open_files
+from lst_jax.core.files import WAIT_SEC, sync_folder, with_patience
 from lst_jax.core.paths import check_writable_place
 
 DEEPEST = 64  # nested lists and objects: five in our own files, and a recursion limit of Python's far above
@@ -70,6 +71,8 @@ def read(path: str | os.PathLike, fix: str, kind: type | None = dict, strict_num
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; {fix}") from error
     except OSError as error:
+        if error.errno in TOO_MANY_FILES_ERRNOS:
+            raise too_many_open_files(path) from error
         raise DataError(f"{path}: cannot be read ({error.strerror or first_line(error)}); {fix}") from error
     return parse(content, os.fspath(path), fix, kind, strict_numbers)
 
@@ -131,12 +134,22 @@ def open_lines(path: str | os.PathLike) -> BinaryIO:
         raise storage_error(path, error) from error
 
 
-def add_line(file: BinaryIO, mapping: Mapping[str, Any]) -> None:
-    """Adds a line. The line is out of this process's hands when this returns. Raises: StorageError."""
-    line = (json.dumps(mapping) + "\n").encode()
-    try:
+def add_line(file: BinaryIO, mapping: Mapping[str, Any], wait_sec: float = WAIT_SEC) -> None:
+    """Adds a line. The line is out of this process's hands when this returns.
+
+    Errors that may pass are waited out, up to `wait_sec`. Raises: StorageError.
+    """
+    line, size = (json.dumps(mapping) + "\n").encode(), os.fstat(file.fileno()).st_size
+    failed_tries = itertools.count()
+
+    def write() -> None:
+        if next(failed_tries):
+            os.ftruncate(file.fileno(), size)  # what a try that failed may have left of the line
         if file.write(line) != len(line):
             raise OSError(errno.ENOSPC, "the line was cut short")
+
+    try:
+        with_patience(write, wait_sec)
     except OSError as error:
         raise storage_error(file.name, error) from error
 

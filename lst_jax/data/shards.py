@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, SupportsIndex
 
 from array_record.python import array_record_module  # ty: ignore[missing-module-member]
-from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from lst_jax.core import files, json_files
-from lst_jax.core.errors import DataError, first_line
+from lst_jax.core.errors import DataError, first_line, too_many_open_files
 from lst_jax.core.hashing import file_sha256
 from lst_jax.data import records
+from lst_jax.data.open_shards import ShardReaders
 
 FORMAT_VERSION = 1
 METADATA_NAME = "metadata.json"
@@ -129,8 +129,7 @@ class RecordDirectory(Sequence):
         for shard in self.metadata.shards:
             self._check_size(shard)
         self._ends = list(itertools.accumulate(s.records for s in self.metadata.shards))
-        slices = [f"{self.path / s.name}[0:{s.records}]" for s in self.metadata.shards if s.records]
-        self._source = ArrayRecordDataSource(slices) if slices else None  # files are opened at their first read
+        self._readers = ShardReaders()
 
     def __len__(self) -> int:
         """Number of records."""
@@ -141,10 +140,13 @@ class RecordDirectory(Sequence):
         index = index.__index__()
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
+        path, position = self._place(index)
         try:
-            return records.decode(self.kind, self._source[index])
+            return records.decode(self.kind, self._readers.read(str(path), position))
         except RuntimeError as error:
             cause = str(error).split(";")[0]
+            if os.strerror(errno.EMFILE) in cause or os.strerror(errno.ENFILE) in cause:
+                raise too_many_open_files(path) from error
             raise DataError(
                 f"{self._where(index)}: cannot be read ({cause}); copy or prepare the shard again"
             ) from error
@@ -179,10 +181,15 @@ class RecordDirectory(Sequence):
                 f"{file}: has {size} bytes, {METADATA_NAME} says {shard.bytes}; copy or prepare the shard again"
             )
 
-    def _where(self, index: int) -> str:
+    def _place(self, index: int) -> tuple[pathlib.Path, int]:
+        """The shard's file and the record's number in it."""
         shard = bisect.bisect_right(self._ends, index)
         first = self._ends[shard - 1] if shard else 0
-        return f"{self.path / self.metadata.shards[shard].name}: record {index - first}"
+        return self.path / self.metadata.shards[shard].name, index - first
+
+    def _where(self, index: int) -> str:
+        path, position = self._place(index)
+        return f"{path}: record {position}"
 
 
 def check_records(directory, where: Callable[[int], str]) -> None:
@@ -212,7 +219,7 @@ def array_record_errors() -> Iterator[None]:
         yield
     except RuntimeError as error:
         codes = [code for code in errno.errorcode if os.strerror(code) in str(error)]
-        raise OSError(codes[0] if codes else errno.EIO, str(error)) from error
+        raise OSError(codes[0] if codes else 0, str(error)) from error  # 0: a code that means nothing
 
 
 def _typed(kind: type, mapping: Any, path: str | os.PathLike) -> Any:

@@ -6,10 +6,8 @@ In a job of one process every function here returns at once and nothing is sent.
 import collections
 import contextlib
 import json
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lst_jax.core.errors import ConfigError, PeerError, UserError, first_line
-from lst_jax.parallel import sharding
+from lst_jax.parallel import lost_job, sharding
 
 MESSAGE_BYTES = 4096  # the JSON that one process sends to all others at a barrier
 LIMB_BITS, LIMBS = 20, 3  # whole numbers are added in limbs: numbers have 60 bits, sums over 2^11 devices fit 31 a limb
@@ -37,13 +35,14 @@ def join(count: int, coordinator: str | None = None, index: int | None = None) -
     jax.config.update("jax_enable_preemption_service", False)  # SIGTERM belongs to `core.signals.StopRequest`
     try:
         known = count if coordinator is not None else None  # without one JAX counts, and may find another number
-        jax.distributed.initialize(
-            coordinator,
-            known,
-            index,
-            initialization_timeout=JOIN_TIMEOUT_SEC,
-            shutdown_timeout_seconds=LEAVE_TIMEOUT_SEC,
-        )
+        with lost_job.ends_in_one_line():
+            jax.distributed.initialize(
+                coordinator,
+                known,
+                index,
+                initialization_timeout=JOIN_TIMEOUT_SEC,
+                shutdown_timeout_seconds=LEAVE_TIMEOUT_SEC,
+            )
     except ValueError as error:
         raise ConfigError(
             f"--processes={count}: JAX finds no cluster here ({first_line(error)}); give --coordinator "
@@ -123,13 +122,6 @@ def peer_loss_as_error() -> Iterator[None]:
             f"process {jax.process_index()}: lost another process ({first_line(error)}); start all of "
             "them again, they go on from the newest checkpoint"
         ) from error
-
-
-def exit_at_once(code: int) -> NoReturn:
-    """Ends this process without waiting for the others, as one of them is gone."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 class SharedFlags:

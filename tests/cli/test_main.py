@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from lst_jax.cli import main as program
-from lst_jax.core.errors import DataError
+from lst_jax.core.errors import ConfigError, DataError
 
 LST = [sys.executable, "-m", "lst_jax"]
 
@@ -50,3 +50,18 @@ def test_a_terminal_that_knows_ascii_alone_gets_escapes():
     env = os.environ | {"PYTHONIOENCODING": "ascii"}
     found = subprocess.run([*LST, "plan", "--help"], capture_output=True, env=env)
     assert found.returncode == 0 and b"\\u2026" in found.stdout and found.stderr == b""
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--process-id", "1"], "--process-id=1: is for a job of several processes; give --processes N beside it"),
+        (["--coordinator", "h:1"], "--coordinator=h:1: is for a job of several processes; give --processes N"),
+        (["--processes", "0"], "--processes=0: must be at least 1"),
+        (["--processes", "2", "--process-id", "2"], "--process-id=2: must be from 0 to 1"),
+    ],
+)
+def test_options_of_a_job_that_do_not_fit_each_other_are_refused(words, said, tmp_path, capsys):
+    assert program.main(["train", str(tmp_path / "run"), *words]) == ConfigError.exit_code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"lst train: {said}") and not (tmp_path / "run").exists()

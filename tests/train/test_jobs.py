@@ -181,6 +181,16 @@ def test_a_stop_and_a_kill_of_one_process_lose_nothing(folder, unbroken):
     assert learned(run) == learned(unbroken)
 
 
+def test_a_kill_of_process_0_leaves_one_line_in_the_other(folder, unbroken):
+    run = folder / "runs" / "headless"
+    job = start(folder, run, 2)
+    wait_for_step(run, 1, job)
+    job[0].kill()
+    codes, said = finish(job)
+    assert codes[1] == RESTART_EXIT_CODE
+    assert len(said[1].splitlines()) == 1 and "lost" in said[1] and "start all" in said[1]
+
+
 def without_the_last_checkpoint(unbroken, folder, name):
     run = folder / "runs" / name
     shutil.copytree(unbroken, run)
