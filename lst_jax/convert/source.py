@@ -3,7 +3,7 @@
 Every format (`lst_jax.convert.formats`) opens as a `Source` and is written from a `Source`, so any format converts to
 any other, with at most an array or a layer in memory. The canonical layout is that of the training checkpoint:
 
-    patch_encoder/layers_0/attention/wq/kernel      float32 [in, out], one array a layer, never stacked
+    patch_encoder/layers_0/attention/wq/kernel      float32 [in, out], one array per layer, never stacked
 """
 
 import dataclasses

@@ -138,7 +138,7 @@ def similarity_by_layer(spoken: Occurrences, written: Occurrences) -> list[dict[
 
 
 def margins(opened: TrainedModel, utterances: Sequence[Utterance]) -> dict[str, dict[str, Any]]:
-    """By direction of completion choice, nats by which each true response is likelier: sums, and means a token."""
+    """By direction of completion choice, nats by which each true response is likelier: sums, and means per token."""
     config, items = opened.config, completion.make_items(utterances, len(utterances))
     builder, rule = ExampleBuilder.of(config, open_tokenizer(config)), strategy_of(config.data.patching).inference_rule
     one_scorer, found = scorer.Scorer(config, opened.mesh), {}

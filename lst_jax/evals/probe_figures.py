@@ -95,7 +95,7 @@ def by_layer(values: dict[str, Any]):
 
 
 def margins(values: dict[str, Any]):
-    """Histograms of nats a token by which the true completion is likelier than the other one."""
+    """Histograms of nats per token by which the true completion is likelier than the other one."""
     found = {d: m for d, m in values["margins"].items() if m["items"]}
     panels = max(len(found), 1)
     figure, axes = plt.subplots(1, panels, figsize=(3.2 * panels, 3), squeeze=False, sharey=True)
@@ -108,7 +108,7 @@ def margins(values: dict[str, Any]):
         axis.hist(margin[margin > 0], bins, color=COLOURS["third"], label="right")
         axis.set_axisbelow(True)
         axis.axvline(margin.mean(), color="black", linewidth=1.2, linestyle=":")
-        axis.set(title=f"{DIRECTIONS[direction]}: mean {margin.mean():+.3f}", xlabel="nats a token")
+        axis.set(title=f"{DIRECTIONS[direction]}: mean {margin.mean():+.3f}", xlabel="nats per token")
     axes[0, 0].set_ylabel("items")
     axes[0, -1].legend(loc="upper left", fontsize=9)
     figure.tight_layout()

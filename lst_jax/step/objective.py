@@ -67,7 +67,7 @@ def summarize(sums: dict, unit_rate: float) -> dict[str, float]:
     """Turns summed nats and counts (host floats) into what people read.
 
     Returns: `loss` (nats per token over everything), `bits_per_text_token`, `bits_per_second_speech`
-    (`unit_rate` frames a second, whatever a token is), `bits_per_marker`; a modality without tokens is left out.
+    (`unit_rate` frames per second, whatever a token is), `bits_per_marker`; a modality without tokens is left out.
     """
     total = sum(float(sums[f"count_{m}"]) for m in ("text", "speech", "marker"))
     out = {"loss": sum(float(sums[f"nll_{m}"]) for m in ("text", "speech", "marker")) / max(total, 1.0)}

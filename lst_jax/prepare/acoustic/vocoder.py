@@ -91,7 +91,7 @@ class UnitVocoder:
 
     @property
     def unit_rate(self) -> float:
-        """Units a second."""
+        """Units per second."""
         return self.shape.sampling_rate / self.shape.hop
 
     def synthesise(self, units: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from lst_jax.prepare.synthesis.protocol import Speech, share_out
 VERSION = 1  # of what is done here; raise it when any sample or time changes
 SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: espeak_Synth returns when all has been handed over
 UTF8 = 1  # espeakCHARS_UTF8
-RATE, PITCH = 1, 3  # espeak_PARAMETER: nominal words a minute, 0 to 100
+RATE, PITCH = 1, 3  # espeak_PARAMETER: nominal words per minute, 0 to 100
 WORD_EVENT = 1
 RATES, PITCHES = (160, 191), (42, 59)  # ranges that voices draw from; espeak-ng's own are 175 and 50
 SEED = 1
