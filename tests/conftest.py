@@ -1,6 +1,7 @@
 """Set-up shared by all tests: eight virtual CPU devices, and every annotated shape checked at every call."""
 
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -16,14 +17,24 @@ os.environ["PJRT_NPROC"] = "24"
 # where transformers copies a model's own code, once a process: not into the cache of whoever runs the tests
 os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="lst_tests_modules_")
 os.environ["HF_HUB_OFFLINE"] = "1"
+# What the runs of a process and of its commands have in common is compiled once: compiling is most of a tiny run. Each
+# process of pytest has a folder of its own, as JAX does not write these files whole or not at all.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lst_tests_compiled_")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.02"
 
 import hypothesis
-import jax
-import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
 
-install_import_hook("lst_jax", "beartype.beartype")
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def modules_with_shapes() -> list[str]:
+    """The modules whose annotations state shapes. All others are left alone: checking them doubles the tests' time."""
+    files = [file for file in (ROOT / "lst_jax").rglob("*.py") if "lst_jax.core.shapes" in file.read_text()]
+    return [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+
+
+install_import_hook(modules_with_shapes(), "beartype.beartype")
 
 hypothesis.settings.register_profile("shared", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("shared")
@@ -31,23 +42,8 @@ hypothesis.settings.load_profile("shared")
 
 def pytest_unconfigure(config):
     """Leaves nothing behind."""
-    shutil.rmtree(os.environ["HF_MODULES_CACHE"], ignore_errors=True)
-
-
-CACHE_SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-
-
-@pytest.fixture(scope="module")
-def compiled_once(tmp_path_factory):
-    """What the runs of a module have in common is compiled by the first of them: compiling is most of a tiny run."""
-    before = {name: getattr(jax.config, name) for name in CACHE_SETTINGS}
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    for name in ("HF_MODULES_CACHE", "JAX_COMPILATION_CACHE_DIR"):
+        shutil.rmtree(os.environ[name], ignore_errors=True)
 
 
 LONGEST_FIRST = (

@@ -38,7 +38,7 @@ def wsd(data, steps, decay_steps, branch_from=None):
 
 
 @pytest.fixture(scope="module")
-def trunk(data, compiled_once, tmp_path_factory):
+def trunk(data, tmp_path_factory):
     run = RunDirectory(tmp_path_factory.mktemp("runs") / "trunk")
     assert loop.train(run, wsd(data, 4, 0)) == 0
     return run

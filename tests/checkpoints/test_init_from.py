@@ -47,7 +47,7 @@ def short(data, init_from=None, **changes):
 
 
 @pytest.fixture(scope="module")
-def first(data, compiled_once, tmp_path_factory):
+def first(data, tmp_path_factory):
     run = RunDirectory(tmp_path_factory.mktemp("runs") / "first")
     assert loop.train(run, short(data)) == 0
     return run

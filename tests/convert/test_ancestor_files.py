@@ -26,8 +26,6 @@ from lst_jax.core.errors import CheckpointError, DataError, UserError
 from lst_jax.model.architectures.registry import build
 from lst_jax.runs.directory import RunDirectory
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 
 def write_case(case, folder, nested=False):
     """A directory as the ancestor leaves it, and a recipe for it; the weights themselves."""

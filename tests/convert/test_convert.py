@@ -24,8 +24,6 @@ from lst_jax.core.errors import ConversionError, UserError
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.train.loop import train
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -237,7 +235,7 @@ def test_a_killed_conversion_leaves_nothing_under_its_name(run, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, compiled_once):
+def trained(tmp_path_factory):
     """A run that was really trained, and its data."""
     folder = tmp_path_factory.mktemp("trained")
     training_run.make_data(folder)

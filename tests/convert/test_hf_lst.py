@@ -372,7 +372,7 @@ def test_models_that_have_no_such_form_are_refused(config, message, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def scored(folders, compiled_once, tmp_path_factory):
+def scored(folders, tmp_path_factory):
     """A run opened for evaluation, and its directory for transformers as model and tokenizer."""
     opened, out = load_trained_model(saved_run.make(tmp_path_factory.mktemp("run"))), tmp_path_factory.mktemp("hf")
     hf_lst.write(source_of(opened.config, jax.device_get(opened.params)), out)

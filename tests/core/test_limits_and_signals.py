@@ -1,6 +1,5 @@
 """Limits of the process, and requests to stop."""
 
-import os
 import resource
 import signal
 
@@ -26,10 +25,10 @@ def test_the_first_signal_asks_and_the_second_interrupts(number, capsys):
     before = signal.getsignal(number)
     with StopRequest("saving") as stop:
         assert not stop.requested
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert stop.requested and f"{number.name}: saving" in capsys.readouterr().err
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
     assert signal.getsignal(number) is before
 
 
@@ -37,7 +36,7 @@ def test_a_signal_that_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup starts a command
     try:
         with StopRequest("saving") as stop:
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
             assert not stop.requested
     finally:
         signal.signal(signal.SIGHUP, before)

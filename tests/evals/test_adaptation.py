@@ -156,7 +156,7 @@ def test_pocketsphinx_hears_the_same_whatever_it_heard_before():
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, compiled_once):
+def trained(tmp_path_factory):
     """A run of two steps on speech of a unit tokenizer that can be heard."""
     folder = tmp_path_factory.mktemp("run")
     make_data(folder)

@@ -23,7 +23,7 @@ def own_registries(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def run(compiled_once, tmp_path_factory):
+def run(tmp_path_factory):
     return saved_run.make(tmp_path_factory.mktemp("run"))
 
 

@@ -29,7 +29,7 @@ LENGTH = 32  # of rows of the whole forward
 
 
 @pytest.fixture(scope="module")
-def run(compiled_once, tmp_path_factory):
+def run(tmp_path_factory):
     return saved_run.make(tmp_path_factory.mktemp("run"))
 
 

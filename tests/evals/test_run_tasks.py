@@ -17,7 +17,7 @@ from lst_jax.evals.scorer import Amount
 
 
 @pytest.fixture(scope="module")
-def run(compiled_once, tmp_path_factory):
+def run(tmp_path_factory):
     return saved_run.make(tmp_path_factory.mktemp("run"))
 
 

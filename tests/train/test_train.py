@@ -48,7 +48,7 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def unbroken(data, compiled_once, tmp_path_factory):
+def unbroken(data, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "unbroken"
     assert loop.train(RunDirectory(run), make_config(data, checkpoint_keep_every=3)) == 0
     return run
@@ -81,7 +81,7 @@ def wait_for(condition, process):
 
 
 @pytest.fixture(scope="module")
-def broken(data, compiled_once, tmp_path_factory):
+def broken(data, tmp_path_factory):
     """A run that was killed while it saved, met a full disk, was told to stop, and ended: its path, and what was said.
 
     A limit on the size of files stands for the full disk. The last start is given the run's path alone.

@@ -63,7 +63,7 @@ def config(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def unbroken(config, compiled_once, tmp_path_factory):
+def unbroken(config, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "unbroken"
     assert loop.train(RunDirectory(run), config) == 0
     return run

@@ -91,7 +91,7 @@ def swept(recipe, tmp_path_factory):
     return folder, out
 
 
-def test_a_swept_run_is_that_of_one_command_bit_for_bit(swept, recipe, tmp_path, compiled_once):
+def test_a_swept_run_is_that_of_one_command_bit_for_bit(swept, recipe, tmp_path):
     folder, _ = swept
     trial = read_sweep(folder).trials[0]
     words = [word for change in trial.changes for word in ("--set", change)]
