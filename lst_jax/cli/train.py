@@ -33,7 +33,6 @@ def add_arguments(subparsers) -> None:
     train.add_argument(
         "--processes",
         type=int,
-        default=1,
         metavar="N",
         help="number of processes of this job: one per TPU host or per GPU, all started with the same command",
     )
@@ -51,7 +50,8 @@ def add_arguments(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Joins the job's processes, loads the recipe and trains. Returns the exit code."""
     check_job(args)
-    if args.processes > 1:
+    count = args.processes or 1
+    if count > 1:
         # Before JAX is loaded: what its C++ code logs of a lost process is raised as an error too, in one line.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from lst_jax.cost import budget
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from lst_jax.runs.directory import RunDirectory
     from lst_jax.train.loop import train
 
-    processes.join(args.processes, args.coordinator, args.process_id)
+    processes.join(count, args.coordinator, args.process_id)
     with processes.barrier({}):
         for option, value in (("--set", args.set), ("--budget", args.budget)):
             if value and not args.config:
@@ -72,14 +72,13 @@ def run(args: argparse.Namespace) -> int:
 
 def check_job(args: argparse.Namespace) -> None:
     """Refuses options of a job of several processes that do not fit each other. Raises: ConfigError."""
-    if args.processes < 1:
-        raise ConfigError(f"--processes={args.processes}: must be at least 1; give the number of processes of the job")
+    count = args.processes
+    if count is not None and count < 1:
+        raise ConfigError(f"--processes={count}: must be at least 1; give the number of processes of the job")
     for option, value in (("--coordinator", args.coordinator), ("--process-id", args.process_id)):
-        if value is not None and args.processes == 1:
+        if value is not None and count is None:
             raise ConfigError(
                 f"{option}={value}: is for a job of several processes; give --processes N beside it, or leave it out"
             )
-    if args.process_id is not None and not 0 <= args.process_id < args.processes:
-        raise ConfigError(
-            f"--process-id={args.process_id}: must be from 0 to {args.processes - 1}, as --processes={args.processes}"
-        )
+    if args.process_id is not None and not 0 <= args.process_id < count:
+        raise ConfigError(f"--process-id={args.process_id}: must be from 0 to {count - 1}, as --processes={count}")

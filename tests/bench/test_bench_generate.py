@@ -39,6 +39,7 @@ def test_counted_flops_are_those_of_the_products_of_one_position():
     assert local == pytest.approx(2 * width * config.joint_vocab.size, rel=0.2)
 
 
+@pytest.mark.slow
 def test_command_prints_json_and_writes_its_section(tmp_path, capsys):
     recipe, results = tmp_path / "small.py", tmp_path / "results.md"
     mappings = {arg: cfg.to_mapping(small_config(arg)) for arg in ("static", "base")}

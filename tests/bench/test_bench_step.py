@@ -69,6 +69,7 @@ def test_unrolled_flops_see_every_layer_though_the_step_is_scanned():
     assert products < (flops(8) - flops(3)) / 5 < 3 * products
 
 
+@pytest.mark.slow
 def test_command_prints_json_and_writes_its_section(tmp_path, capsys):
     recipe, results = tmp_path / "small.py", tmp_path / "results.md"
     recipe.write_text(

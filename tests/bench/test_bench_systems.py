@@ -49,6 +49,7 @@ def test_the_band_is_of_single_steps_and_of_means():
     assert systems.band(ours, [2.02] * 40) == pytest.approx({"step": 0.01, "mean": 0.01})
 
 
+@pytest.mark.slow
 def test_two_precisions_train_on_the_same_batches_and_stay_together(config, tmp_path, monkeypatch):
     mesh = one_device()  # a mesh of several would only compile longer
     monkeypatch.setattr(sharding, "make_mesh", lambda *_: mesh)

@@ -48,7 +48,7 @@ def learned(run):
     return [{k: v for k, v in r.items() if k not in CLOCK} for r in run.read_metrics()]
 
 
-@pytest.mark.parametrize("begins, steps", [(2, 4), (4, 6)])
+@pytest.mark.parametrize("begins, steps", [(2, 4), pytest.param(4, 6, marks=pytest.mark.slow)])
 def test_a_branch_is_an_unbroken_run_of_its_length_bit_for_bit(trunk, data, tmp_path, begins, steps):
     branch, unbroken = RunDirectory(tmp_path / "branch"), RunDirectory(tmp_path / "unbroken")
     assert loop.train(branch, wsd(data, steps, 2, trunk.checkpoint_path(begins))) == 0

@@ -31,7 +31,9 @@ SYSTEMS = {
     "cross_in_few": small_config(**layers(2, 2, 3), encoder_cross_all_layers=False, decoder_cross_all_layers=False),
     "cross_in_all": small_config(**layers(3, 2, 2), encoder_cross_all_layers=True, decoder_cross_all_layers=True),
 }
-each_system = pytest.mark.parametrize("name", SYSTEMS)
+each_system = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "cross_in_few")) for name in SYSTEMS]
+)
 
 
 def loss_function(config, batch):

@@ -53,7 +53,7 @@ def test_a_wrong_change_is_refused_by_name(change, message):
         ),
         ("import pathlib\nimport no_such_module\n", "mine.py: line 2: ModuleNotFoundError: No module named"),
         ("import json\ndef get_config(arg):\n    json.loads('{')\n", "mine.py: line 3: JSONDecodeError: Expecting"),
-        (DEMO.replace("UNITS = 500", "UNITS = 'many'"), "mine.py: line "),
+        (DEMO.replace("UNITS = 500", "UNITS = 'many'"), "vocab.unit_slots='many': must be int, not str"),
         (DEMO.replace("ffn_multiple=64", "rope_theta=None"), "model.rope_theta=None: must be float, not None"),
     ],
 )

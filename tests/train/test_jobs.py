@@ -188,7 +188,9 @@ def test_a_kill_of_process_0_leaves_one_line_in_the_other(folder, unbroken):
     job[0].kill()
     codes, said = finish(job)
     assert codes[1] == RESTART_EXIT_CODE
-    assert len(said[1].splitlines()) == 1 and "lost" in said[1] and "start all" in said[1]
+    *before, last = said[1].splitlines()
+    assert last.startswith("lst: lost process 0 of this job") and "start all processes again" in last
+    assert len(before) <= 1  # JAX may log that it lost the process before it tells us, but no stack
 
 
 def without_the_last_checkpoint(unbroken, folder, name):
