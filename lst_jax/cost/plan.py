@@ -1,7 +1,7 @@
 """What a recipe's training step needs on a topology of TPUs, and what that makes of the whole run.
 
 The step is compiled by libtpu's own compiler for devices that are only described. Memory is what the compiler says it
-needs; FLOPs, traffic and collectives are counted in the compiled text (`cost.program`). The floors are those of a
+needs; FLOPs, traffic and collectives are counted in the compiled program (`cost.program`). The floors are those of a
 perfect overlap: a step takes at least as long as its arithmetic at the chip's peak, as its traffic at HBM's bandwidth,
 and as its collectives on the links that they span. So is the MFU a bound: what nothing but the program forbids.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lst_jax.config import Config, config_hash
-from lst_jax.cost import budget, collectives, links, topology
+from lst_jax.cost import budget, collectives, hlo, links, topology
 from lst_jax.cost.accelerators.kinds import TpuGeneration
 from lst_jax.cost.accelerators.registry import tpu_of_device
 from lst_jax.cost.flops import model_flops
@@ -167,7 +167,7 @@ def compile_step(
             raise
         return int(float(needed[1]) * UNITS[needed[2]]), None
     memory = compiled.memory_analysis()
-    return memory.peak_memory_in_bytes, program_costs(compiled.as_text(), mesh.shape)
+    return memory.peak_memory_in_bytes, program_costs(hlo.parse(hlo.serialized(compiled)), mesh.shape)
 
 
 def held_bytes(tree: Any) -> int:
