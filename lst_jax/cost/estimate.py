@@ -19,15 +19,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lst_jax.cost.accelerators.kinds import TpuGeneration
-from lst_jax.cost.collectives import DONE, KINDS, OPCODES, Collective, collective, in_steps, seconds
+from lst_jax.cost.collectives import DONE, KINDS, OPCODES, Collective, collective, in_steps
+from lst_jax.cost.collectives import seconds as network_sec
 from lst_jax.cost.hlo import Computation, Instruction, Program
 from lst_jax.cost.kernels import PALLAS, kernels_of
-from lst_jax.cost.kinds import COPIES, EXPOSED, HIDDEN, kind_of, part_within, rows_moved
+from lst_jax.cost.kinds import COPIES, EXPOSED, HIDDEN, USEFUL, WORK, kind_of, part_within, rows_moved
 from lst_jax.cost.traffic import in_hbm, instruction_bytes, stored
 from lst_jax.cost.trips import trip_count
 
 KERNEL_SHARE = 0.6  # of the peak; splash attention reaches 0.55 to 0.65 of it at heads of 128 in its authors' tables
-ROW_SEC = 40e-9  # an index read, an address and one copy issued, without overlap: an assumption, nothing measured it
+ROW_SEC = 20e-9  # an index read, an address, one copy issued: an assumption, which nothing here can measure
 OTHER = "other"
 SLICES = "between slices"  # the key of what is sent there: one transfer at a time
 
@@ -46,20 +47,33 @@ class Estimate:
     @property
     def step_sec(self) -> float:
         """Compute and what is exposed of the network."""
-        return sum(sec for (_, kind), sec in self.by_part.items() if kind != HIDDEN)
+        return sum((sec for (_, kind), sec in self.by_part.items() if kind != HIDDEN), 0.0)
 
     @property
     def exposed_sec(self) -> float:
         """The part of the step in which only the network works."""
         return self.kind_sec(EXPOSED)
 
+    def nested(self) -> dict[str, dict[str, float]]:
+        """Part -> kind -> seconds, the longest part first, kinds in the order of `kinds.WORK`."""
+        parts = sorted({part for part, _ in self.by_part}, key=self.part_sec, reverse=True)
+        kinds = [kind for kind in WORK if any(name == kind for _, name in self.by_part)]
+        return {
+            part: {kind: self.by_part[part, kind] for kind in kinds if (part, kind) in self.by_part} for part in parts
+        }
+
+    @property
+    def useful_share(self) -> float:
+        """The share of the step that is matrix products and attention kernels."""
+        return sum(map(self.kind_sec, USEFUL)) / self.step_sec if self.step_sec else 0.0
+
     def part_sec(self, part: str) -> float:
         """Of one part, without what is hidden."""
-        return sum(sec for (name, kind), sec in self.by_part.items() if name == part and kind != HIDDEN)
+        return sum((sec for (name, kind), sec in self.by_part.items() if name == part and kind != HIDDEN), 0.0)
 
     def kind_sec(self, kind: str) -> float:
         """Of one kind over all parts."""
-        return sum(sec for (_, name), sec in self.by_part.items() if name == kind)
+        return sum((sec for (_, name), sec in self.by_part.items() if name == kind), 0.0)
 
 
 def estimate(
@@ -146,7 +160,7 @@ class _Timeline:
                 self.wait(engine, key, exposed, hidden)
 
     def attributed(self, default: str | None) -> dict[tuple[str, str], float]:
-        """Seconds by part and kind; what names no part goes to `default`, else to the part that takes longest here."""
+        """Seconds by part and kind; what has no part goes to `default`, else to the longest part."""
         parts: collections.Counter[str] = collections.Counter()
         for (part, _), seconds in self.by_part.items():
             if part is not None:
@@ -233,7 +247,9 @@ class _Run:
             return _Event(_started(where, what), None, False)
         if what.opcode in OPCODES:
             found = collective(where, what, False, self.mesh_shape)
-            return found and _Event(what.name if what.opcode.endswith("-start") else None, self._network_sec(found), False)
+            return found and _Event(
+                what.name if what.opcode.endswith("-start") else None, self._network_sec(found), False
+            )
         if what.opcode in ("async-start", "fusion"):
             return self._called_event(what)
         return None
@@ -257,7 +273,7 @@ class _Run:
         return None
 
     def _network_sec(self, found: Collective) -> float:
-        return seconds(found, self.bandwidth(found.axes))
+        return network_sec(found, self.bandwidth(found.axes))
 
 
 def _started(where: Computation, what: Instruction) -> str:

@@ -17,7 +17,7 @@ LOSS = "loss"
 OPTIMIZER = "optimizer"
 EXPOSED = "collectives exposed"
 HIDDEN = "collectives hidden"
-KINDS = (PRODUCTS, KERNELS, CROSS, COPIES, ELEMENTWISE, ROWS, LOSS, OPTIMIZER, EXPOSED, HIDDEN)
+WORK = (PRODUCTS, KERNELS, CROSS, COPIES, ELEMENTWISE, ROWS, LOSS, OPTIMIZER, EXPOSED, HIDDEN)
 USEFUL = (PRODUCTS, KERNELS)
 
 # Parts: scopes that `step.update` opens, then modules; the first that a path names counts
@@ -29,7 +29,17 @@ PARTS = {
     "global_transformer": "global transformer",
 }
 CROSS_MODULE = "cross_attn_layers"
-MOVES = {"copy", "transpose", "reshape", "slice", "dynamic-slice", "dynamic-update-slice", "concatenate", "pad", "reverse"}
+MOVES = {
+    "copy",
+    "transpose",
+    "reshape",
+    "slice",
+    "dynamic-slice",
+    "dynamic-update-slice",
+    "concatenate",
+    "pad",
+    "reverse",
+}
 NEUTRAL = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element", "broadcast", "convert", "iota"}
 
 

@@ -8,9 +8,8 @@ XLA's own of matrix products, and of nothing else.
 import dataclasses
 import functools
 import math
-import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 

@@ -120,7 +120,11 @@ def test_a_permutation_groups_those_that_send_to_each_other(pairs, expected):
 
 def groups_of(instruction):
     """The groups of an instruction of a program of four devices."""
-    text = "ENTRY %main (x: f32[8]) -> f32[8] {\n  %x = f32[8]{0} parameter(0)\n  ROOT %y = f32[8]{0} " + instruction + "\n}"
+    text = (
+        "ENTRY %main (x: f32[8]) -> f32[8] {\n  %x = f32[8]{0} parameter(0)\n  ROOT %y = f32[8]{0} "
+        + instruction
+        + "\n}"
+    )
     return collectives.groups(program(text).computations["main"].root.message, 4)
 
 

@@ -1,6 +1,6 @@
 """Programs written as HLO text, through XLA's own parser."""
 
-from jaxlib import _hlo
+from jaxlib import _hlo  # ty: ignore[missing-module-member]
 
 from lst_jax.cost import hlo
 
