@@ -72,8 +72,9 @@ def add_arguments(subparsers) -> None:
 
     patching = parts.add_parser(
         "patching",
-        help="FLOPs that patching saves, counted in compiled TPU programs; many minutes, no TPU needed",
-        description="Compiles the training steps of four systems for a TPU, and divides XLA's FLOPs by real tokens.",
+        help="FLOPs and time that patching saves, read from compiled TPU programs; many minutes, no TPU needed",
+        description="Compiles the training steps of several systems for a TPU. Divides XLA's FLOPs, and the time that "
+        "the compiler estimates, by real tokens.",
     )
     patching.add_argument(
         "--config", metavar="FILE.py:SIZE", default="configs/lst.py:1b", help="(default: %(default)s)"
@@ -250,11 +251,12 @@ def _length(args: argparse.Namespace) -> int:
 
 def _patching(args: argparse.Namespace) -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # libtpu is there to compile, no TPU to be looked for
-    from lst_jax.bench import patching
+    from lst_jax.bench import patching, patching_time
     from lst_jax.recipes.load import load_recipe
 
     _check_count("batches", args.batches, 256)
-    recipes = {system: load_recipe(f"{args.config},{system}") for system in patching.SYSTEMS}
+    systems = {**patching.SYSTEMS, **patching_time.SYSTEMS}
+    recipes = {system: load_recipe(f"{args.config},{system}") for system in systems}
     measured = patching.measure(recipes, args.topology, args.batches)
     return _report(
         args,

@@ -1,0 +1,164 @@
+"""Time by estimate: cycles and rules, loops, parts and kinds, and what is hidden behind what."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from lst_jax.cost import hlo, topology
+from lst_jax.cost.accelerators import registry
+from lst_jax.cost.estimate import KERNEL_SHARE, ROW_SEC, Estimate, estimate
+from lst_jax.cost.kinds import (
+    COPIES,
+    CROSS,
+    ELEMENTWISE,
+    EXPOSED,
+    HIDDEN,
+    KERNELS,
+    LOSS,
+    OPTIMIZER,
+    PRODUCTS,
+    ROWS,
+    part_of,
+)
+from tests.helpers.hlo_text import program
+
+V5P = registry.tpu("v5p")
+HZ, HBM = V5P.estimated_cycles_per_sec, V5P.device_hbm_bytes_per_sec
+STEP = (Path(__file__).parent / "hlo" / "estimate.hlo").read_text()
+MATRIX = 512 * 512 * 2  # bytes
+WIRE = 1e12  # bytes per second
+REDUCED = 2 * 3 / 4 * MATRIX / WIRE  # seconds of an all-reduce over four devices
+
+
+def estimated(text=STEP, wire=WIRE):
+    return estimate(program(text), V5P, {"data": 4}, lambda axes: wire)
+
+
+def test_each_part_costs_the_cycles_that_the_compiler_estimates_times_the_trips_of_its_loop():
+    found = estimated().by_part
+    assert found["global transformer", PRODUCTS] == pytest.approx(5 * 700 / HZ)
+    assert found["global transformer", COPIES] == pytest.approx(5 * 300 / HZ)  # without a path: of the loop's part
+    assert found["patch decoder", CROSS] == pytest.approx(50 / HZ)
+    assert found["loss", LOSS] == pytest.approx(40 / HZ)  # not of the decoder, whose output it uses
+    assert found["optimizer", OPTIMIZER] == pytest.approx(600 / HZ)
+
+
+def test_rows_that_are_gathered_cost_their_bytes_and_a_time_each():
+    read, written, indices = 100 * 512 * 2, 100 * 512 * 2, 100 * 4
+    assert estimated().by_part["patch encoder", ROWS] == pytest.approx((read + written + indices) / HBM + 100 * ROW_SEC)
+
+
+def test_a_kernel_costs_the_larger_of_its_arithmetic_and_its_bytes():
+    by_bytes = 2 * MATRIX / HBM
+    assert estimated().by_part["patch decoder", KERNELS] == pytest.approx(by_bytes)
+    more = estimated(STEP.replace('"flops":"6000000"', '"flops":"6000000000"'))
+    assert more.by_part["patch decoder", KERNELS] == pytest.approx(6e9 / (KERNEL_SHARE * V5P.flops_per_sec)) != by_bytes
+
+
+def test_a_kernel_of_which_nothing_is_known_is_named():
+    assert estimated().uncounted_kernels == ()
+    assert estimated(STEP.replace('"flops":"6000000",', "")).uncounted_kernels == ("told",)
+
+
+def test_what_has_no_estimate_costs_its_bytes():
+    without = estimated(STEP.replace('{"window_config":{"estimated_cycles":"40"}}', "{}"))
+    assert without.by_part["loss", LOSS] == pytest.approx(2 * MATRIX / HBM)
+
+
+def test_a_collective_is_hidden_by_what_is_computed_while_it_is_under_way():
+    found = estimated()
+    cover = 600 / HZ
+    assert cover < REDUCED  # so that one part of the first is exposed, and all of the second, which nothing covers
+    assert found.by_part["optimizer", HIDDEN] == pytest.approx(cover)
+    assert found.by_part["optimizer", EXPOSED] == pytest.approx(2 * REDUCED - cover)
+    quick = estimated(wire=100 * WIRE)
+    assert quick.by_part["optimizer", HIDDEN] == pytest.approx(REDUCED / 100)
+    assert quick.by_part["optimizer", EXPOSED] == pytest.approx(REDUCED / 100)
+
+
+def test_the_step_is_everything_but_what_is_hidden():
+    found = estimated()
+    assert found.step_sec == pytest.approx(sum(found.by_part.values()) - found.kind_sec(HIDDEN))
+    assert found.step_sec == pytest.approx(sum(map(found.part_sec, found.nested())))
+    assert list(found.nested())[0] == max(found.nested(), key=found.part_sec)
+    useful = found.kind_sec(PRODUCTS) + found.kind_sec(KERNELS)
+    assert found.useful_share == pytest.approx(useful / found.step_sec)
+    assert Estimate({}).useful_share == 0.0
+
+
+def prefetched(cycles):
+    """A copy into the chip's memory while something of so many cycles is computed."""
+    config = f'{{"window_config":{{"estimated_cycles":"{cycles}"}}}}'
+    return f"""HloModule step, is_scheduled=true
+
+%swiglu (p: bf16[512,512]) -> bf16[512,512] {{
+  %p = bf16[512,512]{{1,0}} parameter(0)
+  ROOT %tanh = bf16[512,512]{{1,0}} tanh(%p)
+}}
+
+ENTRY %main (x: bf16[512,512], w: bf16[512,512]) -> (bf16[512,512], bf16[512,512]) {{
+  %x = bf16[512,512]{{1,0}} parameter(0)
+  %w = bf16[512,512]{{1,0}} parameter(1)
+  %begun = (bf16[512,512]{{1,0:S(1)}}, bf16[512,512]{{1,0}}, u32[]{{:S(2)}}) copy-start(%w)
+  %work = bf16[512,512]{{1,0}} fusion(%x), kind=kLoop, calls=%swiglu, backend_config={config}
+  %ended = bf16[512,512]{{1,0:S(1)}} copy-done(%begun)
+  ROOT %both = (bf16[512,512]{{1,0}}, bf16[512,512]{{1,0:S(1)}}) tuple(%work, %ended)
+}}
+"""
+
+
+def test_a_prefetch_costs_the_time_by_which_it_is_late():
+    copied = MATRIX / HBM
+    early = estimated(prefetched(10**6)).by_part
+    assert early == {("other", ELEMENTWISE): pytest.approx(10**6 / HZ)}
+    late = estimated(prefetched(10)).by_part
+    assert late["other", COPIES] == pytest.approx(copied - 10 / HZ)
+
+
+def test_a_program_that_was_compiled_here_has_every_loop_and_product():
+    """The CPU compiler estimates nothing, so that bytes stand for cycles; loops multiply all the same."""
+
+    def step(x, w):
+        with jax.named_scope("loss"):
+            return jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, w)[0].sum()
+
+    def of_layers(layers):
+        shapes = (64, 256), (layers, 256, 256)
+        compiled = jax.jit(step).lower(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)).compile()
+        return estimate(hlo.parse(hlo.serialized(compiled)), V5P, {"data": 1}, lambda axes: WIRE)
+
+    few, many = of_layers(2), of_layers(9)
+    products = [found.by_part["loss", PRODUCTS] for found in (few, many)]
+    assert products[1] == pytest.approx(products[0] * 9 / 2) and products[0] >= 2 * 256 * 256 * 4 / HBM
+
+
+@pytest.mark.parametrize(
+    "path, part",
+    [
+        ("jit(step)/transpose(jvp(M))/patch_decoder/layers_0/dot_general", "patch decoder"),
+        ("jit(step)/jvp(loss)/while/body/patch_decoder/output/dot_general", "loss"),
+        ("jit(step)/jvp(global_transformer)/while", "global transformer"),
+        ("jit(step)/optimizer/mul", "optimizer"),
+        ("jit(step)/loss_fn/mul", None),
+        ("", None),
+    ],
+)
+def test_a_path_names_the_part(path, part):
+    assert part_of(path) == part
+
+
+@pytest.mark.parametrize("topology_name", ["v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2", "tpu7x:2x2x1"])
+def test_the_clock_of_a_generation_brings_a_large_product_near_its_peak(topology_name):
+    pytest.importorskip("libtpu")
+    device = topology.devices(topology_name)[0]
+    given = [
+        jax.ShapeDtypeStruct(shape, jnp.bfloat16, sharding=jax.sharding.SingleDeviceSharding(device))
+        for shape in ((8192, 4096), (4096, 4096))
+    ]
+    compiled = jax.jit(jnp.matmul).lower(*given).compile()
+    tpu = registry.tpu_of_device(device.device_kind)
+    found = estimate(hlo.parse(hlo.serialized(compiled)), tpu, {"data": 1}, lambda axes: WIRE)
+    assert found.by_part.keys() == {("other", PRODUCTS)}
+    assert 0.88 < 2 * 8192 * 4096**2 / found.step_sec / tpu.device_flops_per_sec < 1
