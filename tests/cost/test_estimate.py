@@ -160,5 +160,5 @@ def test_the_clock_of_a_generation_brings_a_large_product_near_its_peak(topology
     compiled = jax.jit(jnp.matmul).lower(*given).compile()
     tpu = registry.tpu_of_device(device.device_kind)
     found = estimate(hlo.parse(hlo.serialized(compiled)), tpu, {"data": 1}, lambda axes: WIRE)
-    assert found.by_part.keys() == {("other", PRODUCTS)}
-    assert 0.88 < 2 * 8192 * 4096**2 / found.step_sec / tpu.device_flops_per_sec < 1
+    product_sec = found.kind_sec(PRODUCTS)  # beside it there may be a prefetch
+    assert 0.88 < 2 * 8192 * 4096**2 / product_sec / tpu.device_flops_per_sec < 1
