@@ -200,6 +200,6 @@ def test_a_recipe_is_compiled_for_described_devices(capsys):
     moved = sum(plan["collective_bytes"].values())
     assert 3 * 2 * parameters < moved < 3.6 * 2 * parameters  # bfloat16, but for the table of tokens and the vectors
     assert plan["bound_sec"] == max(plan["floors_sec"].values()) < plan["step_sec"]
-    assert 0.05 < plan["mfu"] < plan["mfu_bound"] <= 1
+    assert 0 < plan["mfu"] < plan["mfu_bound"] <= 1 and plan["mfu_bound"] > 0.1
     parts = {"global transformer", "patch decoder", "patch encoder", "loss", "optimizer"}
     assert parts <= plan["estimate_sec"].keys()
