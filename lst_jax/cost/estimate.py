@@ -29,8 +29,9 @@ from lst_jax.cost.trips import trip_count
 
 KERNEL_SHARE = 0.6  # of the peak; splash attention reaches 0.55 to 0.65 of it at heads of 128 in its authors' tables
 ROW_SEC = 20e-9  # an index read, an address, one copy issued: an assumption, which nothing here can measure
+ROUNDING = 1e-6  # of a transfer's time: a smaller rest is none
 OTHER = "other"
-SLICES = "between slices"  # the key of what is sent there: one transfer at a time
+SLICES = "between slices"  # what is received ends all that was sent: sends have keys (SLICES, name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,17 +105,37 @@ class _Event(NamedTuple):
     computes: bool
 
 
+@dataclasses.dataclass
+class _Transfer:
+    """One of an engine, from `end - seconds` to `end`; the cores have waited for `exposed` seconds of it so far."""
+
+    part: str | None
+    seconds: float
+    end: float
+    exposed: float = 0.0
+
+
 class _Engine:
     """What works beside the cores: one transfer after the other."""
 
     def __init__(self):
         self.free_at = 0.0
-        self.under_way: dict[Any, tuple[str | None, float, float]] = {}  # key -> part, its seconds, its end
+        self.under_way: dict[Any, _Transfer] = {}
 
     def start(self, key: Any, part: str | None, now: float, seconds: float) -> None:
         """Queues a transfer behind those that were started before."""
         self.free_at = max(self.free_at, now) + seconds
-        self.under_way[key] = part, seconds, self.free_at
+        self.under_way[key] = _Transfer(part, seconds, self.free_at)
+
+    def finish(self, key: Any, now: float) -> tuple[_Transfer, list[tuple[str | None, float]]]:
+        """Ends a transfer; returns it, and by part what the cores wait until then for it and for those before it."""
+        transfer, waits = self.under_way[key], []
+        for other in self.under_way.values():
+            waited = min(other.end, transfer.end) - max(other.end - other.seconds, now)
+            if waited > ROUNDING * other.seconds:
+                other.exposed += waited
+                waits.append((other.part, waited))
+        return self.under_way.pop(key), waits
 
 
 class _Timeline:
@@ -141,17 +162,20 @@ class _Timeline:
         if event.seconds is not None:
             self.network.start(event.key, part, self.now, event.seconds)
         if event.seconds is None or event.key is None:
-            self.wait(self.network, event.key, EXPOSED, HIDDEN)
+            sent = [key for key in self.network.under_way if isinstance(key, tuple)] if event.key == SLICES else ()
+            for key in sent or (event.key,):
+                self.wait(self.network, key, EXPOSED, HIDDEN)
 
     def wait(self, engine: _Engine, key: Any, exposed: str, hidden: str | None) -> None:
-        """The cores wait for a transfer; what it took beyond that waiting is hidden."""
+        """The cores wait for a transfer, if there is one; what it took beyond all waiting is hidden."""
         if key not in engine.under_way:
             return
-        part, seconds, end = engine.under_way.pop(key)
-        waited = max(0.0, end - self.now)
-        self.work(part, exposed, waited)
-        if hidden:
-            self.by_part[part, hidden] += max(0.0, seconds - waited)
+        transfer, waits = engine.finish(key, self.now)
+        for part, seconds in waits:
+            self.work(part, exposed, seconds)
+        rest = transfer.seconds - transfer.exposed
+        if hidden and rest > ROUNDING * transfer.seconds:
+            self.by_part[transfer.part, hidden] += rest
 
     def wait_for_all(self) -> None:
         """What nobody waited for ends with the computation."""
@@ -240,7 +264,7 @@ class _Run:
         """What an instruction does on the network; None for nothing."""
         if what.opcode == "send":
             found = collective(where, what, False, self.mesh_shape)
-            return found and _Event(SLICES, self._network_sec(found), False)
+            return found and _Event((SLICES, what.name), self._network_sec(found), False)
         if what.opcode == "recv-done":
             return _Event(SLICES, None, False)
         if what.opcode == "async-done" or (what.opcode.endswith("-done") and what.opcode[:-5] in KINDS):

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from lst_jax.cost import hlo, topology
 from lst_jax.cost.accelerators import registry
+from lst_jax.cost.collectives import total_seconds
 from lst_jax.cost.estimate import KERNEL_SHARE, ROW_SEC, Estimate, estimate
 from lst_jax.cost.kinds import (
     COPIES,
@@ -22,6 +26,7 @@ from lst_jax.cost.kinds import (
     ROWS,
     part_of,
 )
+from lst_jax.cost.program import program_costs
 from tests.helpers.hlo_text import program
 
 V5P = registry.tpu("v5p")
@@ -76,6 +81,50 @@ def test_a_collective_is_hidden_by_what_is_computed_while_it_is_under_way():
     quick = estimated(wire=100 * WIRE)
     assert quick.by_part["optimizer", HIDDEN] == pytest.approx(REDUCED / 100)
     assert quick.by_part["optimizer", EXPOSED] == pytest.approx(REDUCED / 100)
+
+
+SEND = (
+    "(f32[8,8,128]{2,1,0:T(8,128)}, u32[], token[]) send(%x, %after-all), channel_id=5, is_host_transfer=true, "
+    'frontend_attributes={_xla_megascale_target="{1,2}x{0:7}",_xla_megascale_transfer_type="ALL_REDUCE"}'
+)
+
+
+def written(name):
+    return (Path(__file__).parent / "hlo" / f"{name}.hlo").read_text()
+
+
+@pytest.mark.parametrize(
+    "name, mesh",
+    [
+        ("steps", {"data": 16}),
+        ("asynchronous", {"data": 4, "tensor": 4}),
+        ("all_reduce_scatter", {"data": 4, "tensor": 4}),
+        ("between_slices", {"replica": 2, "data": 8}),
+    ],
+)
+def test_every_collective_is_hidden_or_exposed_in_each_form_that_the_compiler_writes(name, mesh):
+    read = program(written(name))
+    found = estimate(read, V5P, mesh, lambda axes: 1e6)  # so slow that nothing hides it
+    network = sum(total_seconds(program_costs(read, mesh).collectives, lambda axes: 1e6).values())
+    assert found.kind_sec(EXPOSED) + found.kind_sec(HIDDEN) == pytest.approx(network)
+    assert network > 0 and found.exposed_sec > 0.9 * network
+
+
+def test_what_is_received_from_other_slices_ends_all_that_was_sent():
+    twice = written("between_slices").replace("  %recv = ", "  %again = " + SEND + "\n  %recv = ")
+    mesh = {"replica": 2, "data": 8}
+    found, once = (estimate(program(text), V5P, mesh, lambda axes: 1e6) for text in (twice, written("between_slices")))
+    assert found.exposed_sec == pytest.approx(2 * once.exposed_sec)
+
+
+def test_a_collective_in_steps_is_hidden_by_the_fusions_that_its_steps_are_in():
+    steps = written("steps").replace(
+        "kind=kOutput,", 'kind=kOutput, backend_config={"window_config":{"estimated_cycles":"900"}},'
+    )
+    found = estimate(program(steps), V5P, {"data": 16}, lambda axes: WIRE)
+    gathered = 15 / 16 * 2048 * 2048 * 2 / WIRE
+    assert found.kind_sec(HIDDEN) == pytest.approx(900 / HZ)
+    assert found.exposed_sec == pytest.approx(gathered - 900 / HZ)
 
 
 def test_the_step_is_everything_but_what_is_hidden():
@@ -162,3 +211,37 @@ def test_the_clock_of_a_generation_brings_a_large_product_near_its_peak(topology
     found = estimate(hlo.parse(hlo.serialized(compiled)), tpu, {"data": 1}, lambda axes: WIRE)
     product_sec = found.kind_sec(PRODUCTS)  # beside it there may be a prefetch
     assert 0.88 < 2 * 8192 * 4096**2 / product_sec / tpu.device_flops_per_sec < 1
+
+
+FUSED = (
+    "xla_tpu_enable_async_collective_fusion",
+    "xla_tpu_enable_async_collective_fusion_fuse_all_gather",
+    "xla_tpu_enable_async_collective_fusion_multiple_steps",
+    "xla_enable_async_all_gather",
+)
+
+
+def test_gathers_that_the_tpu_compiler_fuses_with_work_are_hidden_in_part():
+    """Layers with FSDP on four chips: gathers in steps, and scatters that are waited for."""
+    pytest.importorskip("libtpu")
+    devices = topology.devices("v6e:2x2")
+    mesh = Mesh(np.asarray(devices), ("data",))
+
+    def layer(x, w):
+        return x + jnp.tanh(x @ jax.lax.all_gather(w, "data", axis=0, tiled=True)), None
+
+    def gradient(w, x):
+        return jax.grad(lambda w: jax.lax.scan(layer, x, w)[0].astype(jnp.float32).sum())(w)
+
+    split = (P(None, "data"), P("data"))
+    given = [
+        jax.ShapeDtypeStruct(shape, jnp.bfloat16, sharding=NamedSharding(mesh, spec))
+        for shape, spec in zip(((5, 4096, 4096), (8192, 4096)), split, strict=True)
+    ]
+    function = jax.shard_map(gradient, mesh=mesh, in_specs=split, out_specs=split[0], check_vma=False)
+    compiled = jax.jit(function).lower(*given).compile(compiler_options=dict.fromkeys(FUSED, "true"))
+    read = hlo.parse(hlo.serialized(compiled))
+    found = estimate(read, registry.tpu("v6e"), mesh.shape, lambda axes: WIRE)
+    network = sum(total_seconds(program_costs(read, mesh.shape).collectives, lambda axes: WIRE).values())
+    assert found.kind_sec(EXPOSED) + found.kind_sec(HIDDEN) == pytest.approx(network, rel=0.01)
+    assert 0.1 * network < found.kind_sec(HIDDEN) < 0.9 * network
