@@ -26,6 +26,7 @@ from lst_jax.cost.kinds import (
     ROWS,
     part_of,
 )
+from lst_jax.cost.links import mesh_bandwidth
 from lst_jax.cost.program import program_costs
 from tests.helpers.hlo_text import program
 
@@ -217,6 +218,7 @@ FUSED = (
     "xla_tpu_enable_async_collective_fusion",
     "xla_tpu_enable_async_collective_fusion_fuse_all_gather",
     "xla_tpu_enable_async_collective_fusion_multiple_steps",
+    "xla_tpu_overlap_compute_collective_tc",
     "xla_enable_async_all_gather",
 )
 
@@ -227,21 +229,26 @@ def test_gathers_that_the_tpu_compiler_fuses_with_work_are_hidden_in_part():
     devices = topology.devices("v6e:2x2")
     mesh = Mesh(np.asarray(devices), ("data",))
 
-    def layer(x, w):
-        return x + jnp.tanh(x @ jax.lax.all_gather(w, "data", axis=0, tiled=True)), None
+    def layer(x, matrices):
+        up, down = (jax.lax.all_gather(w, "data", axis=i, tiled=True) for i, w in enumerate(matrices))
+        return x + jnp.tanh(x @ up) @ down, None
 
-    def gradient(w, x):
-        return jax.grad(lambda w: jax.lax.scan(layer, x, w)[0].astype(jnp.float32).sum())(w)
+    def gradient(matrices, x):
+        return jax.grad(lambda w: jax.lax.scan(layer, x, w)[0].astype(jnp.float32).sum())(matrices)
 
-    split = (P(None, "data"), P("data"))
-    given = [
-        jax.ShapeDtypeStruct(shape, jnp.bfloat16, sharding=NamedSharding(mesh, spec))
-        for shape, spec in zip(((5, 4096, 4096), (8192, 4096)), split, strict=True)
-    ]
+    split = ((P(None, "data"), P(None, None, "data")), P("data"))
+    shapes = (((5, 2048, 8192), (5, 8192, 2048)), (8192, 2048))
+    given = jax.tree.map(
+        lambda spec, shape: jax.ShapeDtypeStruct(shape, jnp.bfloat16, sharding=NamedSharding(mesh, spec)),
+        split,
+        shapes,
+        is_leaf=lambda x: isinstance(x, P),
+    )
     function = jax.shard_map(gradient, mesh=mesh, in_specs=split, out_specs=split[0], check_vma=False)
     compiled = jax.jit(function).lower(*given).compile(compiler_options=dict.fromkeys(FUSED, "true"))
     read = hlo.parse(hlo.serialized(compiled))
-    found = estimate(read, registry.tpu("v6e"), mesh.shape, lambda axes: WIRE)
-    network = sum(total_seconds(program_costs(read, mesh.shape).collectives, lambda axes: WIRE).values())
+    wire = mesh_bandwidth(mesh, ("data",))
+    found = estimate(read, registry.tpu("v6e"), mesh.shape, lambda axes: wire)
+    network = sum(total_seconds(program_costs(read, mesh.shape).collectives, lambda axes: wire).values())
     assert found.kind_sec(EXPOSED) + found.kind_sec(HIDDEN) == pytest.approx(network, rel=0.01)
     assert 0.1 * network < found.kind_sec(HIDDEN) < 0.9 * network
