@@ -2,11 +2,14 @@
 
 Base trains on as many tokens as in the paper's main tables. The other systems get the same steps (compute-controlled),
 the same tokens (data-controlled), the same FLOPs, or 20 tokens of text per parameter of their own (compute-optimal).
-Nothing is trained: `lst_jax.cost.budget` samples what batches hold.
+Nothing is trained: `lst_jax.cost.budget` samples what batches hold. Times are those that `lst bench patching --json` read
+from compiled programs; with them there are runs of equal time, and each run has its time beside its FLOPs.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+from lst_jax.bench import patching_time
 from lst_jax.config import Config
 from lst_jax.cost import budget
 from lst_jax.report import results_file
@@ -20,6 +23,8 @@ CONTROLS = {
     "FLOP-controlled": "flops-of",
     "compute-optimal": "optimal",
 }
+TIME_CONTROLLED = "time-controlled"
+PROGRAM = {"base": "base", "bypass": "bypass-static"}  # system -> whose time it has; all others have that of static
 PAPER_TOKENS = {
     "base": (87, 175),
     "static": (108, 217),
@@ -31,9 +36,10 @@ PAPER_SAVED = {"static": 0.193, "curriculum": 0.197}  # data-controlled (§8)
 SPEECH, WRITTEN, TEXT, PATCH = 0.77, 0.23, 2.0, 4  # token shares at 1:2, and units per patch (§5, Table 13)
 
 
-def measure(recipe: str) -> dict[str, Any]:
+def measure(recipe: str, times: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Costs of every system under every control. The recipe is `FILE.py:SIZE`, and takes `,SYSTEM`.
 
+    Args: `times`: by system, as `bench.patching_time.measure` gives them.
     Raises: ConfigError; DataError where a record is wrong.
     """
     base = f"{recipe},base@{BASE_BUDGET}"
@@ -42,6 +48,11 @@ def measure(recipe: str) -> dict[str, Any]:
         control: {system: run(budget.load(f"{recipe},{system}", (), wanted)) for system in SYSTEMS}
         for control, wanted in said.items()
     }
+    if times:
+        runs[TIME_CONTROLLED] = at_equal_time(recipe, base, times)
+        for found in runs.values():
+            for system, one in found.items():
+                one["device_sec"] = one["rows"] * one["steps"] * row_sec(times, system)
     equal = runs["data-controlled"]
     return {
         "recipe": recipe,
@@ -58,6 +69,23 @@ def measure(recipe: str) -> dict[str, Any]:
     }
 
 
+def row_sec(times: Mapping[str, Any], system: str) -> float:
+    """Seconds that one device takes for one row of a system: those of its program, which patching does not change."""
+    return times[PROGRAM.get(system, "static")]["step_sec"] / patching_time.ROWS
+
+
+def at_equal_time(recipe: str, base: str, times: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Runs of every system that take as long as Base's on the same devices."""
+    reference = run(budget.load(base.partition("@")[0], (), BASE_BUDGET))
+    seconds, found = reference["rows"] * reference["steps"] * row_sec(times, "base"), {"base": reference}
+    for system in SYSTEMS:
+        if system != "base":
+            config = budget.load(f"{recipe},{system}", (), None)
+            steps = round(seconds / (config.data.rows * row_sec(times, system)))
+            found[system] = run(budget.with_steps(config, steps))
+    return found
+
+
 def run(config: Config) -> dict[str, Any]:
     """What a whole run reads and costs. Tokens of utterances count as interleaved. Raises: DataError."""
     found = budget.cost(config)
@@ -66,6 +94,7 @@ def run(config: Config) -> dict[str, Any]:
         tokens[source.kind] += found.tokens_by_source[source.name]
     return {
         "steps": found.steps,
+        "rows": config.data.rows,
         "parameters": found.parameters,
         "tokens": found.tokens,
         "units": found.units,
@@ -97,6 +126,7 @@ def saved(found: dict[str, Any], base: dict[str, Any]) -> dict[str, float]:
 
 def markdown(measured: dict[str, Any]) -> str:
     """The body of the section in docs/results.md."""
+    timed = TIME_CONTROLLED in measured["controls"]
     rows = [
         [
             f"{control}, `{system}`",
@@ -106,6 +136,7 @@ def markdown(measured: dict[str, Any]) -> str:
             f"{r['units'] / r['tokens']:.3f}",
             f"{r['flops']:.3e}",
             f"{r['flops'] / found['base']['flops']:.3f}",
+            *([f"{r['device_sec'] / found['base']['device_sec']:.3f}"] if timed else []),
         ]
         for control, found in measured["controls"].items()
         for system, r in found.items()
@@ -135,6 +166,7 @@ def markdown(measured: dict[str, Any]) -> str:
                     "patch positions per token",
                     "FLOPs",
                     "of Base",
+                    *(["time, of Base"] if timed else []),
                 ],
                 rows,
             ),

@@ -1,4 +1,6 @@
-"""`lst bench patching`: what patching saves, in FLOPs that XLA counts in compiled TPU programs.
+"""`lst bench patching`: what patching saves, in FLOPs that XLA counts in compiled TPU programs, and in time.
+
+`bench.patching_time` measures the time; this module counts the FLOPs.
 
 All systems read the same content: rows of the paper's mixture of made-up records. A system's cost is the FLOPs of its
 compiled training step over the real tokens in the row. Base has rows of as many tokens as LST, so that documents are
@@ -19,12 +21,12 @@ import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from lst_jax.config import Config, PatchingConfig
+from lst_jax.bench import patching_time
+from lst_jax.config import Config
 from lst_jax.core.errors import DataError
 from lst_jax.cost.flops import model_flops
 from lst_jax.cost.topology import QUICKLY, devices
 from lst_jax.data.made_up import made_up_batches
-from lst_jax.data.patching import Static
 from lst_jax.data.rows import BATCH_TYPES, Batch
 from lst_jax.model.architectures.registry import architecture_named
 from lst_jax.parallel.sharding import one_device
@@ -41,7 +43,6 @@ SYSTEMS = {
 PACKAGES = ("jax", "jaxlib", "libtpu", "flax")
 ROW_PATCHES, PATCH = 4096, 4  # of LST's interleaved rows (paper §6)
 PAIRS = ("encoder_pairs", "global_pairs", "decoder_pairs")
-SHAPES_ONLY = PatchingConfig(Static.name, 4, "word", "separate", 0.0, 0, 0, 0.0)  # patching changes no program
 CHECK_RTOL = 0.005  # largest relative difference between a deeper program and the sum of layers
 
 
@@ -55,9 +56,10 @@ class Cost(NamedTuple):
 
 
 def measure(recipes: dict[str, Config], topology: str, batches: int) -> dict[str, Any]:
-    """Costs of each of `SYSTEMS` over the whole mixture, and over its interleaved part alone."""
+    """Costs of each of `SYSTEMS` over the whole mixture, and over its interleaved part alone; the time of the mixture."""
     mesh = one_device(devices(topology)[0])
-    recipes = {name: with_tokens(config, recipes["static"].data.row_tokens) for name, config in recipes.items()}
+    time = patching_time.measure(recipes, topology)
+    recipes = {name: with_tokens(recipes[name], recipes["static"].data.row_tokens) for name in SYSTEMS}
     found: dict[str, dict[str, Cost]] = {"mixture": {}, "interleaved": {}}
     with tqdm(total=2 * len(SYSTEMS), desc="bench patching", unit="system") as progress:
         for content, costs in found.items():
@@ -69,6 +71,7 @@ def measure(recipes: dict[str, Config], topology: str, batches: int) -> dict[str
         "topology": topology,
         "batches": batches,
         "row_tokens": recipes["base"].data.row_tokens,
+        "time": time,
         **{content: {name: c._asdict() for name, c in costs.items()} for content, costs in found.items()},
     }
 
@@ -144,7 +147,7 @@ def program_flops(config: Config, mesh: Mesh, global_layers: int, decoder_layers
     )
     return _compiled_flops(
         dataclasses.replace(
-            config, model=model_config, data=dataclasses.replace(data, sources=(), patching=SHAPES_ONLY)
+            config, model=model_config, data=dataclasses.replace(data, sources=(), patching=patching_time.SHAPES_ONLY)
         ),
         mesh,
     )
@@ -192,7 +195,7 @@ def markdown(measured: dict[str, Any]) -> str:
         "that carries the same local modules. A program with 4 global and 3 decoder layers has "
         f"{measured['mixture']['static']['checked']:.4f} of the FLOPs that the shallow ones predict."
     )
-    return "\n\n".join([note, results_file.table(header, rows)])
+    return "\n\n".join([note, results_file.table(header, rows), patching_time.markdown(measured["time"])])
 
 
 def _whole(measured: dict[str, Any], name: str) -> float:

@@ -1,8 +1,10 @@
-"""`lst bench systems`: the systems of a recipe trained on the same data for the same FLOPs, in one table.
+"""`lst bench systems`: the systems of a recipe trained on the same data for the same FLOPs, and for the same time.
 
 FLOPs are the analytic ones of every batch that a run takes (`scaling.flops`): a system whose steps are cheaper takes
-more of them. Schedules and curricula keep their shape: τ1 and τ2 move with the number of steps. Each run is an ordinary
-run directory, so a command that was stopped goes on where it was, and `lst report` shows each of them.
+more of them. The same time is that of the first system's run, at the median seconds of a step that each system has on
+this machine; each other system is trained once more, for as many of its own steps. Schedules and curricula keep their
+shape: τ1 and τ2 move with the number of steps. Each run is an ordinary run directory, so a command that was stopped
+goes on where it was, and `lst report` shows each of them.
 """
 
 import dataclasses
@@ -19,26 +21,39 @@ from lst_jax.data.packing import eval_label
 from lst_jax.recipes.load import load_recipe
 from lst_jax.report import results_file
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.runs.ledger import in_words
 from lst_jax.train import loop
 
 PACKAGES = ("jax", "flax", "optax", "numpy")
 LAST = 20  # how many of the last training losses are averaged
 HELD_OUT = ("bits_per_second_speech", "bits_per_text_token")
+TIME_COLUMNS = ("ms per step", "steps at equal time", "speech at equal time", "text at equal time")
 
 
 def compare(recipe: str, systems: Sequence[str], steps: int, folder: str) -> dict[str, Any]:
-    """Trains every system of the recipe in `folder/SYSTEM`. `steps` is the length of the first one's run.
+    """Trains every system of the recipe in `folder/SYSTEM`, and for equal time in `folder/SYSTEM-equal-time`.
 
+    `steps` is the length of the first one's run.
     Raises: ConfigError; whatever training raises.
     """
     configs = [load_recipe(f"{recipe}:{system}") for system in systems]
     reference = at_length(configs[0], steps)
     flops = budget.run_flops(reference)
-    rows = []
-    for system, config in zip(systems, configs, strict=True):
-        config = reference if config is configs[0] else with_flops(config, flops)
+    rows, lengths = [], [reference, *(with_flops(config, flops) for config in configs[1:])]
+    for system, config in zip(systems, lengths, strict=True):
         rows.append({"system": system, **trained(RunDirectory(f"{folder}/{system}"), config)})
-    return {"recipe": recipe, "flops": flops, "systems": rows}
+    seconds = rows[0]["steps"] * rows[0]["seconds_per_step"]
+    for row, config in zip(rows, lengths, strict=True):
+        row["equal_time"] = at_equal_time(row, config, seconds, folder)
+    return {"recipe": recipe, "flops": flops, "seconds": seconds, "systems": rows}
+
+
+def at_equal_time(row: dict[str, Any], config: Config, seconds: float, folder: str) -> dict[str, Any]:
+    """The same system trained for as many steps as take so long here: its own row where that is as many as it has."""
+    steps = max(config.optim.warmup_steps + 1, round(seconds / row["seconds_per_step"]))
+    if steps != row["steps"]:
+        row = trained(RunDirectory(f"{folder}/{row['system']}-equal-time"), at_length(config, steps))
+    return {key: row[key] for key in ("steps", "tokens", "flops", *HELD_OUT) if key in row}
 
 
 def precision(recipe: str, steps: int, folder: str) -> dict[str, Any]:
@@ -105,8 +120,14 @@ def trained(run: RunDirectory, config: Config) -> dict[str, Any]:
     }
 
 
+def held_out(row: dict[str, Any]) -> list[str]:
+    """The cells of the held-out losses; a dash for one that the recipe does not measure."""
+    return ["–" if row.get(key) is None else f"{row[key]:.2f}" for key in HELD_OUT]
+
+
 def markdown(measured: dict[str, Any]) -> str:
     """The body of a section in docs/results.md."""
+    timed = "seconds" in measured
     header = [
         "",
         "steps",
@@ -116,6 +137,7 @@ def markdown(measured: dict[str, Any]) -> str:
         f"loss, last {LAST} steps",
         "held-out bits/s of speech",
         "held-out bits per text token",
+        *(TIME_COLUMNS if timed else ()),
     ]
     rows = [
         [
@@ -125,7 +147,12 @@ def markdown(measured: dict[str, Any]) -> str:
             f"{r['tokens']:,}",
             f"{r['patches_per_token']:.3f}",
             f"{r['loss']:.3f}",
-            *("–" if r.get(key) is None else f"{r[key]:.2f}" for key in HELD_OUT),
+            *held_out(r),
+            *(
+                [f"{1e3 * r['seconds_per_step']:.0f}", str(r["equal_time"]["steps"]), *held_out(r["equal_time"])]
+                if timed
+                else ()
+            ),
         ]
         for r in measured["systems"]
     ]
@@ -133,6 +160,11 @@ def markdown(measured: dict[str, Any]) -> str:
         f"`{measured['recipe']}`; loss in nats per token of the system's own sequence. Held-out speech "
         "is split into static patches where the system has a choice."
     ]
+    if timed:
+        notes.append(
+            f"At equal time each system trains for {in_words(measured['seconds'])} of this machine: as many steps as take "
+            "that long at its own median time of a step."
+        )
     if "step" in measured:
         notes.append(
             f"Largest difference between the two curves of training loss: {measured['step']:.2%} at a step, "

@@ -9,11 +9,13 @@ import sys
 
 from lst_jax.cli.convert import FORMATS
 from lst_jax.cli.local_paths import path_or_address
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
 
 DATA_SECTION = "Data stream"
 STEP_SECTION = "Training step"
 LENGTH_SECTION = "Longer rows, and documents"
+TIMES_FIX = "give what `lst bench patching --json` printed"
 PATCHING_SECTION = "What patching saves"
 BUDGETS_SECTION = "Budgets"
 SYSTEMS_SECTION = "Systems at equal FLOPs"
@@ -72,8 +74,9 @@ def add_arguments(subparsers) -> None:
 
     patching = parts.add_parser(
         "patching",
-        help="FLOPs that patching saves, counted in compiled TPU programs; many minutes, no TPU needed",
-        description="Compiles the training steps of four systems for a TPU, and divides XLA's FLOPs by real tokens.",
+        help="FLOPs and time that patching saves, read from compiled TPU programs; many minutes, no TPU needed",
+        description="Compiles the training steps of several systems for a TPU. Divides XLA's FLOPs, and the time that "
+        "the compiler estimates, by real tokens.",
     )
     patching.add_argument(
         "--config", metavar="FILE.py:SIZE", default="configs/lst.py:1b", help="(default: %(default)s)"
@@ -89,6 +92,9 @@ def add_arguments(subparsers) -> None:
         "compute-optimal ones, beside the paper's figures.",
     )
     budgets.add_argument("--config", metavar="FILE.py:SIZE", default="configs/lst.py:1b", help="(default: %(default)s)")
+    budgets.add_argument(
+        "--times", metavar="FILE.json", help="what `lst bench patching --json` printed: adds runs of equal time"
+    )
     _add_outputs(budgets, _budgets)
 
     systems = parts.add_parser(
@@ -250,11 +256,12 @@ def _length(args: argparse.Namespace) -> int:
 
 def _patching(args: argparse.Namespace) -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # libtpu is there to compile, no TPU to be looked for
-    from lst_jax.bench import patching
+    from lst_jax.bench import patching, patching_time
     from lst_jax.recipes.load import load_recipe
 
     _check_count("batches", args.batches, 256)
-    recipes = {system: load_recipe(f"{args.config},{system}") for system in patching.SYSTEMS}
+    systems = {**patching.SYSTEMS, **patching_time.SYSTEMS}
+    recipes = {system: load_recipe(f"{args.config},{system}") for system in systems}
     measured = patching.measure(recipes, args.topology, args.batches)
     return _report(
         args,
@@ -270,7 +277,12 @@ def _patching(args: argparse.Namespace) -> int:
 def _budgets(args: argparse.Namespace) -> int:
     from lst_jax.bench import budgets
 
-    return _report(args, f"{BUDGETS_SECTION}: {args.config}", budgets, budgets.measure(args.config), config=args.config)
+    times = json_files.read(args.times, TIMES_FIX).get("time") if args.times else None
+    if args.times and not times:
+        raise DataError(f"{args.times}: has no times; {TIMES_FIX}")
+    measured = budgets.measure(args.config, times)
+    section = f"{BUDGETS_SECTION}: {args.config}"
+    return _report(args, section, budgets, measured, config=args.config, times=args.times)
 
 
 def _systems(args: argparse.Namespace) -> int:

@@ -32,6 +32,13 @@ def add_arguments(subparsers) -> None:
         help="the law's loss of N parameters trained on D tokens, as 7e9,1.4e11",
     )
     fit.add_argument("--far", action="store_true", help="predict beyond 3 times the largest run in N, D or C as well")
+    fit.add_argument(
+        "--cost",
+        choices=("flops", "seconds"),
+        default="flops",
+        help="what C is: FLOPs, or the seconds that the runs trained for, to compare systems at equal time; pictures are "
+        "drawn of FLOPs alone (default: %(default)s)",
+    )
     fit.add_argument("--repeats", type=int, default=1000, help="of the bootstrap (default: %(default)s)")
     fit.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
     fit.add_argument("--json", action="store_true", help="print fit.json")
@@ -69,6 +76,7 @@ def _fit(args: argparse.Namespace) -> int:
         args.predict,
         systems=args.system,
         far=args.far,
+        cost=args.cost,
         progress=sys.stderr.isatty(),
     )
     if out:

@@ -1,6 +1,7 @@
 """The arguments and the actions of `lst plan`."""
 
 import argparse
+import functools
 import json
 import sys
 
@@ -16,7 +17,8 @@ def add_arguments(subparsers) -> None:
         "plan",
         help="what a run needs on TPUs, before paying for them",
         description="Compiles the training step for a described topology of TPUs, on any machine, and says whether it "
-        "fits and what the run costs at least. Needs the extra `tpu`, and minutes for large models.",
+        "fits, what a step takes by the compiler's estimate, and what it takes at least. Needs the extra `tpu`, and "
+        "minutes for large models.",
     )
     plan.add_argument(
         "--config",
@@ -48,6 +50,11 @@ def add_arguments(subparsers) -> None:
         action="store_true",
         help="compile with the least effort: sooner, with higher figures of memory and traffic",
     )
+    plan.add_argument(
+        "--hlo",
+        metavar="DIR",
+        help="keep what is compiled there: the text (.hlo) and the module (.pb) of every program",
+    )
     output = plan.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the plans as JSON")
     output.add_argument("--markdown", metavar="FILE", help="also write the table into this file of results")
@@ -74,14 +81,15 @@ def _plan(args: argparse.Namespace) -> int:
 def _one(reference: str, config, args: argparse.Namespace):
     from tqdm import tqdm
 
-    from lst_jax.cost import plan_text
+    from lst_jax.cost import compiled_files, plan_text
     from lst_jax.cost.plan import make_plan
     from lst_jax.cost.search import best, search
 
+    keep = None if args.hlo is None else functools.partial(compiled_files.keep, args.hlo)
     with tqdm(desc=f"plan {reference}", unit="program", bar_format="{desc}: {n} compiled [{elapsed}]") as progress:
 
         def make(changed):
-            plan = make_plan(reference, changed, args.topology, args.slices, args.quick)
+            plan = make_plan(reference, changed, args.topology, args.slices, args.quick, keep)
             progress.update()
             return plan
 
@@ -103,8 +111,9 @@ def _write(path: str, plans, quick: bool) -> None:
     from lst_jax.report import results_file
 
     body = (
-        "The compiled training step's needs at the recipe's own batch: memory of a device, and the least time that "
-        "its arithmetic, its traffic or its collectives take alone; the MFU counts real tokens and visible pairs. "
+        "The compiled training step's needs at the recipe's own batch: memory of a device, and the time of a step by the "
+        "compiler's estimate (see below), with what of the network nothing hides. Beside it (≥, ≤) is the least time "
+        "that its arithmetic, its traffic or its collectives take alone. The MFU counts real tokens and visible pairs. "
         "Parts are those of `train.accumulate`; the mesh is replica × data × tensor."
     )
     origin = results_file.provenance(sys.argv[1:], ("jax", "jaxlib", "libtpu", "flax"))

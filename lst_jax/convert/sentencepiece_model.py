@@ -7,13 +7,13 @@ fields that matter here, by their numbers in sentencepiece_model.proto, are read
 import pathlib
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import message
 
 from lst_jax.core.errors import DataError
+from lst_jax.core.protobuf import FIELD, message_class
 
 # Our own name, because the sentencepiece package registers its messages under its own
 PACKAGE = "lst_jax.sentencepiece"
-FIELD = descriptor_pb2.FieldDescriptorProto  # ty: ignore[missing-attribute]
 # message -> field -> (number, type, default)
 MESSAGES: dict[str, dict[str, tuple[int, Any, str | None]]] = {
     "Piece": {
@@ -41,23 +41,7 @@ MESSAGES: dict[str, dict[str, tuple[int, Any, str | None]]] = {
 }
 
 
-def _message_class() -> type[message.Message]:
-    file = descriptor_pb2.FileDescriptorProto(name="lst_jax_sentencepiece.proto", package=PACKAGE, syntax="proto2")  # ty: ignore[missing-attribute]
-    for name, fields in MESSAGES.items():
-        described = file.message_type.add(name=name)
-        for field, (number, kind, absent) in fields.items():
-            label = FIELD.LABEL_REPEATED if field == "pieces" else FIELD.LABEL_OPTIONAL
-            one = described.field.add(name=field, number=number, label=label, default_value=absent)
-            if isinstance(kind, str):
-                one.type, one.type_name = FIELD.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
-            else:
-                one.type = kind
-    pool = descriptor_pool.DescriptorPool()  # ty: ignore[possibly-missing-implicit-call]
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.Model"))
-
-
-Model = _message_class()
+Model = message_class(PACKAGE, MESSAGES, "Model", repeated=("pieces",))
 
 
 def read_model(path: str | pathlib.Path) -> Any:

@@ -7,8 +7,8 @@ send and recv. What it makes of an all-gather or a reduce-scatter may well be an
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,12 +16,9 @@ from lst_jax.cost.hlo import Computation, Instruction
 
 KINDS = ("all-gather", "reduce-scatter", "all-reduce", "all-to-all", "collective-permute")
 OPCODES = {name: kind for kind in KINDS for name in (kind, f"{kind}-start")} | {"ragged-all-to-all": "all-to-all"}
-STARTS = 'custom_call_target="AsyncCollectiveStart"'
+STARTS = "AsyncCollectiveStart"
+DONE = "AsyncCollectiveDone"
 ALIASES = ("bitcast", "get-tuple-element", "reshape", "copy")
-_BETWEEN_SLICES = re.compile(r'_xla_megascale_transfer_type="([A-Z_]+)"')
-_SLICES = re.compile(r'_xla_megascale_target="\{([\d,]+)\}x')
-_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\((.*?)\))? \{([^}]*)\}")
-_IOTA = re.compile(r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
 
 
 class Collective(NamedTuple):
@@ -83,12 +80,12 @@ def collective(where: Computation, what: Instruction, fused: bool, mesh_shape: M
     kind = OPCODES[what.opcode]
     if fused:
         users = where.users()
-        if in_steps(what) and not any(STARTS in user.attributes for user, _ in users[what.name]):
+        if in_steps(what) and not any(user.target == STARTS for user, _ in users[what.name]):
             return None  # counted where it was started
         if kind == "all-reduce" and _only_sliced(what, users):
             kind = "reduce-scatter"
     own = sum(a.bytes for i in range(len(what.operands)) for a in where.operand(what, i).arrays)
-    members = groups(what.attributes, math.prod(mesh_shape.values()))
+    members = groups(what.message, math.prod(mesh_shape.values()))
     size = max(map(len, members))
     if size == 1:
         return None
@@ -98,7 +95,7 @@ def collective(where: Computation, what: Instruction, fused: bool, mesh_shape: M
 
 def in_steps(what: Instruction) -> bool:
     """Whether it is one of the steps, fused with other work, that the TPU compiler makes of a collective."""
-    return "async_collective_fusion_config" in what.attributes or "AsyncCollective" in what.attributes
+    return "async_collective_fusion_config" in what.backend or what.target in (STARTS, DONE)
 
 
 def _only_sliced(what: Instruction, users: Mapping[str, list[tuple[Instruction, int]]]) -> bool:
@@ -110,12 +107,14 @@ def _only_sliced(what: Instruction, users: Mapping[str, list[tuple[Instruction, 
 
 def _between_slices(where: Computation, what: Instruction, mesh_shape: Mapping[str, int]) -> Collective | None:
     """A transfer between slices; each is compiled for itself, and is a run of the mesh's devices, in their order."""
-    kind, slices = _BETWEEN_SLICES.search(what.attributes), _SLICES.search(what.attributes)
+    kind = what.attributes.get("_xla_megascale_transfer_type")
     if not kind:  # to the host
         return None
+    target = what.attributes.get("_xla_megascale_target", "")
+    slices = re.match(r"\{([\d,]+)\}x", target)
     if not slices:
-        raise ValueError(f"slices in a form that is not known: {what.attributes[:300]}")
-    count, name = slices[1].count(",") + 1, kind[1].lower().replace("_", "-")
+        raise ValueError(f"slices in a form that is not known: {target}")
+    count, name = slices[1].count(",") + 1, kind.lower().replace("_", "-")
     own = sum(a.bytes for a in where.operand(what, 0).arrays)
     members = np.arange(math.prod(mesh_shape.values())).reshape(count, -1).T.tolist()
     whole = own if name in ("all-reduce", "reduce-scatter") else own * count
@@ -136,53 +135,53 @@ def spanned_axes(members: Iterable[Iterable[int]], mesh_shape: Mapping[str, int]
     return tuple(name for name, varies in zip(mesh_shape, spanned, strict=True) if varies)
 
 
-def groups(attributes: str, devices: int) -> list[list[int]]:
-    """The groups of devices, in any of the forms that HLO writes them in.
+def groups(message: Any, devices: int) -> list[list[int]]:
+    """The groups of devices of a collective's `HloInstructionProto`, in any of the forms that XLA keeps them in.
 
-    Example: "replica_groups=[2,2]<=[2,2]T(1,0)" and "replica_groups={{0,2},{1,3}}" -> [[0, 2], [1, 3]]
-    Example: "source_target_pairs={{0,1},{1,0},{2,3},{3,2}}" -> [[0, 1], [2, 3]]
+    Example: `iota_collective_device_list` [2,2]<=[2,2]T(1,0) and `replica_groups` {{0,2},{1,3}} -> [[0, 2], [1, 3]]
+    Example: `source_target_pairs` {{0,1},{1,0},{2,3},{3,2}} -> [[0, 1], [2, 3]]
     """
-    if found := re.search(r"source_target_pairs=\{(\{[\d,{}]*\})\}", attributes):
-        return _connected(_lists(found[1]))
-    if found := _MESH.search(attributes):
-        return _mesh_groups(*found.groups())
-    if found := re.search(rf"replica_groups={_IOTA.pattern}", attributes):
-        return _iota(*found.groups()).tolist()
-    if found := re.search(r"replica_groups=\{((?:\{[\d,]*\},?)*)\}", attributes):
-        return _lists(found[1]) or [list(range(devices))]
-    raise ValueError(f"groups of devices in a form that is not known: {attributes[:300]}")
+    if message.source_target_pairs:
+        return _connected([[pair.source, pair.target] for pair in message.source_target_pairs])
+    if message.HasField("mesh_axes_replica_group_list"):
+        return _mesh_groups(message.mesh_axes_replica_group_list)
+    if message.HasField("iota_collective_device_list"):
+        iota = message.iota_collective_device_list
+        shape = (iota.num_replica_groups, iota.num_devices_per_group)
+        return _iota(iota.iota_reshape_dims, iota.iota_transpose_perm).reshape(shape).tolist()
+    lists = message.collective_device_list.replica_groups or message.replica_groups
+    return [list(group.replica_ids) for group in lists if group.replica_ids] or [list(range(devices))]
 
 
-def _lists(text: str) -> list[list[int]]:
-    return [[int(i) for i in inner.split(",")] for inner in re.findall(r"\{([\d,]+)\}", text)]
+def _iota(shape: Sequence[int], order: Sequence[int]) -> np.ndarray:
+    ids = np.arange(math.prod(shape)).reshape(tuple(shape))
+    return ids.transpose(tuple(order)) if order else ids
 
 
-def _iota(shape: str, source: str, order: str | None) -> np.ndarray:
-    shape, source = ([int(i) for i in text.split(",")] for text in (shape, source))
-    ids = np.arange(math.prod(source)).reshape(source)
-    return (ids.transpose([int(i) for i in order.split(",")]) if order else ids).reshape(shape)
+def _mesh_groups(message: Any) -> list[list[int]]:
+    """Groups along axes of a mesh, or along parts of axes: of size `size`, each inside one of `pre_size` parts.
 
-
-def _mesh_groups(axes: str, ids: str | None, grouped: str) -> list[list[int]]:
-    """Groups along axes of a mesh, or along parts of axes: `x:(2)4` is 4 steps of the axis x, each inside one of 2.
-
-    Example: "'a'=2,'b'=2", None, "'a'" -> [[0, 2], [1, 3]]
+    Example: axes of 2 and 2, along the first -> [[0, 2], [1, 3]]
     """
-    sizes = {name: int(size) for name, size in re.findall(r"'?(\w+)'?=(\d+)", axes)}
-    if ids and (iota := re.fullmatch(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", ids)):
-        flat = _iota(str(math.prod(sizes.values())), iota[1], iota[2])
-    else:
-        flat = np.array(re.findall(r"\d+", ids), int) if ids else np.arange(math.prod(sizes.values()))
+    mesh = message.mesh
+    sizes = [axis.size for axis in mesh.axes]
+    flat = np.arange(math.prod(sizes))
+    if mesh.device_ids:
+        flat = np.asarray(mesh.device_ids)
+    elif mesh.HasField("iota_transform"):
+        flat = _iota(mesh.iota_transform.reshape_dims, mesh.iota_transform.transpose_perm).reshape(-1)
     parts = [
-        (name, int(outer or 1), int(part or sizes[name]))
-        for name, outer, part in re.findall(r"'?(\w+)'?(?::\((\d+)\)(\d+))?", grouped)
+        (part.mesh_axis_index, part.sub_axis_info.pre_size, part.sub_axis_info.size)
+        if part.HasField("sub_axis_info")
+        else (part.mesh_axis_index, 1, sizes[part.mesh_axis_index])
+        for part in message.axes
     ]
     shape, chosen = [], {}
-    for name, size in sizes.items():
-        cuts = sorted({1, size} | {edge for n, outer, part in parts if n == name for edge in (outer, outer * part)})
+    for axis, size in enumerate(sizes):
+        cuts = sorted({1, size} | {edge for n, outer, part in parts if n == axis for edge in (outer, outer * part)})
         for low, high in zip(cuts, cuts[1:], strict=False):
             for order, (n, outer, part) in enumerate(parts):
-                if n == name and outer <= low and high <= outer * part:
+                if n == axis and outer <= low and high <= outer * part:
                     chosen[len(shape)] = order
             shape.append(high // low)
     last = sorted(chosen, key=lambda i: (chosen[i], i))

@@ -1,15 +1,17 @@
 """What a recipe's training step needs on a topology of TPUs, and what that makes of the whole run.
 
 The step is compiled by libtpu's own compiler for devices that are only described. Memory is what the compiler says it
-needs; FLOPs, traffic and collectives are counted in the compiled text (`cost.program`). The floors are those of a
+needs; FLOPs, traffic and collectives are counted in the compiled program (`cost.program`). The step's time and MFU are
+the compiler's own estimate and what is exposed of the network (`cost.estimate`). Beside them stands a bound, that of a
 perfect overlap: a step takes at least as long as its arithmetic at the chip's peak, as its traffic at HBM's bandwidth,
-and as its collectives on the links that they span. So is the MFU a bound: what nothing but the program forbids.
+and as its collectives on the links that they span.
 """
 
 import dataclasses
 import functools
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,9 +19,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lst_jax.config import Config, config_hash
-from lst_jax.cost import budget, collectives, links, topology
+from lst_jax.cost import budget, collectives, hlo, links, topology
 from lst_jax.cost.accelerators.kinds import TpuGeneration
 from lst_jax.cost.accelerators.registry import tpu_of_device
+from lst_jax.cost.estimate import Estimate, estimate
 from lst_jax.cost.flops import model_flops
 from lst_jax.cost.program import Costs, program_costs
 from lst_jax.data.rows import BATCH_TYPES, Batch
@@ -59,8 +62,10 @@ class Plan:
     collective_bytes: dict[str, float]  # "kind over axes" -> bytes of whole arrays
     largest_collective: int  # bytes of the whole array
     largest_parameter: int  # bytes, in the type in which it is gathered
+    estimate_sec: dict[str, dict[str, float]]  # part of the model -> kind of work -> seconds
+    uncounted_kernels: list[str]  # those whose FLOPs nothing says; the estimate has their bytes alone
     floors_sec: dict[str, float]  # arithmetic, memory, network
-    mfu: float  # at most
+    peak_flops: float  # of all devices, per second
     tokens: float  # real ones of a step
     units: float
     steps: int
@@ -73,23 +78,58 @@ class Plan:
         return self.hbm_bytes <= self.hbm_capacity
 
     @property
+    def estimate(self) -> Estimate:
+        """The step by part and kind."""
+        return Estimate(
+            {(part, kind): sec for part, kinds in self.estimate_sec.items() for kind, sec in kinds.items()},
+            tuple(self.uncounted_kernels),
+        )
+
+    @property
     def step_sec(self) -> float:
+        """By estimate: what is computed, and what is exposed of the network."""
+        return self.estimate.step_sec
+
+    @property
+    def bound_sec(self) -> float:
         """At least."""
         return max(self.floors_sec.values(), default=0.0)
 
     @property
+    def mfu(self) -> float:
+        """By estimate."""
+        return self._mfu(self.step_sec)
+
+    @property
+    def mfu_bound(self) -> float:
+        """At most."""
+        return self._mfu(self.bound_sec)
+
+    def _mfu(self, seconds: float) -> float:
+        return self.analytic_flops / (self.peak_flops * seconds) if seconds else 0.0
+
+    @property
     def chip_hours(self) -> float:
-        """Of the whole run, at least."""
+        """Of the whole run, by estimate."""
         return self.steps * self.step_sec * self.chips / 3600
 
     def to_mapping(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        return dataclasses.asdict(self) | {"fits": self.fits, "step_sec": self.step_sec, "chip_hours": self.chip_hours}
+        derived = ("fits", "step_sec", "bound_sec", "mfu", "mfu_bound", "chip_hours")
+        return dataclasses.asdict(self) | {name: getattr(self, name) for name in derived}
 
 
-def make_plan(reference: str, config: Config, topology_name: str, slices: int, quick: bool = False) -> Plan:
-    """Compiles the step of `config`, whose recipe is `reference`; `quick`: with the compiler's least effort.
+def make_plan(
+    reference: str,
+    config: Config,
+    topology_name: str,
+    slices: int,
+    quick: bool = False,
+    keep: Callable[[Any, Config], None] | None = None,
+) -> Plan:
+    """Compiles the step of `config`, whose recipe is `reference`.
 
+    Args: `quick`: with the compiler's least effort. `keep`: is given what was compiled, of a step that fits.
     Raises: ConfigError where the topology or the mesh is not one, or the recipe does not divide over it.
     """
     devices = topology.devices(topology_name, slices)
@@ -99,13 +139,15 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
     model = update.build_model(config, mesh, config.data.row_speech_tokens)
     state = update.state_shape(config, model, mesh)
     began = time.monotonic()
-    memory, costs = compile_step(config, model, mesh, state, topology.QUICKLY if quick else {})
+    memory, compiled = compile_step(config, model, mesh, state, topology.QUICKLY if quick else {})
     compile_sec = time.monotonic() - began
+    program = compiled and hlo.parse(hlo.serialized(compiled))
+    if compiled and keep:
+        keep(compiled, config)
+    costs = program_costs(program, mesh.shape) if program else Costs()
+    estimated = estimate(program, tpu, mesh.shape, _bandwidth(mesh)) if program else Estimate({})
     holds = batch_holds(batch_shape(config))
     analytic = sum(model_flops(config.model, config.joint_vocab, holds).values())
-    floors = floors_sec(costs, tpu, mesh) if costs is not None else {}
-    costs = costs or Costs()
-    bound = max(floors.values(), default=0.0)
     gathered = 2 if config.model.compute_dtype == "bfloat16" else 4
     held = jax.tree_util.tree_flatten_with_path((state.params, state.opt_state))[0]
     sizes = {path: leaf.size for path, leaf in jax.tree_util.tree_flatten_with_path(state.params)[0]}
@@ -139,8 +181,10 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
         },
         largest_collective=max((c.bytes for c in costs.collectives), default=0),
         largest_parameter=max(gathered * max(sizes.values()), 4 * embeddings),  # tables are gathered in float32
-        floors_sec=floors,
-        mfu=analytic / (len(devices) * tpu.device_flops_per_sec * bound) if bound else 0.0,
+        estimate_sec=estimated.nested(),
+        uncounted_kernels=list(estimated.uncounted_kernels),
+        floors_sec=floors_sec(costs, tpu, mesh) if program else {},
+        peak_flops=len(devices) * tpu.device_flops_per_sec,
         tokens=holds["tokens"],
         units=holds["units"],
         steps=config.train.steps,
@@ -151,8 +195,8 @@ def make_plan(reference: str, config: Config, topology_name: str, slices: int, q
 
 def compile_step(
     config: Config, model: Any, mesh: Mesh, state: update.TrainState, options: dict[str, Any]
-) -> tuple[int, Costs | None]:
-    """Bytes of HBM that the compiled step needs, and its costs; of one that does not fit the bytes alone."""
+) -> tuple[int, Any]:
+    """Bytes of HBM that the compiled step needs, and what was compiled; of one that does not fit the bytes alone."""
     rows = sharding.batch_sharding(mesh)
     shape = (config.data.rows, config.data.row_tokens)
     batch = Batch(*(jax.ShapeDtypeStruct(shape, kind, sharding=rows) for kind in BATCH_TYPES))
@@ -166,8 +210,7 @@ def compile_step(
         if needed is None:
             raise
         return int(float(needed[1]) * UNITS[needed[2]]), None
-    memory = compiled.memory_analysis()
-    return memory.peak_memory_in_bytes, program_costs(compiled.as_text(), mesh.shape)
+    return compiled.memory_analysis().peak_memory_in_bytes, compiled
 
 
 def held_bytes(tree: Any) -> int:
@@ -195,17 +238,17 @@ def batch_holds(config: Config) -> dict[str, float]:
 
 def floors_sec(costs: Costs, tpu: TpuGeneration, mesh: Mesh) -> dict[str, float]:
     """Seconds that a step takes at least, by what bounds it; collectives run one after the other."""
-
-    @functools.cache
-    def bandwidth(axes: tuple[str, ...]) -> float:
-        return links.mesh_bandwidth(mesh, axes) if axes else float("inf")
-
-    network = collectives.total_seconds(costs.collectives, bandwidth)
+    network = collectives.total_seconds(costs.collectives, _bandwidth(mesh))
     return {
         "arithmetic": (costs.flops + costs.kernel_flops) / tpu.device_flops_per_sec,
         "memory": costs.bytes_accessed / tpu.device_hbm_bytes_per_sec,
         "network": sum(network.values()),
     }
+
+
+def _bandwidth(mesh: Mesh) -> Callable[[tuple[str, ...]], float]:
+    """Bytes per second in a ring over axes of the mesh."""
+    return functools.cache(lambda axes: links.mesh_bandwidth(mesh, axes) if axes else float("inf"))
 
 
 def _calls(costs: Costs) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """A plan in words and tables."""
 
 from lst_jax.core.text_table import columns
+from lst_jax.cost.estimate import Estimate
+from lst_jax.cost.kinds import HIDDEN, WORK
 from lst_jax.cost.plan import Plan
 from lst_jax.cost.search import parts_that_fit
 from lst_jax.runs.ledger import in_words
@@ -13,10 +15,14 @@ COLUMNS = (
     "parts",
     "remat",
     "HBM",
+    "step",
+    "MFU",
+    "products and kernels",
+    "network exposed",
     "step ≥",
     "MFU ≤",
     "bound by",
-    "chip-hours ≥",
+    "chip-hours",
     "compiled in",
 )
 
@@ -27,9 +33,9 @@ def verdict(plan: Plan) -> str:
     if not plan.fits:
         return f"does not fit: needs {memory}; {advice(plan)}"
     return (
-        f"fits: {memory}; a step takes at least {plan.step_sec:.3g} s ({bound_by(plan)}), MFU at most "
-        f"{plan.mfu:.0%}; {plan.steps:,} steps: {in_words(plan.steps * plan.step_sec)}, "
-        f"{plan.chip_hours:,.0f} chip-hours"
+        f"fits: {memory}; a step takes {plan.step_sec:.3g} s by estimate, MFU {plan.mfu:.0%} (at least "
+        f"{plan.bound_sec:.3g} s for {bound_by(plan)}, MFU at most {plan.mfu_bound:.0%}); {plan.steps:,} steps: "
+        f"{in_words(plan.steps * plan.step_sec)}, {plan.chip_hours:,.0f} chip-hours"
     )
 
 
@@ -60,15 +66,40 @@ def row(plan: Plan) -> list[str]:
         f"{plan.hbm_bytes / GIB:.1f} of {plan.hbm_capacity / GIB:.1f} GiB",
     ]
     if not plan.fits:
-        return [*head, "does not fit", "", "", "", f"{plan.compile_sec:.0f} s"]
+        return [*head, "does not fit", *[""] * 7, f"{plan.compile_sec:.0f} s"]
     return [
         *head,
         f"{plan.step_sec:.3g} s",
         f"{plan.mfu:.0%}",
+        f"{plan.estimate.useful_share:.0%}",
+        exposed(plan.estimate),
+        f"{plan.bound_sec:.3g} s",
+        f"{plan.mfu_bound:.0%}",
         bound_by(plan),
         f"{plan.chip_hours:,.0f}",
         f"{plan.compile_sec:.0f} s",
     ]
+
+
+def exposed(estimate: Estimate) -> str:
+    """Which share of the network's time nothing hides. Example: "12 of 80 ms" """
+    return f"{1e3 * estimate.exposed_sec:.3g} of {1e3 * (estimate.exposed_sec + estimate.kind_sec(HIDDEN)):.3g} ms"
+
+
+def estimate_table(estimate: Estimate) -> list[list[str]]:
+    """Milliseconds of a step: a row for each kind of work, a column for each part of the model."""
+    nested = estimate.nested()
+    kinds = [kind for kind in WORK if any(kind in by_kind for by_kind in nested.values())]
+
+    def cell(seconds: float) -> str:
+        return f"{1e3 * seconds:.2f}" if seconds else ""
+
+    rows = [
+        [kind, *(cell(by_kind.get(kind, 0.0)) for by_kind in nested.values()), cell(estimate.kind_sec(kind))]
+        for kind in kinds
+    ]
+    total = ["a step, without what is hidden", *(cell(estimate.part_sec(part)) for part in nested)]
+    return [["ms by estimate", *nested, "all"], *rows, [*total, cell(estimate.step_sec)]]
 
 
 def page(plan: Plan) -> str:
@@ -90,6 +121,9 @@ def page(plan: Plan) -> str:
     )
     if not plan.fits:
         return "\n".join(lines)
+    lines += ["", *columns(estimate_table(plan.estimate))]
+    if plan.uncounted_kernels:
+        lines.append(f"by their bytes alone, as nothing says their FLOPs: {', '.join(plan.uncounted_kernels)}")
     lines += [
         "",
         *columns(

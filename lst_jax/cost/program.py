@@ -8,25 +8,16 @@ XLA's own of matrix products, and of nothing else.
 import dataclasses
 import functools
 import math
-import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from lst_jax.cost.collectives import OPCODES, Collective, collective, in_steps
-from lst_jax.cost.hlo import Computation, Instruction, Program, parse, trip_count
+from lst_jax.cost.hlo import Computation, Instruction, Program
+from lst_jax.cost.kernels import PALLAS, Kernel, kernels_of
 from lst_jax.cost.traffic import collective_bytes, instruction_bytes
-
-
-class Kernel(NamedTuple):
-    """A Pallas kernel's calls. `flops` of one call, None where nothing says; `count`: calls a step."""
-
-    name: str
-    operands: tuple[tuple[int, ...], ...]
-    results: tuple[tuple[int, ...], ...]
-    flops: float | None
-    count: int
+from lst_jax.cost.trips import trip_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,16 +53,14 @@ class Costs:
         )
 
 
-def program_costs(text: str, mesh_shape: Mapping[str, int]) -> Costs:
-    """Costs of a program from `compiled.as_text()`.
+def program_costs(program: Program, mesh_shape: Mapping[str, int]) -> Costs:
+    """Costs of a compiled program.
 
     Args: `mesh_shape`: sizes of the mesh's axes by name, such as `mesh.shape`.
     """
-    walk = _Walk(parse(text), mesh_shape)
-    costs = walk.computation(walk.program.entry, False)
-    return dataclasses.replace(
-        costs, kernels=_merged(with_splash_flops(costs.kernels)), collectives=_merged(costs.collectives)
-    )
+    walk = _Walk(program, mesh_shape)
+    costs = walk.computation(program.entry, False)
+    return dataclasses.replace(costs, kernels=_merged(costs.kernels), collectives=_merged(costs.collectives))
 
 
 def _merged(items: tuple) -> tuple:
@@ -89,6 +78,7 @@ class _Walk:
     def __init__(self, program: Program, mesh_shape: Mapping[str, int]):
         self.program = program
         self.mesh_shape = mesh_shape
+        self.kernels = kernels_of(program)
         self.computation = functools.cache(self._computation)
 
     def _computation(self, name: str, fused: bool) -> Costs:
@@ -104,8 +94,8 @@ class _Walk:
                 if found := collective(where, what, fused, self.mesh_shape):
                     moved = 0.0 if fused and not in_steps(what) else collective_bytes(where, what, found)
                     parts.append(Costs(bytes_accessed=moved, collectives=(found,)))
-            elif 'custom_call_target="tpu_custom_call"' in what.attributes:
-                parts.append(Costs(kernels=(_kernel(where, what),)))
+            elif what.target == PALLAS:
+                parts.append(Costs(kernels=(self.kernels[what.name],)))
             else:
                 parts.extend(self._called(where, what, fused))
         own = Costs(flops, bytes_accessed)
@@ -115,17 +105,16 @@ class _Walk:
         match what.opcode:
             case "while":
                 trips = trip_count(self.program, where, what)
-                once = [self.computation(name, fused) for name in what.called("condition", "body")]
+                once = [self.computation(name, fused) for name in what.called]
                 unknown = Costs(uncounted_loops=(what.name,)) if trips is None else Costs()
                 return [*(costs.times(1 if trips is None else trips) for costs in once), unknown]
             case "conditional":
-                names = what.called("branch_computations", "true_computation", "false_computation")
-                branches = [self.computation(name, fused) for name in names]
+                branches = [self.computation(name, fused) for name in what.called]
                 return [max(branches, key=lambda c: (c.flops, c.bytes_accessed))]
             case "fusion":
-                return [self.computation(name, True) for name in what.called("calls")]
-            case "call" | "call-start" | "async-start":
-                return [self.computation(name, fused) for name in what.called("calls", "to_apply")]
+                return [self.computation(name, True) for name in what.called]
+            case "call" | "async-start":
+                return [self.computation(name, fused) for name in what.called]
         return []
 
 
@@ -133,40 +122,26 @@ def matrix_flops(where: Computation, what: Instruction) -> float:
     """Two a multiply-add of a `dot` or a `convolution`, which counts no position that is padding; else 0."""
     if what.opcode == "dot":
         left = where.operand(what, 0).arrays[0].dims
-        contracted = math.prod(left[i] for i in what.integers("lhs_contracting_dims"))
+        contracted = math.prod(left[i] for i in what.message.dot_dimension_numbers.lhs_contracting_dimensions)
         return 2.0 * math.prod(what.arrays[0].dims) * contracted
     if what.opcode != "convolution":
         return 0.0
     left, right = (where.operand(what, i).arrays[0].dims for i in range(2))
-    in_labels, kernel_labels, out_labels = re.split("_|->", what.attribute("dim_labels"))
-    out, window = what.arrays[0].dims, _window(what.attributes)
+    out, is_at = what.arrays[0].dims, what.message.convolution_dimension_numbers
     positions = 1
-    for i, dimension in enumerate(window):
+    for i, window in enumerate(what.message.window.window_dimensions):
         positions *= valid_positions(
-            left[in_labels.index(str(i))], right[kernel_labels.index(str(i))], out[out_labels.index(str(i))], *dimension
+            left[is_at.input_spatial_dimensions[i]],
+            right[is_at.kernel_spatial_dimensions[i]],
+            out[is_at.output_spatial_dimensions[i]],
+            window.stride,
+            window.padding_low,
+            window.base_dilation,
+            window.window_dilation,
         )
-    features = left[in_labels.index("f")] // int(what.attribute("feature_group_count") or 1)
-    batch = left[in_labels.index("b")] // int(what.attribute("batch_group_count") or 1)
-    return 2.0 * features * batch * out[out_labels.index("f")] * positions
-
-
-def _window(attributes: str) -> list[tuple[int, int, int, int]]:
-    """(stride, low padding, dilation of the input, dilation of the kernel) of each spatial dimension."""
-    found = re.search(r"window=\{([^}]*)\}", attributes)
-    fields = dict(field.split("=") for field in found[1].split()) if found else {}
-    rank = len(fields["size"].split("x")) if fields else 0
-    split = {
-        name: fields.get(name, "x".join([default] * rank)).split("x")
-        for name, default in (("stride", "1"), ("pad", "0_0"), ("lhs_dilate", "1"), ("rhs_dilate", "1"))
-    }
-    return (
-        [
-            (int(stride), int(pad.split("_")[0]), int(left), int(right))
-            for stride, pad, left, right in zip(*split.values(), strict=True)
-        ]
-        if rank
-        else []
-    )
+    features = left[is_at.input_feature_dimension] // max(1, what.message.feature_group_count)
+    batch = left[is_at.input_batch_dimension] // max(1, what.message.batch_group_count)
+    return 2.0 * features * batch * out[is_at.output_feature_dimension] * positions
 
 
 @functools.cache
@@ -183,38 +158,3 @@ def valid_positions(
         reached_O = steps_O + at * kernel_dilation
         total += int(np.count_nonzero((reached_O % dilation == 0) & (reached_O >= 0) & (reached_O < size * dilation)))
     return total
-
-
-def _kernel(where: Computation, what: Instruction) -> Kernel:
-    estimate = re.search(r'"cost_estimate":\{[^}]*"flops":"?(\d+)', what.attributes)
-    named = re.search(r'op_name="[^"]*?(\w+)/pallas_call', what.attributes)
-    return Kernel(
-        named[1] if named else re.sub(r"\.\d+$", "", what.name),
-        tuple(a.dims for i in range(len(what.operands)) for a in where.operand(what, i).arrays),
-        tuple(a.dims for a in what.arrays),
-        float(estimate[1]) if estimate else None,
-        1,
-    )
-
-
-def with_splash_flops(kernels: tuple[Kernel, ...]) -> tuple[Kernel, ...]:
-    """The same with the FLOPs of splash attention, `model.kernels`: causal or local, tiles of equal sides.
-
-    Its grid is its first operand, [1, tiles of queries, most tiles of keys that one of them meets]; a tile meets its
-    own and those before it. Two products a pair of tiles forward, five backward (scores and their gradient, those of
-    the queries, keys and values). The backward grid has all pairs, and skips those that the forward one does not have:
-    it is read from the forward kernel of the same queries. Documents make tiles partly useless, not cheaper.
-    """
-    forward = {k.operands[2]: k.operands[0] for k in kernels if re.match("splash_m[hq]a_fwd", k.name)}
-    return tuple(_with_flops(kernel, forward) for kernel in kernels)
-
-
-def _with_flops(kernel: Kernel, forward: Mapping[tuple[int, ...], tuple[int, ...]]) -> Kernel:
-    products = {"fwd": 2, "dkv": 5}.get((re.match("splash_m[hq]a_([a-z]+)", kernel.name) or "  ")[1])
-    if not products or kernel.flops is not None:
-        return kernel
-    queries = kernel.operands[2]
-    _, rows, most = forward.get(queries, kernel.operands[0])
-    tile = queries[-2] // rows
-    pairs = sum(min(i + 1, most) for i in range(rows))
-    return kernel._replace(flops=2.0 * products * math.prod(queries[:-2]) * pairs * tile**2 * queries[-1])

@@ -2,7 +2,7 @@
 
 Policies are tried from the one that recomputes least, each with as few parts (`train.accumulate`) as fit: more parts
 only gather the parameters more often. Tensor parts are tried where nothing fits without them, or where the network is
-what bounds the step. The fastest is the one of the lowest floor.
+what bounds the step. The fastest is the one of the shortest step by estimate.
 """
 
 import dataclasses
@@ -21,7 +21,8 @@ def search(config: Config, make: Callable[[Config], Plan]) -> Iterator[Plan]:
     found: list[Plan] = []
     for tensor in TENSOR:
         fitting = [plan for plan in found if plan.fits]
-        if fitting and min(fitting, key=_speed).floors_sec["network"] < min(fitting, key=_speed).step_sec:
+        fastest = min(fitting, key=_speed, default=None)
+        if fastest and fastest.floors_sec["network"] < fastest.bound_sec:
             return
         for remat in REMAT:
             for plan in _least_parts(_with(config, tensor, remat, 1), make):

@@ -47,19 +47,18 @@ HBM = 0
 def instruction_bytes(program: Program, where: Computation, what: Instruction) -> float:
     """Of an instruction that is not within a fusion; without what it calls, and without collectives."""
     if what.opcode == "fusion":
-        inner = program.computations[what.called("calls")[0]]
+        inner = program.computations[what.called[0]]
         return _fusion_reads(program, where, what, inner) + _fusion_writes(what, inner)
-    if what.opcode in FREE or what.opcode in OPCODES or what.opcode.startswith(("async-", "call-")):
+    if what.opcode in FREE or what.opcode in OPCODES or what.opcode.startswith("async-"):
         return 0.0
     if what.opcode.endswith("-done"):
         return 0.0
-    if what.opcode == "custom-call" and what.attribute("custom_call_target").strip('"') in FREE_CUSTOM_CALLS:
+    if what.opcode == "custom-call" and what.target in FREE_CUSTOM_CALLS:
         return 0.0
     opcode = what.opcode.removesuffix("-start")
     given = where.operand(what, 0).arrays if what.operands else ()
     if opcode == "copy" or opcode in SLICING:
-        # slice-start gives (what it was given, its result, a flag), copy-start its result first
-        result = what.arrays[len(given) :][:1] if what.opcode == "slice-start" else what.arrays[:1]
+        result = what.arrays[:1]
         return stored(result) * (in_hbm(given) + in_hbm(result))
     if opcode in IN_PLACE:
         update = where.operand(what, IN_PLACE[opcode]).arrays
@@ -96,7 +95,7 @@ def _fusion_reads(program: Program, where: Computation, what: Instruction, inner
     users, total = inner.users(), 0.0
     for parameter in inner.instructions.values():
         if parameter.opcode == "parameter":
-            whole = stored_in_hbm(where.operand(what, int(parameter.literal)).arrays)
+            whole = stored_in_hbm(where.operand(what, parameter.message.parameter_number).arrays)
             total += min(whole, _reads(program, inner, users, parameter)) if whole else 0.0
     return total
 
@@ -113,8 +112,9 @@ def _reads(program: Program, inner: Computation, users: dict, value: Instruction
         elif user.opcode in ("bitcast", "get-tuple-element"):
             total += _reads(program, inner, users, user, nested)
         elif user.opcode == "fusion":
-            deeper = program.computations[user.called("calls")[0]]
-            given = next(p for p in deeper.instructions.values() if p.opcode == "parameter" and int(p.literal) == index)
+            deeper = program.computations[user.called[0]]
+            inside = deeper.instructions.values()
+            given = next(p for p in inside if p.opcode == "parameter" and p.message.parameter_number == index)
             total += _reads(program, deeper, deeper.users(), given, True)
         else:
             passed_on = user is inner.root and user.opcode == "tuple" and not nested

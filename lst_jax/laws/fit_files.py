@@ -8,7 +8,7 @@ from lst_jax.core import files
 from lst_jax.core.errors import ConfigError
 from lst_jax.laws import bootstrap, fit_report
 from lst_jax.laws.fit import check_near
-from lst_jax.laws.points import read_points, systems_of
+from lst_jax.laws.points import at_cost_of_time, read_points, systems_of
 from lst_jax.laws.study import study
 
 
@@ -23,12 +23,14 @@ def fit_files(
     systems: Sequence[str] | None = None,
     far: bool = False,
     units: Mapping[str, str] | None = None,
+    cost: str = "flops",
     progress: bool = False,
 ) -> tuple[dict[str, Any], list[tuple[pathlib.Path, str]]]:
     """Fits the runs of a file; returns the content of fit.json, and (PNG file, caption) of the pictures.
 
     Args: out: folder to write into; None writes nothing. losses: "text", "speech". predictions: (N, D). systems: only
-    these. far: predict beyond 3 times the largest run too. units: of a measure, for the pictures' axes.
+    these. far: predict beyond 3 times the largest run too. units: of a measure, for the pictures' axes. cost: what C is,
+    "flops" or "seconds" of training; pictures are of FLOPs, and are drawn of nothing else.
     Raises: DataError of the file; ConfigError of a prediction or a system; StorageError. What is refused is in the
     document, also where it is everything.
     """
@@ -40,16 +42,20 @@ def fit_files(
                 f"--system {system}: no run of {points_path} is of it; its systems are {', '.join(known)}"
             )
     points = [p for p in points if systems is None or p.system in systems]
+    if cost == "seconds":
+        points = at_cost_of_time(points, str(points_path))
     if not far:
         for system in systems_of(points):
             for where in predictions:
                 check_near([p for p in points if p.system == system], *where)
     entries = study(points, losses, repeats, seed, progress)
-    document = fit_report.document(points_path, entries, predictions, repeats, seed)
+    document = fit_report.document(points_path, entries, predictions, repeats, seed, cost)
     if out is None:
+        return document, []
+    files.write_json(out / "fit.json", document)
+    files.write_text(out / "fit.txt", fit_report.render(document) + "\n")
+    if cost != "flops":
         return document, []
     from lst_jax.laws import fit_figures
 
-    files.write_json(out / "fit.json", document)
-    files.write_text(out / "fit.txt", fit_report.render(document) + "\n")
     return document, fit_figures.write_all(entries, points, losses, out, units or {})

@@ -15,11 +15,17 @@ FORMAT_VERSION = 1
 TITLES = {"isoflop": "iso-FLOP valleys", "gap": "gap", "multiplier": "compute multiplier"}
 OVER = ("gap", "multiplier")  # kinds of a system over the reference
 GROWS = {True: "grows as losses fall", False: "shrinks as losses fall", None: "may grow or shrink as losses fall"}
+TIME_NOTE = " C is seconds of training on the machine of the runs, so that compute and budgets are time."
 AT_LARGEST = ("n_opt", "d_opt", "loss_opt")  # numbers that hold at the largest budget
 
 
 def document(
-    path: pathlib.Path, entries: Sequence[Entry], predictions: Sequence[tuple[float, float]], repeats: int, seed: int
+    path: pathlib.Path,
+    entries: Sequence[Entry],
+    predictions: Sequence[tuple[float, float]],
+    repeats: int,
+    seed: int,
+    cost: str = "flops",
 ) -> dict[str, Any]:
     """The content of fit.json; docs/formats.md says what each key means."""
     fits = []
@@ -31,6 +37,7 @@ def document(
         "format_version": FORMAT_VERSION,
         "code": code(),
         "points": {"file": str(path), "sha256": file_sha256(path)},
+        "cost": cost,
         "intervals": {"level": bootstrap.LEVEL, "repeats": repeats, "seed": seed, "method": bootstrap.METHOD},
         "fits": fits,
     }
@@ -46,7 +53,7 @@ def method(document: dict[str, Any]) -> str:
     intervals = document["intervals"]
     return (
         f"{intervals['level']:.0%} intervals in brackets: {intervals['method']}; {intervals['repeats']} repeats, "
-        f"seed {intervals['seed']}."
+        f"seed {intervals['seed']}." + TIME_NOTE * (document.get("cost") == "seconds")
     )
 
 

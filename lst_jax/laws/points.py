@@ -3,8 +3,8 @@
     {"run": "a1", "system": "lst", "parameters": 1.2e6, "text_tokens": 2.4e7, "speech_tokens": 1.2e7, "flops": 2.6e14,
      "loss_text": 3.91, "loss_speech": 2.75, "config_hash": "0123456789abcdef", "commit": null}
 
-N is `parameters`, C is `flops`, D is `tokens` or the sum of both kinds: all tokens train the one model, whichever loss
-is fitted.
+N is `parameters`, C is `flops` (or `seconds` of training, where time is compared), D is `tokens` or the sum of both
+kinds: all tokens train the one model, whichever loss is fitted.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from lst_jax.core.errors import DataError
 MEASURES = ("loss_text", "loss_speech", "accuracy_text", "accuracy_speech")
 REQUIRED = ("run", "system", "parameters", "flops", "config_hash", "commit")
 SIZES = ("tokens", "text_tokens", "speech_tokens")
-OPTIONAL = (*SIZES, *MEASURES, "items")
+OPTIONAL = (*SIZES, "seconds", *MEASURES, "items")
 SAME = 0.05  # sizes, budgets or tokens whose logs are closer than this are one
 
 
@@ -44,6 +44,17 @@ class Point:
     items: int | None
     config_hash: str
     commit: str | None
+    seconds: float | None = None  # of all steps, on the machine that trained it
+
+
+def at_cost_of_time(points: Sequence[Point], source: str) -> list[Point]:
+    """The runs with their seconds of training as C, in the place of FLOPs. Raises: DataError naming a run without."""
+    for point in points:
+        if point.seconds is None:
+            raise DataError(
+                f"{source}: run={point.run!r}: has no seconds; collect the points again, or fit with --cost flops"
+            )
+    return [dataclasses.replace(point, flops=point.seconds) for point in points]
 
 
 def read_points(path: str | os.PathLike) -> list[Point]:
@@ -123,6 +134,7 @@ def _point(where: str, line: str) -> Point:
         None if items is None else round(items),
         fields["config_hash"],
         fields["commit"],
+        numbers.get("seconds"),
     )
 
 

@@ -137,7 +137,8 @@ def per_token_nll(config: Config, model, params, batch) -> tuple[jax.Array, jax.
 def target_nll(config: Config, model, params, hidden_BTE, target_BT) -> tuple[jax.Array, jax.Array]:
     """`per_token_nll` of states that the model has computed already."""
     params = model.whole_output(params)
-    return objective.token_nll(lambda h: model.logits(params, h), hidden_BTE, target_BT, config.model.logits_chunk)
+    with jax.named_scope("loss"):
+        return objective.token_nll(lambda h: model.logits(params, h), hidden_BTE, target_BT, config.model.logits_chunk)
 
 
 def make_gradients(config: Config, model, mesh: Mesh):
@@ -195,12 +196,13 @@ def make_train_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | No
             opt_state = jax.tree.map(
                 lambda x, s: jax.device_put(x, s.with_memory_kind("device")), opt_state, shardings.opt_state
             )
-        norm = optax.tree.norm(grads)
-        good, watch = bad_steps.judge(numbers.spike_factor, state.watch, loss, norm)
-        rate = schedule.rate(numbers.schedule, state.step)
-        clipped, _ = optax.clip_by_global_norm(numbers.clip_norm).update(grads, optax.EmptyState())
-        new = optimizer.update(numbers.optimizer, rate, clipped, opt_state, state.params)
-        params, opt_state = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, (state.params, opt_state))
+        with jax.named_scope("optimizer"):
+            norm = optax.tree.norm(grads)
+            good, watch = bad_steps.judge(numbers.spike_factor, state.watch, loss, norm)
+            rate = schedule.rate(numbers.schedule, state.step)
+            clipped, _ = optax.clip_by_global_norm(numbers.clip_norm).update(grads, optax.EmptyState())
+            new = optimizer.update(numbers.optimizer, rate, clipped, opt_state, state.params)
+            params, opt_state = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, (state.params, opt_state))
         metrics = objective.modality_sums(nll_BT, batch.target_BT, batch.weight_BT, config.joint_vocab, frames_V)
         metrics |= {"grad_norm": norm, "learning_rate": rate, "skipped_steps": watch.skipped}
         verdict = {"bad": ~good, "grad_norm": norm, "bad_rows_B": ~jnp.isfinite(loss_BT).all(1)}

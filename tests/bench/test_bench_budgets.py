@@ -41,10 +41,24 @@ def test_positions_are_the_paper_s_by_its_shares_and_near_them_in_batches(measur
 
 
 def test_the_command_writes_its_section(measured, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(budgets, "measure", lambda recipe: measured)
+    monkeypatch.setattr(budgets, "measure", lambda recipe, times: measured)
     page = tmp_path / "results.md"
     assert main.main(["bench", "budgets", "--config", "configs/lst.py:420m", "--markdown", str(page)]) == 0
     text = page.read_text()
     assert "## Budgets: configs/lst.py:420m" in text and "| compute-controlled, `static` |" in text
     assert "108 / 217" in text and "| `static` | 18." in text
     assert "made-up records, sampled at 6 equally spaced" in capsys.readouterr().out
+
+
+def test_runs_of_equal_time_take_as_long_as_base(monkeypatch):
+    monkeypatch.setattr(budget, "POINTS", 6)
+    monkeypatch.setattr(budgets, "SYSTEMS", ("base", "static"))
+    times = {"base": {"step_sec": 0.3}, "static": {"step_sec": 0.4}}
+    timed = budgets.measure("configs/lst.py:420m", times)
+    base, static = (timed["controls"]["time-controlled"][name] for name in ("base", "static"))
+    assert static["device_sec"] == pytest.approx(base["device_sec"], rel=1e-4)
+    assert static["steps"] == pytest.approx(0.75 * base["steps"], rel=1e-4)  # rows are as many
+    equal = timed["controls"]["compute-controlled"]
+    assert equal["static"]["device_sec"] == pytest.approx(4 / 3 * equal["base"]["device_sec"])
+    assert "time, of Base" in budgets.markdown(timed)
+    assert "| 1.333 |" in budgets.markdown(timed)

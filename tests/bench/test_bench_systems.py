@@ -62,6 +62,31 @@ def test_two_precisions_train_on_the_same_batches_and_stay_together(config, tmp_
     assert "`bfloat16`" in text and "between means over 20 steps" in text
 
 
+def test_a_slower_system_takes_fewer_steps_of_the_same_time(config, monkeypatch):
+    """Runs are not trained here: each says what it was given, at a pace of its own."""
+    pace = {"quick": 0.5, "slow": 1.0}
+    made = []
+
+    def trained(run, given):
+        made.append(run.path.name)
+        system = run.path.name.removesuffix("-equal-time")
+        steps = given.train.steps
+        return {"steps": steps, "tokens": 10 * steps, "flops": 1e12, "patches_per_token": 0.8, "loss": 3.0} | {
+            "seconds_per_step": pace[system],
+            "bits_per_second_speech": 100.0 / steps,
+        }
+
+    monkeypatch.setattr(systems, "trained", trained)
+    monkeypatch.setattr(systems, "load_recipe", lambda reference: dataclasses.replace(config, name=reference))
+    measured = systems.compare("r", ["quick", "slow"], 40, "runs")
+    quick, slow = measured["systems"]
+    assert measured["seconds"] == 20.0 and quick["equal_time"]["steps"] == quick["steps"] == 40
+    assert slow["steps"] == 40 and slow["equal_time"]["steps"] == 20  # the same FLOPs per step, at half the pace
+    assert slow["equal_time"]["bits_per_second_speech"] == 5.0 and made == ["quick", "slow", "slow-equal-time"]
+    text = systems.markdown(measured)
+    assert "| 1000 | 20 | 5.00 | – |" in text and "trains for 20.0 s of this machine" in text
+
+
 def test_rows_of_twice_the_length_and_rows_of_one_document(config):
     longer = length.doubled(config)
     assert (longer.data.row_tokens, longer.data.row_patches) == (

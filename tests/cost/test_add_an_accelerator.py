@@ -23,6 +23,7 @@ TOY = TpuGeneration(
     devices_per_chip=2,
     tensorcores_per_chip=4,
     flops_per_sec=2e15,
+    estimated_cycles_per_sec=2e9,
     hbm_bytes_per_device=64e9,
     hbm_bytes_per_sec=4e12,
     torus_axes=2,

@@ -9,9 +9,10 @@ import pytest
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from lst_jax.cost import collectives
+from lst_jax.cost import collectives, hlo
 from lst_jax.cost.collectives import Collective
 from lst_jax.cost.program import program_costs
+from tests.helpers.hlo_text import program
 
 AXES = ("replica", "data", "tensor")
 LAYERS, ROWS, D, F = 5, 16, 64, 128
@@ -19,7 +20,7 @@ SHAPE = {"replica": 2, "data": 2, "tensor": 2}
 
 
 def sharded_layers(shape):
-    """The compiled gradient of scanned layers, their matrices gathered where they are used: FSDP, and F by tensor."""
+    """The mesh and the compiled gradient of scanned layers, with FSDP along D and F split over tensor."""
     mesh = Mesh(np.asarray(jax.devices()).reshape(shape), AXES)
     specs = (P(None, "data", "tensor"), P(None, "tensor", "data"))
 
@@ -38,14 +39,18 @@ def sharded_layers(shape):
         jax.ShapeDtypeStruct(size, jnp.float32, sharding=NamedSharding(mesh, spec))
         for size, spec in (((LAYERS, D, F), specs[0]), ((LAYERS, F, D), specs[1]), ((ROWS, D), rows))
     ]
-    return mesh, jax.jit(function).lower(tuple(given[:2]), given[2]).compile().as_text()
+    return mesh, jax.jit(function).lower(tuple(given[:2]), given[2]).compile()
+
+
+def costs_of(executable, mesh):
+    return program_costs(hlo.parse(hlo.serialized(executable)), mesh.shape)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 1), (2, 2, 2)])
 def test_a_layer_sharded_by_hand_has_the_collectives_that_were_written(shape):
-    mesh, text = sharded_layers(shape)
+    mesh, executable = sharded_layers(shape)
     replica, data, tensor = shape
-    found = collectives.totals(program_costs(text, mesh.shape).collectives)
+    found = collectives.totals(costs_of(executable, mesh).collectives)
     matrices = 2 * LAYERS * D * F // tensor * 4  # bytes of both matrices of all layers, gathered
     expected = {
         ("all-gather", ("data",)): [matrices, 2 * matrices],  # the backward pass may keep or gather them again
@@ -70,16 +75,15 @@ def test_each_collective_is_found_with_its_group():
         return jax.lax.psum_scatter(x, ("replica", "data"), scatter_dimension=0, tiled=True)
 
     given = jax.ShapeDtypeStruct((64, 32), jnp.float32, sharding=NamedSharding(mesh, P("data")))
-    text = (
+    executable = (
         jax.jit(
             jax.shard_map(function, mesh=mesh, in_specs=P("data"), out_specs=P(("replica", "data")), check_vma=False)
         )
         .lower(given)
         .compile()
-        .as_text()
     )
     part = 32 * 32 * 4
-    assert set(program_costs(text, mesh.shape).collectives) == {
+    assert set(costs_of(executable, mesh).collectives) == {
         Collective("collective-permute", ("tensor",), 2, 2 * part, 1),
         Collective("all-to-all", ("replica", "tensor"), 4, 4 * part, 1),
         Collective("reduce-scatter", ("replica", "data"), 4, part, 1),
@@ -91,26 +95,37 @@ def test_each_collective_is_found_with_its_group():
     [
         ("replica_groups={{0,1},{2,3}}, use_global_device_ids=true", [[0, 1], [2, 3]]),
         ("replica_groups={}", [[0, 1, 2, 3]]),
-        ("replica_groups=[2,2]<=[4], dimensions={0}", [[0, 1], [2, 3]]),
-        ("replica_groups=[2,2]<=[2,2]T(1,0), dimensions={0}", [[0, 2], [1, 3]]),
+        ("replica_groups=[2,2]<=[4]", [[0, 1], [2, 3]]),
+        ("replica_groups=[2,2]<=[2,2]T(1,0)", [[0, 2], [1, 3]]),
         ("replica_groups=[4,2]<=[2,2,2]T(0,2,1)", [[0, 2], [1, 3], [4, 6], [5, 7]]),
         ("replica_groups=mesh['axis_0'=4] {'axis_0'}, use_global_device_ids=true", [[0, 1, 2, 3]]),
         ("replica_groups=mesh['a'=2,'b'=2] {'a'}", [[0, 2], [1, 3]]),
         ("replica_groups=mesh['a'=2,'b'=2] {'b','a'}", [[0, 2, 1, 3]]),
-        ("replica_groups=mesh[a=2,b=4] {b:(1)2}", [[0, 2], [1, 3], [4, 6], [5, 7]]),
+        ("replica_groups=mesh['a'=2,'b'=4] {'b':(1)2}", [[0, 2], [1, 3], [4, 6], [5, 7]]),
         ("replica_groups=mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'b'}", [[0, 2], [1, 3]]),
         ("replica_groups=mesh['a'=2,'b'=2], device_ids=(3,1,2,0) {'b'}", [[3, 1], [2, 0]]),
-        ("source_target_pairs={{0,1},{1,0},{2,3},{3,2}}", [[0, 1], [2, 3]]),
-        ("source_target_pairs={{1,2},{0,1}}, metadata={}", [[0, 1, 2]]),
     ],
 )
 def test_groups_are_read_in_every_form(text, expected):
-    assert sorted(collectives.groups(f", channel_id=1, {text}", 4)) == sorted(expected)
+    assert sorted(groups_of(f"all-reduce(%x), channel_id=1, {text}, to_apply=%add")) == sorted(expected)
 
 
-def test_groups_in_an_unknown_form_are_refused():
-    with pytest.raises(ValueError, match="replica_groups=<new>"):
-        collectives.groups("replica_groups=<new>", 4)
+@pytest.mark.parametrize(
+    "pairs, expected",
+    [("{{0,1},{1,0},{2,3},{3,2}}", [[0, 1], [2, 3]]), ("{{1,2},{0,1}}", [[0, 1, 2]])],
+)
+def test_a_permutation_groups_those_that_send_to_each_other(pairs, expected):
+    assert sorted(groups_of(f"collective-permute(%x), channel_id=1, source_target_pairs={pairs}")) == expected
+
+
+def groups_of(instruction):
+    """The groups of an instruction of a program of four devices."""
+    text = (
+        "ENTRY %main (x: f32[8]) -> f32[8] {\n  %x = f32[8]{0} parameter(0)\n  ROOT %y = f32[8]{0} "
+        + instruction
+        + "\n}"
+    )
+    return collectives.groups(program(text).computations["main"].root.message, 4)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +148,7 @@ FOUR = {"data": 4, "tensor": 4}
 
 def written(name):
     """A program as the TPU compiler writes it; of the attributes only those that are read were kept."""
-    return (Path(__file__).parent / "hlo" / f"{name}.hlo").read_text()
+    return program((Path(__file__).parent / "hlo" / f"{name}.hlo").read_text())
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from jax.experimental.pallas.ops.tpu import splash_attention
 
+from lst_jax.cost import hlo
 from lst_jax.cost.program import Costs, program_costs, valid_positions
 from lst_jax.model import kernels
+from tests.helpers.hlo_text import program
 
 ALONE = {"data": 1}
 L, B, D, F = 5, 32, 64, 128
@@ -21,7 +23,11 @@ def compiled(function, *shapes):
 
 
 def costs(function, *shapes):
-    return program_costs(compiled(function, *shapes).as_text(), ALONE)
+    return compiled_costs(compiled(function, *shapes))
+
+
+def compiled_costs(executable):
+    return program_costs(hlo.parse(hlo.serialized(executable)), ALONE)
 
 
 def layer(x, params):
@@ -80,8 +86,8 @@ def test_a_scanned_step_costs_three_forwards():
     ids=["layers", "batched", "dilated", "grouped"],
 )
 def test_a_program_without_loops_costs_what_xla_says(function, shapes):
-    program = compiled(function, *shapes)
-    ours, xla = program_costs(program.as_text(), ALONE), program.cost_analysis()
+    executable = compiled(function, *shapes)
+    ours, xla = compiled_costs(executable), executable.cost_analysis()
     np.testing.assert_allclose(ours.flops, xla["flops"], rtol=0.01)  # XLA's has also what is no matrix product
     np.testing.assert_allclose(ours.bytes_accessed, xla["bytes accessed"], rtol=0.01)
 
@@ -92,7 +98,7 @@ def test_the_dearest_branch_counts():
 
 def test_a_loop_that_data_ends_counts_once_and_is_named():
     loop = jax.jit(lambda x, n: jax.lax.fori_loop(0, n, lambda i, x: x @ x, x)).lower(jnp.ones((8, 8)), 3).compile()
-    found = program_costs(loop.as_text(), ALONE)
+    found = compiled_costs(loop)
     assert found.flops == 2 * 8**3 and len(found.uncounted_loops) == 1
 
 
@@ -108,24 +114,24 @@ def test_of_a_stack_updated_in_place_the_update_is_all_that_is_written():
         return jax.lax.dynamic_update_slice(stack, jnp.tanh(x)[None], (2, 0, 0))
 
     given = (jax.ShapeDtypeStruct((L, B, D), jnp.float32), jax.ShapeDtypeStruct((B, D), jnp.float32))
-    text = jax.jit(put, donate_argnums=0).lower(*given).compile().as_text()
-    assert "fusion" in text and program_costs(text, ALONE).bytes_accessed == 2 * B * D * 4
+    executable = jax.jit(put, donate_argnums=0).lower(*given).compile()
+    assert "fusion" in executable.as_text() and compiled_costs(executable).bytes_accessed == 2 * B * D * 4
 
 
 def test_bytes_are_those_of_main_memory_with_the_padding_of_tiles():
     """The batched product is read from memory once, its second operand through a copy on the chip."""
     text = (HLO / "dilated.hlo").read_text()
     read, written = (4 * 8 * 256 * 64 + 4 * 8 * 512 * 64) * 2, 4 * 8 * 256 * 512 * 2
-    assert program_costs(text, ALONE).bytes_accessed == read + written
+    assert program_costs(program(text), ALONE).bytes_accessed == read + written
     padded = text.replace("256", "250")  # in tiles of 8 or 128, 256 again
-    assert program_costs(padded, ALONE).bytes_accessed == read + written
+    assert program_costs(program(padded), ALONE).bytes_accessed == read + written
 
 
 @pytest.mark.parametrize(
     "name, flops", [("dilated", 2 * 4 * 8 * 256 * 512 * 64), ("heads", 2 * 16 * 5120 * 1280 * 20 * 64)]
 )
 def test_products_that_the_tpu_writes_as_padded_convolutions_cost_no_padding(name, flops):
-    assert program_costs((HLO / f"{name}.hlo").read_text(), ALONE).flops == flops
+    assert program_costs(program((HLO / f"{name}.hlo").read_text()), ALONE).flops == flops
 
 
 @pytest.mark.parametrize(
@@ -180,7 +186,7 @@ def test_splash_attention_costs_the_tiles_that_its_mask_leaves(length, window):
     text = (HLO / "splash.hlo").read_text()
     for name, size in (("ROWS", grid[1]), ("MOST", grid[2]), ("LENGTH", length)):
         text = text.replace(name, str(size))
-    found = program_costs(text, ALONE)
+    found = program_costs(program(text), ALONE)
     product = 2 * 3 * 16 * pairs * kernels.SPLASH_TILE**2 * 64  # of 3 rows, 16 heads of width 64
     assert {k.name: (k.flops, k.count) for k in found.kernels} == {
         "splash_mha_fwd_segmented_residuals": (2 * product, 9),

@@ -78,6 +78,26 @@ def test_everything_is_fitted_written_and_drawn(points, tmp_path, capsys):
         assert "<svg" in (tmp_path / f"{name}.svg").read_text()
 
 
+def test_at_equal_time_a_slower_system_saves_less(points, tmp_path, capsys):
+    """Per FLOP the system takes a quarter longer than Base: of 1.4 times the compute, 1.4 / 1.25 is left."""
+    runs = [json.loads(line) for line in points.read_text().splitlines()]
+    timed = tmp_path / "points.jsonl"
+    slower = {"base": 1e-9, "lst": 1.25e-9}
+    timed.write_text("\n".join(json.dumps(r | {"seconds": r["flops"] * slower[r["system"]]}) for r in runs))
+    assert fit(timed, "--out", tmp_path / "fit", "--json", "--cost", "seconds") == 0
+    document = json.loads(capsys.readouterr().out)
+    (multiplier,) = [f for f in document["fits"] if f["kind"] == "multiplier"]
+    at_lowest = multiplier["numbers"]["multiplier_at_lowest_loss"]
+    assert document["cost"] == "seconds" and at_lowest["low"] < 1.4 / 1.25 < at_lowest["high"] < 1.4
+    assert "C is seconds of training" in (tmp_path / "fit" / "fit.txt").read_text()
+    assert not list((tmp_path / "fit").glob("*.png"))
+
+
+def test_runs_without_their_time_are_not_compared_at_equal_time(points, capsys):
+    assert fit(points, "--cost", "seconds") == 3
+    assert "run='base-0': has no seconds; collect the points again, or fit with --cost flops" in capsys.readouterr().err
+
+
 def test_the_same_runs_give_the_same_numbers(points, capsys):
     outputs = []
     for _ in range(2):

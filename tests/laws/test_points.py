@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lst_jax.core.errors import DataError
-from lst_jax.laws.points import groups, read_points
+from lst_jax.laws.points import at_cost_of_time, groups, read_points
 
 RUN = {
     "run": "a",
@@ -33,6 +33,14 @@ def test_tokens_are_the_sum_of_both_kinds_unless_given(tmp_path):
     first, second = read_points(file(tmp_path, RUN, "", alone))
     assert (first.tokens, second.tokens) == (3e7, 4e7)
     assert first.measures == {"loss_text": 3.5, "loss_speech": 2.5} and second.commit == "0f" * 20
+
+
+def test_the_time_of_training_may_stand_for_flops(tmp_path):
+    (point,) = read_points(file(tmp_path, RUN | {"seconds": 900.0}))
+    assert point.flops == 1.8e14 and at_cost_of_time([point], "f")[0].flops == 900.0
+    (untimed,) = read_points(file(tmp_path, RUN))
+    with pytest.raises(DataError, match="f: run='a': has no seconds"):
+        at_cost_of_time([point, untimed], "f")
 
 
 def test_a_measure_that_was_not_taken_may_be_null_or_left_out(tmp_path):

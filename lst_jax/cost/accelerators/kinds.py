@@ -33,6 +33,7 @@ class TpuGeneration:
     devices_per_chip: int  # JAX devices
     tensorcores_per_chip: int  # which the accelerator types of gcloud and xpk count: v5p-128 has 64 chips
     flops_per_sec: float  # dense bf16
+    estimated_cycles_per_sec: float  # the clock that the compiler's estimates of cycles are counted in
     hbm_bytes_per_device: float  # what a program may use
     hbm_bytes_per_sec: float
     torus_axes: int  # 2 or 3; a chip has two links on each axis

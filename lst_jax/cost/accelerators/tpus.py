@@ -4,6 +4,9 @@ Sources:
 - FLOPs, HBM bandwidth, slices and hosts: the vendor's pages, docs.cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e,tpu7x}.
 - HBM bytes: what libtpu 0.0.42 lets a program have, by its message for a program that does not fit. That is a little
   less than the vendor's 32, 16, 32 and 192 GiB per chip, and 0.74 GiB more than the 95 of v5p.
+- Clock: the peak over the multiply-adds of one cycle, which are four matrix units of 128×128 per core, 256×256 from v6e
+  on. The estimate that the compiler makes of an 8192×4096×4096 product is then 90% to 98% of the peak of a device, both
+  cores of a v4 or v5p chip included (libtpu 0.0.42).
 - Links and data centre network: "How to Scale Your Model", part 2 (jax-ml.github.io/scaling-book/tpus), where a link
   is a tenth below the nominal rate. TPU7x: the vendor's page has the 1200 GB/s per chip of v5p, and 100 Gb/s of network.
 - Names: the vendor's pages on GKE (docs.cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus) and queued
@@ -24,6 +27,7 @@ V4 = TpuGeneration(
     devices_per_chip=1,
     tensorcores_per_chip=2,
     flops_per_sec=275e12,
+    estimated_cycles_per_sec=1.05e9,
     hbm_bytes_per_device=30.75 * GIB,
     hbm_bytes_per_sec=1.2e12,
     torus_axes=3,
@@ -43,6 +47,7 @@ V5E = TpuGeneration(
     devices_per_chip=1,
     tensorcores_per_chip=1,
     flops_per_sec=197e12,
+    estimated_cycles_per_sec=1.5e9,
     hbm_bytes_per_device=15.75 * GIB,
     hbm_bytes_per_sec=819e9,
     torus_axes=2,
@@ -61,6 +66,7 @@ V5P = TpuGeneration(
     devices_per_chip=1,
     tensorcores_per_chip=2,
     flops_per_sec=459e12,
+    estimated_cycles_per_sec=1.75e9,
     hbm_bytes_per_device=95.74 * GIB,
     hbm_bytes_per_sec=2.765e12,
     torus_axes=3,
@@ -79,6 +85,7 @@ V6E = TpuGeneration(
     devices_per_chip=1,
     tensorcores_per_chip=1,
     flops_per_sec=918e12,
+    estimated_cycles_per_sec=1.75e9,
     hbm_bytes_per_device=31.25 * GIB,
     hbm_bytes_per_sec=1.6e12,
     torus_axes=2,
@@ -98,6 +105,7 @@ TPU7X = TpuGeneration(
     devices_per_chip=2,
     tensorcores_per_chip=2,
     flops_per_sec=2307e12,
+    estimated_cycles_per_sec=2.2e9,
     hbm_bytes_per_device=94.75 * GIB,
     hbm_bytes_per_sec=7.38e12,
     torus_axes=3,

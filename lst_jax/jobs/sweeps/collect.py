@@ -46,6 +46,7 @@ def _has_decayed(trial: Trial) -> bool:
 
 def _point(run: RunDirectory, trial: Trial) -> dict[str, Any]:
     """N is all parameters, D all tokens trained on, C the analytic FLOPs of the records' own batches over all steps.
+    `seconds` are those of all steps at their median, on the machine at hand, without evaluation, saving or compiling.
 
     Losses are of the first held-out source of each kind, whole documents of one modality: bits per second of speech,
     bits per text token. Accuracies are completion choice S→S and T→T, where the recipe has it.
@@ -74,6 +75,7 @@ def _point(run: RunDirectory, trial: Trial) -> dict[str, Any]:
         "parameters": trial.parameters,
         "tokens": trained[-1]["tokens_so_far"],
         "flops": statistics.fmean(r["flops"] for r in trained) * trial.steps,
+        "seconds": statistics.median(r["seconds_per_step"] for r in trained) * trial.steps,
         **measures,
         "config_hash": trial.config_hash,
         "commit": run.read_starts()[-1]["commit"],

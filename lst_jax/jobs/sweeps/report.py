@@ -28,6 +28,7 @@ HEADER = (
     "steps",
     "tokens",
     "FLOPs",
+    "time of all steps",
     "speech, bits/s",
     "text, bits/token",
     DIRECTIONS["s2s"],
@@ -37,7 +38,8 @@ HEADER = (
 )
 NOTE = (
     "Losses are of whole held-out documents of one modality; accuracies are completion choice, scored by mean per "
-    "token. N counts all parameters, D all tokens trained on, C the analytic FLOPs of what the batches held."
+    "token. N counts all parameters, D all tokens trained on, C the analytic FLOPs of what the batches held. "
+    "The time of all steps is their number times their median on the machine that trained them."
 )
 
 
@@ -133,6 +135,7 @@ def _row(run: RunDirectory, found: Status, point: dict[str, Any]) -> list[str]:
         f"{trial.steps:,}",
         f"{point.get('tokens', trial.tokens):.4g}",
         f"{point.get('flops', trial.flops):.4g}",
+        ledger.in_words(point["seconds"]) if "seconds" in point else "",
         *losses,
         *accuracies,
         ledger.in_words(wall) if wall else "",

@@ -81,7 +81,7 @@ def print_plans(plans: Iterator[tuple[Trial, Any]], count: int) -> int:
             progress.update()
     fitting = [plan for plan in made if plan.fits]
     print(
-        f"{len(made)} runs, {sum(plan.chip_hours for plan in fitting):,.0f} chip-hours at least"
+        f"{len(made)} runs, {sum(plan.chip_hours for plan in fitting):,.0f} chip-hours by estimate"
         + (f"; {len(made) - len(fitting)} do not fit, and are not in it" if len(fitting) < len(made) else "")
     )
     return 0 if len(fitting) == len(made) else 1

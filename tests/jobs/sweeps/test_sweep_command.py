@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -128,6 +129,7 @@ def test_points_hold_what_the_runs_learned(swept):
         assert point.tokens == trained[-1]["tokens_so_far"]
         assert point.flops == pytest.approx(sum(r["flops"] for r in trained))
         assert point.flops == pytest.approx(trial.flops, rel=0.1)  # what the budget expected
+        assert point.seconds == pytest.approx(6 * statistics.median(r["seconds_per_step"] for r in trained))
         assert point.measures["loss_speech"] == records[-1]["heldout/speech/bits_per_second_speech"]
         assert point.items == 4 or point.items is None
 
