@@ -67,6 +67,7 @@ def speed(config: Config, rows: int, seconds: float) -> dict[str, float]:
         found, _, steps = jax.block_until_ready(
             continue_rows(
                 decoder,
+                one_device(),
                 vocab,
                 settings,
                 params,
