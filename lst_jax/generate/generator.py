@@ -90,9 +90,7 @@ class Generator:
                 "alignment; generate with a static, mixed or curriculum run"
             )
         self.config, self.mesh, self.vocab = config, mesh, config.joint_vocab
-        model = build(
-            config.model, self.vocab, config.data.row_patches, placement=sharding.placement_for_steps(mesh)
-        )
+        model = build(config.model, self.vocab, config.data.row_patches, placement=sharding.placement_for_steps(mesh))
         self.decoder = cached_model(model, self.rule.fixed_size)
         self.params = matrices_in_compute_dtype(model, params, free)
         self.builder = ExampleBuilder.of(config, open_tokenizer(config))

@@ -1,7 +1,5 @@
 """Generation on a mesh: the logits and the tokens of one device, from parts of parameters and caches."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
@@ -9,18 +7,18 @@ from generate_cases import VOCAB, document, forced_logits, random_params, rows_o
 from jax.sharding import PartitionSpec
 
 from lst_jax.config import MeshConfig, StackConfig
+from lst_jax.generate import loop
 from lst_jax.generate.generator import Settings, continue_rows
 from lst_jax.generate.sampling import Numbers, allowed_ids
 from lst_jax.model.architectures.registry import build
 from lst_jax.model.cached_model import cached_model
 from lst_jax.parallel import sharding
-from lst_jax.generate import loop
 
-SIZE, LENGTH, ROOM = 3, 32, 24
+SIZE, LENGTH, ROOM = 3, 24, 24
 WIDE = {
     "patch_encoder": StackConfig(1, 16, 4, 4),
-    "patch_decoder": StackConfig(2, 16, 4, 4),
-    "global_transformer": StackConfig(2, 32, 4, None),
+    "patch_decoder": StackConfig(1, 16, 4, 4),
+    "global_transformer": StackConfig(1, 32, 4, None),
     "cross_heads": 4,
 }
 # one case a mesh, so that every system, replica, data and tensor parts are split in some
@@ -33,14 +31,21 @@ CASES = {
         (2, 2, 2),
     ),
 }
-DOCUMENTS = [document(np.random.default_rng(i), kinds) for i, kinds in enumerate(["s", "t", "sts", "ts", "st", "tsts", "ss", "tt"])]
+DOCUMENTS = [
+    document(np.random.default_rng(i), kinds)
+    for i, kinds in enumerate(["s", "t", "sts", "ts", "st", "tsts", "ss", "tt"])
+]
 IS_UNIT = (np.arange(VOCAB.size) >= VOCAB.unit_offset).astype(np.float32)
 
 
 def placed(case, on_mesh):
     """(the cached model, its mesh, its parameters): on the case's mesh, or on one device."""
     config, sizes = CASES[case]
-    mesh = sharding.make_mesh(MeshConfig(*sizes), jax.devices()[: int(np.prod(sizes))]) if on_mesh else sharding.one_device()
+    mesh = (
+        sharding.make_mesh(MeshConfig(*sizes), jax.devices()[: int(np.prod(sizes))])
+        if on_mesh
+        else sharding.one_device()
+    )
     model = build(config, VOCAB, LENGTH, placement=sharding.placement_for_steps(mesh))
     params = random_params(model)
     return cached_model(model, SIZE), mesh, jax.device_put(params, sharding.parameter_shardings(mesh, params))
