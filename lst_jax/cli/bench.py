@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 from lst_jax.cli.convert import FORMATS
-from lst_jax.cli.local_paths import path_or_address
+from lst_jax.cli.local_paths import free_text, path_or_address
 from lst_jax.core.errors import DataError
 
 DATA_SECTION = "Data stream"
@@ -59,6 +59,8 @@ def add_arguments(subparsers) -> None:
     )
     step.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
     step.add_argument("--steps", type=int, default=10, help="timed steps (default: %(default)s)")
+    _add_changes(step)
+    step.add_argument("--rows", type=int, metavar="N", help="of a batch, instead of the recipe's: data.rows")
     _add_outputs(step, _step)
 
     length = parts.add_parser(
@@ -148,6 +150,8 @@ def _add_torch(parts) -> None:
     torch.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="PyTorch's (default: %(default)s)")
     torch.add_argument("--compile", action="store_true", help="run PyTorch's model through torch.compile")
     torch.add_argument("--dtype", choices=["float32", "bfloat16"], help="of both; the recipe's unless given")
+    _add_changes(torch)
+    torch.add_argument("--rows", type=int, metavar="N", help="of a batch, instead of the recipe's: data.rows")
     _add_outputs(torch, _torch)
 
 
@@ -169,6 +173,7 @@ def _add_generate(parts) -> None:
     )
     generate.add_argument("--rows", type=int, nargs="+", default=[1, 8], help="of a batch (default: 1 8)")
     generate.add_argument("--seconds", type=float, default=20.0, help="of speech per row (default: %(default)s)")
+    _add_changes(generate)
     _add_outputs(generate, _generate)
 
 
@@ -185,6 +190,25 @@ def _add_convert(parts) -> None:
     convert.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="(default: all)")
     convert.add_argument("--folder", metavar="DIR", default=".", help="where there is room (default: here)")
     _add_outputs(convert, _convert)
+
+
+def _add_changes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        type=free_text,
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the recipe that is run, for example model.remat=full; may be repeated",
+    )
+
+
+def _changes(args: argparse.Namespace) -> list[str]:
+    """What `--set` and `--rows` change in a recipe."""
+    if args.rows is None:
+        return args.set
+    _check_count("rows", args.rows, 8)
+    return [*args.set, f"data.rows={args.rows}"]
 
 
 def _add_outputs(parser: argparse.ArgumentParser, run) -> None:
@@ -221,13 +245,15 @@ def _step(args: argparse.Namespace) -> int:
     from lst_jax.recipes.load import load_recipe
 
     _check_count("steps", args.steps, 10)
-    config = load_recipe(args.config)
+    config = load_recipe(args.config, _changes(args))
     return _report(
         args,
         f"{STEP_SECTION}: {config.name}",
         step,
         step.measure(config, args.steps),
         config=args.config,
+        set=args.set,
+        rows=args.rows,
         steps=args.steps,
     )
 
@@ -313,7 +339,7 @@ def _torch(args: argparse.Namespace) -> int:
     _check_count("steps", args.steps, 5)
     if args.units and args.units < 64:
         raise DataError(f"--units {args.units}: must be 0, or at least 64; use 4096")
-    config = load_recipe(args.config)
+    config = load_recipe(args.config, _changes(args))
     if args.dtype:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, compute_dtype=args.dtype))
     settings = torch_step.Settings(args.units or None, args.steps, args.device, args.compile)
@@ -323,6 +349,8 @@ def _torch(args: argparse.Namespace) -> int:
         torch_step,
         torch_step.measure(config, settings),
         config=args.config,
+        set=args.set,
+        rows=args.rows,
         units=args.units,
         steps=args.steps,
         device=args.device,
@@ -340,11 +368,11 @@ def _generate(args: argparse.Namespace) -> int:
     if not 0.5 <= args.seconds:
         raise DataError(f"--seconds {args.seconds}: must be at least 0.5; use 20")
 
-    def systems(reference: str):
+    def systems(reference: str, changes=()):
         joint = "," if ":" in reference else ":"
-        return {name: load_recipe(f"{reference}{joint}{system}") for name, system in generate.SYSTEMS.items()}
+        return {name: load_recipe(f"{reference}{joint}{system}", changes) for name, system in generate.SYSTEMS.items()}
 
-    measured = generate.measure(systems(args.config), args.rows, args.seconds)
+    measured = generate.measure(systems(args.config, args.set), args.rows, args.seconds)
     measured["flops"] = generate.count_flops(systems(args.flops_of), args.seconds)
     return _report(
         args,
@@ -352,6 +380,7 @@ def _generate(args: argparse.Namespace) -> int:
         generate,
         measured,
         config=args.config,
+        set=args.set,
         **{"flops-of": args.flops_of},
         rows=args.rows,
         seconds=args.seconds,
@@ -380,6 +409,9 @@ def _report(args: argparse.Namespace, section: str, module, measured: dict, **op
     for key, value in {**options, "markdown": args.markdown}.items():
         if value is not None and value is not False and value != []:
             values = value if isinstance(value, list) else [] if value is True else [value]
+            if key == "set":
+                command += [word for one in values for word in ("--set", one)]
+                continue
             command += [f"--{key}", *map(str, values)]
     origin = results_file.provenance(command, module.PACKAGES)
     if args.markdown:

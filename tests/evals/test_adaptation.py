@@ -185,6 +185,7 @@ def options(folder, **changes):
             "json": True,
             "probe": None,
             "recogniser": None,
+            "set": ["mesh.data=1"],
             **changes,
         }
     )
