@@ -53,7 +53,7 @@ def check_fits(what: str, peak: int, temporary: int, rows: int, device: jax.Devi
     most = rows_that_fit(peak, temporary, rows, limit)
     fix = f"use --rows {most * parts}" if most else "no row does: use a smaller recipe, or --set to make it smaller"
     raise DataError(
-        f"{what}: {rows} rows of a device need {peak / GIB:.1f} GiB there, {device.device_kind} has "
+        f"{what}: needs {peak / GIB:.1f} GiB on a device (rows there: {rows}), {device.device_kind} has "
         f"{limit / GIB:.1f} GiB; {fix}"
     )
 

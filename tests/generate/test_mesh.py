@@ -1,18 +1,28 @@
 """Generation on a mesh: the logits and the tokens of one device, from parts of parameters and caches."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
+import saved_run
+import synthetic_data
 from generate_cases import VOCAB, document, forced_logits, random_params, rows_of, small_config, windows
 from jax.sharding import PartitionSpec
 
+from lst_jax.checkpoints import trained_model
+from lst_jax.cli import main
 from lst_jax.config import MeshConfig, StackConfig
+from lst_jax.data.documents import ExampleBuilder
+from lst_jax.data.pipeline import open_tokenizer
+from lst_jax.evals import probe
 from lst_jax.generate import loop
 from lst_jax.generate.generator import Settings, continue_rows
 from lst_jax.generate.sampling import Numbers, allowed_ids
 from lst_jax.model.architectures.registry import build
 from lst_jax.model.cached_model import cached_model
 from lst_jax.parallel import sharding
+from lst_jax.parallel.sharding import TENSOR
 
 SIZE, LENGTH, ROOM = 3, 24, 24
 WIDE = {
@@ -102,3 +112,49 @@ def test_tokens_are_those_of_one_device(case, temperature):
     np.testing.assert_array_equal(tokens, their_tokens)
     np.testing.assert_allclose(nats, their_nats, rtol=1e-4)
     assert number.max() > 4 and len({tuple(row) for row in tokens}) == len(DOCUMENTS)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return saved_run.make(tmp_path_factory.mktemp("mesh"))
+
+
+def test_a_run_s_parameters_are_read_in_parts_and_its_commands_say_the_same_on_every_mesh(run, capsys):
+    found = trained_model.load_trained_model(run, ["mesh.data=4", "mesh.tensor=2"])
+    assert dict(found.mesh.shape) == {"replica": 1, "data": 4, "tensor": 2}
+    for leaf in jax.tree.leaves(found.params):
+        held = {shard.data.size for shard in leaf.addressable_shards}
+        assert held == {leaf.size if leaf.ndim < 2 else leaf.size // (8 if TENSOR in leaf.sharding.spec else 4)}
+    said = []
+    for mesh in (["--set", "mesh.data=1"], ["--set", "mesh.data=2", "--set", "mesh.tensor=2"]):
+        prompt = ["--text", "the river", "--count", "3", "--max-tokens", "8", "--top-k", "20", "--json"]
+        assert main.main(["generate", str(run.path), *prompt, *mesh]) == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        said.append([(row["seed"], row["stopped"], row["runs"]) for row in rows])
+    assert said[0] == said[1] and len(said[0]) == 3
+
+
+def test_probes_read_the_same_states_on_every_mesh(run):
+    states = []
+    for changes in (["mesh.data=1"], ["mesh.data=2", "mesh.tensor=2"]):
+        opened = trained_model.load_trained_model(run, changes)
+        builder = ExampleBuilder.of(opened.config, open_tokenizer(opened.config))
+        examples = [builder.text_only(synthetic_data.utterance(i, 4 + i)) for i in range(3)]
+        states.append(list(probe._states(opened, examples)))
+    for (ours_NUD, our_unit_T), (theirs_NUD, their_unit_T) in zip(*states, strict=True):
+        np.testing.assert_array_equal(our_unit_T, their_unit_T)
+        np.testing.assert_allclose(ours_NUD, theirs_NUD, rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_mesh_of_a_run_may_change(run, capsys):
+    for argv, line in (
+        (
+            ["generate", run.path, "--set", "data.rows=4"],
+            "--set data.rows=4: of a trained run only the mesh may change",
+        ),
+        (["evaluate", run.path, "--set", "mesh.data=16"], "mesh.data=16: replica 1 × data 16 × tensor 1 must be the 8"),
+        (["evaluate", run.path, "--asr", "speech", "--set", "mesh.tensor=3"], "mesh.tensor=3: must divide"),
+    ):
+        assert main.main([*map(str, argv)]) == 2
+        err = capsys.readouterr().err
+        assert line in err and len(err.splitlines()) == 1

@@ -1,7 +1,7 @@
 """What an accelerator must show before it is trained on: its kernels in bfloat16, a run of 50 steps, and its resumption.
 
-    LST_TESTS_ON=gpu pytest tests/gpu      on a machine with a GPU (make test-gpu); elsewhere all of it is skipped
-    LST_TESTS_ON=cpu pytest tests/gpu      the same with the CPU's kernel, to see that only the GPU is new
+LST_TESTS_ON=gpu pytest tests/gpu      on a machine with a GPU (make test-gpu); elsewhere all of it is skipped
+LST_TESTS_ON=cpu pytest tests/gpu      the same with the CPU's kernel, to see that only the GPU is new
 """
 
 import dataclasses
