@@ -21,6 +21,7 @@ PRECISION_SECTION = "bfloat16 beside float32"
 COVERAGE_SECTION = "Coverage of the intervals"
 TORCH_SECTION = "Beside PyTorch"
 GENERATE_SECTION = "Generation"
+DECODE_SECTION = "Generation on TPUs"
 CONVERT_SECTION = "Conversion"
 
 
@@ -131,6 +132,7 @@ def add_arguments(subparsers) -> None:
     _add_outputs(coverage, _coverage)
     _add_torch(parts)
     _add_generate(parts)
+    _add_decode(parts)
     _add_convert(parts)
 
 
@@ -175,6 +177,26 @@ def _add_generate(parts) -> None:
     generate.add_argument("--seconds", type=float, default=20.0, help="of speech per row (default: %(default)s)")
     _add_changes(generate)
     _add_outputs(generate, _generate)
+
+
+def _add_decode(parts) -> None:
+    decode = parts.add_parser(
+        "decode",
+        help="memory and least time of generation on TPUs; a minute, no TPU needed",
+        description="Compiles generation for a described topology of TPUs. Needs the extra `tpu`.",
+    )
+    decode.add_argument(
+        "--config",
+        metavar="FILE.py:ARG",
+        nargs="+",
+        default=["configs/lst.py:7b,static"],
+        help="(default: %(default)s)",
+    )
+    decode.add_argument("--topology", default="v5e:2x2", metavar="KIND:SIDES", help="(default: %(default)s)")
+    _add_changes(decode)
+    decode.add_argument("--rows", type=int, default=4, help="of a batch (default: %(default)s)")
+    decode.add_argument("--seconds", type=float, default=20.0, help="of speech per row (default: %(default)s)")
+    _add_outputs(decode, _decode)
 
 
 def _add_convert(parts) -> None:
@@ -382,6 +404,26 @@ def _generate(args: argparse.Namespace) -> int:
         config=args.config,
         set=args.set,
         **{"flops-of": args.flops_of},
+        rows=args.rows,
+        seconds=args.seconds,
+    )
+
+
+def _decode(args: argparse.Namespace) -> int:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # libtpu is there to compile, no TPU to be looked for
+    from lst_jax.bench import decode
+    from lst_jax.recipes.load import load_recipe
+
+    _check_count("rows", args.rows, 4)
+    recipes = {reference: load_recipe(reference, args.set) for reference in args.config}
+    return _report(
+        args,
+        f"{DECODE_SECTION}: {args.topology}",
+        decode,
+        decode.measure(recipes, args.topology, args.rows, args.seconds),
+        config=args.config,
+        topology=args.topology,
+        set=args.set,
         rows=args.rows,
         seconds=args.seconds,
     )
