@@ -13,7 +13,7 @@ GIB = 2**30
 EXHAUSTED = ("RESOURCE_EXHAUSTED", "out of memory", "OutOfMemory")
 
 
-def limit_bytes(device: jax.Device) -> int:
+def limit_bytes(device: Any) -> int:
     """The most bytes that a program may take on the device: what the allocator has, or a machine's available memory."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
@@ -41,7 +41,7 @@ def rows_that_fit(peak: int, temporary: int, rows: int, limit: int) -> int:
     return max(0, int((limit - (peak - temporary)) / max(1, temporary) * rows))
 
 
-def check_fits(what: str, peak: int, temporary: int, rows: int, device: jax.Device, parts: int = 1) -> None:
+def check_fits(what: str, peak: int, temporary: int, rows: int, device: Any, parts: int = 1) -> None:
     """Refuses a program that the device has no memory for, before it runs.
 
     Args: `rows` are those of one device, `parts` the devices that share the rows of `--rows`.

@@ -49,7 +49,8 @@ def sizes_to_use(config: Config, asked: MeshConfig | None, devices: int) -> Mesh
     mesh = config.mesh if asked is None else asked
     try:
         parts = (mesh.replica or 1) * mesh.tensor
-        sizes = mesh_sizes(mesh, devices if asked is None else min(devices, parts * (mesh.data or devices // parts)), 1)
+        wanted = parts * (mesh.data or max(1, devices // parts))
+        sizes = mesh_sizes(mesh, devices if asked is None else min(devices, wanted), 1)
         check(config, sizes)
         return sizes
     except ConfigError:

@@ -39,7 +39,7 @@ def compiled_text(system, count):
         allowed_ids(VOCAB, "speech", 45),
         Numbers(np.float32(1), np.int32(0), np.float32(1)),
     )
-    _, main = jax.eval_shape(lambda p: decoder.prefill(p, *prompt, PROMPT, SLOTS), params)
+    _, main = jax.eval_shape(lambda p, *rows: decoder.prefill(p, *rows, PROMPT, SLOTS), params, *prompt)
     return program.compile().as_text(), {cache.k_NRK.shape for cache in main.layer_caches}
 
 
