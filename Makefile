@@ -7,7 +7,7 @@ CORPUS := corpora/asterisk
 DATA := data/demo
 RUN := runs/demo
 
-.PHONY: install demo demo-data demo-bpe scaling scaling-data test test-readme test-slow fuzz test-extras test-tpu lint clean
+.PHONY: install demo demo-data demo-bpe scaling scaling-data test test-readme test-slow fuzz test-extras test-tpu test-gpu lint clean
 
 install: .venv/installed
 
@@ -102,6 +102,10 @@ test-tpu: .venv-tpu/installed
 	$(PYTHON) -m venv .venv-tpu
 	.venv-tpu/bin/pip $(INSTALL) '.[dev,tpu]'
 	@touch $@
+
+# What needs an NVIDIA GPU; without one it is skipped in one line. Where no package can be installed: see tests/gpu/steps.txt.
+test-gpu: .venv/installed
+	LST_TESTS_ON=gpu $(BIN)/pytest -q -rs tests/gpu
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -5,12 +5,13 @@ import pathlib
 import shutil
 import tempfile
 
-# all but the first: the tests compile more than they compute
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
-    " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    " --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
-)
-os.environ["JAX_PLATFORMS"] = "cpu"
+if "LST_TESTS_ON" not in os.environ:  # see tests/gpu
+    # all but the first: the tests compile more than they compute
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
+        " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+        " --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+    )
+    os.environ["JAX_PLATFORMS"] = "cpu"
 # XLA runs two collectives of a program at once, each waiting for all eight devices: with its eight threads, that is a
 # deadlock on a busy machine, and an abort after a minute
 os.environ["PJRT_NPROC"] = "24"

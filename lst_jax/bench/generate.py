@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lst_jax.bench import memory
 from lst_jax.config import Config
 from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.generate import loop
@@ -61,25 +62,25 @@ def speed(config: Config, rows: int, seconds: float) -> dict[str, float]:
     allowed_CV = allowed_ids(vocab, "speech", vocab.unit_slots)
     allowed_CV[:, EOS_ID] = False
     settings = Settings(2, 2 + -(-tokens // decoder.patch_units), tokens, False)
+    fixed, mesh = (prompt, limits), one_device()
+    drawn = allowed_CV, Numbers(np.float32(1), np.int32(0), np.float32(1))
+    compiled = continue_rows.lower(
+        decoder, mesh, vocab, settings, params, *fixed, np.zeros(rows, np.uint32), *drawn
+    ).compile()
+    peak = memory.peak_bytes(compiled)
+    memory.check_fits(config.name, peak, compiled.memory_analysis().temp_size_in_bytes, rows, mesh.devices.flat[0])
     taken = []
     for seed in range(REPEATS + 1):
+        seed_B = np.arange(rows, dtype=np.uint32) + np.uint32(seed * rows)
         begin = time.perf_counter()
-        found, _, steps = jax.block_until_ready(
-            continue_rows(
-                decoder,
-                vocab,
-                settings,
-                params,
-                prompt,
-                limits,
-                np.arange(rows, dtype=np.uint32) + np.uint32(seed * rows),
-                allowed_CV,
-                Numbers(1.0, 0, 1.0),
-            )
-        )
+        found, _, steps = jax.block_until_ready(compiled(params, *fixed, seed_B, *drawn))
         taken.append(time.perf_counter() - begin)
     assert (np.asarray(found.number_B) == tokens).all()
-    return {"tokens_per_sec": rows * tokens / statistics.median(taken[1:]), "global_steps": int(steps)}
+    return {
+        "tokens_per_sec": rows * tokens / statistics.median(taken[1:]),
+        "global_steps": int(steps),
+        "peak_bytes": peak,
+    }
 
 
 def uncached_speed(config: Config, rows: int, seconds: float) -> float:
@@ -170,6 +171,7 @@ def markdown(measured: dict[str, Any]) -> str:
             f"{m['lst_tokens_per_sec'] / m['base_tokens_per_sec']:.2f}×",
             f"{m['lst_tokens_per_sec'] / m['uncached_tokens_per_sec']:.1f}×",
             f"{m['lst_global_steps'] / m['base_global_steps']:.3f}×",
+            f"{m['lst_peak_bytes'] / memory.GIB:.2f}, {m['base_peak_bytes'] / memory.GIB:.2f} GiB",
         ]
         for m in measured["rows"]
     ]
@@ -197,6 +199,7 @@ def markdown(measured: dict[str, Any]) -> str:
                     "LST over Base",
                     "cache over none",
                     "global steps of Base's",
+                    "memory, LST and Base",
                 ],
                 rows,
             ),

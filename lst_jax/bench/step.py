@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from lst_jax.bench import memory
 from lst_jax.config import Config
 from lst_jax.cost.flops import model_flops
 from lst_jax.cost.peak import peak_flops
@@ -31,21 +32,23 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def measure(config: Config, steps: int) -> dict[str, Any]:
-    """All figures of the configuration's step as one JSON mapping. Times are medians over `steps` timed steps."""
+    """All figures of the configuration's step as one JSON mapping. Times are medians over `steps` timed steps.
+
+    Raises: DataError where the step does not fit in the memory of a device.
+    """
     mesh, one = make_mesh(config.mesh, jax.devices()[: math.gcd(config.data.rows, jax.device_count())]), one_device()
     check(config, mesh)
     made = made_up_batches(config, steps)
-    batches = [update.put_batch(batch, mesh) for batch, _ in made]
-    model = update.build_model(config, one, config.data.row_speech_tokens)
-    params = update.init_state(config, model, one).params
     share = config.data.rows * config.mesh.tensor // mesh.size
+    whole = _measure_step(config, mesh, [batch for batch, _ in made], share)
+    model = update.build_model(config, one, config.data.row_speech_tokens)
+    params = jax.jit(model.init_params)(jax.random.key(config.seed))
     first = update.put_batch(jax.tree.map(lambda x: x[:share], made[0][0]), one)
-    parts = {
-        name: _time_part(function, args, steps)
-        for name, (function, args) in part_functions(config, model, params, first).items()
-    }
-    model = update.build_model(config, mesh, config.data.row_speech_tokens)
-    whole = _measure_step(config, model, mesh, batches)
+    with memory.one_line_if_memory_ends(f"{config.name}, its parts", f"use --rows {max(1, config.data.rows // 2)}"):
+        parts = {
+            name: _time_part(function, args, steps)
+            for name, (function, args) in part_functions(config, model, params, first).items()
+        }
     mean = {key: statistics.mean(int(stats[key]) for _, stats in made) for key in ("tokens", "units")}
     flops = [sum(model_flops(config.model, config.joint_vocab, stats).values()) for _, stats in made]
     peak, origin = peak_flops()
@@ -73,26 +76,35 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
     }
 
 
-def _measure_step(config: Config, model: Architecture, mesh: Mesh, batches: Sequence[Batch]) -> dict[str, float]:
-    """Median seconds of the compiled step, the seconds that compiling took, and the bytes it needs on a device."""
-    state, numbers = update.init_state(config, model, mesh), update.numbers_of(config)
-    lowered = update.make_train_step(config, model, mesh).lower(state, batches[0], numbers)
+def _measure_step(config: Config, mesh: Mesh, made: Sequence[Batch], share: int) -> dict[str, float]:
+    """Median seconds of the compiled step, the seconds that compiling took, and memory on a device, in bytes and rows.
+
+    Args: `share`: the rows of one device. Raises: DataError before anything runs, where the step does not fit.
+    """
+    model, device = update.build_model(config, mesh, config.data.row_speech_tokens), mesh.devices.flat[0]
+    numbers, like = update.numbers_of(config), update.state_shape(config, model, mesh)
     start = time.perf_counter()
-    compiled = lowered.compile()
+    with memory.one_line_if_memory_ends(
+        f"{config.name}, its compilation", f"use --rows {max(1, config.data.rows // 2)}"
+    ):
+        compiled = update.make_train_step(config, model, mesh).lower(like, made[0], numbers).compile()
     compile_sec = time.perf_counter() - start
-    memory, seconds = compiled.memory_analysis(), []
+    peak, temporary = memory.peak_bytes(compiled), compiled.memory_analysis().temp_size_in_bytes
+    memory.check_fits(config.name, peak, temporary, share, device, config.data.rows // share)
+    state, seconds = update.init_state(config, model, mesh), []
+    batches = [update.put_batch(batch, mesh) for batch in made]
     for batch in (batches[0], *batches):
         start = time.perf_counter()
         state, *_ = jax.block_until_ready(compiled(state, batch, numbers))
         seconds.append(time.perf_counter() - start)
+    limit = memory.limit_bytes(device)
     return {
         "seconds": statistics.median(seconds[1:]),
         "compile_sec": compile_sec,
-        "peak_bytes": memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes,
-        "temporary_bytes": memory.temp_size_in_bytes,
+        "peak_bytes": peak,
+        "temporary_bytes": temporary,
+        "limit_bytes": limit,
+        "rows_that_fit": memory.rows_that_fit(peak, temporary, share, limit),
     }
 
 
@@ -161,6 +173,7 @@ def markdown(measured: dict[str, Any]) -> str:
         ["FLOPs a step, XLA's count, unrolled", f"{m['unrolled_flops'] / 1e9:,.2f} G"],
         ["memory a device, compiled", f"{m['peak_bytes'] / 2**20:,.1f} MiB"],
         ["of it temporary", f"{m['temporary_bytes'] / 2**20:,.1f} MiB"],
+        ["rows that fit on a device", f"about {m['rows_that_fit']} in {m['limit_bytes'] / 2**30:,.1f} GiB"],
         ["compilation", f"{m['compile_sec']:.1f} s"],
     ]
     parts = [[name, ms(p["forward_sec"]), ms(p["forward_backward_sec"])] for name, p in m["parts"].items()]

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lst_jax.bench import memory
 from lst_jax.bench.alternatives import ANCESTOR_PADDING
 from lst_jax.config import Config
 from lst_jax.core.errors import DataError
@@ -43,6 +44,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "torch", "numpy")
 LONG_ROWS = 1  # of `--units`; dense masks of more would not fit into a laptop's memory
 LONG_BLOCK = 256  # least attention_block of long rows: a block for short rows takes too many steps
 SAME_LOSS = {"float32": 1e-3, "bfloat16": 3e-2}  # largest relative difference between losses of the same model
+RECIPE_ROWS = "the recipe's rows"
 JAX, TORCH, PADDED = "JAX", "PyTorch", "PyTorch, padded to 3·U"
 Step = Callable[[int], float]  # forward and backward on the batch of that number; returns its loss when both are done
 
@@ -72,7 +74,7 @@ def measure(config: Config, settings: Settings) -> dict[str, Any]:
     """Figures of every kind of rows and side as one JSON mapping. Raises: DataError."""
     require_torch()
     _check_device(settings.device)
-    cases = [_measure_case("the recipe's rows", config, settings, padded=False)]
+    cases = [_measure_case(RECIPE_ROWS, config, settings, padded=False)]
     if settings.units:
         cases.append(
             _measure_case(
@@ -91,6 +93,7 @@ def measure(config: Config, settings: Settings) -> dict[str, Any]:
         "dtype": config.model.compute_dtype,
         "cases": cases,
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_device_gib": _peak_device_gib(settings.device),
     }
 
 
@@ -129,7 +132,9 @@ def _measure_case(name: str, config: Config, settings: Settings, padded: bool) -
     if padded:
         units = config.data.row_patches
         sides[PADDED] = torch_step(config, params, [pad_like_the_ancestor(b, units) for b in batches], settings)
-    seconds = _alternate(name, sides, settings.repeats, SAME_LOSS[config.model.compute_dtype])
+    fix = f"use --rows {max(1, config.data.rows // 2)}" if name == RECIPE_ROWS else "use fewer --units, or --units 0"
+    with memory.one_line_if_memory_ends(name, fix):
+        seconds = _alternate(name, sides, settings.repeats, SAME_LOSS[config.model.compute_dtype])
     tokens = statistics.mean(int(np.count_nonzero(batch.doc_id_BT)) for batch in batches)
     return {
         "name": name,
@@ -210,6 +215,16 @@ def _alternate(name: str, sides: dict[str, Step], repeats: int, tolerance: float
     return {side: statistics.median(s) for side, s in seconds.items()}
 
 
+def _peak_device_gib(device: str) -> dict[str, float] | None:
+    """The most memory that each side has had of a GPU; None on a CPU, where the process's peak says it."""
+    if device != "cuda":
+        return None
+    import torch
+
+    ours = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
+    return {JAX: ours / memory.GIB, TORCH: torch.cuda.max_memory_allocated() / memory.GIB}
+
+
 def _threads() -> int:
     return len(os.sched_getaffinity(0))
 
@@ -232,6 +247,7 @@ def markdown(measured: dict[str, Any]) -> str:
             )
     blocks = ", ".join(f"{case['attention_block']} at U={case['row_patches']}" for case in m["cases"])
     size, compiled = m["cases"][0]["parameters"], " and torch.compile" if m["compiled"] else ""
+    on_gpu = "".join(f", of the GPU {gib:.1f} GiB by {side}" for side, gib in (m["peak_device_gib"] or {}).items())
     return "\n\n".join(
         [
             f"`{m['name']}` ({size:,} parameters): forward and backward of the loss in {m['dtype']}, in JAX and in a "
@@ -240,7 +256,7 @@ def markdown(measured: dict[str, Any]) -> str:
             f"Medians of {m['repeats']} steps on made-up batches, taken in turns; "
             'both get the same rows, and "padded" is the same row in an array of 3·U tokens, as the ancestor lays '
             f"rows out. Attention blocks of the JAX model: {blocks}. Peak memory of the process "
-            f"{m['peak_memory_gib']:.1f} GiB.",
+            f"{m['peak_memory_gib']:.1f} GiB{on_gpu}.",
             results_file.table(["", "T", "filled", "step", "useful tokens/s", "JAX is faster by"], rows),
         ]
     )

@@ -2,11 +2,11 @@
 
 import argparse
 import dataclasses
-import json
 import os
 import pathlib
 import sys
 
+from lst_jax.cli.bench_options import add_changes, add_outputs, changes_of, check_count, report
 from lst_jax.cli.convert import FORMATS
 from lst_jax.cli.local_paths import path_or_address
 from lst_jax.core import json_files
@@ -23,6 +23,7 @@ PRECISION_SECTION = "bfloat16 beside float32"
 COVERAGE_SECTION = "Coverage of the intervals"
 TORCH_SECTION = "Beside PyTorch"
 GENERATE_SECTION = "Generation"
+DECODE_SECTION = "Generation on TPUs"
 CONVERT_SECTION = "Conversion"
 
 
@@ -52,7 +53,7 @@ def add_arguments(subparsers) -> None:
     data.add_argument(
         "--batches", type=int, default=256, help="batches of 4 rows for each strategy (default: %(default)s)"
     )
-    _add_outputs(data, _data)
+    add_outputs(data, _data)
 
     step = parts.add_parser(
         "step",
@@ -61,7 +62,9 @@ def add_arguments(subparsers) -> None:
     )
     step.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
     step.add_argument("--steps", type=int, default=10, help="timed steps (default: %(default)s)")
-    _add_outputs(step, _step)
+    add_changes(step)
+    step.add_argument("--rows", type=int, metavar="N", help="of a batch, instead of the recipe's: data.rows")
+    add_outputs(step, _step)
 
     length = parts.add_parser(
         "length",
@@ -70,7 +73,7 @@ def add_arguments(subparsers) -> None:
     )
     length.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
     length.add_argument("--steps", type=int, default=10, help="timed rounds (default: %(default)s)")
-    _add_outputs(length, _length)
+    add_outputs(length, _length)
 
     patching = parts.add_parser(
         "patching",
@@ -83,7 +86,7 @@ def add_arguments(subparsers) -> None:
     )
     patching.add_argument("--topology", default="v5p:2x2x1", help="(default: %(default)s)")
     patching.add_argument("--batches", type=int, default=256, help="rows of made-up records (default: %(default)s)")
-    _add_outputs(patching, _patching)
+    add_outputs(patching, _patching)
 
     budgets = parts.add_parser(
         "budgets",
@@ -95,7 +98,7 @@ def add_arguments(subparsers) -> None:
     budgets.add_argument(
         "--times", metavar="FILE.json", help="what `lst bench patching --json` printed: adds runs of equal time"
     )
-    _add_outputs(budgets, _budgets)
+    add_outputs(budgets, _budgets)
 
     systems = parts.add_parser(
         "systems",
@@ -111,7 +114,7 @@ def add_arguments(subparsers) -> None:
     )
     systems.add_argument("--steps", type=int, default=150, help="of the first system (default: %(default)s)")
     systems.add_argument("--runs", metavar="DIR", default="runs/systems", help="(default: %(default)s)")
-    _add_outputs(systems, _systems)
+    add_outputs(systems, _systems)
 
     precision = parts.add_parser(
         "precision",
@@ -123,7 +126,7 @@ def add_arguments(subparsers) -> None:
     )
     precision.add_argument("--steps", type=int, default=150, help="(default: %(default)s)")
     precision.add_argument("--runs", metavar="DIR", default="runs/precision", help="(default: %(default)s)")
-    _add_outputs(precision, _precision)
+    add_outputs(precision, _precision)
 
     coverage = parts.add_parser(
         "coverage",
@@ -132,9 +135,10 @@ def add_arguments(subparsers) -> None:
         "the true number.",
     )
     coverage.add_argument("--repeats", type=int, default=200, help="studies of each design (default: %(default)s)")
-    _add_outputs(coverage, _coverage)
+    add_outputs(coverage, _coverage)
     _add_torch(parts)
     _add_generate(parts)
+    _add_decode(parts)
     _add_convert(parts)
 
 
@@ -154,7 +158,9 @@ def _add_torch(parts) -> None:
     torch.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="PyTorch's (default: %(default)s)")
     torch.add_argument("--compile", action="store_true", help="run PyTorch's model through torch.compile")
     torch.add_argument("--dtype", choices=["float32", "bfloat16"], help="of both; the recipe's unless given")
-    _add_outputs(torch, _torch)
+    add_changes(torch)
+    torch.add_argument("--rows", type=int, metavar="N", help="of a batch, instead of the recipe's: data.rows")
+    add_outputs(torch, _torch)
 
 
 def _add_generate(parts) -> None:
@@ -175,7 +181,28 @@ def _add_generate(parts) -> None:
     )
     generate.add_argument("--rows", type=int, nargs="+", default=[1, 8], help="of a batch (default: 1 8)")
     generate.add_argument("--seconds", type=float, default=20.0, help="of speech per row (default: %(default)s)")
-    _add_outputs(generate, _generate)
+    add_changes(generate)
+    add_outputs(generate, _generate)
+
+
+def _add_decode(parts) -> None:
+    decode = parts.add_parser(
+        "decode",
+        help="memory and least time of generation on TPUs; a minute, no TPU needed",
+        description="Compiles generation for a described topology of TPUs. Needs the extra `tpu`.",
+    )
+    decode.add_argument(
+        "--config",
+        metavar="FILE.py:ARG",
+        nargs="+",
+        default=["configs/lst.py:7b,static"],
+        help="(default: %(default)s)",
+    )
+    decode.add_argument("--topology", default="v5e:2x2", metavar="KIND:SIDES", help="(default: %(default)s)")
+    add_changes(decode)
+    decode.add_argument("--rows", type=int, default=4, help="of a batch (default: %(default)s)")
+    decode.add_argument("--seconds", type=float, default=20.0, help="of speech per row (default: %(default)s)")
+    add_outputs(decode, _decode)
 
 
 def _add_convert(parts) -> None:
@@ -190,28 +217,15 @@ def _add_convert(parts) -> None:
     )
     convert.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="(default: all)")
     convert.add_argument("--folder", metavar="DIR", default=".", help="where there is room (default: here)")
-    _add_outputs(convert, _convert)
-
-
-def _add_outputs(parser: argparse.ArgumentParser, run) -> None:
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
-    parser.add_argument(
-        "--markdown", metavar="FILE", help="write them into this file's section as well: docs/results.md"
-    )
-    parser.set_defaults(run=run)
-
-
-def _check_count(option: str, value: int, usual: int) -> None:
-    if value < 1:
-        raise DataError(f"--{option} {value}: must be at least 1; use {usual}")
+    add_outputs(convert, _convert)
 
 
 def _data(args: argparse.Namespace) -> int:
     from lst_jax.bench import data
 
-    _check_count("batches", args.batches, 256)
+    check_count("batches", args.batches, 256)
     settings = data.Settings(records=tuple(args.records), tokenizer=args.tokenizer, batches=args.batches)
-    return _report(
+    return report(
         args,
         DATA_SECTION,
         data,
@@ -226,14 +240,16 @@ def _step(args: argparse.Namespace) -> int:
     from lst_jax.bench import step
     from lst_jax.recipes.load import load_recipe
 
-    _check_count("steps", args.steps, 10)
-    config = load_recipe(args.config)
-    return _report(
+    check_count("steps", args.steps, 10)
+    config = load_recipe(args.config, changes_of(args))
+    return report(
         args,
         f"{STEP_SECTION}: {config.name}",
         step,
         step.measure(config, args.steps),
         config=args.config,
+        set=args.set,
+        rows=args.rows,
         steps=args.steps,
     )
 
@@ -242,9 +258,9 @@ def _length(args: argparse.Namespace) -> int:
     from lst_jax.bench import length
     from lst_jax.recipes.load import load_recipe
 
-    _check_count("steps", args.steps, 10)
+    check_count("steps", args.steps, 10)
     config = load_recipe(args.config)
-    return _report(
+    return report(
         args,
         f"{LENGTH_SECTION}: {config.name}",
         length,
@@ -259,11 +275,11 @@ def _patching(args: argparse.Namespace) -> int:
     from lst_jax.bench import patching, patching_time
     from lst_jax.recipes.load import load_recipe
 
-    _check_count("batches", args.batches, 256)
+    check_count("batches", args.batches, 256)
     systems = {**patching.SYSTEMS, **patching_time.SYSTEMS}
     recipes = {system: load_recipe(f"{args.config},{system}") for system in systems}
     measured = patching.measure(recipes, args.topology, args.batches)
-    return _report(
+    return report(
         args,
         f"{PATCHING_SECTION}: {args.config}",
         patching,
@@ -282,15 +298,15 @@ def _budgets(args: argparse.Namespace) -> int:
         raise DataError(f"{args.times}: has no times; {TIMES_FIX}")
     measured = budgets.measure(args.config, times)
     section = f"{BUDGETS_SECTION}: {args.config}"
-    return _report(args, section, budgets, measured, config=args.config, times=args.times)
+    return report(args, section, budgets, measured, config=args.config, times=args.times)
 
 
 def _systems(args: argparse.Namespace) -> int:
     from lst_jax.bench import systems
 
-    _check_count("steps", args.steps, 150)
+    check_count("steps", args.steps, 150)
     measured = systems.compare(args.config, args.systems.split(","), args.steps, args.runs)
-    return _report(
+    return report(
         args,
         f"{SYSTEMS_SECTION}: {args.systems.replace(',', ', ')}",
         systems,
@@ -305,36 +321,38 @@ def _systems(args: argparse.Namespace) -> int:
 def _precision(args: argparse.Namespace) -> int:
     from lst_jax.bench import systems
 
-    _check_count("steps", args.steps, 150)
+    check_count("steps", args.steps, 150)
     measured = systems.precision(args.config, args.steps, args.runs)
-    return _report(args, PRECISION_SECTION, systems, measured, config=args.config, steps=args.steps, runs=args.runs)
+    return report(args, PRECISION_SECTION, systems, measured, config=args.config, steps=args.steps, runs=args.runs)
 
 
 def _coverage(args: argparse.Namespace) -> int:
     from lst_jax.bench import coverage
 
-    _check_count("repeats", args.repeats, 200)
+    check_count("repeats", args.repeats, 200)
     measured = coverage.measure(coverage.STUDIES, args.repeats, progress=sys.stderr.isatty())
-    return _report(args, COVERAGE_SECTION, coverage, measured, repeats=args.repeats)
+    return report(args, COVERAGE_SECTION, coverage, measured, repeats=args.repeats)
 
 
 def _torch(args: argparse.Namespace) -> int:
     from lst_jax.bench import torch_step
     from lst_jax.recipes.load import load_recipe
 
-    _check_count("steps", args.steps, 5)
+    check_count("steps", args.steps, 5)
     if args.units and args.units < 64:
         raise DataError(f"--units {args.units}: must be 0, or at least 64; use 4096")
-    config = load_recipe(args.config)
+    config = load_recipe(args.config, changes_of(args))
     if args.dtype:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, compute_dtype=args.dtype))
     settings = torch_step.Settings(args.units or None, args.steps, args.device, args.compile)
-    return _report(
+    return report(
         args,
         f"{TORCH_SECTION}: {config.name}",
         torch_step,
         torch_step.measure(config, settings),
         config=args.config,
+        set=args.set,
+        rows=args.rows,
         units=args.units,
         steps=args.steps,
         device=args.device,
@@ -348,23 +366,44 @@ def _generate(args: argparse.Namespace) -> int:
     from lst_jax.recipes.load import load_recipe
 
     for rows in args.rows:
-        _check_count("rows", rows, 1)
+        check_count("rows", rows, 1)
     if not 0.5 <= args.seconds:
         raise DataError(f"--seconds {args.seconds}: must be at least 0.5; use 20")
 
-    def systems(reference: str):
+    def systems(reference: str, changes=()):
         joint = "," if ":" in reference else ":"
-        return {name: load_recipe(f"{reference}{joint}{system}") for name, system in generate.SYSTEMS.items()}
+        return {name: load_recipe(f"{reference}{joint}{system}", changes) for name, system in generate.SYSTEMS.items()}
 
-    measured = generate.measure(systems(args.config), args.rows, args.seconds)
+    measured = generate.measure(systems(args.config, args.set), args.rows, args.seconds)
     measured["flops"] = generate.count_flops(systems(args.flops_of), args.seconds)
-    return _report(
+    return report(
         args,
         f"{GENERATE_SECTION}: {args.config}",
         generate,
         measured,
         config=args.config,
+        set=args.set,
         **{"flops-of": args.flops_of},
+        rows=args.rows,
+        seconds=args.seconds,
+    )
+
+
+def _decode(args: argparse.Namespace) -> int:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # libtpu is there to compile, no TPU to be looked for
+    from lst_jax.bench import decode
+    from lst_jax.recipes.load import load_recipe
+
+    check_count("rows", args.rows, 4)
+    recipes = {reference: load_recipe(reference, args.set) for reference in args.config}
+    return report(
+        args,
+        f"{DECODE_SECTION}: {args.topology}",
+        decode,
+        decode.measure(recipes, args.topology, args.rows, args.seconds),
+        config=args.config,
+        topology=args.topology,
+        set=args.set,
         rows=args.rows,
         seconds=args.seconds,
     )
@@ -376,26 +415,6 @@ def _convert(args: argparse.Namespace) -> int:
 
     config = load_recipe(args.config)
     measured = convert.measure(config, args.formats, pathlib.Path(args.folder), sys.stderr.isatty())
-    return _report(
+    return report(
         args, f"{CONVERT_SECTION}: {args.config}", convert, measured, config=args.config, formats=args.formats
     )
-
-
-def _report(args: argparse.Namespace, section: str, module, measured: dict, **options) -> int:
-    """Prints what a module measured with these options, and writes its section where asked to.
-
-    The command that is written down measures the same again: options at None, False or [] are left out of it.
-    """
-    from lst_jax.report import results_file
-
-    command = ["bench", args.part]
-    for key, value in {**options, "markdown": args.markdown}.items():
-        if value is not None and value is not False and value != []:
-            values = value if isinstance(value, list) else [] if value is True else [value]
-            command += [f"--{key}", *map(str, values)]
-    origin = results_file.provenance(command, module.PACKAGES)
-    if args.markdown:
-        results_file.write_section(args.markdown, section, module.markdown(measured), origin)
-        print(f"lst bench {args.part}: wrote {args.markdown}", file=sys.stderr)
-    print(json.dumps({**measured, **origin}, indent=1) if args.json else module.markdown(measured))
-    return 0

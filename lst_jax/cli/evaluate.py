@@ -2,6 +2,7 @@
 
 import argparse
 
+from lst_jax.cli.generate import add_mesh_option
 from lst_jax.cli.local_paths import path_or_address
 from lst_jax.core.errors import ConfigError
 
@@ -70,6 +71,7 @@ def add_arguments(subparsers) -> None:
     evaluate.add_argument(
         "--items", type=int, metavar="N", help="for --asr, --tts, --probe: the first N utterances of a source only"
     )
+    add_mesh_option(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
 
@@ -90,6 +92,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             args.patches or "restart",
             args.score or "response",
             args.json,
+            args.set,
         )
     for option in TASK_OPTIONS:
         if getattr(args, option) is not None:
@@ -100,4 +103,4 @@ def _evaluate(args: argparse.Namespace) -> int:
         return run_speech.run(args)
     from lst_jax.evals.evaluator import evaluate_run
 
-    return evaluate_run(RunDirectory(args.run_dir), args.json)
+    return evaluate_run(RunDirectory(args.run_dir), args.json, args.set)

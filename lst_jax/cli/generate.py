@@ -60,7 +60,21 @@ def add_arguments(subparsers) -> None:
     )
     generate.add_argument("--vocoder", metavar="DIR", help="a HiFi-GAN unit vocoder: config.json and weights")
     generate.add_argument("--json", action="store_true", help="print one JSON object per continuation")
+    add_mesh_option(generate)
     generate.set_defaults(run=run)
+
+
+def add_mesh_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--set` to a command that asks a trained model."""
+    parser.add_argument(
+        "--set",
+        type=free_text,
+        action="append",
+        default=[],
+        metavar="mesh.FIELD=VALUE",
+        help="how many parts the devices split heads (mesh.tensor) or rows and widths (mesh.data) into; may be repeated "
+        "(default: the run's mesh, as far as the devices here allow it)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from lst_jax.runs.directory import RunDirectory
 
     sampling = Sampling(args.temperature, args.top_k, args.top_p)
-    generator = Generator.open(RunDirectory(args.run_dir))
+    generator = Generator.open(RunDirectory(args.run_dir), args.set)
     units_model = sound.open_units_model(args.units_model, generator.metadata) if args.units_model else None
     speak = sound.speaker(units_model, args.vocoder, generator.config.data.unit_rate) if args.wav else None
     prompt = generator.prompt(_parts(args, units_model), args.to)

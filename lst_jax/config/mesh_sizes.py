@@ -3,6 +3,7 @@
 It does not import JAX, because `lst launch` needs it.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 from lst_jax.config.schema import Config, MeshConfig
@@ -34,6 +35,40 @@ def mesh_sizes(config: MeshConfig, devices: int, slices: int) -> MeshSizes:
             f"the {devices} devices; use None, and numbers that divide them"
         )
     return MeshSizes(replica, data, config.tensor)
+
+
+def sizes_to_use(config: Config, asked: MeshConfig | None, devices: int) -> MeshSizes:
+    """The sizes for a trained model that answers, on some or all of a process's devices.
+
+    Args: `asked` is taken or refused. None = the run's own mesh where it suits all devices; else as many of its tensor
+        parts as suit, and then as many data parts.
+    Raises: ConfigError where `asked` does not suit.
+    Example: a run with mesh.data=64, mesh.tensor=4 on 8 devices -> (1, 2, 4)
+    """
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, accumulate=1))
+    mesh = config.mesh if asked is None else asked
+    try:
+        parts = (mesh.replica or 1) * mesh.tensor
+        wanted = parts * (mesh.data or max(1, devices // parts))
+        sizes = mesh_sizes(mesh, devices if asked is None else min(devices, wanted), 1)
+        check(config, sizes)
+        return sizes
+    except ConfigError:
+        if asked is not None:
+            raise
+    for tensor in (n for n in range(mesh.tensor, 0, -1) if mesh.tensor % n == 0):
+        for data in range(devices // tensor, 0, -1):
+            if _suits(config, MeshSizes(1, data, tensor)):
+                return MeshSizes(1, data, tensor)
+    return MeshSizes(1, 1, 1)
+
+
+def _suits(config: Config, sizes: MeshSizes) -> bool:
+    try:
+        check(config, sizes)
+    except ConfigError:
+        return False
+    return True
 
 
 def check(config: Config, sizes: MeshSizes) -> None:

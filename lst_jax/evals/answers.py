@@ -11,9 +11,10 @@ from lst_jax.core.vocab import EOS_ID
 from lst_jax.data.documents import Example
 from lst_jax.generate.generator import Generator
 from lst_jax.generate.sampling import Sampling
+from lst_jax.parallel.sharding import row_parts
 
 Modality = Literal["text", "speech"]
-ROWS = 8  # prompts in a batch
+ROWS = 8  # prompts in a batch, or the next multiple of the mesh's parts
 
 
 @runtime_checkable
@@ -46,14 +47,15 @@ class Greedy:
         """See `Answering`."""
         order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].token), most[i]))
         answers: dict[int, Int[np.ndarray, "n"]] = {}
-        for first in tqdm(range(0, len(order), ROWS), desc="answers", unit=f"{ROWS} prompts", leave=False):
-            chosen = order[first : first + ROWS]
-            rows = [*chosen, *chosen[:1] * (ROWS - len(chosen))]  # one number of rows for all batches
+        count = ROWS + -ROWS % row_parts(self._generator.mesh)
+        for first in tqdm(range(0, len(order), count), desc="answers", unit=f"{count} prompts", leave=False):
+            chosen = order[first : first + count]
+            rows = [*chosen, *chosen[:1] * (count - len(chosen))]  # one number of rows for all batches
             found = self._generator.generate(
                 [prompts[i] for i in rows],
                 modality,
                 Sampling(temperature=0.0),
-                [0] * ROWS,
+                [0] * count,
                 max_tokens=max(most[i] for i in chosen),
             )
             for i, answer in zip(chosen, found, strict=False):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -154,9 +154,12 @@ def table(values: dict[str, Any]) -> str:
     )
 
 
-def evaluate_run(run: RunDirectory, as_json: bool) -> int:
-    """Evaluates the newest checkpoint of a run, prints the numbers and keeps them in RUN/evaluations."""
-    found = load_trained_model(run)
+def evaluate_run(run: RunDirectory, as_json: bool, mesh_changes: Sequence[str] = ()) -> int:
+    """Evaluates the newest checkpoint of a run, prints the numbers and keeps them in RUN/evaluations.
+
+    Args: `mesh_changes` as in `load_trained_model`.
+    """
+    found = load_trained_model(run, mesh_changes)
     heldout = Evaluator(found.config, found.model, found.mesh)
     values = {**heldout.run(found.params), **heldout.text_figures(found.params)}
     finite = {key: float(value) if math.isfinite(value) else None for key, value in values.items()}

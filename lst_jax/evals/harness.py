@@ -182,8 +182,7 @@ class RunTexts:
 
     @functools.cached_property
     def _greedy(self) -> Greedy:
-        opened = self._opened if self._opened.mesh.size == 1 else load_trained_model(self._opened.run, one_device=True)
-        return Greedy(Generator(opened.config, opened.model, opened.params))
+        return Greedy(Generator(self._opened.config, self._opened.mesh, self._opened.params))
 
 
 def model_class():

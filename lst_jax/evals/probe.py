@@ -11,7 +11,7 @@ All numbers are over held-out aligned utterances, patched as at inference:
 """
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,8 @@ from lst_jax.data.records import Utterance
 from lst_jax.data.tasks import completion
 from lst_jax.evals import scorer, tasks
 from lst_jax.evals.error_rate import english
-from lst_jax.evals.global_states import global_states_jit
+from lst_jax.evals.global_states import global_states_on
+from lst_jax.parallel.sharding import row_parts
 
 LEAST_TIMES = 4  # utterances in which a word must occur
 WORDS = 40  # the number of words that are looked at, the most frequent first
@@ -81,9 +82,8 @@ def occurrences(
     builder = ExampleBuilder.of(config, open_tokenizer(config))
     rule = strategy_of(config.data.patching).inference_rule
     states, found = [], []
-    for utterance in utterances:
-        example = builder.speech_only(utterance, rule) if modality == "speech" else builder.text_only(utterance)
-        state_NUD, unit_T = _states(opened, example)
+    examples = [builder.speech_only(u, rule) if modality == "speech" else builder.text_only(u) for u in utterances]
+    for utterance, example, (state_NUD, unit_T) in zip(utterances, examples, _states(opened, examples), strict=True):
         places = _spoken(utterance, builder, example) if modality == "speech" else _written(utterance, builder)
         seen = set()
         for word, place in zip(utterance.words, places, strict=True):
@@ -158,15 +158,19 @@ def margins(opened: TrainedModel, utterances: Sequence[Utterance]) -> dict[str, 
     return found
 
 
-def _states(opened: TrainedModel, example: Example) -> tuple[np.ndarray, np.ndarray]:
-    n = len(example.token)
-    t = -(-n // LENGTHS) * LENGTHS
-    rows = [
-        np.pad(row, (0, t - n))[None]
-        for row in (example.token, np.ones(n, np.int32), example.patch_start, example.patch_end)
-    ]
-    state_NBUD, unit_BT = global_states_jit(opened.config, opened.params, *rows)
-    return np.asarray(state_NBUD[:, 0], np.float32), np.asarray(unit_BT[0, :n])
+def _states(opened: TrainedModel, examples: Sequence[Example]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """States [N, U, D] and the patch position of each token, an example a row and a row for each part of the mesh."""
+    parts = row_parts(opened.mesh)
+    for first in range(0, len(examples), parts):
+        some = examples[first : first + parts]
+        t = max(-(-len(e.token) // LENGTHS) for e in some) * LENGTHS
+        rows = [np.zeros((parts, t), kind) for kind in (np.int32, np.int32, bool, bool)]
+        for i, one in enumerate(some):
+            for row_BT, values in zip(rows, (one.token, 1, one.patch_start, one.patch_end), strict=True):
+                row_BT[i, : len(one.token)] = values
+        state_NBUD, unit_BT = global_states_on(opened.config, opened.mesh, opened.params, *rows)
+        for i, one in enumerate(some):
+            yield np.asarray(state_NBUD[:, i], np.float32), np.asarray(unit_BT[i, : len(one.token)])
 
 
 def _inputs(found: Occurrences) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     if args.items is not None and args.items < 1:
         raise ConfigError(f"--items {args.items}: must be at least 1; leave it out for all")
     recogniser = load_recogniser(args.recogniser or DEFAULT) if args.tts else None
-    opened = load_trained_model(RunDirectory(args.run_dir), one_device=True)
+    opened = load_trained_model(RunDirectory(args.run_dir), args.set)
     if args.asr:
         _recognise(opened, args)
     if recogniser is not None:
@@ -59,7 +59,7 @@ def _probe(opened: TrainedModel, args: argparse.Namespace) -> None:
 
 def _recognise(opened: TrainedModel, args: argparse.Namespace) -> None:
     utterances = utterances_of(args.asr, opened.config, args.items)
-    answering = Greedy(Generator(opened.config, opened.model, opened.params))
+    answering = Greedy(Generator(opened.config, opened.mesh, opened.params))
     values = adaptation.recognise(utterances, opened.config, answering)
     _keep_and_print(opened, RecognitionRecord.KIND, args.asr, values, args.json)
 
@@ -83,7 +83,7 @@ def _synthesise(opened: TrainedModel, args: argparse.Namespace, recogniser: Reco
         )  # the model never saw others in training
 
     utterances = utterances_of(args.tts, opened.config, args.items)
-    answering = Greedy(Generator(opened.config, opened.model, opened.params))
+    answering = Greedy(Generator(opened.config, opened.mesh, opened.params))
     values, audio = adaptation.synthesise(utterances, opened.config, answering, vocode, recogniser)
     sounds = opened.run.path / "sounds"
     sounds.mkdir(exist_ok=True)

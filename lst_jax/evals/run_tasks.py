@@ -24,16 +24,24 @@ HELD_OUT_ITEMS = 1000  # of a task that is made from held-out utterances, unless
 SUBMITTED = ("sum", "per_token")  # one file for each rule, as a submission cannot say which it is by
 
 
-def evaluate_tasks(run: RunDirectory, specs: str, directions: str | None, grid: str, scope: str, as_json: bool) -> int:
+def evaluate_tasks(
+    run: RunDirectory,
+    specs: str,
+    directions: str | None,
+    grid: str,
+    scope: str,
+    as_json: bool,
+    mesh_changes: Sequence[str] = (),
+) -> int:
     """Scores the tasks `NAME=PATH[,NAME=PATH…]`, prints the results, and keeps them in RUN/evaluations.
 
-    `directions` None means all directions for which a task has what they need.
+    `directions` None means all directions for which a task has what they need. `mesh_changes` as in `load_trained_model`.
 
     Returns: exit code 0. Raises: ConfigError, DataError, CheckpointError, each one line.
     """
     wanted = _wanted(directions)
     named = parse(specs)
-    opened = load_trained_model(run)
+    opened = load_trained_model(run, mesh_changes)
     config = opened.config
     found = [(name, path, _open_task(name, path, config)) for name, path in named]
     kept, one_scorer = [], scorer.Scorer(config, opened.mesh)

@@ -206,7 +206,7 @@ class Scorer:
     ) -> tuple[list[list[np.ndarray]], Fill]:
         """The first `count` results of the step for each token but BOS; they stand at the position before the token."""
         trees = candidate_trees(self._config, candidates, shared=True)
-        config = fitted(self._config, [tree.example for tree in trees], _divisor(self._mesh))
+        config = fitted(self._config, [tree.example for tree in trees], sharding.row_parts(self._mesh))
         shape = (config.data.rows, config.data.row_tokens, config.data.row_patches)
         if shape not in self._steps:
             model = update.build_model(config, self._mesh, branched=True)
@@ -382,10 +382,6 @@ def _prompt_again(candidates: Sequence[Candidate]) -> int:
 
 def _sizes(examples: Sequence[Example]) -> tuple[list[int], list[int]]:
     return [len(e.token) for e in examples], [int(np.count_nonzero(e.patch_start)) for e in examples]
-
-
-def _divisor(mesh: Mesh) -> int:
-    return mesh.shape[sharding.REPLICA] * mesh.shape[sharding.DATA]
 
 
 def _up(length: int | float) -> int:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from lst_jax.checkpoints.trained_model import load_trained_model
 from lst_jax.config import Config
@@ -33,8 +34,9 @@ from lst_jax.data.shards import METADATA_NAME, Metadata, read_metadata
 from lst_jax.data.unit_pieces import token_frames
 from lst_jax.generate import loop
 from lst_jax.generate.sampling import Numbers, Sampling, allowed_ids, sample, state_of
-from lst_jax.model.architectures.architecture import Architecture
+from lst_jax.model.architectures.registry import build
 from lst_jax.model.cached_model import CachedModel, cached_model, matrices_in_compute_dtype
+from lst_jax.parallel import sharding
 from lst_jax.runs.directory import RunDirectory
 
 TILE = 64  # lengths are rounded up to multiples of it, so that one executable serves many lengths
@@ -73,10 +75,13 @@ class Settings(NamedTuple):
 
 
 class Generator:
-    """A model with its parameters, vocabulary and tokenizers; it compiles once for each shape of a batch."""
+    """A model with its parameters on a mesh, vocabulary and tokenizers; it compiles once for each shape of a batch."""
 
-    def __init__(self, config: Config, model: Architecture, params: Any):
-        """Takes a model on one device. Raises: ConfigError or DataError where the run cannot generate."""
+    def __init__(self, config: Config, mesh: Mesh, params: Any, free: bool = False):
+        """Takes parameters as they lie on a mesh; `free` as in `matrices_in_compute_dtype`.
+
+        Raises: ConfigError or DataError where the run cannot generate.
+        """
         strategy = strategy_of(config.data.patching)
         self.rule = strategy.inference_rule
         if self.rule.fixed_size is None:
@@ -84,9 +89,10 @@ class Generator:
                 f"data.patching.strategy={strategy.name}: words that are not there yet have no "
                 "alignment; generate with a static, mixed or curriculum run"
             )
-        self.config, self.vocab = config, config.joint_vocab
+        self.config, self.mesh, self.vocab = config, mesh, config.joint_vocab
+        model = build(config.model, self.vocab, config.data.row_patches, placement=sharding.placement_for_steps(mesh))
         self.decoder = cached_model(model, self.rule.fixed_size)
-        self.params = matrices_in_compute_dtype(model, params)
+        self.params = matrices_in_compute_dtype(model, params, free)
         self.builder = ExampleBuilder.of(config, open_tokenizer(config))
         self.metadata = speech_metadata(config)
         frames_V = token_frames(config)
@@ -95,10 +101,13 @@ class Generator:
         )
 
     @classmethod
-    def open(cls, run: RunDirectory) -> "Generator":
-        """Opens the newest checkpoint of a run on one device. Raises: ConfigError, CheckpointError, DataError."""
-        found = load_trained_model(run, one_device=True)
-        return cls(found.config, found.model, found.params)
+    def open(cls, run: RunDirectory, mesh_changes: Sequence[str] = ()) -> "Generator":
+        """Opens the newest checkpoint of a run; `mesh_changes` as in `load_trained_model`.
+
+        Raises: ConfigError, CheckpointError, DataError.
+        """
+        found = load_trained_model(run, mesh_changes)
+        return cls(found.config, found.mesh, found.params, free=True)
 
     @property
     def units_in_use(self) -> int:
@@ -144,6 +153,8 @@ class Generator:
     ) -> list[Generated]:
         """Continues each prompt until EOS or a limit, all in one batch, with one seed per prompt.
 
+        On a mesh, the last prompt is repeated until the parts of the mesh divide the rows.
+
         Args:
             output: "text", "speech" or "free" (`sampling.allowed_ids`).
             max_tokens: markers and EOS count too. None: 256 tokens of text, and the frames of `max_seconds`.
@@ -151,20 +162,21 @@ class Generator:
         """
         tokens, frames = self._limits(output, max_tokens, max_seconds)
         allowed_CV = allowed_ids(self.vocab, output, self.units_in_use)
-        rows = self.rows(prompts)
+        more = -len(prompts) % sharding.row_parts(self.mesh)
+        rows = self.rows([*prompts, *[prompts[-1]] * more])
+        count = len(prompts) + more
         settings = self.settings(rows, output, tokens, sampling.filters)
-        limits = loop.Limits(
-            np.full(len(prompts), tokens, np.int32), np.full(len(prompts), frames, np.float32), self._frames_V
-        )
+        limits = loop.Limits(np.full(count, tokens, np.int32), np.full(count, frames, np.float32), self._frames_V)
         found, nats_B, _ = jax.device_get(
             continue_rows(
                 self.decoder,
+                self.mesh,
                 self.vocab,
                 settings,
                 self.params,
                 rows,
                 limits,
-                np.asarray(seeds, np.uint32),
+                np.pad(np.asarray(seeds, np.uint32), (0, more)),
                 allowed_CV,
                 Numbers(sampling.temperature, sampling.top_k, sampling.top_p),
             )
@@ -229,9 +241,10 @@ class Generator:
         return Generated(seed, token, tuple(runs), stopped, nats)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def continue_rows(
     decoder: CachedModel,
+    mesh: Mesh,
     vocab: Vocab,
     settings: Settings,
     params: Any,
@@ -241,19 +254,31 @@ def continue_rows(
     allowed_CV,
     numbers: Numbers,
 ):
-    """Reads the prompts and continues each. Returns the rows, nats of the new tokens [B], and the number of global steps."""
-    local, main = decoder.prefill(params, *prompt, settings.prompt_patches, settings.slots)
-    rows = loop.start(*prompt, decoder.patch_units, settings.room)
-    keys_B = jax.vmap(jax.random.key)(seed_B)
+    """Reads the prompts and continues each. Returns the rows, nats of the new tokens [B], and the number of global steps.
 
-    def choose(nats_B, logits_BV, rows, on_B):
-        may_BV = jnp.asarray(allowed_CV)[state_of(vocab, rows.token_B)]
-        keys = jax.vmap(jax.random.fold_in)(keys_B, rows.number_B)
-        token_B = sample(jnp.where(may_BV, logits_BV, -jnp.inf), keys, numbers, settings.filters)
-        chosen_B = jnp.take_along_axis(jax.nn.log_softmax(logits_BV), token_B[:, None], -1)[:, 0]
-        return token_B, nats_B + jnp.where(on_B, chosen_B, 0)
+    Each device continues its own rows, with its heads of the caches.
+    """
 
-    return loop.run(decoder, vocab, params, local, main, rows, limits, choose, jnp.zeros(len(seed_B)))
+    def on_device(params, prompt, limits, seed_B, allowed_CV, numbers):
+        params = decoder.model.whole_output(params)
+        local, main = decoder.prefill(params, *prompt, settings.prompt_patches, settings.slots)
+        rows = loop.start(*prompt, decoder.patch_units, settings.room)
+        keys_B = jax.vmap(jax.random.key)(seed_B)
+
+        def choose(nats_B, logits_BV, rows, on_B):
+            may_BV = jnp.asarray(allowed_CV)[state_of(vocab, rows.token_B)]
+            keys = jax.vmap(jax.random.fold_in)(keys_B, rows.number_B)
+            token_B = sample(jnp.where(may_BV, logits_BV, -jnp.inf), keys, numbers, settings.filters)
+            chosen_B = jnp.take_along_axis(jax.nn.log_softmax(logits_BV), token_B[:, None], -1)[:, 0]
+            return token_B, nats_B + jnp.where(on_B, chosen_B, 0)
+
+        return loop.run(decoder, vocab, params, local, main, rows, limits, choose, jnp.zeros(len(seed_B)))
+
+    split, whole = sharding.batch_sharding(mesh).spec, sharding.replicated(mesh).spec
+    specs = sharding.parameter_specs(params), split, loop.Limits(split, split, whole), split, whole, whole
+    return sharding.each_device(on_device, mesh, specs, (split, split, whole))(
+        params, prompt, limits, seed_B, allowed_CV, numbers
+    )
 
 
 def speech_metadata(config: Config) -> Metadata | None:

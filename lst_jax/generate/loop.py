@@ -83,19 +83,21 @@ def run(
 ) -> tuple[Rows, Any, Int[Array, ""]]:
     """Generates until no row is alive. Returns the rows, the last `carry` from `choose`, and the number of global steps."""
 
+    any_row = decoder.model.placement.any_row  # every device takes part in every step
+
     def patch(state):
         local, main, rows, carry, steps = state
         local, rows, carry = jax.lax.while_loop(
-            lambda s: jnp.any(s[1].alive_B & ~s[1].waiting_B),
+            lambda s: any_row(s[1].alive_B & ~s[1].waiting_B),
             functools.partial(_local_work, decoder, vocab, params, main, limits, choose),
             (local, rows, carry),
         )
         on_B = rows.alive_B & rows.waiting_B
         main = decoder.advance(params, local, main, on_B)
-        return local, main, rows._replace(waiting_B=jnp.zeros_like(on_B)), carry, steps + on_B.any()
+        return local, main, rows._replace(waiting_B=jnp.zeros_like(on_B)), carry, steps + any_row(on_B)
 
     state = local, main, rows, carry, jnp.zeros((), jnp.int32)
-    _, _, rows, carry, steps = jax.lax.while_loop(lambda s: jnp.any(s[2].alive_B), patch, state)
+    _, _, rows, carry, steps = jax.lax.while_loop(lambda s: any_row(s[2].alive_B), patch, state)
     return rows, carry, steps
 
 

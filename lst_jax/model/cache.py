@@ -14,12 +14,14 @@ from lst_jax.core.shapes import Array, Bool, Float, Int
 from lst_jax.model.attention import MASKED
 from lst_jax.model.own_patch import gather
 
+UNROLLED_ROWS = 8  # rows that are written without a loop over them
+
 
 class Cache(NamedTuple):
-    """Rotated keys, and values, of one layer in R slots."""
+    """Rotated keys, and values, of one layer in R slots; N are the heads of all rows, those of a row side by side."""
 
-    k_BHRK: Float[Array, "B H R K"]
-    v_BHRK: Float[Array, "B H R K"]
+    k_NRK: Float[Array, "N R K"]
+    v_NRK: Float[Array, "N R K"]
 
 
 def held_positions(last_B: Int[Array, "B"], slots: int) -> Int[Array, "B R"]:
@@ -36,7 +38,8 @@ def keep(
 ) -> Cache:
     """The cache after the first `length` positions of each row."""
     held_BR = held_positions(length_B - 1, slots)
-    return Cache(*(gather(x_BTHK, held_BR).swapaxes(1, 2) for x_BTHK in (k_BTHK, v_BTHK)))
+    kept = (gather(x_BTHK, held_BR).swapaxes(1, 2) for x_BTHK in (k_BTHK, v_BTHK))
+    return Cache(*(x_BHRK.reshape(-1, *x_BHRK.shape[2:]) for x_BHRK in kept))
 
 
 def extend(
@@ -46,26 +49,36 @@ def extend(
     position_B: Int[Array, "B"],
     on_B: Bool[Array, "B"],
 ) -> Cache:
-    """The cache with one position more in rows that are on; other rows stay as they are."""
-    slots = cache.k_BHRK.shape[2]
-    slot_B = jnp.where(on_B, position_B % slots, slots)  # a slot beyond the last one is dropped
-    rows_B = jnp.arange(len(position_B))
-    return Cache(
-        *(
-            old_BHRK.at[rows_B, :, slot_B].set(new_B1HK[:, 0], mode="drop")
-            for old_BHRK, new_B1HK in zip(cache, (k_B1HK, v_B1HK), strict=True)
-        )
-    )
+    """The cache with one position more in rows that are on; other rows write back what their slot holds.
+
+    So every write is a slice within the cache, which XLA does in place. A scatter that drops rows, or a cache of another
+    shape than the one that attention multiplies, would be copied as a whole for each token.
+    """
+    slot_B = position_B % cache.k_NRK.shape[1]
+
+    def written(old_NRK, new_B1HK):
+        new_BH1K = new_B1HK.swapaxes(1, 2).astype(old_NRK.dtype)
+
+        def write(b, x_NRK):
+            place = b * new_BH1K.shape[1], slot_B[b], 0
+            old_H1K = jax.lax.dynamic_slice(x_NRK, place, new_BH1K.shape[1:])
+            return jax.lax.dynamic_update_slice(x_NRK, jnp.where(on_B[b], new_BH1K[b], old_H1K), place)
+
+        return jax.lax.fori_loop(0, len(new_BH1K), write, old_NRK, unroll=len(new_BH1K) <= UNROLLED_ROWS)
+
+    return Cache(*(written(old, new) for old, new in zip(cache, (k_B1HK, v_B1HK), strict=True)))
 
 
 def attend(q_B1HK: Float[Array, "B 1 H K"], cache: Cache, position_B: Int[Array, "B"]) -> Float[Array, "B 1 H K"]:
     """Attention of the query at `position`, the newest one in the cache, as `attention.blocked_attention` computes it."""
-    held_BR = held_positions(position_B, cache.k_BHRK.shape[2])
-    s_BHR = jnp.einsum("bhk,bhrk->bhr", q_B1HK[:, 0], cache.k_BHRK, preferred_element_type=jnp.float32)
-    s_BHR = jnp.where((held_BR >= 0)[:, None], s_BHR * q_B1HK.shape[-1] ** -0.5, MASKED)
-    p_BHR = jax.nn.softmax(s_BHR, -1).astype(cache.v_BHRK.dtype)
-    out_BHK = jnp.einsum("bhr,bhrk->bhk", p_BHR, cache.v_BHRK, preferred_element_type=jnp.float32)
-    return out_BHK[:, None].astype(q_B1HK.dtype)
+    b, _, h, k = q_B1HK.shape
+    held_BR = held_positions(position_B, cache.k_NRK.shape[1])
+    q_NK = q_B1HK.reshape(b * h, k)
+    s_NR = jnp.einsum("nk,nrk->nr", q_NK, cache.k_NRK, preferred_element_type=jnp.float32)
+    s_BHR = jnp.where((held_BR >= 0)[:, None], s_NR.reshape(b, h, -1) * k**-0.5, MASKED)
+    p_NR = jax.nn.softmax(s_BHR, -1).astype(cache.v_NRK.dtype).reshape(s_NR.shape)
+    out_NK = jnp.einsum("nr,nrk->nk", p_NR, cache.v_NRK, preferred_element_type=jnp.float32)
+    return out_NK.reshape(b, 1, h, k).astype(q_B1HK.dtype)
 
 
 def at_position(x_BT: Array, position_B: Array) -> Array:

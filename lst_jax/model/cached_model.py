@@ -19,8 +19,8 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from lst_jax.core.errors import ConfigError
 from lst_jax.core.shapes import Array, Bool, Float, Int
 from lst_jax.model.architectures.architecture import Architecture
 from lst_jax.model.global_cache import GlobalState
@@ -74,19 +74,29 @@ class CachedModel:
 
 
 def cached_model(model: Architecture, patch_units: int) -> CachedModel:
-    """The cached form of a model on one device, whose longest patch has `patch_units` units.
+    """The cached form of a model whose longest patch has `patch_units` units.
 
-    Raises: ConfigError where the model's parameters are split over devices.
+    On a mesh, its functions are called on each device with its rows and its parts of `params`; so they make its part of
+    the caches.
     """
-    if model.placement.gather is not None:
-        raise ConfigError("mesh: tokens are generated on one device; build the model on sharding.one_device()")
     # the bound on speech tokens is one on training rows, not on prompts
     return CachedModel(model.clone(row_speech_tokens=None), patch_units if model.patches_speech else 1)
 
 
-def matrices_in_compute_dtype(model: Architecture, params: Any) -> Any:
-    """`params` with matrices cast as `layers.Linear` casts them, once for all steps; embeddings stay in float32."""
-    dtype = model.config.compute_dtype
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf.astype(dtype) if path[-1].key == "kernel" else leaf, params
-    )
+def matrices_in_compute_dtype(model: Architecture, params: Any, free: bool = False) -> Any:
+    """`params` with matrices cast as `layers.Linear` casts them, once for all steps; embeddings stay in float32.
+
+    Args: `free` gives the memory of each matrix back when it has been cast; `params` is then of no further use.
+    """
+    dtype = jnp.dtype(model.config.compute_dtype)
+
+    def cast(path, leaf):
+        if path[-1].key != "kernel" or leaf.dtype == dtype:
+            return leaf
+        new = leaf.astype(dtype)
+        if free:
+            jax.block_until_ready(new)
+            leaf.delete()
+        return new
+
+    return jax.tree_util.tree_map_with_path(cast, params)

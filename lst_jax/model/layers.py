@@ -34,8 +34,7 @@ class Linear(nn.Module):
         d = x.shape[-1]
         kernel_DF = stored(self, "kernel", truncated_normal(d), (d, self.width))
         x_ND, kernel_DF = (a.astype(self.config.compute_dtype) for a in (x.reshape(-1, d), kernel_DF))
-        kernel_DF = self.placement.matrix(self.name, kernel_DF)
-        out_NF = jnp.dot(x_ND, kernel_DF, preferred_element_type=self.dtype or self.config.compute_dtype)
+        out_NF = self.placement.product(self.name, x_ND, kernel_DF, self.dtype or self.config.compute_dtype)
         return out_NF.reshape(*x.shape[:-1], -1)
 
 

@@ -31,7 +31,7 @@ class Embedding(nn.Module):
         The table stays in float32. In bfloat16 the many small gradients of a frequent token would be rounded away.
         """
         table_VE = stored(self, "embedding", truncated_normal(self.width), (self.vocab_size, self.width))
-        return self.placement.matrix(self.name, table_VE)[token_BT].astype(self.config.compute_dtype)
+        return self.placement.look_up(self.name, table_VE, token_BT).astype(self.config.compute_dtype)
 
 
 class PatchEncoder(nn.Module):

@@ -11,8 +11,6 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from jax._src import distributed
-
 from lst_jax.core.errors import RESTART_EXIT_CODE
 from lst_jax.core.leaving import exit_at_once
 
@@ -24,7 +22,7 @@ _kept: list[Callable] = []  # what C++ may call until the process ends
 @contextlib.contextmanager
 def ends_in_one_line() -> Iterator[None]:
     """A client that is made within the block ends this process in one line when process 0 is lost."""
-    library = getattr(distributed, "_jax", None)
+    library = _client_library()
     make = getattr(library, CLIENT, None)
     if make is None or not _take_bad_casts():
         yield
@@ -34,6 +32,15 @@ def ends_in_one_line() -> Iterator[None]:
         yield
     finally:
         setattr(library, CLIENT, make)
+
+
+def _client_library() -> Any:
+    """JAX's own library of clients, which is no part of its interface; None where this version has it elsewhere."""
+    try:
+        from jax._src import distributed
+    except ImportError:
+        return None
+    return getattr(distributed, "_jax", None)
 
 
 def _end(*_: Any) -> NoReturn:

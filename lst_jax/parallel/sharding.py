@@ -8,10 +8,12 @@ A step runs on each device over its own rows (`shard_map`). Every collective is 
 `step.py`, and none is left to be found by the compiler.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import mesh_utils
@@ -62,6 +64,13 @@ def make_mesh(config: MeshConfig, devices=None) -> Mesh:
 def one_device(device: jax.Device | None = None) -> Mesh:
     """The mesh of a single device, this process's first where None."""
     return make_mesh(MeshConfig(1, 1, 1), [device or jax.local_devices()[0]])
+
+
+def mesh_to_use(config: Config, asked: MeshConfig | None = None) -> Mesh:
+    """The mesh for a trained model that answers, of devices of this process (`mesh_sizes.sizes_to_use`)."""
+    devices = jax.local_devices()
+    sizes = mesh_sizes.sizes_to_use(config, asked, len(devices))
+    return make_mesh(MeshConfig(*sizes), devices[: sizes.replica * sizes.data * sizes.tensor])
 
 
 def check(config: Config, mesh: Mesh) -> None:
@@ -120,6 +129,21 @@ def placement(mesh: Mesh, branched: bool = False) -> Placement:
     return Placement(attend, _gather, _enter, _leave, branched)
 
 
+def placement_for_steps(mesh: Mesh) -> Placement:
+    """How the modules run in cached generation, where a step has few rows.
+
+    The rows of all data parts then travel to the parts of a matrix, and not the matrix to the rows.
+    """
+    if mesh.size == 1:
+        return placement(mesh)
+    return dataclasses.replace(placement(mesh), multiply=_multiply, pick_rows=_pick_rows, any_row=_any_row)
+
+
+def row_parts(mesh: Mesh) -> int:
+    """The number of parts that the rows of a batch are split into."""
+    return mesh.shape[REPLICA] * mesh.shape[DATA]
+
+
 def each_device(function: Callable, mesh: Mesh, in_specs: Any, out_specs: Any) -> Callable:
     """`function` over each device's own parts. On a single device it is the function itself."""
     if mesh.size == 1:
@@ -147,6 +171,31 @@ def sum_gradients(mesh: Mesh, grads: Any) -> Any:
 def _gather(name: str, stored: jax.Array) -> jax.Array:
     axis = MATRICES[name].index("D")
     return checkpoint_name(jax.lax.all_gather(stored, DATA, axis=axis, tiled=True), GATHERED)
+
+
+def _multiply(name: str, x_ND: jax.Array, stored: jax.Array, dtype: str) -> jax.Array:
+    """`Placement.product` by whatever has fewer numbers, the matrix or the rows of all data parts."""
+    split_first, parts = MATRICES[name].index("D") == 0, jax.lax.axis_size(DATA)
+    width, out = x_ND.shape[1], stored.shape[1] * (1 if split_first else parts)
+    if parts * len(x_ND) * (width + out) >= width * out:
+        return jnp.dot(x_ND, _gather(name, stored), preferred_element_type=dtype)
+    if split_first:
+        x_ND = jax.lax.all_to_all(x_ND, DATA, split_axis=1, concat_axis=0, tiled=True)
+        summands_NF = jnp.dot(x_ND, stored, preferred_element_type=jnp.float32)
+        return jax.lax.psum_scatter(summands_NF, DATA, scatter_dimension=0, tiled=True).astype(dtype)
+    out_NF = jnp.dot(jax.lax.all_gather(x_ND, DATA, tiled=True), stored, preferred_element_type=dtype)
+    return jax.lax.all_to_all(out_NF, DATA, split_axis=0, concat_axis=1, tiled=True)
+
+
+def _pick_rows(name: str, stored: jax.Array, token_BT: jax.Array) -> jax.Array:
+    if jax.lax.axis_size(DATA) * token_BT.size >= len(stored):
+        return _gather(name, stored)[token_BT]
+    some_BTE = stored[jax.lax.all_gather(token_BT, DATA, tiled=True)]
+    return jax.lax.all_to_all(some_BTE, DATA, split_axis=0, concat_axis=2, tiled=True)
+
+
+def _any_row(flag_B: jax.Array) -> jax.Array:
+    return jax.lax.psum(jnp.any(flag_B).astype(jnp.int32), MESH_AXES) > 0
 
 
 @jax.custom_vjp

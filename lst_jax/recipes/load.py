@@ -67,6 +67,11 @@ def load_recipe(reference: str, changes: Sequence[str] = ()) -> Config:
     """
     path, _, arg = reference.partition(":")
     config = from_mapping(_in_present_names(_mapping_of(path, arg)))
+    return changed(config, changes)
+
+
+def changed(config: Config, changes: Sequence[str]) -> Config:
+    """A checked configuration with some fields changed, see `load_recipe`. Raises: ConfigError."""
     if changes:
         mapping = to_mapping(config)
         for change in changes:

@@ -60,6 +60,8 @@ def test_command_prints_json_and_writes_its_section(tmp_path, capsys):
             "2",
             "--seconds",
             "1.6",
+            "--set",
+            "data.rows=8",
             "--json",
             "--markdown",
             str(results),
@@ -73,6 +75,7 @@ def test_command_prints_json_and_writes_its_section(tmp_path, capsys):
     for name, steps in (("lst", 6.25), ("base", 25)):
         cost = measured["flops"][name]
         assert cost["global_steps"] == steps and cost["total"] == cost["local"] + cost["global"] > 0
+    assert row["base_peak_bytes"] > 0 and "--set data.rows=8" in results.read_text()
     assert "## Generation: " in results.read_text()
     with pytest.raises(DataError, match="--seconds 0.1: must be at least 0.5"):
         args = parser.parse_args(["bench", "generate", "--seconds", "0.1"])

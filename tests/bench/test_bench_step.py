@@ -10,7 +10,7 @@ import pytest
 import synthetic_data
 
 from lst_jax import config as cfg
-from lst_jax.bench import step
+from lst_jax.bench import memory, step
 from lst_jax.cli import bench
 from lst_jax.core.errors import DataError
 from lst_jax.data import made_up
@@ -70,7 +70,7 @@ def test_unrolled_flops_see_every_layer_though_the_step_is_scanned():
 
 
 @pytest.mark.slow
-def test_command_prints_json_and_writes_its_section(tmp_path, capsys):
+def test_command_prints_json_and_writes_its_section(tmp_path, capsys, monkeypatch):
     recipe, results = tmp_path / "small.py", tmp_path / "results.md"
     recipe.write_text(
         "from ml_collections import ConfigDict\n\n\ndef get_config(arg):\n"
@@ -80,16 +80,26 @@ def test_command_prints_json_and_writes_its_section(tmp_path, capsys):
     bench.add_arguments(parser.add_subparsers(dest="command"))
     args = parser.parse_args(
         ["bench", "step", "--config", str(recipe), "--steps", "2", "--json", "--markdown", str(results)]
+        + ["--rows", "4", "--set", "model.scan_layers=false"]
     )
     assert args.run(args) == 0
     measured = json.loads(capsys.readouterr().out)
+    assert measured["rows"] == 4 and not measured["scan_layers"] and measured["rows_that_fit"] > 4
+    assert "--set model.scan_layers=false --rows 4 --steps 2" in results.read_text()
     assert measured["tokens_per_sec"] == pytest.approx(measured["tokens"] / measured["seconds"])
     assert measured["peak_bytes"] > 3 * 4 * measured["parameters"]  # parameters and both moments
-    assert measured["mfu"] * measured["peak_flops"] * measured["seconds"] * 2 / 8 == pytest.approx(
+    assert measured["mfu"] * measured["peak_flops"] * measured["seconds"] * 4 / 8 == pytest.approx(
         measured["analytic_flops"]
-    )  # two of the eight devices
+    )  # four of the eight devices
     assert list(measured["parts"]) == ["patch encoder", "global transformer", "patch decoder", "loss"]
     assert all(0 < p["forward_sec"] for p in measured["parts"].values())
     assert "## Training step: test" in results.read_text() and "jax " in results.read_text()
     with pytest.raises(DataError, match="--steps 0: must be at least 1"):
         args.run(argparse.Namespace(**{**vars(args), "steps": 0}))
+    with pytest.raises(DataError, match="--rows 0: must be at least 1"):
+        args.run(argparse.Namespace(**{**vars(args), "rows": 0}))
+    monkeypatch.setattr(memory, "limit_bytes", lambda device: measured["peak_bytes"] - 1)
+    with pytest.raises(
+        DataError, match=r"test: needs 0.0 GiB on a device \(rows there: 1\), cpu has .*; no row does: use a"
+    ):
+        args.run(args)

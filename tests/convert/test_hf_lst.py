@@ -49,6 +49,7 @@ from lst_jax.generate import generator, loop
 from lst_jax.generate.sampling import Numbers, allowed_ids
 from lst_jax.model.architectures.registry import build
 from lst_jax.model.cached_model import cached_model
+from lst_jax.parallel.sharding import one_device
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -214,6 +215,7 @@ def our_greedy(name, prompts, output, room):
     limits = loop.Limits(np.full(b, room, np.int32), np.full(b, np.inf, np.float32), np.zeros(VOCAB.size, np.float32))
     found, *_ = generator.continue_rows(
         decoder,
+        one_device(),
         VOCAB,
         generator.Settings(LENGTH, LENGTH + room + 1, room, False),
         params,

@@ -21,6 +21,7 @@ from lst_jax.evals.answers import Greedy
 from lst_jax.evals.recognisers.embedded import PocketSphinx
 from lst_jax.generate.generator import Generator
 from lst_jax.model.architectures import registry
+from lst_jax.parallel.sharding import one_device
 from lst_jax.prepare.recordings import load_audio
 from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
 from lst_jax.runs.directory import RunDirectory
@@ -135,14 +136,14 @@ def test_greedy_answers_are_those_of_each_prompt_alone(strategy, task):
     config, model, params = of_model(strategy)
     asked = adaptation.questions(task, SPOKEN, config, tokenizer())
     modality, most = {"asr": "text", "tts": "speech"}[task], [3, 9, 6]
-    answers = Greedy(Generator(config, model, params))([q.prompt for q in asked], modality, most)
+    answers = Greedy(Generator(config, one_device(), params))([q.prompt for q in asked], modality, most)
     for question, answer, n in zip(asked, answers, most, strict=True):
         assert answer.tolist() == one_by_one(config, model, params, question.prompt, modality, n)
 
 
 def test_speech_that_would_have_to_be_aligned_is_not_generated():
     with pytest.raises(ConfigError, match="strategy=aligned: words that are not there yet have no alignment"):
-        Generator(*of_model("aligned"))
+        Generator(of_model("aligned")[0], one_device(), {})
 
 
 def test_pocketsphinx_hears_the_same_whatever_it_heard_before():
@@ -184,6 +185,7 @@ def options(folder, **changes):
             "json": True,
             "probe": None,
             "recogniser": None,
+            "set": ["mesh.data=1"],
             **changes,
         }
     )

@@ -126,17 +126,15 @@ def test_a_run_without_a_checkpoint_and_units_of_another_making_are_refused(run,
 
 def test_an_aligned_run_is_refused():
     config = synthetic_data.make_config(strategy="aligned")
-    model = update.build_model(config, sharding.one_device())
     with pytest.raises(ConfigError, match="data.patching.strategy=aligned: .*generate with a static, mixed or"):
-        Generator(config, model, {})
+        Generator(config, sharding.one_device(), {})
 
 
 def test_pieces_of_units_become_units_as_many_as_fit_the_seconds():
     config = synthetic_data.make_bpe_config()
     mesh = sharding.one_device()
-    model = update.build_model(config, mesh)
-    params = jax.jit(model.init_params)(jax.random.key(0))
-    generator = Generator(config, model, params)
+    params = jax.jit(update.build_model(config, mesh).init_params)(jax.random.key(0))
+    generator = Generator(config, mesh, params)
     units = synthetic_data.utterance(3).units[:20]
     prompt = generator.prompt([units], "speech")
     np.testing.assert_array_equal(

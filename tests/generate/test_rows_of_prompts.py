@@ -14,6 +14,7 @@ from lst_jax.generate.generator import Settings, continue_rows
 from lst_jax.generate.sampling import OUTPUTS, Numbers, allowed_ids
 from lst_jax.model.architectures.registry import build
 from lst_jax.model.cached_model import cached_model
+from lst_jax.parallel.sharding import one_device
 
 SIZE, LENGTH, ROOM, UNITS_IN_USE = 3, 32, 64, 45
 PROMPTS = [
@@ -44,6 +45,7 @@ def go_on(
     limits = loop.Limits(np.full(count, tokens, np.int32), np.full(count, frames, np.float32), IS_UNIT)
     rows, nats, steps = continue_rows(
         decoder,
+        one_device(),
         VOCAB,
         Settings(LENGTH, LENGTH + ROOM, ROOM, True),
         params,
