@@ -90,6 +90,11 @@ def model_config_from_ancestor(config: dict[str, Any]) -> ModelConfig:
             f"{config['dim_local_encoder']}; use a checkpoint with equal widths"
         )
 
+    def number(name, value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise DataError(f"{name}={value!r}: must be a number; give the value it was trained with")
+        return float(value)
+
     def stack(name, window):
         return StackConfig(field(f"n_layers_{name}"), field(f"dim_{name}"), field(f"n_heads_{name}"), window)
 
@@ -105,8 +110,8 @@ def model_config_from_ancestor(config: dict[str, Any]) -> ModelConfig:
         decoder_cross_window=optional("cross_attn_window_decoder", 1),
         encoder_cross_all_layers=field("cross_attn_all_layers_encoder"),
         decoder_cross_all_layers=field("cross_attn_all_layers_decoder"),
-        rope_theta=float(field("rope_theta")),
-        norm_eps=float(optional("norm_eps", NORM_EPS)),
+        rope_theta=number("rope_theta", field("rope_theta")),
+        norm_eps=number("norm_eps", optional("norm_eps", NORM_EPS)),
         ffn_multiple=field("multiple_of"),
         compute_dtype="float32",
         attention_block=ATTENTION_BLOCK,

@@ -216,7 +216,7 @@ def read_llama(path: pathlib.Path) -> Llama:
             float(mapping["rms_norm_eps"]),
             bool(mapping["tie_word_embeddings"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{file}: {error} is missing or no number; download the model again") from error
     if mapping["head_dim"] not in (None, width // heads) or heads % llama.kv_heads:
         raise DataError(

@@ -21,6 +21,8 @@ from lst_jax.data.open_shards import ShardReaders
 
 FORMAT_VERSION = 1
 METADATA_NAME = "metadata.json"
+HIGHEST_RATE = 1e6  # units per second: more than any codec has
+LARGEST_CODEBOOK = 2**16  # units of records are uint16
 WRITER_OPTIONS = "group_size:1"  # one record per chunk, which random access needs
 
 
@@ -103,11 +105,34 @@ def parse_metadata(mapping: Any, path: str | os.PathLike) -> Metadata:
         raise DataError(
             f"{path}: kind {metadata.kind!r} must be one of {', '.join(records.KINDS)}; run `lst prepare` again"
         )
+    _check_numbers(metadata, path)
     if metadata.records != sum(s.records for s in metadata.shards):
         raise DataError(
             f"{path}: records={metadata.records} is not the sum of its shards' records; run `lst prepare` again"
         )
     return metadata
+
+
+def _check_numbers(metadata: Metadata, path: str | os.PathLike) -> None:
+    """Checks the range of each number, and that shards lie within the directory. Raises: DataError."""
+    speech = metadata.kind == "utterance"
+    least = 1 if speech else 0
+    for name, holds, rule in (
+        ("frames", metadata.frames >= 0, "at least 0"),
+        ("words", metadata.words >= 0, "at least 0"),
+        ("unit_rate", not speech or 0 < (metadata.unit_rate or 0) <= HIGHEST_RATE, f"above 0, to {HIGHEST_RATE:g}"),
+        ("codebook_size", least <= (metadata.codebook_size or 0) <= LARGEST_CODEBOOK, f"{least} to {LARGEST_CODEBOOK}"),
+        ("shards", all(_is_shard(shard) for shard in metadata.shards), "file names of the directory, with counts"),
+    ):
+        if not holds:
+            value = getattr(metadata, name) if name != "shards" else [shard.name for shard in metadata.shards]
+            raise DataError(f"{path}: {name}={value!r}: must be {rule}; run `lst prepare` again")
+
+
+def _is_shard(shard: ShardInfo) -> bool:
+    name = os.fsencode(shard.name)
+    plain = name not in (b"", b".", b"..") and len(name) <= 255 and not {b"/"[0], 0} & set(name)
+    return plain and shard.records >= 0 and shard.bytes >= 0
 
 
 class RecordDirectory(Sequence):

@@ -158,6 +158,11 @@ def _speech_statistics(
     usage, repeats, durations, vocabulary = np.zeros(metadata.codebook_size, np.int64), 0, [], set()
     for utterance in every:
         durations.append(len(utterance.units))
+        if len(utterance.units) and utterance.units.max() >= len(usage):
+            raise DataError(
+                f"{utterance.id}: unit {utterance.units.max()} is not below codebook_size={len(usage)} of "
+                "the metadata; run `lst prepare` again"
+            )
         usage += np.bincount(utterance.units, minlength=len(usage))
         repeats += int((utterance.units[1:] == utterance.units[:-1]).sum())
         vocabulary.update(word.text for word in utterance.words)

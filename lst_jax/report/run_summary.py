@@ -101,7 +101,11 @@ def wall_time_rows(summary: dict[str, Any]) -> list[Row]:
     down = f"; {ledger.in_words(spent['down_sec'])} down between them, not counted" if spent["down_sec"] else ""
     rows = [("wall time", ledger.in_words(spent["wall_sec"]), f"{len(spent['starts'])} start(s){down}")]
     rows += [
-        (words, ledger.in_words(spent["seconds"][account]), f"{spent['seconds'][account] / spent['wall_sec']:.1%}")
+        (
+            words,
+            ledger.in_words(spent["seconds"][account]),
+            f"{spent['seconds'][account] / max(spent['wall_sec'], 1e-9):.1%}",
+        )
         for account, words in ledger.ACCOUNTS.items()
     ]
     return [*rows, ("goodput", f"{spent['goodput']:.1%}", "steps that counted / wall time")]

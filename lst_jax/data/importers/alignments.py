@@ -10,7 +10,7 @@ import pathlib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
-from lst_jax.core.errors import DataError, RejectedItem
+from lst_jax.core.errors import DataError, RejectedItem, first_line
 from lst_jax.data.alignment import SLACK_SEC, Placed, fit_frames
 from lst_jax.data.importers import base
 from lst_jax.data.records import Utterance, check_utterance
@@ -240,8 +240,8 @@ def _content(path: pathlib.Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         return b""
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); correct the file") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise DataError(f"{path}: cannot be read ({first_line(error)}); correct the file") from error
 
 
 def _digest(items: Iterable[tuple[str, bytes]]) -> str:

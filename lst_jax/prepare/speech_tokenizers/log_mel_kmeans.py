@@ -11,7 +11,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lst_jax.core import files
+from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError
 from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare.speech_tokenizers import kmeans
@@ -208,11 +208,11 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray
         raise DataError(f"{path}: no such file; make it with `lst prepare units-fit`")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            settings = json.loads((file.metadata() or {SETTINGS_KEY: "{}"})[SETTINGS_KEY])
+            settings = json_files.decode((file.metadata() or {SETTINGS_KEY: "{}"})[SETTINGS_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (safetensors.SafetensorError, OSError) as error:
         raise DataError(f"{path}: is not a safetensors file ({error}); make it with `lst prepare units-fit`") from error
-    except (KeyError, ValueError):
+    except (KeyError, json_files.NotJson):
         settings = {}
     if "kind" not in settings or "version" not in settings:
         raise DataError(
