@@ -1,4 +1,5 @@
-# The two commands to know: `make demo` and `make test`. Both set up .venv themselves; all they need is Python 3.11 or newer.
+# The commands to know: `make demo` to see it work; `make lint` and `make test` to change it.
+# They set up .venv themselves; all they need is Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := install --quiet --disable-pip-version-check --constraint constraints.txt --editable

@@ -27,6 +27,9 @@ def add_arguments(subparsers) -> None:
         "--audio", metavar="FILE", help="prompt of sound: a WAV, FLAC, Ogg or MP3 file (needs --units-model)"
     )
     generate.add_argument(
+        "--channel", help="of --audio, where it has several: 1, 2, … or A, B, …, left, right, or mean"
+    )
+    generate.add_argument(
         "--units-model", metavar="PATH", help="the unit tokenizer that made the run's units, for --audio and --wav"
     )
     generate.add_argument("--to", choices=OUTPUTS, default="free", help="what to generate (default: %(default)s)")
@@ -131,7 +134,7 @@ def _parts(args: argparse.Namespace, units_model) -> list:
     if args.audio:
         from lst_jax.prepare import audio, recordings
 
-        return [units_model.encode(recordings.load_audio(args.audio), audio.RATE)]
+        return [units_model.encode(recordings.load_audio(args.audio, args.channel), audio.RATE)]
     return []
 
 

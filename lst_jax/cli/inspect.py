@@ -45,6 +45,8 @@ def add_arguments(subparsers) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.static_size < 1:
+        raise DataError(f"--static-size {args.static_size}: must be at least 1; use {inspect.STATIC_SIZE}")
     directory = inspect.open_directory(args.directory)
     if args.picture:
         _picture(args, directory)

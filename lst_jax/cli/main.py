@@ -5,11 +5,12 @@ import functools
 import sys
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from lst_jax import __version__
 from lst_jax.cli import local_paths
 from lst_jax.core import console, leaving, limits
-from lst_jax.core.errors import RESTART_EXIT_CODE, PeerError, StorageError, UserError, shortened
+from lst_jax.core.errors import RESTART_EXIT_CODE, ConfigError, PeerError, StorageError, UserError, shortened
 
 BEGAN = time.monotonic()  # about the start of the process: what takes long to import comes later
 
@@ -155,10 +156,26 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.began = BEGAN
     try:
+        check_characters(argv)
         local_paths.refuse_addresses(parser, args)
     except UserError as error:
         args.run = functools.partial(_raise, error)
     return args
+
+
+def check_characters(argv: list[str]) -> None:
+    """Refuses words that the system's encoding cannot read. Raises: ConfigError."""
+    for word in argv:
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            raise ConfigError(f"{word}: is not text in UTF-8; correct the word, or set a UTF-8 locale (LC_ALL=C.UTF-8)")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line; argparse prints the usage as well, which may fill the screen."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with code 2."""
+        self.exit(2, f"{console.printable(f'{self.prog}: {message}')}; see `{self.prog} --help`\n")
 
 
 def report_mistake(command: str, error: UserError) -> int:
@@ -176,7 +193,7 @@ def _raise(error: UserError, args: argparse.Namespace) -> int:
 
 def build_parser(command: str = "") -> argparse.ArgumentParser:
     """The parser of `command`, or of all commands if `command` is none of them."""
-    parser = argparse.ArgumentParser(prog="lst", description="Pre-train Latent Speech-Text Transformers.")
+    parser = OneLineParser(prog="lst", description="Pre-train Latent Speech-Text Transformers.")
     parser.add_argument("--version", action="version", version=f"lst {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add_arguments in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):

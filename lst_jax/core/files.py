@@ -10,11 +10,19 @@ import os
 import pathlib
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar
 
-from lst_jax.core.errors import PASSING_ERRNOS, BusyElsewhereError, BusyError, PassingStorageError, storage_error
+from lst_jax.core.errors import (
+    PASSING_ERRNOS,
+    BusyElsewhereError,
+    BusyError,
+    ConfigError,
+    PassingStorageError,
+    storage_error,
+)
 from lst_jax.core.paths import check_writable_place
 
 NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})  # of pipes, and file systems that cannot
@@ -36,6 +44,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     check_writable_place(path)
+    _check_replaceable(path)
     # The host's name: on a shared file system two hosts may write the same file, from processes of the same number.
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
@@ -49,6 +58,17 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     finally:
         with contextlib.suppress(OSError):  # renamed, or never made
             temporary.unlink()
+
+
+def _check_replaceable(path: pathlib.Path) -> None:
+    """Refuses a device, a pipe or a folder: renaming over a device such as /dev/null would take it from everyone."""
+    try:
+        mode = path.lstat().st_mode
+    except (OSError, ValueError):
+        return  # not there, or to be said where it is written
+    if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+        kind = "folder" if stat.S_ISDIR(mode) else "device or a pipe"
+        raise ConfigError(f"{path}: is a {kind}, and a file is to be written there; choose another name")
 
 
 def remove_leftovers(folder: pathlib.Path, name: str) -> None:

@@ -28,7 +28,8 @@ def lines(path: pathlib.Path, skip_bad: bool = False) -> Iterator[tuple[int, str
     Raises: DataError naming file and line.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; correct the path")
+        found = "is no regular file" if path.exists() else "no such file"
+        raise DataError(f"{path}: {found}; give a file of lines")
     try:
         with _opened(path) as file:
             for number, line in enumerate(_cut(file), 1):

@@ -122,7 +122,7 @@ def _check_numbers(metadata: Metadata, path: str | os.PathLike) -> None:
         ("words", metadata.words >= 0, "at least 0"),
         ("unit_rate", not speech or 0 < (metadata.unit_rate or 0) <= HIGHEST_RATE, f"above 0, to {HIGHEST_RATE:g}"),
         ("codebook_size", least <= (metadata.codebook_size or 0) <= LARGEST_CODEBOOK, f"{least} to {LARGEST_CODEBOOK}"),
-        ("shards", all(_is_shard(shard) for shard in metadata.shards), "file names of the directory, with counts"),
+        ("shards", all(_is_shard(shard) for shard in metadata.shards), "plain file names, with counts"),
     ):
         if not holds:
             value = getattr(metadata, name) if name != "shards" else [shard.name for shard in metadata.shards]

@@ -3,6 +3,7 @@
 import io
 import os
 import pathlib
+import re
 from collections.abc import Iterable
 
 import sentencepiece
@@ -65,10 +66,17 @@ def train_tokenizer(texts: Iterable[str], path: str | os.PathLike, size: int) ->
             minloglevel=2,
         )
     except RuntimeError as error:
-        cause = str(error).splitlines()[-1].replace(";", ",").strip()
         raise DataError(
-            f"{path}: no tokenizer of {size} pieces can be trained on these texts ({cause}); give more "
-            "text, or another size above 259"
+            f"{path}: no tokenizer of {size} pieces can be trained on these texts ({_size_fix(str(error))}"
         ) from error
     with files.replacing(path) as temporary:
         temporary.write_bytes(model.getvalue())
+
+
+def _size_fix(said: str) -> str:
+    """What SentencePiece said of a size: the cause, a bracket, and the fix."""
+    if most := re.search(r"value <= (\d+)", said):
+        return f"they have at most {most[1]}); give more text, or --size {most[1]}"
+    if least := re.search(r"required_chars\. \d+ vs (\d+)", said):
+        return f"their characters alone are {least[1]}); use --size {least[1]} or more"
+    return f"{said.strip().splitlines()[-1].replace(';', ',').strip()}); give more text, or another --size"

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from lst_jax.core.errors import RejectedItem, first_line
+from lst_jax.core.errors import DataError, RejectedItem, first_line
 from lst_jax.prepare.audio import RATE, SHORTEST_SEC
 
 BLOCK_SEC = 10
@@ -174,8 +174,11 @@ class _Sequential(soundfile.SoundFile):
         return False
 
 
-def load_audio(path: str | os.PathLike, channel: str = MEAN) -> np.ndarray:
-    """Samples of a whole file, float32 at 16 kHz; of several channels the mean. Raises: as `Recording.samples`."""
+def load_audio(path: str | os.PathLike, channel: str | None = MEAN) -> np.ndarray:
+    """Samples of a whole file, float32 at 16 kHz; of several channels the mean, or the one that is named.
+
+    Raises: as `Recording.samples`, also where there are several channels and `channel` is None.
+    """
     return Recording(pathlib.Path(path), channel=channel).samples()
 
 
@@ -187,6 +190,12 @@ def channel_number(channel: str) -> int | None:
     if text.isascii() and text.isdigit() and 1 <= len(text) <= 4 and int(text) > 0:
         return int(text)
     return ord(text) - ord("a") + 1 if len(text) == 1 and "a" <= text <= "z" else None
+
+
+def check_channel(option: str, channel: str | None) -> None:
+    """Raises: DataError where the value of an option names no channel."""
+    if channel is not None and channel != MEAN and channel_number(channel) is None:
+        raise DataError(f"{option} {channel}: names no channel; use 1, 2, … or A, B, …, left, right, or {MEAN}")
 
 
 def channels_of(path: pathlib.Path) -> int:

@@ -58,9 +58,9 @@ def render_html(
     """The page, with its pictures and its sounds inside."""
     start = summary["last_start"]
     origin = (
-        f"configuration {summary['config_hash']}; commit {start['commit'] or 'unknown'}, "
-        f"jax {start['packages']['jax']}, flax {start['packages']['flax']}, {start['cores']} cores, "
-        f"{', '.join(start['devices'])}"
+        f"configuration {summary['config_hash']}; commit {start.get('commit') or 'unknown'}, "
+        f"jax {start['packages'].get('jax')}, flax {start['packages'].get('flax')}, {start['cores']} cores, "
+        f"{', '.join(map(str, start['devices']))}"
     )
     return html_page.document(
         summary["name"],

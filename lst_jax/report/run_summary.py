@@ -57,6 +57,8 @@ def _check(run: RunDirectory, train: list[dict[str, Any]], starts: list[dict[str
         json_files.check_fields(record, own, f"{run.metrics_path}: step {record['step']}", "remove the line")
     if not starts:
         raise DataError(f"{run.starts_path}: has no line; copy the run again")
+    kinds = {"packages": dict, "cores": int, "devices": list}
+    json_files.check_fields(starts[-1], kinds, str(run.starts_path), "remove its last line")
 
 
 def training_rows(summary: dict[str, Any]) -> list[Row]:

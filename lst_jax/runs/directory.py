@@ -70,7 +70,9 @@ class RunDirectory:
     def load_config(self) -> Config:
         """The stored configuration of any age, checked as strictly as a recipe. Raises: ConfigError, DataError."""
         if not os.path.exists(self.config_path):  # False also for a name that is too long
-            raise ConfigError(f"{self.config_path}: no such run; start one with --config configs/NAME.py")
+            raise ConfigError(
+                f"{self.config_path}: no such run; start one with `lst train RUN --config configs/NAME.py`"
+            )
         config = from_stored(json_files.read(self.config_path, "start the run again with --config"))
         validate(config)
         return config

@@ -17,6 +17,12 @@ ADDRESS = "gs://bucket/folder"
 NOT_LOCAL = {
     "train --set",
     "plan --set",
+    "evaluate --set",
+    "generate --set",
+    "bench step --set",
+    "bench torch --set",
+    "bench generate --set",
+    "bench decode --set",
     "convert --set",
     "launch --set",
     "launch RUN",

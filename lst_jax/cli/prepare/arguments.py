@@ -99,6 +99,12 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser)
 
 
+def check_share(args: argparse.Namespace) -> None:
+    """Raises: DataError where `--max-rejected` is no share."""
+    if not 0 <= args.max_rejected <= 1:
+        raise DataError(f"--max-rejected {args.max_rejected}: must be a share from 0 to 1; use {run.MAX_REJECTED}")
+
+
 def add_overwrite(parser: argparse.ArgumentParser, what: str = "what an earlier run made there") -> None:
     """`--overwrite`."""
     parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")

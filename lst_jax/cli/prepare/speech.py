@@ -1,10 +1,12 @@
 """`lst prepare speech`."""
 
 import argparse
+import math
 from typing import Any
 
 from lst_jax.cli.import_ import add_option, given_options
 from lst_jax.cli.prepare import arguments
+from lst_jax.core.errors import DataError
 from lst_jax.data.importers import registry as formats
 from lst_jax.data.importers.formats import Option
 from lst_jax.prepare import pronounce, recordings, run
@@ -75,6 +77,15 @@ def _aligner_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(args: argparse.Namespace) -> int:
+    arguments.check_share(args)
+    for option, value in (("--least-score", args.least_score), ("--most-outside", args.most_outside)):
+        if value is not None and not math.isfinite(value):
+            raise DataError(f"{option} {value}: must be a number; leave it out for the usual one")
+    if args.most_outside is not None and args.most_outside < 0:
+        raise DataError(
+            f"--most-outside {args.most_outside}: must be at least 0 seconds; leave it out for the usual one"
+        )
+    recordings.check_channel("--channel", args.channel)
     pronunciations = pronounce.read_pronunciations(args.pronunciations) if args.pronunciations else None
     aligner = registry.load_aligner(
         args.aligner, args.least_score, pronunciations, _aligner_options(args), args.most_outside

@@ -15,6 +15,7 @@ def add_arguments(parts) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    arguments.check_share(args)
     report = run.prepare_text(
         args.manifest,
         args.out,

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from lst_jax.cli.prepare import arguments
+from lst_jax.core.errors import DataError
 from lst_jax.prepare import made, run
 
 
@@ -24,6 +25,9 @@ def add_arguments(parts) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    for option, value, least in (("--k", args.k, 2), ("--seed", args.seed, 0), ("--max-frames", args.max_frames, 1)):
+        if value < least:
+            raise DataError(f"{option} {value}: must be at least {least}; use {least} or more")
     items = arguments.items(args)
     if not made.begin(args.out, run.fit_identity(items, args.k, args.seed, args.max_frames), args.overwrite):
         print(f"{args.out}: was made from the same recordings and settings; nothing to do")

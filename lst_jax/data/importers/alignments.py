@@ -229,7 +229,7 @@ def _of_words(alignment: Alignment) -> Alignment:
             raise RejectedItem(
                 "not words",
                 f"{base.short(text)} at {start_sec:g}..{end_sec:g} s is {len(parts)} words; give words with their own "
-                "times, or leave --aligner out, which finds them",
+                "times; `lst prepare speech` without --aligner finds them",
             )
     return alignment
 

@@ -22,6 +22,7 @@ def open_alignments(path: str | os.PathLike, channel: str | None = None) -> Alig
     Raises: DataError where a line has too few fields or the file holds no words.
     """
     items: dict[str, tuple[str, list[list[str]]]] = {}
+    channels = set()
     for place, line in base.text_lines(path):
         if line.lstrip().startswith(";;"):
             continue
@@ -30,10 +31,15 @@ def open_alignments(path: str | os.PathLike, channel: str | None = None) -> Alig
             raise DataError(
                 f"{place}: has {len(parts)} fields; a CTM line is `file channel start duration word [confidence]`"
             )
+        channels.add(parts[1])
         if channel is None or parts[1] == channel:
             items.setdefault(parts[0], (place, []))[1].append(parts[1:5])
+    if channels and not items:
+        raise DataError(
+            f"{path}: has no words of channel {channel}; --channel must be one of {', '.join(sorted(channels))}"
+        )
     if not items:
-        raise DataError(f"{path}: has no words{f' of channel {channel}' if channel else ''}; give a CTM file")
+        raise DataError(f"{path}: has no words; give a CTM file")
     return AlignmentTable("ctm", items, parse)
 
 

@@ -75,7 +75,7 @@ def alive(pid: int) -> bool:
     """Whether there is a process of this number."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # gone, or a number that no process has
         return False
     except PermissionError:  # it is another user's
         return True

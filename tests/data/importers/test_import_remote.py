@@ -95,7 +95,7 @@ def test_a_file_system_whose_package_is_missing_says_what_to_install(place, monk
     [
         (lambda m: m.update(format_version=9), "has format_version 9"),
         (lambda m: m.pop("words"), "missing or unknown"),
-        (lambda m: m["shards"][0].update(name="../../x"), "must be a plain file name"),
+        (lambda m: m["shards"][0].update(name="../../x"), "must be plain file names"),
     ],
 )
 def test_metadata_is_checked_before_anything_is_copied(place, tmp_path, change, message):
