@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from lst_jax.core.shapes import Array, Bool, Float, Int
 from lst_jax.model.attention import BRANCH, blocked_attention
+from lst_jax.model.rotary import rope
 
 
 def positions(doc_id_BN: Int[Array, "B N"]) -> Int[Array, "B N"]:
@@ -47,9 +48,11 @@ def attend(
     k_BTHK: Float[Array, "B T H K"],
     v_BTHK: Float[Array, "B T H K"],
     doc_id_BT: Int[Array, "B T"],
+    theta: float,
     window: int | None,
     block: int,
 ) -> Float[Array, "B T H K"]:
     """Self-attention for rows whose documents may branch, on every platform (`kernels.SelfAttention`)."""
     position_BT = positions(doc_id_BT)
+    q_BTHK, k_BTHK = (rope(x, theta, position_BT) for x in (q_BTHK, k_BTHK))
     return blocked_attention(q_BTHK, k_BTHK, v_BTHK, position_BT, position_BT, doc_id_BT, doc_id_BT, window, block)

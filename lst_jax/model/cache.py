@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from lst_jax.core.shapes import Array, Bool, Float, Int
 from lst_jax.model.attention import MASKED
-from lst_jax.model.own_patch import gather
+from lst_jax.model.patch_rows import gather
 
 UNROLLED_ROWS = 8  # rows that are written without a loop over them
 

@@ -8,7 +8,8 @@ from lst_jax.core.shapes import Array, Float
 from lst_jax.model import branches
 from lst_jax.model.attention import blocked_attention
 from lst_jax.model.layers import Linear, RMSNorm
-from lst_jax.model.own_patch import gather, patches_attend_own_tokens, tokens_attend_patch
+from lst_jax.model.own_patch import patches_attend_own_tokens, tokens_attend_vectors, vectors_first
+from lst_jax.model.patch_rows import gather
 from lst_jax.model.patches import Patches
 from lst_jax.model.placement import Placement
 
@@ -32,15 +33,20 @@ class CrossAttention(nn.Module):
         self.wq, self.wk, self.wv, self.wo = (Linear(self.config, self.placement, width) for _ in range(4))
 
     def __call__(
-        self, x_BSE: Float[Array, "B S E"], y_BRE: Float[Array, "B R E"], patches: Patches
+        self, x_BSE: Float[Array, "B S E"], y: Float[Array, "B R E"] | Float[Array, "Q B S E"], patches: Patches
     ) -> Float[Array, "B S E"]:
-        """Patches `x` attend to tokens `y` (the encoder) or tokens `x` to patches `y` (the decoder)."""
-        return self.over(x_BSE, *self.keys_values(y_BRE), patches)
+        """Patches `x` attend to tokens `y` (the encoder) or tokens `x` to patches `y` (the decoder).
+
+        In a decoder with a window of 1, `y` are the vectors that each token sees (`PatchDecoder.vectors_seen`).
+        """
+        if y.ndim == 3:
+            return self.over(x_BSE, *self.keys_values(y), patches)
+        k_QBSE, v_QBSE = self._projected(y)
+        return self._added(x_BSE, tokens_attend_vectors(self._queries(x_BSE), k_QBSE, v_QBSE, self._heads_in(k_QBSE)))
 
     def keys_values(self, y_BRE: Float[Array, "B R E"]) -> tuple[Float[Array, "B R H K"], Float[Array, "B R H K"]]:
         """Keys and values of `y`. They depend on nothing else, so a cache can keep them."""
-        y_norm_BRE = self.placement.enter(self.cross_attn_norm_kv(y_BRE))
-        return self._heads(self.wk(y_norm_BRE), y_BRE), self._heads(self.wv(y_norm_BRE), y_BRE)
+        return tuple(map(self._split_heads, self._projected(y_BRE)))
 
     def over(
         self,
@@ -50,37 +56,53 @@ class CrossAttention(nn.Module):
         patches: Patches,
     ) -> Float[Array, "B S E"]:
         """x plus the attention of `x` over the given keys and values."""
-        q_BSHK = self._heads(self.wq(self.placement.enter(self.cross_attn_norm_q(x_BSE))), x_BSE)
         attend = self._patches_to_tokens if self.queries_are_patches else self._tokens_to_patches
-        out_BSHK = attend(q_BSHK, k_BRHK, v_BRHK, patches)
-        return x_BSE + self.placement.leave(self.wo(out_BSHK.reshape(*x_BSE.shape[:2], -1)))
+        return self._added(x_BSE, attend(self._queries(x_BSE), k_BRHK, v_BRHK, patches))
 
-    def _heads(self, projected, x_BSE):
-        """Splits a projection into the heads of this device; all heads have one width."""
-        return projected.reshape(*x_BSE.shape[:2], -1, x_BSE.shape[-1] // self.config.cross_heads)
+    def _queries(self, x_BSE):
+        return self.wq(self.placement.enter(self.cross_attn_norm_q(x_BSE)))
 
-    def _patches_to_tokens(self, q_BSHK, k_BTHK, v_BTHK, patches):
+    def _projected(self, y):
+        """Keys and values with the heads side by side; the norm and the projections act on the last axis alone."""
+        y_norm = self.placement.enter(self.cross_attn_norm_kv(y))
+        return self.wk(y_norm), self.wv(y_norm)
+
+    def _added(self, x_BSE, out_BSE):
+        return x_BSE + self.placement.leave(self.wo(out_BSE))
+
+    def _patches_to_tokens(self, q_BSE, k_BTHK, v_BTHK, patches):
         if self.window == 1:
-            return _join(patches_attend_own_tokens(self._split(q_BSHK), k_BTHK, v_BTHK, patches.patch_id_BT))
+            (b, u), heads = patches.doc_id_BU.shape, k_BTHK.shape[2]
+            q_BUC = q_BSE.reshape(b, u, -1)
+            out_BUC = patches_attend_own_tokens(q_BUC, _flat(k_BTHK), _flat(v_BTHK), patches.patch_id_BT, heads)
+            return out_BUC.reshape(q_BSE.shape)
         id_BS, doc_BS = self._patch_side(patches)
         id_BT, doc_BT = self._token_side(patches, patches.patch_id_BT)
-        return blocked_attention(
-            q_BSHK, k_BTHK, v_BTHK, id_BS, id_BT, doc_BS, doc_BT, self.window, self.config.attention_block
-        )
+        return self._blocked(q_BSE, k_BTHK, v_BTHK, id_BS, id_BT, doc_BS, doc_BT)
 
-    def _tokens_to_patches(self, q_BTHK, k_BRHK, v_BRHK, patches):
+    def _tokens_to_patches(self, q_BTE, k_BRHK, v_BRHK, patches):
         if self.window == 1:
-            return tokens_attend_patch(q_BTHK, self._split(k_BRHK), self._split(v_BRHK), patches.visible_patch_BT)
+            k_QBTE, v_QBTE = (self._seen(x_BRHK, patches) for x_BRHK in (k_BRHK, v_BRHK))
+            return tokens_attend_vectors(q_BTE, k_QBTE, v_QBTE, k_BRHK.shape[2])
         id_BT, doc_BT = self._token_side(patches, patches.visible_patch_BT)
         id_BR, doc_BR = self._patch_side(patches)
-        return blocked_attention(
-            q_BTHK, k_BRHK, v_BRHK, id_BT, id_BR, doc_BT, doc_BR, self.window, self.config.attention_block
-        )
+        return self._blocked(q_BTE, k_BRHK, v_BRHK, id_BT, id_BR, doc_BT, doc_BR)
 
-    def _split(self, x_BRHK):
-        b, r, h, k = x_BRHK.shape
-        q = self.config.queries_per_patch
-        return x_BRHK.reshape(b, r // q, q, h, k)
+    def _seen(self, x_BRHK, patches):
+        """The keys or values of the patch that each token sees."""
+        (b, u), x_BRE = patches.doc_id_BU.shape, _flat(x_BRHK)
+        return vectors_first(gather(x_BRE.reshape(b, u, -1), patches.visible_patch_BT), x_BRE.shape[2])
+
+    def _blocked(self, q_BSE, k_BRHK, v_BRHK, *rule):
+        q_BSHK = self._split_heads(q_BSE)
+        return _flat(blocked_attention(q_BSHK, k_BRHK, v_BRHK, *rule, self.window, self.config.attention_block))
+
+    def _heads_in(self, x):
+        """How many heads of a projection this device has; all heads have one width."""
+        return x.shape[-1] * self.config.cross_heads // self.config.patch_encoder.width
+
+    def _split_heads(self, x_BSE):
+        return x_BSE.reshape(*x_BSE.shape[:2], self._heads_in(x_BSE), -1)
 
     def _patch_side(self, patches):
         """Position and document of the patch of each of the U·Q vectors."""
@@ -100,6 +122,6 @@ class CrossAttention(nn.Module):
         return jnp.broadcast_to(jnp.arange(patches.doc_id_BU.shape[1]), patches.doc_id_BU.shape)
 
 
-def _join(x_BUQHK):
-    b, u, q, h, k = x_BUQHK.shape
-    return x_BUQHK.reshape(b, u * q, h, k)
+def _flat(x_BRHK):
+    """The heads side by side."""
+    return x_BRHK.reshape(*x_BRHK.shape[:2], -1)

@@ -1,15 +1,16 @@
 """Self-attention within documents, causal or in a sliding window: one function, and the kernel of each platform.
 
-    platform   kernel                                      the blocked kernel takes its place for
+    platform   kernel                                      where it cannot be used
     cpu        `attention.blocked_attention`, plain XLA
-    tpu        splash attention (Pallas)                   rows shorter than a tile
-    gpu        cuDNN flash attention, packed documents     float32, and rows of very many documents
+    tpu        `flat_attention`, our Pallas kernel         splash attention: very long rows, heads beside 128 lanes
+               splash attention (Pallas)                   blocked: rows shorter than a tile
+    gpu        cuDNN flash attention, packed documents     blocked: float32, and rows of very many documents
 
 All kernels equal one oracle (`tests/model/test_kernels.py`). Cross-attention is in `own_patch` and `attention`.
 
-Splash attention and packed cuDNN attention are no stable part of JAX's interface. `splash_library` and `cudnn_library`
-are the only functions that import them. Where this version of JAX lacks what they need, the blocked kernel runs on
-every platform, and one warning says so.
+Pallas, splash attention and packed cuDNN attention are no stable part of JAX's interface. `flat_library`,
+`splash_library` and `cudnn_library` are the only functions that import them. Where this version of JAX lacks what they
+need, the next kernel of the table runs, and one warning says so.
 """
 
 import functools
@@ -23,8 +24,10 @@ import jax.numpy as jnp
 
 from lst_jax.core.shapes import Array, Float, Int
 from lst_jax.model.attention import SAVED_ATTENTION, blocked_attention
+from lst_jax.model.rotary import rope
 
-# (q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window | None, block) -> out_BTHK; document 0 is padding and gives zeros
+# (q_BTHK, k_BTHK, v_BTHK, doc_id_BT, theta, window | None, block) -> out_BTHK. Queries and keys are rotated here, by
+# theta (`rotary.rope`). Document 0 is padding and gives zeros.
 SelfAttention = Callable[..., Float[Array, "B T H K"]]
 SPLASH_TILE = 512  # positions; the default of MaxText and of the kernel's authors for v5p, a multiple of 128 lanes
 LANES = 128
@@ -33,7 +36,7 @@ CUDNN_DOCUMENTS = 128  # in a row; more than these go to the blocked kernel
 
 def for_platform(platform: str) -> SelfAttention:
     """The kernel for "cpu", "gpu" or "tpu" devices; anything else gets the blocked one, which runs everywhere."""
-    return {"tpu": splash, "gpu": cudnn}.get(platform, blocked)
+    return {"tpu": flat, "gpu": cudnn}.get(platform, blocked)
 
 
 def blocked(
@@ -41,12 +44,34 @@ def blocked(
     k_BTHK: Float[Array, "B T H K"],
     v_BTHK: Float[Array, "B T H K"],
     doc_id_BT: Int[Array, "B T"],
+    theta: float,
     window: int | None,
     block: int,
 ) -> Float[Array, "B T H K"]:
     """The kernel that runs everywhere: blocks of `block` positions in plain XLA operations."""
     position_BT = jnp.broadcast_to(jnp.arange(q_BTHK.shape[1]), doc_id_BT.shape)
+    q_BTHK, k_BTHK = rope(q_BTHK, theta), rope(k_BTHK, theta)
     return blocked_attention(q_BTHK, k_BTHK, v_BTHK, position_BT, position_BT, doc_id_BT, doc_id_BT, window, block)
+
+
+def flat(
+    q_BTHK: Float[Array, "B T H K"],
+    k_BTHK: Float[Array, "B T H K"],
+    v_BTHK: Float[Array, "B T H K"],
+    doc_id_BT: Int[Array, "B T"],
+    theta: float,
+    window: int | None,
+    block: int,
+    interpret: bool = False,
+) -> Float[Array, "B T H K"]:
+    """Our kernel for TPUs. Longer rows, and heads that do not fill its lanes, go to splash attention."""
+    b, t, h, k = q_BTHK.shape
+    library = flat_library()
+    if library is None or not library.takes(t, h, k):
+        return splash(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, theta, window, block, interpret)
+    q_BTE, k_BTE, v_BTE = (x.reshape(b, t, h * k) for x in (q_BTHK, k_BTHK, v_BTHK))
+    out_BTE = library.flat_attention(q_BTE, k_BTE, v_BTE, doc_id_BT, k, theta, window, interpret)
+    return out_BTE.reshape(b, t, h, k)
 
 
 def splash(
@@ -54,6 +79,7 @@ def splash(
     k_BTHK: Float[Array, "B T H K"],
     v_BTHK: Float[Array, "B T H K"],
     doc_id_BT: Int[Array, "B T"],
+    theta: float,
     window: int | None,
     block: int,
     interpret: bool = False,
@@ -62,11 +88,11 @@ def splash(
     _, t, h, k = q_BTHK.shape
     library = splash_library()
     if t < LANES or library is None:
-        return blocked(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window, block)
+        return blocked(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, theta, window, block)
     tile = min(SPLASH_TILE, -(-t // LANES) * LANES)
     pad = -t % tile
     kernel = _splash_kernel(library, h, t + pad, window, tile, interpret)
-    q_BTHK = q_BTHK * jnp.asarray(k**-0.5, q_BTHK.dtype)
+    q_BTHK, k_BTHK = rope(q_BTHK, theta) * jnp.asarray(k**-0.5, q_BTHK.dtype), rope(k_BTHK, theta)
     q_BHTK, k_BHTK, v_BHTK = (
         jnp.pad(a, ((0, 0), (0, pad), (0, 0), (0, 0))).swapaxes(1, 2) for a in (q_BTHK, k_BTHK, v_BTHK)
     )
@@ -105,20 +131,22 @@ def cudnn(
     k_BTHK: Float[Array, "B T H K"],
     v_BTHK: Float[Array, "B T H K"],
     doc_id_BT: Int[Array, "B T"],
+    theta: float,
     window: int | None,
     block: int,
 ) -> Float[Array, "B T H K"]:
     """cuDNN's flash kernel over packed documents (its `THD` layout), for bfloat16 and float16."""
-    plain = functools.partial(blocked, window=window, block=block)
+    plain = functools.partial(blocked, theta=theta, window=window, block=block)
     library = cudnn_library()
     if q_BTHK.dtype == jnp.float32 or library is None:  # the kernel does not compute in float32
         return plain(q_BTHK, k_BTHK, v_BTHK, doc_id_BT)
     fits = jnp.max(doc_id_BT) <= CUDNN_DOCUMENTS
-    packed = functools.partial(_cudnn_packed, library, window=window)
+    packed = functools.partial(_cudnn_packed, library, theta=theta, window=window)
     return jax.lax.cond(fits, packed, plain, q_BTHK, k_BTHK, v_BTHK, doc_id_BT)
 
 
-def _cudnn_packed(library: ModuleType, q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window):
+def _cudnn_packed(library: ModuleType, q_BTHK, k_BTHK, v_BTHK, doc_id_BT, theta, window):
+    q_BTHK, k_BTHK = rope(q_BTHK, theta), rope(k_BTHK, theta)
     length_BM, offset_BN = packed_documents(doc_id_BT, CUDNN_DOCUMENTS)
     # The kernel does not write the results and gradients of padding. They are replaced by zeros on both sides.
     q_BTHK, k_BTHK, v_BTHK = (_real(a, doc_id_BT) for a in (q_BTHK, k_BTHK, v_BTHK))
@@ -135,6 +163,23 @@ def _cudnn_packed(library: ModuleType, q_BTHK, k_BTHK, v_BTHK, doc_id_BT, window
         sliding_window_length=window,
     )
     return _real(out_BTHK, doc_id_BT)
+
+
+@functools.cache
+def flat_library() -> ModuleType | None:
+    """Our kernels (`flat_attention`); None, with a warning, where this version of JAX lacks what they need of Pallas."""
+    try:
+        from jax.experimental import pallas
+        from jax.experimental.pallas import tpu
+
+        _require(tpu, "CompilerParams", "PrefetchScalarGridSpec", "VMEM", "roll")
+        _require_arguments(pallas.CostEstimate, "flops", "transcendentals", "bytes_accessed")
+        _require_arguments(tpu.CompilerParams, "dimension_semantics", "vmem_limit_bytes")
+        from lst_jax.model import flat_attention
+
+        return flat_attention
+    except (ImportError, AttributeError) as error:
+        return _instead("Pallas", error, "splash attention")
 
 
 @functools.cache
@@ -155,7 +200,7 @@ def splash_library() -> ModuleType | None:
         _require_arguments(library.BlockSizes, "block_q", "block_kv_dkv_compute", "use_fused_bwd_kernel")
         return library
     except (ImportError, AttributeError) as error:
-        return _blocked_instead("splash attention", error)
+        return _instead("splash attention", error, "the blocked kernel")
 
 
 @functools.cache
@@ -180,7 +225,7 @@ def cudnn_library() -> ModuleType | None:
         )
         return library
     except (ImportError, AttributeError) as error:
-        return _blocked_instead("cuDNN attention over packed documents", error)
+        return _instead("cuDNN attention over packed documents", error, "the blocked kernel")
 
 
 def _require(owner, *names: str) -> None:
@@ -194,10 +239,10 @@ def _require_arguments(function: Callable, *names: str) -> None:
         raise AttributeError(f"{function} takes no argument {', '.join(sorted(missing))}")
 
 
-def _blocked_instead(what: str, error: Exception) -> None:
+def _instead(what: str, error: Exception, other: str) -> None:
     warnings.warn(
-        f"jax {jax.__version__}: has no {what} of the form that lst_jax knows ({error}); self-attention uses the blocked "
-        "kernel, which is slower; use a version of JAX that requirements.txt names",
+        f"jax {jax.__version__}: has no {what} of the form that lst_jax knows ({error}); self-attention uses {other}, "
+        "which is slower; use a version of JAX that requirements.txt names",
         RuntimeWarning,
         stacklevel=2,
     )

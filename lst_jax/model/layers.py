@@ -6,14 +6,13 @@ Parameters are float32, and are cast to the compute dtype where they are used. M
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from lst_jax.config import ModelConfig, StackConfig
 from lst_jax.core.shapes import Array, Bool, Float, Int
-from lst_jax.model import branches
 from lst_jax.model import cache as cached
 from lst_jax.model.placement import Placement
+from lst_jax.model.rotary import rope
 
 
 class Linear(nn.Module):
@@ -50,24 +49,6 @@ def truncated_normal(fan_in: int):
     return nn.initializers.truncated_normal(stddev=fan_in**-0.5, lower=-3.0, upper=3.0)
 
 
-def rope(
-    x_BTHK: Float[Array, "B T H K"], theta: float, position: Int[Array, "*B T"] | None = None
-) -> Float[Array, "B T H K"]:
-    """Rotates the adjacent pairs (2i, 2i+1) of position t by t·theta^(-2i/K) (Su et al., arXiv 2104.09864).
-
-    `position` None means positions in the row. Scores depend only on differences of positions, so documents need not
-    begin at 0. A product with a constant matrix of 0 and ±1 swaps the pairs: it is exact, and faster than strided access
-    on every platform.
-    """
-    t, k = x_BTHK.shape[1], x_BTHK.shape[3]
-    frequency_K = np.repeat(theta ** (-np.arange(0, k, 2) / k), 2)
-    position = jnp.arange(t) if position is None else position
-    angle_T1K = position.astype(jnp.float32)[..., None, None] * frequency_K.astype(np.float32)
-    swap_KK = np.kron(np.eye(k // 2), [[0, 1], [-1, 0]])  # (x0, x1) -> (-x1, x0)
-    swapped_BTHK = jnp.dot(x_BTHK, jnp.asarray(swap_KK, x_BTHK.dtype), precision="highest")
-    return (x_BTHK * jnp.cos(angle_T1K) + swapped_BTHK * jnp.sin(angle_T1K)).astype(x_BTHK.dtype)
-
-
 class RMSNorm(nn.Module):
     """x / rms(x) · scale, computed in float32 and returned in the compute dtype."""
 
@@ -95,37 +76,34 @@ class SelfAttention(nn.Module):
 
     def __call__(self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Each position attends to itself and to earlier positions of its document within the window."""
-        position_BT = branches.positions(doc_id_BT) if self.placement.branched else None
-        return self._attend(*self._heads(x_BTD, position_BT), doc_id_BT)
+        return self._attend(*self._heads(x_BTD), doc_id_BT)
 
     def keep(
         self, x_BTD: Float[Array, "B T D"], doc_id_BT: Int[Array, "B T"], length_B: Int[Array, "B"], slots: int
     ) -> tuple[Float[Array, "B T D"], cached.Cache]:
         """What `__call__` gives rows of one document each, and the cache after the first `length` positions of each row."""
-        heads = self._heads(x_BTD)
-        return self._attend(*heads, doc_id_BT), cached.keep(*heads[1:], length_B, slots)
+        q_BTHK, k_BTHK, v_BTHK = self._heads(x_BTD)
+        cache = cached.keep(rope(k_BTHK, self.config.rope_theta), v_BTHK, length_B, slots)
+        return self._attend(q_BTHK, k_BTHK, v_BTHK, doc_id_BT), cache
 
     def step(
         self, x_B1D: Float[Array, "B 1 D"], cache: cached.Cache, position_B: Int[Array, "B"], on_B: Bool[Array, "B"]
     ) -> tuple[Float[Array, "B 1 D"], cached.Cache]:
         """What `__call__` gives at one position more. Only rows that are `on` extend the cache."""
-        q_B1HK, k_B1HK, v_B1HK = self._heads(x_B1D, position_B[:, None])
+        q_B1HK, k_B1HK, v_B1HK = self._heads(x_B1D)
+        q_B1HK, k_B1HK = (rope(x, self.config.rope_theta, position_B[:, None]) for x in (q_B1HK, k_B1HK))
         cache = cached.extend(cache, k_B1HK, v_B1HK, position_B, on_B)
         return self._out(cached.attend(q_B1HK, cache, position_B)), cache
 
-    def _heads(self, x_BTD, position=None):
-        """Rotated queries and keys, and values, of the heads of this device."""
+    def _heads(self, x_BTD):
+        """Queries and keys that are not yet rotated, and values, of the heads of this device."""
         b, t, d = x_BTD.shape
         x_BTD = self.placement.enter(x_BTD)
-        q_BTHK, k_BTHK, v_BTHK = (
-            project(x_BTD).reshape(b, t, -1, d // self.stack.heads) for project in (self.wq, self.wk, self.wv)
-        )
-        return (*(rope(x, self.config.rope_theta, position) for x in (q_BTHK, k_BTHK)), v_BTHK)
+        return tuple(project(x_BTD).reshape(b, t, -1, d // self.stack.heads) for project in (self.wq, self.wk, self.wv))
 
     def _attend(self, q_BTHK, k_BTHK, v_BTHK, doc_id_BT):
-        return self._out(
-            self.placement.attend(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, self.stack.window, self.config.attention_block)
-        )
+        theta, window, block = self.config.rope_theta, self.stack.window, self.config.attention_block
+        return self._out(self.placement.attend(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, theta, window, block))
 
     def _out(self, out_BTHK):
         return self.placement.leave(self.wo(out_BTHK.reshape(*out_BTHK.shape[:2], -1)))
@@ -144,7 +122,9 @@ class SwiGLU(nn.Module):
         f = self.config.ffn_width(d)
         x_BTD = self.placement.enter(x_BTD)
         gate_BTF, up_BTF = (Linear(self.config, self.placement, f, name=name)(x_BTD) for name in ("w1", "w3"))
-        return self.placement.leave(Linear(self.config, self.placement, d, name="w2")(nn.silu(gate_BTF) * up_BTF))
+        # The barrier keeps XLA on TPUs from computing `up` once more for each part of the next product's outputs.
+        hidden_BTF = jax.lax.optimization_barrier(nn.silu(gate_BTF) * up_BTF)
+        return self.placement.leave(Linear(self.config, self.placement, d, name="w2")(hidden_BTF))
 
 
 class Block(nn.Module):

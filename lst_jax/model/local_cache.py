@@ -12,7 +12,7 @@ from lst_jax.core.shapes import Array
 from lst_jax.model.cache import Cache, at_position, where_on
 from lst_jax.model.global_cache import GlobalState
 from lst_jax.model.networks import PatchDecoder, PatchEncoder
-from lst_jax.model.own_patch import gather
+from lst_jax.model.patch_rows import gather
 from lst_jax.model.patches import Patches
 
 NO_PATCH = 2**20  # an age that no patch in a window has

@@ -11,7 +11,9 @@ from lst_jax.config import ModelConfig
 from lst_jax.core.shapes import Array, Float, Int
 from lst_jax.model.cross_attention import CrossAttention
 from lst_jax.model.layers import Block, Linear, RMSNorm, stored, truncated_normal
-from lst_jax.model.patches import Patches, max_pool
+from lst_jax.model.own_patch import vectors_first
+from lst_jax.model.patch_rows import gather, patch_maxima, to_tokens
+from lst_jax.model.patches import Patches
 from lst_jax.model.placement import ONE_DEVICE, Placement
 from lst_jax.model.stack import run_layers
 
@@ -83,7 +85,7 @@ class PatchEncoder(nn.Module):
         Args: `states` are the token states after each layer that a cross-attention follows, in order.
         """
         b, u = patches.doc_id_BU.shape
-        pooled_BUE = max_pool(states[0], patches.patch_id_BT, u)
+        pooled_BUE = patch_maxima(states[0], patches.patch_id_BT, u)
         x_BRE = self.patch_embedding_projection(pooled_BUE).reshape(b, -1, states[0].shape[-1])
         for cross, h_BTE in zip(self.cross_attn_layers, states, strict=False):
             x_BRE = x_BRE + cross(x_BRE, h_BTE, patches)
@@ -150,10 +152,12 @@ class PatchDecoder(nn.Module):
 
         A token sees the global outputs of the patches that are complete at it (`patches.visible_patch_BT`).
         """
-        y_BRE, crosses = self.patch_outputs(global_BUD), self.cross_attn_layers
+        y, crosses = self.patch_outputs(global_BUD), self.cross_attn_layers
+        if self.config.decoder_cross_window == 1:
+            y = self.vectors_seen(y, patches)
         h_BTE = run_layers(
             self.config,
-            lambda h_BTE, cross, block: block(h_BTE + cross(h_BTE, y_BRE, patches), doc_id_BT),
+            lambda h_BTE, cross, block: block(h_BTE + cross(h_BTE, y, patches), doc_id_BT),
             list(zip(crosses, self.layers[: len(crosses)], strict=True)),
             h_BTE,
         )
@@ -168,6 +172,12 @@ class PatchDecoder(nn.Module):
         if global_BUD.shape[-1] != width:
             global_BUD = self.patch_embedding_projection(global_BUD)
         return global_BUD.reshape(len(global_BUD), -1, width)
+
+    def vectors_seen(self, y_BRE: Float[Array, "B R E"], patches: Patches) -> Float[Array, "Q B T E"]:
+        """The Q vectors of the one patch that each token sees, zeros where it sees none; the same for all layers."""
+        b, u = patches.doc_id_BU.shape
+        fetch = gather if self.placement.branched else to_tokens  # what a branch sees may lie far before it
+        return vectors_first(fetch(y_BRE.reshape(b, u, -1), patches.visible_patch_BT), y_BRE.shape[2])
 
     def logits(self, h_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
         """Float32 logits of states that this decoder has normed."""

@@ -1,58 +1,93 @@
-"""Cross-attention with a window of one patch, by gather and scatter. Results equal `blocked_attention` with window 1.
+"""Cross-attention with a window of one patch. Results equal `blocked_attention` with window 1.
 
-Every token belongs to at most one patch, so each pair of a token and a query of its patch is listed directly, and no
-pair is masked away. The cost is T·Q, whatever the lengths of patches. An index outside 0..U-1 means "no patch": it
+Every token belongs to at most one patch, so each pair of a token and a vector of its patch is listed directly, and no
+pair is masked away. The cost is T·Q, whatever the lengths of patches. A token whose index is no patch (outside 0..U-1)
 gives zeros, and no gradient flows back through it.
+
+Features stay flat, [.., E] with the heads side by side, and the Q vectors of a patch are the first axis. Arrays whose
+last axes are heads and their widths leave lanes of a TPU empty, and products over them miss its matrix unit. Products
+with a constant matrix of 0 and 1 sum over each head, and spread one value over each head.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lst_jax.core.shapes import Array, Float, Int
+from lst_jax.model.patch_rows import exact_product, patch_maxima, to_patches, to_tokens
 
 
 def patches_attend_own_tokens(
-    q_BUQHK: Float[Array, "B U Q H K"],
-    k_BTHK: Float[Array, "B T H K"],
-    v_BTHK: Float[Array, "B T H K"],
+    q_BUC: Float[Array, "B U QE"],
+    k_BTE: Float[Array, "B T E"],
+    v_BTE: Float[Array, "B T E"],
     patch_BT: Int[Array, "B T"],
-) -> Float[Array, "B U Q H K"]:
+    heads: int,
+) -> Float[Array, "B U QE"]:
     """Encoder cross-attention: the Q queries of each patch over the patch's own tokens (softmax per patch)."""
-    b, u, q, h, _ = q_BUQHK.shape
-    rows_B1 = jnp.arange(b)[:, None]
-    s_BTQH = jnp.einsum("btqhk,bthk->btqh", gather(q_BUQHK, patch_BT), k_BTHK, preferred_element_type=jnp.float32)
-    s_BTQH = s_BTQH * q_BUQHK.shape[-1] ** -0.5
-    low = jnp.finfo(jnp.float32).min
-    max_BUQH = jnp.full((b, u, q, h), low).at[rows_B1, patch_BT].max(jax.lax.stop_gradient(s_BTQH), mode="drop")
-    p_BTQH = jnp.exp(s_BTQH - gather(max_BUQH, patch_BT))
-    sum_BUQH = scatter_sum(p_BTQH, patch_BT, u)
-    p_BTQH = p_BTQH / jnp.where((patch_BT < u)[..., None, None], gather(sum_BUQH, patch_BT), 1)
-    pv_BTQHK = p_BTQH[..., None] * v_BTHK[:, :, None].astype(jnp.float32)
-    return scatter_sum(pv_BTQHK, patch_BT, u).astype(q_BUQHK.dtype)
+    u, e = q_BUC.shape[1], k_BTE.shape[2]
+    q_QBTE = vectors_first(to_tokens(q_BUC, patch_BT), e)
+    k_QBTE, v_QBTE = (_for_each(x_BTE, len(q_QBTE)) for x_BTE in (k_BTE, v_BTE))
+    s_BTG = vectors_last(head_sums(q_QBTE * k_QBTE, heads) * (e // heads) ** -0.5)
+    near_max_BTG = to_tokens(patch_maxima(jax.lax.stop_gradient(s_BTG).astype(k_BTE.dtype), patch_BT, u), patch_BT)
+    weight_BTG = jnp.exp(s_BTG - near_max_BTG.astype(jnp.float32)).astype(k_BTE.dtype)
+    weight_QBTE = over_heads(vectors_first(weight_BTG, heads), e)
+    weighted_BUC = to_patches(vectors_last(weight_QBTE * v_QBTE), patch_BT, u)
+    sum_BUG = to_patches(weight_BTG.astype(jnp.float32), patch_BT, u)
+    sum_QBUE = over_heads(vectors_first(jnp.where(sum_BUG == 0, 1, sum_BUG), heads), e)
+    return (weighted_BUC.astype(jnp.float32) / vectors_last(sum_QBUE)).astype(q_BUC.dtype)
 
 
-def tokens_attend_patch(
-    q_BTHK: Float[Array, "B T H K"],
-    k_BUQHK: Float[Array, "B U Q H K"],
-    v_BUQHK: Float[Array, "B U Q H K"],
-    patch_BT: Int[Array, "B T"],
-) -> Float[Array, "B T H K"]:
-    """Decoder cross-attention: each token over the Q vectors of the one patch it may see."""
-    k_BTQHK, v_BTQHK = gather(k_BUQHK, patch_BT), gather(v_BUQHK, patch_BT)
-    s_BTQH = jnp.einsum("bthk,btqhk->btqh", q_BTHK, k_BTQHK, preferred_element_type=jnp.float32)
-    p_BTQH = jax.nn.softmax(s_BTQH * q_BTHK.shape[-1] ** -0.5, axis=2)
-    out_BTHK = jnp.einsum("btqh,btqhk->bthk", p_BTQH.astype(v_BTQHK.dtype), v_BTQHK, preferred_element_type=jnp.float32)
-    return out_BTHK.astype(q_BTHK.dtype)
+def tokens_attend_vectors(
+    q_BTE: Float[Array, "B T E"], k_QBTE: Float[Array, "Q B T E"], v_QBTE: Float[Array, "Q B T E"], heads: int
+) -> Float[Array, "B T E"]:
+    """Decoder cross-attention: each token over the Q vectors of the one patch that it sees."""
+    e = q_BTE.shape[2]
+    s_QBTH = head_sums(_for_each(q_BTE, len(k_QBTE)) * k_QBTE, heads) * (e // heads) ** -0.5
+    p_QBTE = over_heads(jax.nn.softmax(s_QBTH, axis=0).astype(v_QBTE.dtype), e)
+    return _summed(p_QBTE.astype(jnp.float32) * v_QBTE.astype(jnp.float32)).astype(q_BTE.dtype)
 
 
-def gather(x_BU, patch_BT):
-    """`x[b, patch[b, t]]` over any trailing dimensions; zeros where the index is no patch."""
-    rows_B1 = jnp.arange(x_BU.shape[0])[:, None]
-    return x_BU.at[rows_B1, patch_BT].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+def vectors_first(x_BTC: Float[Array, "B T C"], width: int) -> Float[Array, "Q B T E"]:
+    """Vectors of `width` that lie side by side as the first axis."""
+    return jnp.stack([x_BTC[..., at : at + width] for at in range(0, x_BTC.shape[2], width)])
 
 
-def scatter_sum(x_BT, patch_BT, row_patches: int):
-    """Sums `x[b, t]` into `out[b, patch[b, t]]` for `row_patches` patches; indices that are no patch are dropped."""
-    rows_B1 = jnp.arange(x_BT.shape[0])[:, None]
-    zeros_BU = jnp.zeros((x_BT.shape[0], row_patches, *x_BT.shape[2:]), x_BT.dtype)
-    return zeros_BU.at[rows_B1, patch_BT].add(x_BT, mode="drop", wrap_negative_indices=False)
+def vectors_last(x_QBTE: Float[Array, "Q B T E"]) -> Float[Array, "B T C"]:
+    """The inverse of `vectors_first`."""
+    return jnp.concatenate(list(x_QBTE), -1)
+
+
+def head_sums(x_E: Float[Array, "*batch E"], heads: int) -> Float[Array, "*batch H"]:
+    """Sums over the width of each head, in float32."""
+    return exact_product("...e,eh->...h", x_E, _heads(x_E.shape[-1], heads), jnp.float32)
+
+
+def over_heads(x_H: Float[Array, "*batch H"], width: int) -> Float[Array, "*batch E"]:
+    """The value of each head at every feature of the head."""
+    return exact_product("...h,eh->...e", x_H, _heads(width, x_H.shape[-1]), x_H.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _for_each(x_BTE: Float[Array, "B T E"], vectors: int) -> Float[Array, "Q B T E"]:
+    """The same for each of the vectors."""
+    return jnp.broadcast_to(x_BTE, (vectors, *x_BTE.shape))
+
+
+@jax.custom_vjp
+def _summed(x_QBTE: Float[Array, "Q B T E"]) -> Float[Array, "B T E"]:
+    """The sum over the vectors, term by term: a sum over an axis takes XLA eight times as long on a TPU."""
+    return functools.reduce(jnp.add, [x_QBTE[i] for i in range(len(x_QBTE))])
+
+
+_for_each.defvjp(lambda x_BTE, n: (_for_each(x_BTE, n), None), lambda n, _, change_QBTE: (_summed(change_QBTE),))
+_summed.defvjp(
+    lambda x_QBTE: (_summed(x_QBTE), (None,) * len(x_QBTE)),
+    lambda each, change_BTE: (_for_each(change_BTE, len(each)),),
+)
+
+
+def _heads(width: int, heads: int) -> np.ndarray:
+    return np.repeat(np.eye(heads, dtype=np.float32), width // heads, 0)

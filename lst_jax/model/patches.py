@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from lst_jax.core.shapes import Array, Bool, Float, Int
+from lst_jax.core.shapes import Array, Bool, Int
 from lst_jax.model import branches
 from lst_jax.model.attention import BRANCH
-from lst_jax.model.own_patch import gather
+from lst_jax.model.patch_rows import gather
 
 
 class Patches(NamedTuple):
@@ -53,14 +53,6 @@ def derive_patches(
         same_BT |= visible_doc_BT == doc_id_BT % BRANCH
     same_BT &= real_BT & (visible_BT >= 0)
     return Patches(patch_id_BT, jnp.where(same_BT, visible_BT, row_patches), doc_id_BU)
-
-
-def max_pool(h_BTE: Float[Array, "B T E"], patch_id_BT: Int[Array, "B T"], row_patches: int) -> Float[Array, "B U E"]:
-    """The largest value of every feature within each of the `row_patches` patches; zeros where there is no patch."""
-    rows_B1 = jnp.arange(h_BTE.shape[0])[:, None]
-    low_BUE = jnp.full((h_BTE.shape[0], row_patches, h_BTE.shape[2]), -jnp.inf, h_BTE.dtype)
-    max_BUE = low_BUE.at[rows_B1, patch_id_BT].max(h_BTE, mode="drop")
-    return jnp.where(max_BUE == -jnp.inf, 0, max_BUE)
 
 
 class LocalRows(NamedTuple):

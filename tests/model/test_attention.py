@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from lst_jax.model import patch_rows
 from lst_jax.model.attention import _active_key_blocks, blocked_attention
-from lst_jax.model.own_patch import patches_attend_own_tokens, tokens_attend_patch
+from lst_jax.model.own_patch import patches_attend_own_tokens, tokens_attend_vectors, vectors_first
 
 
 def dense_attention(q, k, v, q_id, k_id, q_doc, k_doc, window):
@@ -98,18 +99,27 @@ def test_blocked_values_and_gradients_equal_the_dense_oracle(kind, queries, wind
     assert_equals_oracle(lambda *qkv: blocked_attention(*qkv, *on_device(rule), window, block), arrays, rule, window)
 
 
+@pytest.mark.parametrize("form", ["gathers", "products"])
 @pytest.mark.parametrize("queries", [1, 2, 4])
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
-def test_the_own_patch_form_is_the_window_of_one(kind, queries):
+def test_the_own_patch_form_is_the_window_of_one(monkeypatch, kind, queries, form):
+    if form == "products":
+        monkeypatch.setattr(patch_rows, "MATRIX_UNIT_PLATFORMS", ("cpu",))
     arrays, rule = case(kind, queries, seed=3)
-    split = (3, 21, queries, 2, 8)
     q_id, k_id, q_doc, k_doc = rule
+
+    def flat(x, positions):
+        return x.reshape(3, positions, -1)
 
     def own_patch(q, k, v):
         if kind == "encoder":
-            return patches_attend_own_tokens(q.reshape(split), k, v, jnp.asarray(k_id)).reshape(q.shape)
-        seen = (q_doc != 0) & (np.take_along_axis(k_doc[:, ::queries], np.minimum(q_id, 20), 1) == q_doc)
-        return tokens_attend_patch(q, k.reshape(split), v.reshape(split), jnp.asarray(np.where(seen, q_id, 21)))
+            out = patches_attend_own_tokens(flat(q, 21), flat(k, 45), flat(v, 45), jnp.asarray(k_id), 2)
+        else:
+            seen = (q_doc != 0) & (np.take_along_axis(k_doc[:, ::queries], np.minimum(q_id, 20), 1) == q_doc)
+            visible = jnp.asarray(np.where(seen, q_id, 21))
+            k, v = (vectors_first(patch_rows.to_tokens(flat(x, 21), visible), 16) for x in (k, v))
+            out = tokens_attend_vectors(flat(q, 45), k, v, 2)
+        return out.reshape(q.shape)
 
     assert_equals_oracle(own_patch, arrays, rule, 1)
 

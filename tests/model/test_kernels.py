@@ -10,21 +10,32 @@ import pytest
 from jax import export
 from test_attention import assert_equals_oracle
 
-from lst_jax.model import kernels
+from lst_jax.model import flat_attention, kernels
+from lst_jax.model.rotary import rope
 
 T = 300  # two tiles of the TPU kernel would be 256: padded
+THETA = 1e4
 
 
-def packed(rows, seed=0):
-    """q, k, v of two heads; documents of very different lengths, padding last; and the mask rule's ids."""
+def packed(rows, seed=0, heads=2, width=8):
+    """q, k, v; documents of very different lengths, padding last; and the mask rule's ids."""
     rng = np.random.default_rng(seed)
     doc_BT = np.zeros((rows, T), np.int32)
     for row in doc_BT:
         edges = np.sort(rng.choice(np.arange(1, T - 5), 6, replace=False))
         row[: edges[-1]] = np.searchsorted(edges, np.arange(edges[-1]), "right") + 1
-    arrays = tuple(rng.standard_normal((rows, T, 2, 8)).astype(np.float32) for _ in range(3))
+    arrays = tuple(rng.standard_normal((rows, T, heads, width)).astype(np.float32) for _ in range(3))
     position_BT = np.broadcast_to(np.arange(T, dtype=np.int32), (rows, T))
     return arrays, doc_BT, (position_BT, position_BT, doc_BT, doc_BT)
+
+
+def over_rotated(kernel, doc_BT, window):
+    """The kernel as a function of queries and keys that are rotated already, as the oracle takes them."""
+
+    def back(x_BTHK):
+        return rope(x_BTHK, THETA, -jnp.arange(T))
+
+    return lambda q, k, v: kernel(back(q), back(k), v, jnp.asarray(doc_BT), THETA, window, 64)
 
 
 @pytest.mark.parametrize("window", [None, 40])
@@ -32,7 +43,47 @@ def packed(rows, seed=0):
 def test_kernels_equal_the_oracle(name, window):
     kernel = {"blocked": kernels.blocked, "splash": functools.partial(kernels.splash, interpret=True)}[name]
     arrays, doc_BT, rule = packed(2)
-    assert_equals_oracle(lambda *qkv: kernel(*qkv, jnp.asarray(doc_BT), window, 64), arrays, rule, window)
+    assert_equals_oracle(over_rotated(kernel, doc_BT, window), arrays, rule, window)
+
+
+@pytest.mark.parametrize("window", [None, 40, 200])
+@pytest.mark.parametrize(("heads", "width"), [(4, 64), (1, 128)])
+def test_the_flat_kernel_equals_the_oracle(monkeypatch, heads, width, window):
+    monkeypatch.setattr(flat_attention, "TILE", 128)  # three tiles a row, with padding in the last one
+    monkeypatch.setattr(kernels, "splash", None)  # nothing goes elsewhere
+    arrays, doc_BT, rule = packed(2, heads=heads, width=width)
+    kernel = functools.partial(kernels.flat, interpret=True)
+    assert_equals_oracle(over_rotated(kernel, doc_BT, window), arrays, rule, window)
+
+
+def test_the_flat_kernel_visits_only_tiles_that_a_query_sees():
+    doc_BT = jnp.asarray([[1] * 5 + [2] * 7 + [0] * 4])
+    low_BT = flat_attention.first_key(doc_BT, None)
+    assert low_BT.tolist() == [[0] * 5 + [5] * 7 + [16] * 4]
+    assert flat_attention._first_tiles(low_BT, 4).tolist() == [[0, 0, 1, 4]]
+    assert flat_attention.first_key(doc_BT, 3).tolist() == [[0, 0, 0, 1, 2, 5, 5, 5, 6, 7, 8, 9] + [16] * 4]
+
+
+def test_what_the_flat_kernel_takes():
+    assert flat_attention.takes(5120, 16, 64) and flat_attention.takes(8192, 1, 128)
+    for length, heads, width in ((64, 2, 64), (10**5, 2, 64), (512, 3, 64), (512, 2, 80), (512, 1, 256)):
+        assert not flat_attention.takes(length, heads, width)
+
+
+def test_a_jax_without_what_the_flat_kernel_needs_gets_splash_attention_and_one_warning(monkeypatch):
+    from jax.experimental.pallas import tpu
+
+    monkeypatch.delattr(tpu, "CompilerParams")
+    went = []
+    monkeypatch.setattr(kernels, "splash", lambda q_BTHK, *rest: went.append(rest) or q_BTHK)
+    kernels.flat_library.cache_clear()
+    arrays, doc_BT, _ = packed(1, heads=1, width=128)
+    arguments = (*map(jnp.asarray, arrays), jnp.asarray(doc_BT), THETA, 40, 64)
+    with pytest.warns(RuntimeWarning, match="has no Pallas of the form.*uses splash attention") as seen:
+        for _ in range(2):
+            kernels.flat(*arguments)
+    assert len(seen) == 1 and len(went) == 2
+    kernels.flat_library.cache_clear()
 
 
 def test_packed_documents_are_lengths_and_offsets():
@@ -44,7 +95,7 @@ def test_packed_documents_are_lengths_and_offsets():
 
 def test_each_platform_gets_its_own_kernel():
     chosen = [kernels.for_platform(name) for name in ("cpu", "tpu", "gpu", "other")]
-    assert chosen == [kernels.blocked, kernels.splash, kernels.cudnn, kernels.blocked]
+    assert chosen == [kernels.blocked, kernels.flat, kernels.cudnn, kernels.blocked]
 
 
 def test_the_gpu_program_calls_cudnn_forward_and_backward(monkeypatch):
@@ -56,7 +107,7 @@ def test_the_gpu_program_calls_cudnn_forward_and_backward(monkeypatch):
     q, k, v = (jnp.repeat(jnp.asarray(a, jnp.bfloat16), 8, axis=3) for a in arrays)
 
     def loss(q, k, v):
-        return kernels.cudnn(q, k, v, jnp.asarray(doc_BT), 40, 64).astype(jnp.float32).sum()
+        return kernels.cudnn(q, k, v, jnp.asarray(doc_BT), THETA, 40, 64).astype(jnp.float32).sum()
 
     text = export.export(
         jax.jit(jax.grad(loss, (0, 1, 2))),
@@ -94,7 +145,7 @@ def other_jax(request, monkeypatch):
 )
 def test_a_jax_without_a_kernel_gets_the_blocked_one_and_one_warning(other_jax, kernel, what):
     arrays, doc_BT, _ = packed(1)
-    arguments = (*(jnp.asarray(a, jnp.bfloat16) for a in arrays), jnp.asarray(doc_BT), 40, 64)
+    arguments = (*(jnp.asarray(a, jnp.bfloat16) for a in arrays), jnp.asarray(doc_BT), THETA, 40, 64)
     with pytest.warns(RuntimeWarning, match=f"^jax {jax.__version__}: has no {what}.*uses the blocked kernel") as seen:
         found = [kernel(*arguments) for _ in range(2)]
     assert len(seen) == 1

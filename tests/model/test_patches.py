@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from model_cases import random_batch
 
-from lst_jax.model.patches import derive_patches, gather_local, max_pool
+from lst_jax.model.patch_rows import patch_maxima
+from lst_jax.model.patches import derive_patches, gather_local
 
 UNITS = 50
 
@@ -52,7 +53,7 @@ def test_max_pool_and_its_gradient():
     batch = random_batch(0)
     h = np.random.default_rng(0).standard_normal((*batch.token.shape, 3)).astype(np.float32)
     index = jnp.asarray(np.where(batch.patch < 0, UNITS, batch.patch))
-    pooled, pullback = jax.vjp(lambda h: max_pool(h, index, UNITS), jnp.asarray(h))
+    pooled, pullback = jax.vjp(lambda h: patch_maxima(h, index, UNITS), jnp.asarray(h))
     gradient = np.asarray(pullback(jnp.ones_like(pooled))[0])
     for b in range(len(h)):
         for u in range(UNITS):

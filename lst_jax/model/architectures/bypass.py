@@ -23,7 +23,7 @@ from lst_jax.model.local_cache import (
     show_newest_patch,
 )
 from lst_jax.model.networks import Embedding, GlobalTransformer, PatchDecoder, PatchEncoder
-from lst_jax.model.own_patch import gather
+from lst_jax.model.patch_rows import gather
 from lst_jax.model.patches import LocalRows, Patches, derive_patches, gather_local
 from lst_jax.model.placement import ONE_DEVICE
 

@@ -1,0 +1,331 @@
+"""Self-attention for TPUs over flat features: rotation, scores, softmax and weighted values in one Pallas kernel each way.
+
+Arrays are [B, T, E] as projections give and take them, so that nothing is transposed or padded around a kernel. A block
+of 128 lanes holds G = 128 / K heads side by side. The kernels visit the tiles of queries of a row in order, and keep the
+rotated keys, and the values, of the tiles so far on the chip. Their inner loops run from the first tile that a query of
+the tile can see: tiles of other documents, or beyond the window, cost nothing.
+
+Scores are computed transposed, keys by queries. So maxima, sums and the bounds of what a query sees are rows, and no
+product needs a transposed operand of its own. In names here S are the queries of a tile, R the keys of one, C = 128.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.ad_checkpoint import checkpoint_name
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+from lst_jax.core.shapes import Array, Float, Int
+from lst_jax.model.attention import MASKED, SAVED_ATTENTION
+
+TILE = 512  # positions; as the tiles of splash attention
+LANES = 128
+LONGEST_ROW = 8192  # positions whose keys, values and their gradients fit on the chip
+VMEM_BYTES = 60 * 2**20
+
+
+def takes(length: int, heads: int, width: int) -> bool:
+    """Whether the kernels can compute rows of this length, with so many heads of this width."""
+    return LANES <= length <= LONGEST_ROW and LANES % width == 0 and heads * width % LANES == 0
+
+
+def flat_attention(
+    q_BTE: Float[Array, "B T E"],
+    k_BTE: Float[Array, "B T E"],
+    v_BTE: Float[Array, "B T E"],
+    doc_id_BT: Int[Array, "B T"],
+    width: int,
+    theta: float,
+    window: int | None,
+    interpret: bool = False,
+) -> Float[Array, "B T E"]:
+    """Attention within contiguous documents over rotated queries and keys; document 0 is padding and gives zeros.
+
+    Args: `width` of a head; `theta` of the rotation (`rotary.rope`); `window` as in `attention.blocked_attention`.
+    """
+    t = q_BTE.shape[1]
+    tile = min(TILE, -(-t // LANES) * LANES)
+    pad = -t % tile
+    q_BTE, k_BTE, v_BTE = (jnp.pad(x, ((0, 0), (0, pad), (0, 0))) for x in (q_BTE, k_BTE, v_BTE))
+    low_BT = first_key(jnp.pad(doc_id_BT, ((0, 0), (0, pad))), window)
+    plan = Plan(t + pad, tile, width, window, interpret)
+    return _attend(q_BTE, k_BTE, v_BTE, low_BT, rotation(t + pad, width, theta), plan)[:, :t]
+
+
+def first_key(doc_id_BT: Int[Array, "B T"], window: int | None) -> Int[Array, "B T"]:
+    """The first position that each position sees; T, beyond all of them, for padding.
+
+    Example: [[1, 1, 2, 2, 2, 0]], 2 -> [[0, 0, 2, 2, 3, 6]]
+    """
+    t = doc_id_BT.shape[1]
+    place_T = jnp.arange(t, dtype=jnp.int32)
+    begins_BT = doc_id_BT != jnp.pad(doc_id_BT[:, :-1], ((0, 0), (1, 0)))
+    low_BT = jax.lax.cummax(jnp.where(begins_BT, place_T, 0), axis=1)
+    low_BT = low_BT if window is None else jnp.maximum(low_BT, place_T - window + 1)
+    return jnp.where(doc_id_BT != 0, low_BT, t)
+
+
+def rotation(length: int, width: int, theta: float) -> tuple[Float[Array, "T C"], Float[Array, "T C"]]:
+    """Factors of each lane, and of its neighbour in its pair, that rotate the heads of a block (`rotary.rope`)."""
+    frequency_C = theta ** (-2.0 * (np.arange(LANES) % width // 2) / width)
+    angle_TC = jnp.arange(length, dtype=jnp.float32)[:, None] * frequency_C.astype(np.float32)
+    sign_C = jnp.where(jnp.arange(LANES) % 2 == 0, -1.0, 1.0)
+    return jnp.cos(angle_TC), jnp.sin(angle_TC) * sign_C
+
+
+class Plan:
+    """Static sizes of a call: positions of a row, of a tile, and lanes of a head."""
+
+    def __init__(self, length: int, tile: int, width: int, window: int | None, interpret: bool):
+        self.key = (length, tile, width, window, interpret)
+        self.length, self.tile, self.width, self.window, self.interpret = self.key
+        self.tiles = length // tile
+        self.heads = LANES // width  # of a block of lanes
+        self.scale = width**-0.5
+
+    def __eq__(self, other):
+        return isinstance(other, Plan) and self.key == other.key
+
+    def __hash__(self):
+        return hash(self.key)
+
+    def flops(self, products: int, rows: int, features: int) -> int:
+        """Of so many products per pair of tiles that can see one another, as if rows were one document each."""
+        most = self.tiles if self.window is None else (self.window + self.tile - 2) // self.tile + 1
+        pairs = sum(min(i + 1, most) for i in range(self.tiles))
+        return 2 * products * rows * features * pairs * self.tile**2
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _attend(q_BTE, k_BTE, v_BTE, low_BT, factors, plan):
+    return _attend_forward(q_BTE, k_BTE, v_BTE, low_BT, factors, plan)[0]
+
+
+def _attend_forward(q_BTE, k_BTE, v_BTE, low_BT, factors, plan):
+    (b, t, e), tile = q_BTE.shape, plan.tile
+    rows, low, table = _row_tiles(tile), _low_tiles(tile), _whole_table(t)
+    lse_shape = (b, e // LANES, plan.heads, t)
+    out_BTE, lse_BNGT = _call(
+        _forward_kernel,
+        plan,
+        q_BTE,
+        products=2,
+        in_specs=[rows, rows, rows, low, table, table],
+        out_specs=[rows, _lse_tiles(plan)],
+        out_shape=[jax.ShapeDtypeStruct(q_BTE.shape, q_BTE.dtype), jax.ShapeDtypeStruct(lse_shape, jnp.float32)],
+        scratch=[((tile, LANES), k_BTE.dtype), ((LANES, tile), v_BTE.dtype)],
+    )(_first_tiles(low_BT, tile), q_BTE, k_BTE, v_BTE, low_BT[:, None], *factors)
+    out_BTE, lse_BNGT = (checkpoint_name(a, SAVED_ATTENTION) for a in (out_BTE, lse_BNGT))
+    return out_BTE, (q_BTE, k_BTE, v_BTE, low_BT, factors, out_BTE, lse_BNGT)
+
+
+def _attend_backward(plan, saved, dout_BTE):
+    q_BTE, k_BTE, v_BTE, low_BT, factors, out_BTE, lse_BNGT = saved
+    (_, t, _), tile, dtype = q_BTE.shape, plan.tile, q_BTE.dtype
+    rows, low, table = _row_tiles(tile), _low_tiles(tile), _whole_table(t)
+    whole = pl.BlockSpec((1, t, LANES), lambda b, n, i, first: (b, 0, n))
+    change = jax.ShapeDtypeStruct(q_BTE.shape, dtype)
+    dq_BTE, dk_BTE, dv_BTE = _call(
+        _backward_kernel,
+        plan,
+        q_BTE,
+        products=5,
+        in_specs=[rows, rows, rows, rows, rows, _lse_tiles(plan), low, table, table],
+        out_specs=[rows, whole, whole],
+        out_shape=[change, change, change],
+        scratch=[
+            ((tile, LANES), dtype),
+            ((LANES, tile), dtype),
+            ((tile, LANES), dtype),
+            ((tile, LANES), jnp.float32),
+            ((tile, LANES), jnp.float32),
+        ],
+    )(_first_tiles(low_BT, tile), q_BTE, k_BTE, v_BTE, out_BTE, dout_BTE, lse_BNGT, low_BT[:, None], *factors)
+    return dq_BTE, dk_BTE, dv_BTE, None, (jnp.zeros_like(factors[0]), jnp.zeros_like(factors[1]))
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
+
+
+def _call(kernel, plan, q_BTE, products, in_specs, out_specs, out_shape, scratch):
+    """The kernel over rows, blocks of lanes, and the tiles of queries in order."""
+    b, t, e = q_BTE.shape
+    arrays = [*[q_BTE] * sum(spec.block_shape == (1, plan.tile, LANES) for spec in in_specs), *out_shape]
+    pairs = plan.flops(1, b, e) // 2 // plan.width
+    return pl.pallas_call(
+        functools.partial(kernel, plan),
+        grid_spec=pltpu.PrefetchScalarGridSpec(
+            num_scalar_prefetch=1,
+            grid=(b, e // LANES, plan.tiles),
+            in_specs=in_specs,
+            out_specs=out_specs,
+            scratch_shapes=[pltpu.VMEM((plan.tiles, *shape), dtype) for shape, dtype in scratch],
+        ),
+        out_shape=out_shape,
+        interpret=plan.interpret,
+        name=kernel.__name__.strip("_").replace("kernel", "flat_attention"),
+        compiler_params=pltpu.CompilerParams(
+            dimension_semantics=("parallel", "parallel", "arbitrary"), vmem_limit_bytes=VMEM_BYTES
+        ),
+        cost_estimate=pl.CostEstimate(
+            flops=plan.flops(products, b, e),
+            transcendentals=pairs,
+            bytes_accessed=sum(x.size * x.dtype.itemsize for x in arrays),
+        ),
+    )
+
+
+def _row_tiles(tile: int):
+    return pl.BlockSpec((1, tile, LANES), lambda b, n, i, first: (b, i, n))
+
+
+def _low_tiles(tile: int):
+    return pl.BlockSpec((1, 1, tile), lambda b, n, i, first: (b, 0, i))
+
+
+def _lse_tiles(plan: Plan):
+    return pl.BlockSpec((1, 1, plan.heads, plan.tile), lambda b, n, i, first: (b, n, 0, i))
+
+
+def _whole_table(length: int):
+    return pl.BlockSpec((length, LANES), lambda b, n, i, first: (0, 0))
+
+
+def _first_tiles(low_BT, tile: int):
+    """The first tile of keys that each tile of queries sees; beyond its own where it is all padding."""
+    b, t = low_BT.shape
+    return low_BT.reshape(b, t // tile, tile).min(-1) // tile
+
+
+# ---- inside the kernels ----
+
+
+def _forward_kernel(plan, first, q, k, v, low, factor, neighbour, out, lse, keys, values):
+    """One tile of queries over all tiles of keys from the first that it sees up to its own."""
+    i = pl.program_id(2)
+    here = pl.ds(i * plan.tile, plan.tile)
+    turn = functools.partial(_rotated, factor_RC=factor[here, :], neighbour_RC=neighbour[here, :])
+    keys[i] = turn(k[0])
+    values[i] = _turned(v[0])
+    q_GSC = _by_head(plan, turn(q[0]))
+    low_1S = low[0]
+
+    def key_tile(j, carry):
+        k_RC, v_CR = keys[j], values[j]
+        visible_RS = _visible(plan, i, j, low_1S)
+        return tuple(
+            _online(plan, *state, _scores(plan, k_RC, q_SC), visible_RS, _head_rows(plan, v_CR, g))
+            for g, (state, q_SC) in enumerate(zip(carry, q_GSC, strict=True))
+        )
+
+    row_1S = jnp.zeros((1, plan.tile), jnp.float32)
+    start = (row_1S + MASKED, row_1S, jnp.zeros((plan.width, plan.tile), jnp.float32))
+    states = jax.lax.fori_loop(first[pl.program_id(0), i], i + 1, key_tile, (start,) * plan.heads)
+    safe = [jnp.where(sum_1S == 0, 1, sum_1S) for _, sum_1S, _ in states]  # no visible key: 0 / 1
+    out_CS = jnp.concatenate([acc_KS / s for s, (_, _, acc_KS) in zip(safe, states, strict=True)], 0)
+    out[0] = out_CS.T.astype(out.dtype)
+    lse[0, 0] = jnp.concatenate([m + jnp.log(s) for s, (m, _, _) in zip(safe, states, strict=True)], 0)
+
+
+def _online(plan, max_1S, sum_1S, acc_KS, s_RS, visible_RS, v_KR):
+    """The running maximum, sum and weighted values of one head with one tile of keys more."""
+    new_1S = jnp.maximum(max_1S, jnp.where(visible_RS, s_RS, MASKED).max(0, keepdims=True))
+    p_RS = jnp.where(visible_RS, jnp.exp(s_RS - new_1S), 0)
+    decay_1S = jnp.exp(max_1S - new_1S)
+    pv_KS = _product(v_KR, p_RS.astype(v_KR.dtype))
+    return new_1S, sum_1S * decay_1S + p_RS.sum(0, keepdims=True), acc_KS * decay_1S + pv_KS
+
+
+def _backward_kernel(
+    plan, first, q, k, v, out, dout, lse, low, factor, neighbour, dq, dk, dv, keys, keys_turned, values, dkeys, dvalues
+):
+    """One tile of queries: its own gradient, and what it adds to those of the keys and values that it sees."""
+    i = pl.program_id(2)
+    here = pl.ds(i * plan.tile, plan.tile)
+    turn = functools.partial(_rotated, factor_RC=factor[here, :], neighbour_RC=neighbour[here, :])
+    keys[i] = turn(k[0])
+    keys_turned[i] = _turned(keys[i])
+    values[i] = v[0]
+    dkeys[i] = jnp.zeros_like(dkeys[i])
+    dvalues[i] = jnp.zeros_like(dvalues[i])
+    q_GSC, dout_GSC = _by_head(plan, turn(q[0])), _by_head(plan, dout[0])
+    delta_GS = _head_sums(plan, out[0].astype(jnp.float32) * dout[0].astype(jnp.float32))
+    low_1S, lse_GS = low[0], lse[0, 0]
+
+    def key_tile(j, dq_GKS):
+        k_RC, k_CR, v_RC = keys[j], keys_turned[j], values[j]
+        visible_RS = _visible(plan, i, j, low_1S)
+        found = []
+        for g, (q_SC, dout_SC) in enumerate(zip(q_GSC, dout_GSC, strict=True)):
+            s_RS = _scores(plan, k_RC, q_SC)
+            p_RS = jnp.where(visible_RS, jnp.exp(s_RS - lse_GS[g : g + 1]), 0)
+            dvalues[j] += _product(p_RS.astype(v_RC.dtype), dout_SC)
+            ds_RS = p_RS * (_product(v_RC, dout_SC, turned=True) - delta_GS[g : g + 1]) * plan.scale
+            ds_RS = ds_RS.astype(k_RC.dtype)
+            dkeys[j] += _product(ds_RS, q_SC)
+            found.append(dq_GKS[g] + _product(_head_rows(plan, k_CR, g), ds_RS))
+        return tuple(found)
+
+    start = (jnp.zeros((plan.width, plan.tile), jnp.float32),) * plan.heads
+    dq_CS = jnp.concatenate(jax.lax.fori_loop(first[pl.program_id(0), i], i + 1, key_tile, start), 0)
+    dq[0] = turn(dq_CS.T, back=True).astype(dq.dtype)
+
+    @pl.when(i == plan.tiles - 1)
+    def _():
+        for j in range(plan.tiles):
+            there = pl.ds(j * plan.tile, plan.tile)
+            turned_RC = _rotated(dkeys[j], factor[there, :], neighbour[there, :], back=True)
+            dk[0, there, :] = turned_RC.astype(dk.dtype)
+            dv[0, there, :] = dvalues[j].astype(dv.dtype)
+
+
+def _rotated(x_RC, factor_RC, neighbour_RC, back: bool = False):
+    """Each pair of lanes turned by its angle, or back, in the dtype of `x`."""
+    wide_RC = x_RC.astype(jnp.float32)
+    is_even_RC = jax.lax.broadcasted_iota(jnp.int32, x_RC.shape, 1) & 1 == 0
+    other_RC = jnp.where(is_even_RC, pltpu.roll(wide_RC, LANES - 1, 1), pltpu.roll(wide_RC, 1, 1))
+    return (wide_RC * factor_RC + other_RC * (-neighbour_RC if back else neighbour_RC)).astype(x_RC.dtype)
+
+
+def _turned(x_RC):
+    """The transposed tile; on the chip, 32-bit values are transposed."""
+    return x_RC.astype(jnp.float32).T.astype(x_RC.dtype)
+
+
+def _by_head(plan, x_SC):
+    """For each head of the block, the tile with zeros in all lanes of other heads."""
+    head_SC = jax.lax.div(jax.lax.broadcasted_iota(jnp.int32, x_SC.shape, 1), plan.width)
+    return [jnp.where(head_SC == g, x_SC, 0) if plan.heads > 1 else x_SC for g in range(plan.heads)]
+
+
+def _head_rows(plan, x_CR, g):
+    return x_CR[g * plan.width : (g + 1) * plan.width]
+
+
+def _head_sums(plan, x_SC):
+    """Sums over the lanes of each head, as rows in float32; rows beyond the heads are zeros."""
+    shape = (8, LANES)
+    lane, row = (jax.lax.broadcasted_iota(jnp.int32, shape, axis) for axis in (1, 0))
+    of_head = (jax.lax.div(lane, plan.width) == row).astype(jnp.float32)
+    return _product(of_head, x_SC, turned=True, precision=jax.lax.Precision.HIGHEST)
+
+
+def _scores(plan, k_RC, q_SC):
+    return _product(k_RC, q_SC, turned=True) * plan.scale
+
+
+def _visible(plan, i, j, low_1S):
+    """Which keys of tile j the queries of tile i see."""
+    shape = (plan.tile, plan.tile)
+    key_RS = j * plan.tile + jax.lax.broadcasted_iota(jnp.int32, shape, 0)
+    query_RS = i * plan.tile + jax.lax.broadcasted_iota(jnp.int32, shape, 1)
+    return (key_RS >= low_1S) & (key_RS <= query_RS)
+
+
+def _product(a, b, turned: bool = False, precision=None):
+    """a · b, or a · bᵀ, in float32."""
+    axes = (((1,), (1 if turned else 0,)), ((), ()))
+    return jax.lax.dot_general(a, b, axes, precision=precision, preferred_element_type=jnp.float32)
