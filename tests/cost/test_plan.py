@@ -194,7 +194,7 @@ def test_a_recipe_is_compiled_for_described_devices(capsys):
     assert main.main(words) == 0
     (plan,) = json.loads(capsys.readouterr().out)
     assert plan["fits"] and plan["mesh"] == {"replica": 1, "data": 4, "tensor": 1}
-    assert any("splash" in name for name in plan["kernels"])
+    assert any("flat_attention" in name for name in plan["kernels"])
     assert plan["largest_collective"] <= plan["largest_parameter"]
     parameters = sum(plan["parameters"].values())
     moved = sum(plan["collective_bytes"].values())
