@@ -115,13 +115,12 @@ def parse_metadata(mapping: Any, path: str | os.PathLike) -> Metadata:
 
 def _check_numbers(metadata: Metadata, path: str | os.PathLike) -> None:
     """Checks the range of each number, and that shards lie within the directory. Raises: DataError."""
-    speech = metadata.kind == "utterance"
-    least = 1 if speech else 0
+    rate, codebook = metadata.unit_rate, metadata.codebook_size
     for name, holds, rule in (
         ("frames", metadata.frames >= 0, "at least 0"),
         ("words", metadata.words >= 0, "at least 0"),
-        ("unit_rate", not speech or 0 < (metadata.unit_rate or 0) <= HIGHEST_RATE, f"above 0, to {HIGHEST_RATE:g}"),
-        ("codebook_size", least <= (metadata.codebook_size or 0) <= LARGEST_CODEBOOK, f"{least} to {LARGEST_CODEBOOK}"),
+        ("unit_rate", rate is None or 0 < rate <= HIGHEST_RATE, f"above 0, to {HIGHEST_RATE:g}"),
+        ("codebook_size", codebook is None or 0 < codebook <= LARGEST_CODEBOOK, f"from 1 to {LARGEST_CODEBOOK}"),
         ("shards", all(_is_shard(shard) for shard in metadata.shards), "plain file names, with counts"),
     ):
         if not holds:

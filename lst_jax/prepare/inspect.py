@@ -22,7 +22,10 @@ STATIC_SIZE = 4  # the paper's main setting
 
 def open_directory(path: str | os.PathLike) -> RecordDirectory:
     """Opens a directory of whichever kind it says it is. Raises: DataError."""
-    return RecordDirectory(path, read_metadata(path).kind)
+    metadata = read_metadata(path)
+    if metadata.kind == "utterance" and (metadata.unit_rate is None or metadata.codebook_size is None):
+        raise DataError(f"{path}: speech without unit_rate or codebook_size in its metadata; run `lst prepare` again")
+    return RecordDirectory(path, metadata.kind)
 
 
 def summarise(

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hlo_text import program
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lst_jax.cost import collectives, hlo
 from lst_jax.cost.collectives import Collective
 from lst_jax.cost.program import program_costs
-from tests.helpers.hlo_text import program
 
 AXES = ("replica", "data", "tensor")
 LAYERS, ROWS, D, F = 5, 16, 64, 128

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hlo_text import program
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -28,7 +29,6 @@ from lst_jax.cost.kinds import (
 )
 from lst_jax.cost.links import mesh_bandwidth
 from lst_jax.cost.program import program_costs
-from tests.helpers.hlo_text import program
 
 V5P = registry.tpu("v5p")
 HZ, HBM = V5P.estimated_cycles_per_sec, V5P.device_hbm_bytes_per_sec

@@ -6,11 +6,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from hlo_text import program
 
 from lst_jax.cost import hlo
 from lst_jax.cost.hlo import Array
 from lst_jax.cost.trips import trip_count
-from tests.helpers.hlo_text import program
 
 TPU_LOOP = (Path(__file__).parent / "hlo" / "loop.hlo").read_text()
 

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hlo_text import program
 from jax.experimental.pallas.ops.tpu import splash_attention
 
 from lst_jax.cost import hlo
 from lst_jax.cost.program import Costs, program_costs, valid_positions
 from lst_jax.model import kernels
-from tests.helpers.hlo_text import program
 
 ALONE = {"data": 1}
 L, B, D, F = 5, 32, 64, 128

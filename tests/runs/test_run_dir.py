@@ -60,7 +60,7 @@ def test_a_free_field_may_change(run):
 
 
 def test_a_missing_run_says_how_to_start_one(tmp_path):
-    with pytest.raises(ConfigError, match="no such run; start one with --config"):
+    with pytest.raises(ConfigError, match="no such run; start one with `lst train RUN --config"):
         RunDirectory(tmp_path / "none").resolve(None)
 
 
