@@ -64,8 +64,8 @@ def title_of(path: pathlib.Path) -> str:
 
 
 def series(records: list[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """(steps, values) of the records that have `key`."""
-    points = [(r["step"], r[key]) for r in records if key in r]
+    """(steps, values) of the records that have a number for `key`."""
+    points = [(r["step"], r[key]) for r in records if isinstance(r.get(key), int | float)]
     return np.array([p[0] for p in points]), np.array([p[1] for p in points], float)
 
 
