@@ -9,6 +9,7 @@ from typing import Any, Literal, Union
 from lst_jax.core.errors import ConfigError
 
 LONGEST_SHOWN = 200  # characters of a value in an error
+SCALARS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def fail(path: str, value: Any, rule: str, fix: str) -> typing.NoReturn:
@@ -83,7 +84,7 @@ def _build_scalar(kind: type, value: Any, path: str) -> Any:
             fail(path, value, "must be finite", "give a smaller number")
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         given = "None" if value is None else type(value).__name__
-        fail(path, value, f"must be {kind.__name__}, not {given}", f"give a {kind.__name__}")
+        fail(path, value, f"must be {kind.__name__}, not {given}", f"give {SCALARS[kind]}")
     if kind is str and not _is_utf8(value):
         fail(path, value, "is not UTF-8", "write it in UTF-8")
     return value

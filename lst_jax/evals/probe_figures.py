@@ -4,9 +4,10 @@ import pathlib
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 
 from lst_jax.core.directions import DIRECTIONS
-from lst_jax.core.plot_style import COLOURS, plt, save_figure
+from lst_jax.core.plot_style import COLOURS, save_figure, styled, subplots
 from lst_jax.evals.probe import Occurrences
 
 # Categories of words, each a panel; what is in none is "other". English, as the paper's data are.
@@ -19,6 +20,7 @@ CATEGORIES = {
 LARGEST_WORDS = 8  # a panel
 
 
+@styled()
 def write_all(
     values: dict[str, Any], spoken: Occurrences, words: list[str], folder: pathlib.Path
 ) -> list[pathlib.Path]:
@@ -46,8 +48,8 @@ def embeddings(values: dict[str, Any], spoken: Occurrences, words: list[str], ts
     """t-SNE by cosine of what enters the global transformer, a panel a category (paper Figure 5)."""
     x_OD, names = spoken.state_NOD[0], [category(word) for word in words]
     kinds = [name for name in (*CATEGORIES, "other words") if names.count(name) > 1]
-    figure, axes = plt.subplots(1, len(kinds), figsize=(4.6 * len(kinds), 4.4), squeeze=False)
-    palette = plt.get_cmap("tab10").colors  # ty: ignore[missing-attribute]
+    figure, axes = subplots(1, len(kinds), figsize=(4.6 * len(kinds), 4.4), squeeze=False)
+    palette = colormaps["tab10"].colors  # ty: ignore[missing-attribute]
     for axis, kind in zip(axes[0], kinds, strict=True):
         shown = [i for i, name in enumerate(names) if name == kind][:LARGEST_WORDS]
         here_O = np.flatnonzero(np.isin(spoken.word_O, shown))
@@ -77,7 +79,7 @@ def embeddings(values: dict[str, Any], spoken: Occurrences, words: list[str], ts
 
 def by_layer(values: dict[str, Any]):
     """Cosine of spoken and written words by layer."""
-    figure, axis = plt.subplots(figsize=(6.5, 3.4))
+    figure, axis = subplots(figsize=(6.5, 3.4))
     layers = values["text_speech"]
     for key, label, colour in (
         ("same_word", "the same word", COLOURS["third"]),
@@ -98,7 +100,7 @@ def margins(values: dict[str, Any]):
     """Histograms of nats per token by which the true completion is likelier than the other one."""
     found = {d: m for d, m in values["margins"].items() if m["items"]}
     panels = max(len(found), 1)
-    figure, axes = plt.subplots(1, panels, figsize=(3.2 * panels, 3), squeeze=False, sharey=True)
+    figure, axes = subplots(1, panels, figsize=(3.2 * panels, 3), squeeze=False, sharey=True)
     largest = max((np.abs(m["means"]).max() for m in found.values()), default=1.0)
     items = max((m["items"] for m in found.values()), default=1)
     bins = np.linspace(-largest, largest, 2 * int(np.clip(np.sqrt(items), 4, 12)) + 1)

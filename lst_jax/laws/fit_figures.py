@@ -8,12 +8,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-import matplotlib.pyplot as plt
+import matplotlib
 import matplotlib.ticker
 import numpy as np
 import scipy.stats
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lst_jax.core import files, plot_style
 from lst_jax.laws import bootstrap
@@ -52,6 +53,7 @@ NO_UNITS: Mapping[str, str] = MappingProxyType({})
 Styles = Mapping[str, Mapping[str, str]]
 
 
+@plot_style.styled()
 def write_all(
     entries: Sequence[Entry],
     points: Sequence[Point],
@@ -184,7 +186,7 @@ def multipliers(
 
 def valleys(fits: Sequence[ValleyFit], measure: str, styles: Styles, units: Mapping[str, str] = NO_UNITS) -> Figure:
     """For each system its valleys with their lowest points, and beside them N* against FLOPs with its power law."""
-    figure, rows = plt.subplots(
+    figure, rows = plot_style.subplots(
         len(fits),
         2,
         figsize=(11.5, 3.9 * len(fits)),
@@ -249,7 +251,7 @@ def _accuracy_line(axis: Axes, points: Sequence[Point], measure: str, colour: st
 
 
 def _columns(measures: Sequence[str] | Mapping, height: float, nrows: int = 1, **options) -> tuple[Figure, np.ndarray]:
-    return plt.subplots(
+    return plot_style.subplots(
         nrows,
         len(measures),
         figsize=(5.4 * len(measures) + 1.2, height),
@@ -284,12 +286,12 @@ def _power_of_ten(value: float) -> str:
 
 def _systems_legend(figure: Figure, points: Sequence[Point], measures: Sequence[str], styles: Styles) -> None:
     shown = [s for s in styles if any(p.system == s and m in p.measures for p in points for m in measures)]
-    lines = [plt.Line2D([], [], **_open(styles[s]) | {"linestyle": "-", "linewidth": 1.6}) for s in shown]
+    lines = [Line2D([], [], **_open(styles[s]) | {"linestyle": "-", "linewidth": 1.6}) for s in shown]
     figure.legend(lines, shown, loc="outside lower center", ncols=5)
 
 
 def _parabolas(axes: Axes, fit: ValleyFit, measure: str) -> None:
-    shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, len(fit.valleys)))
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, len(fit.valleys)))
     for valley, shade in zip(fit.valleys, shades, strict=True):
         log_n = logs(valley.points, "parameters")
         axes.plot(
@@ -343,5 +345,4 @@ def _save(figure: Figure, stem: pathlib.Path) -> pathlib.Path:
     for path in (stem.with_suffix(".svg"), stem.with_suffix(".png")):
         with files.replacing(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:])
-    plt.close(figure)
     return path

@@ -3,13 +3,12 @@
 import pathlib
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from lst_jax.config import Config
 from lst_jax.core.directions import DIRECTIONS
 from lst_jax.core.errors import DataError
-from lst_jax.core.plot_style import COLOURS, save_figure
+from lst_jax.core.plot_style import COLOURS, save_figure, styled, subplots
 from lst_jax.evals.conventions import MEASURES
 from lst_jax.report.run_files import is_inside
 from lst_jax.runs import ledger
@@ -28,6 +27,7 @@ ACCOUNT_COLOURS = {
 STARTS_SHOWN = 30
 
 
+@styled()
 def write_all(
     config: Config, records: list[dict[str, Any]], starts: list[dict[str, Any]], run_path: pathlib.Path
 ) -> list[tuple[pathlib.Path, str]]:
@@ -71,7 +71,7 @@ def series(records: list[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndar
 
 def likelihood(train, evaluations):
     """Bits per text token and bits per second of speech against steps; training in thin, held-out in dots."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
+    figure, axes = subplots(1, 2, figsize=(10, 3.4))
     for axis, key, colour in (
         (axes[0], "bits_per_text_token", COLOURS["text"]),
         (axes[1], "bits_per_second_speech", COLOURS["speech"]),
@@ -100,7 +100,7 @@ def likelihood(train, evaluations):
 def completion(evaluations):
     """Accuracy in four directions at the last evaluation, by sum and by mean, with 95% intervals and chance."""
     last = evaluations[-1]
-    figure, axis = plt.subplots(figsize=(6.5, 3.4))
+    figure, axis = subplots(figsize=(6.5, 3.4))
     for offset, rule, words, colour in (
         (-0.17, "sum", "sum of log-likelihood", COLOURS["marker"]),
         (0.17, "mean", "mean per token", COLOURS["third"]),
@@ -139,7 +139,7 @@ def completion(evaluations):
 
 def curriculum(train):
     """P(u) beside the share of utterances that were opened aligned, and the mean patch length that follows."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.2))
+    figure, axes = subplots(1, 2, figsize=(10, 3.2))
     axes[0].plot(*series(train, "aligned_probability"), color="black", label="P(u), as configured")
     steps, opened = series(train, "utterances_opened")
     _, aligned = series(train, "utterances_aligned")
@@ -163,7 +163,7 @@ def curriculum(train):
 
 def data(config: Config, train):
     """Fill of both budgets of a row, and each source's share of all tokens so far against what was asked."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.2))
+    figure, axes = subplots(1, 2, figsize=(10, 3.2))
     axes[0].plot(*series(train, "patch_fill"), color=COLOURS["third"], linewidth=0.9, label="patch positions")
     axes[0].plot(*series(train, "token_fill"), color=COLOURS["marker"], linewidth=0.9, label="token positions")
     axes[0].set(xlabel="step", ylim=(0.8, 1.01), title="real positions of a batch")
@@ -181,7 +181,7 @@ def data(config: Config, train):
 
 def speed(train):
     """Tokens and patch positions per second, and MFU where a peak is known."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3))
+    figure, axes = subplots(1, 2, figsize=(10, 3))
     axes[0].plot(*series(train, "tokens_per_second"), color=COLOURS["speech"], linewidth=0.8, label="tokens")
     axes[0].plot(*series(train, "patches_per_second"), color=COLOURS["third"], linewidth=0.8, label="patch positions")
     axes[0].set(xlabel="step", title="real positions per second")
@@ -199,7 +199,7 @@ def wall_time(starts: list[dict[str, Any]]):
     shown = list(enumerate(starts, 1))[-STARTS_SHOWN:]
     longest = max(sum(start["seconds"].values()) for _, start in shown)
     unit, size = ("s", 1) if longest < 120 else ("min", 60) if longest < 7200 else ("h", 3600)
-    figure, axis = plt.subplots(figsize=(10, 1.1 + 0.34 * len(shown)))
+    figure, axis = subplots(figsize=(10, 1.1 + 0.34 * len(shown)))
     left = np.zeros(len(shown))
     for account, words in ledger.ACCOUNTS.items():
         width = np.array([start["seconds"][account] for _, start in shown]) / size

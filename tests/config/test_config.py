@@ -81,7 +81,7 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
         ("model.global_transformer.width", 0, "model.global_transformer.width=0: must be at least 1; use 1"),
         ("model.patch_encoder.heads", 0, "model.patch_encoder.heads=0: must be at least 1; use 1"),
         ("model.patch_encoder.window", 0, "model.patch_encoder.window=0: must be at least 1, or None; use 1"),
-        ("model.rope_theta", None, "model.rope_theta=None: must be float, not None; give a float"),
+        ("model.rope_theta", None, "model.rope_theta=None: must be float, not None; give a number"),
         ("model.rope_theta", 10**400, "…: must be finite; give a smaller number"),
         pytest.param("seed", 10**5000, "seed=an integer of thousands of digits: must be at most", id="huge seed"),
         ("eval.sources.1.share", 0.0, "eval.sources.1.share=0.0: must be positive"),
