@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lst_jax.core import json_files
+from lst_jax.core import json_files, plot_style
 from lst_jax.core.errors import StorageError
 from lst_jax.report import figures
 from lst_jax.runs import ledger
@@ -162,11 +162,11 @@ def test_no_label_of_the_picture_lies_over_another(tmp_path, clock, count):
     path = tmp_path / "ledger.jsonl"
     for number in range(count):
         one_start(path, clock, first=5 * number, saved=5 * number + 5, last=5 * number + 5 + number % 40)
-    figure = figures.wall_time(ledger.summarize(json_files.read_lines(path))["starts"])
-    figure.canvas.draw()
+    with plot_style.styled():
+        figure = figures.wall_time(ledger.summarize(json_files.read_lines(path))["starts"])
+        figure.draw_without_rendering()
     (axis,) = figure.axes
     boxes = [text.get_window_extent() for text in (*axis.texts, *axis.get_yticklabels(), axis.xaxis.label)]
     boxes.append(axis.get_legend().get_window_extent())
     assert len(axis.get_yticklabels()) == min(count, figures.STARTS_SHOWN)
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-    figures.plt.close(figure)
