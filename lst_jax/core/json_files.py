@@ -112,8 +112,10 @@ def check_fields(record: Mapping[str, Any], needed: Mapping[str, type], where: s
     for name, kind in needed.items():
         value = record[name] if name in record else None
         is_kind = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-        if not is_kind or (kind is int and abs(value) >= LARGEST):
+        if not is_kind:
             raise DataError(f"{where}: {name} must be of type {kind.__name__}; {fix}")
+        if isinstance(value, int) and abs(value) >= LARGEST:  # no array, and perhaps no float, holds it
+            raise DataError(f"{where}: {name} must be below 2^64; {fix}")
 
 
 def open_lines(path: str | os.PathLike) -> BinaryIO:
