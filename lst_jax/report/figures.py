@@ -1,13 +1,16 @@
 """The pictures of a run: what it learned, what it was fed, how fast. PNG files, one function a picture."""
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from lst_jax.config import Config
+from lst_jax.core import json_files
 from lst_jax.core.directions import DIRECTIONS
-from lst_jax.core.errors import DataError
+from lst_jax.core.errors import DataError, first_line
 from lst_jax.core.plot_style import COLOURS, save_figure, styled, subplots
 from lst_jax.evals.conventions import MEASURES
 from lst_jax.report.run_files import is_inside
@@ -30,10 +33,10 @@ STARTS_SHOWN = 30
 @styled()
 def write_all(
     config: Config, records: list[dict[str, Any]], starts: list[dict[str, Any]], run_path: pathlib.Path
-) -> list[tuple[pathlib.Path, str]]:
+) -> tuple[list[tuple[pathlib.Path, str]], list[str]]:
     """Draws what the records and the ledger's `starts` allow into RUN/pictures.
 
-    Returns: (file, title) in the page's order.
+    Returns: (file, title) in the page's order, and one line for each picture that the records do not allow.
     Raises: StorageError where a picture cannot be written; DataError where the folder leads out of the run.
     """
     folder = run_path / FOLDER
@@ -41,21 +44,25 @@ def write_all(
         raise DataError(f"{folder}: leads out of the run; remove the symbolic link")
     train = [r for r in records if r["kind"] == "train"]
     evaluations = [r for r in records if r["kind"] == "eval"]
-    drawn = [
-        (folder / "likelihood.png", "Likelihood: training and held-out", likelihood(train, evaluations)),
-        (folder / "curriculum.png", "Curriculum: alignment probability and patch length", curriculum(train)),
-        (folder / "data.png", "Data: mixture and fill of the rows", data(config, train)),
-        (folder / "speed.png", "Speed", speed(train)),
+    pictures: list[tuple[str, str, Callable[[], Figure]]] = [
+        ("likelihood", "Likelihood: training and held-out", lambda: likelihood(train, evaluations)),
+        ("curriculum", "Curriculum: alignment probability and patch length", lambda: curriculum(train)),
+        ("data", "Data: mixture and fill of the rows", lambda: data(config, train)),
+        ("speed", "Speed", lambda: speed(train)),
     ]
     if evaluations and any(k.startswith("completion/") for k in evaluations[-1]):
-        drawn.insert(
-            1, (folder / "completion.png", "Completion choice on held-out utterances", completion(evaluations))
-        )
+        pictures.insert(1, ("completion", "Completion choice on held-out utterances", lambda: completion(evaluations)))
     if starts:
-        drawn.append((folder / "wall_time.png", WALL_TIME, wall_time(starts)))
-    for path, _, figure in drawn:
-        save_figure(figure, path)
-    return [(path, title) for path, title, _ in drawn]
+        pictures.append(("wall_time", WALL_TIME, lambda: wall_time(starts)))
+    written, passed_over = [], []
+    for name, title, draw in pictures:
+        path = folder / f"{name}.png"
+        try:
+            save_figure(draw(), path)
+            written.append((path, title))
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # values that no run of ours wrote
+            passed_over.append(f"{path}: not drawn, the records hold what no picture can show ({first_line(error)})")
+    return written, passed_over
 
 
 def title_of(path: pathlib.Path) -> str:
@@ -65,8 +72,12 @@ def title_of(path: pathlib.Path) -> str:
 
 def series(records: list[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
     """(steps, values) of the records that have a number for `key`."""
-    points = [(r["step"], r[key]) for r in records if isinstance(r.get(key), int | float)]
+    points = [(r["step"], r[key]) for r in records if _is_number(r.get(key))]
     return np.array([p[0] for p in points]), np.array([p[1] for p in points], float)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not (isinstance(value, int) and abs(value) >= json_files.LARGEST)
 
 
 def likelihood(train, evaluations):
@@ -141,8 +152,9 @@ def curriculum(train):
     """P(u) beside the share of utterances that were opened aligned, and the mean patch length that follows."""
     figure, axes = subplots(1, 2, figsize=(10, 3.2))
     axes[0].plot(*series(train, "aligned_probability"), color="black", label="P(u), as configured")
-    steps, opened = series(train, "utterances_opened")
-    _, aligned = series(train, "utterances_aligned")
+    both = [r for r in train if _is_number(r.get("utterances_opened")) and _is_number(r.get("utterances_aligned"))]
+    steps, opened = series(both, "utterances_opened")
+    _, aligned = series(both, "utterances_aligned")
     window = max(1, len(steps) // 30)
     if len(steps):
         bins = len(steps) // window * window

@@ -37,11 +37,11 @@ def write_report(run: RunDirectory) -> int:
     sections = run_summary.evaluation_sections(found.records)
     rows = [row for _, section in sections for row in section]
     print(text_table([*run_summary.training_rows(summary), *rows, *run_summary.wall_time_rows(summary)]))
-    drawn = figures.write_all(config, records, summary["wall_time"]["starts"], run.path)
+    drawn, not_drawn = figures.write_all(config, records, summary["wall_time"]["starts"], run.path)
     others, strange_pictures = run_files.own_files(run.path, figures.FOLDER, "*.png")
     sounds, strange_sounds = run_files.own_files(run.path, "sounds", "*.wav")
     pictures = drawn + [(path, figures.title_of(path)) for path in others if path not in dict(drawn)]
-    for line in [*found.passed_over, *strange_pictures, *strange_sounds]:
+    for line in [*found.passed_over, *not_drawn, *strange_pictures, *strange_sounds]:
         print(f"lst report: {line}", file=sys.stderr)
     write_json(run.path / "report.json", summary)
     write_text(run.path / "report.html", render_html(summary, sections, pictures, sounds))
