@@ -78,3 +78,15 @@ def test_a_run_that_is_itself_reached_by_a_link_is_shown(tmp_path):
 def test_steps_that_are_not_finite_can_be_drawn(bits, tmp_path):
     run = reported_run.make(tmp_path / "run", bits_per_text_token=bits, loss=bits)
     assert main.main(["report", str(run.path)]) == 0
+
+
+def test_a_picture_that_the_records_do_not_allow_is_named_and_the_others_are_drawn(tmp_path, capsys):
+    run = reported_run.make(tmp_path / "run")
+    lines = run.metrics_path.read_text().splitlines()
+    last = json.loads(lines[-1])
+    strange = last | {"kind": "eval", "completion/s_to_s/sum": "high", "completion/s_to_s/items": None}
+    run.metrics_path.write_text("\n".join([*lines, json.dumps(strange | {"step": last["step"] + 1})]) + "\n")
+    assert main.main(["report", str(run.path)]) == 0
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "completion.png: not drawn, the records hold what no picture can show" in said
+    assert "<h2>Speed</h2>" in (run.path / "report.html").read_text()
