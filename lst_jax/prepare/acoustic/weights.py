@@ -255,7 +255,7 @@ def _stack(blocks: list[dict[str, Any]]) -> dict[str, Any]:
 def _convert(path: pathlib.Path, name: str, kind: Any, value: Any) -> Any:
     if kind == tuple[int, ...] and isinstance(value, list) and all(type(v) is int for v in value):
         return tuple(value)
-    if kind is float and type(value) in (int, float):
+    if kind is float and type(value) in (int, float) and abs(value) < json_files.LARGEST:
         return float(value)
     if type(value) is kind:
         return value
@@ -265,8 +265,11 @@ def _convert(path: pathlib.Path, name: str, kind: Any, value: Any) -> Any:
 def _check(path: pathlib.Path, arch: Architecture) -> None:
     lengths = {len(arch.conv_dim), len(arch.conv_stride), len(arch.conv_kernel)}
     heads, groups = arch.num_attention_heads, arch.num_conv_pos_embedding_groups
-    divisible = arch.hidden_size % heads == arch.hidden_size % groups == 0
+    sizes = [arch.hidden_size, heads, groups, *arch.conv_dim, *arch.conv_stride, *arch.conv_kernel]
+    divisible = min(heads, groups) > 0 and arch.hidden_size % heads == arch.hidden_size % groups == 0
     rules = {
+        "hidden_size, num_attention_heads, num_conv_pos_embedding_groups, conv_dim, conv_stride and conv_kernel must be "
+        "positive": min(sizes) > 0,
         "conv_dim, conv_stride and conv_kernel must be of one length": len(lengths) == 1 and 0 not in lengths,
         f"feat_extract_norm={arch.feat_extract_norm!r} must be 'group' or 'layer'": arch.feat_extract_norm
         in ("group", "layer"),
