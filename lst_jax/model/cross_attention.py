@@ -8,7 +8,7 @@ from lst_jax.core.shapes import Array, Float
 from lst_jax.model import branches
 from lst_jax.model.attention import blocked_attention
 from lst_jax.model.layers import Linear, RMSNorm
-from lst_jax.model.own_patch import patches_attend_own_tokens, tokens_attend_vectors, vectors_first, vectors_last
+from lst_jax.model.own_patch import patches_attend_own_tokens, tokens_attend_vectors, vectors_first
 from lst_jax.model.patch_rows import gather, to_tokens
 from lst_jax.model.patches import Patches
 from lst_jax.model.placement import Placement
@@ -17,9 +17,8 @@ from lst_jax.model.placement import Placement
 class CrossAttention(nn.Module):
     """x + wo(attention(wq norm_q(x), wk norm_kv(y), wv norm_kv(y))), without RoPE; callers add x once more (paper §4).
 
-    Tokens are [B, T, E]. Patches are [B, U·Q, E], with the Q vectors of a patch one after the other; as queries with a
-    window of 1 they are [Q, B, U, E]. A patch sees the tokens of the last `window` patches up to itself. A token sees
-    the last `window` patches that are complete at it.
+    Tokens are [B, T, E]. Patches are [B, U·Q, E], with the Q vectors of a patch one after the other. A patch sees the
+    tokens of the last `window` patches up to itself. A token sees the last `window` patches that are complete at it.
     """
 
     config: ModelConfig
@@ -34,8 +33,8 @@ class CrossAttention(nn.Module):
         self.wq, self.wk, self.wv, self.wo = (Linear(self.config, self.placement, width) for _ in range(4))
 
     def __call__(
-        self, x: Float[Array, "*Q B S E"], y: Float[Array, "B R E"] | Float[Array, "Q B S E"], patches: Patches
-    ) -> Float[Array, "*Q B S E"]:
+        self, x: Float[Array, "B S E"], y: Float[Array, "B R E"] | Float[Array, "Q B S E"], patches: Patches
+    ) -> Float[Array, "B S E"]:
         """Patches `x` attend to tokens `y` (the encoder) or tokens `x` to patches `y` (the decoder).
 
         In a decoder with a window of 1, `y` may be the vectors that each token sees (`vectors_seen`).
@@ -48,40 +47,45 @@ class CrossAttention(nn.Module):
             k, v = (vectors_seen(self.placement, each, patches) for each in (k, v))
         return self._added(x, tokens_attend_vectors(self._queries(x), k, v, heads))
 
+    def own_tokens(
+        self, x: tuple[Float[Array, "B U E"], ...], y_BTE: Float[Array, "B T E"], patches: Patches
+    ) -> tuple[Float[Array, "B U E"], ...]:
+        """What `__call__` gives an encoder with a window of 1, with the Q vectors of patches as arrays of their own."""
+        k_BTE, v_BTE = self._projected(y_BTE)
+        queries, heads = [self._queries(x_BUE) for x_BUE in x], self._heads_in(k_BTE)
+        found = patches_attend_own_tokens(queries, k_BTE, v_BTE, patches.patch_id_BT, heads)
+        return tuple(self._added(x_BUE, out_BUE) for x_BUE, out_BUE in zip(x, found, strict=True))
+
     def keys_values(self, y_BRE: Float[Array, "B R E"]) -> tuple[Float[Array, "B R H K"], Float[Array, "B R H K"]]:
         """Keys and values of `y`. They depend on nothing else, so a cache can keep them."""
         return tuple(map(self._split_heads, self._projected(y_BRE)))
 
     def over(
         self,
-        x: Float[Array, "*Q B S E"],
+        x_BSE: Float[Array, "B S E"],
         k_BRHK: Float[Array, "B R H K"],
         v_BRHK: Float[Array, "B R H K"],
         patches: Patches,
-    ) -> Float[Array, "*Q B S E"]:
+    ) -> Float[Array, "B S E"]:
         """x plus the attention of `x` over the given keys and values."""
         attend = self._patches_to_tokens if self.queries_are_patches else self._tokens_to_patches
-        return self._added(x, attend(self._queries(x), k_BRHK, v_BRHK, patches))
+        return self._added(x_BSE, attend(self._queries(x_BSE), k_BRHK, v_BRHK, patches))
 
-    def _queries(self, x):
-        return self.wq(self.placement.enter(self.cross_attn_norm_q(x)))
+    def _queries(self, x_BSE):
+        return self.wq(self.placement.enter(self.cross_attn_norm_q(x_BSE)))
 
     def _projected(self, y):
         """Keys and values with the heads side by side; the norm and the projections act on the last axis alone."""
         y_norm = self.placement.enter(self.cross_attn_norm_kv(y))
         return self.wk(y_norm), self.wv(y_norm)
 
-    def _added(self, x, out):
-        return x + self.placement.leave(self.wo(out))
+    def _added(self, x_BSE, out_BSE):
+        return x_BSE + self.placement.leave(self.wo(out_BSE))
 
-    def _patches_to_tokens(self, q, k_BTHK, v_BTHK, patches):
-        if self.window == 1:
-            q_BUC, k_BTE, v_BTE = vectors_last(q), _flat(k_BTHK), _flat(v_BTHK)
-            out_BUC = patches_attend_own_tokens(q_BUC, k_BTE, v_BTE, patches.patch_id_BT, k_BTHK.shape[2])
-            return vectors_first(out_BUC, q.shape[-1])
+    def _patches_to_tokens(self, q_BSE, k_BTHK, v_BTHK, patches):
         id_BS, doc_BS = self._patch_side(patches)
         id_BT, doc_BT = self._token_side(patches, patches.patch_id_BT)
-        return self._blocked(q, k_BTHK, v_BTHK, id_BS, id_BT, doc_BS, doc_BT)
+        return self._blocked(q_BSE, k_BTHK, v_BTHK, id_BS, id_BT, doc_BS, doc_BT)
 
     def _tokens_to_patches(self, q_BTE, k_BRHK, v_BRHK, patches):
         if self.window == 1:

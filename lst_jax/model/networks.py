@@ -5,13 +5,13 @@ An architecture (`lst_jax.model.architectures`) puts them together.
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from lst_jax.config import ModelConfig
 from lst_jax.core.shapes import Array, Float, Int
 from lst_jax.model.cross_attention import CrossAttention, vectors_seen
 from lst_jax.model.layers import Block, Linear, RMSNorm, stored, truncated_normal
-from lst_jax.model.own_patch import vectors_first, vectors_last
 from lst_jax.model.patch_rows import patch_maxima
 from lst_jax.model.patches import Patches
 from lst_jax.model.placement import ONE_DEVICE, Placement
@@ -75,7 +75,7 @@ class PatchEncoder(nn.Module):
 
         def layer_with_cross(states, block, cross):
             h_BTE = block(states[0], doc_id_BT)
-            return h_BTE, states[1] + cross(states[1], h_BTE, patches)
+            return h_BTE, self._crossed(states[1], h_BTE, cross, patches)
 
         rest = list(zip(self.layers[first_cross + 1 :], self.cross_attn_layers[1:], strict=True))
         if rest:
@@ -93,13 +93,21 @@ class PatchEncoder(nn.Module):
         """The vectors as the cross-attention takes them."""
         pooled_BUE = patch_maxima(states[0], patches.patch_id_BT, patches.doc_id_BU.shape[1])
         x_BUC, e = self.patch_embedding_projection(pooled_BUE), states[0].shape[-1]
-        x = vectors_first(x_BUC, e) if self.config.encoder_cross_window == 1 else x_BUC.reshape(len(x_BUC), -1, e)
+        if self.config.encoder_cross_window == 1:
+            x = tuple(jnp.split(x_BUC, self.config.queries_per_patch, -1))
+        else:
+            x = x_BUC.reshape(len(x_BUC), -1, e)
         for cross, h_BTE in zip(self.cross_attn_layers, states, strict=False):
-            x = x + cross(x, h_BTE, patches)
+            x = self._crossed(x, h_BTE, cross, patches)
         return x
 
+    def _crossed(self, x, h_BTE, cross, patches):
+        if isinstance(x, tuple):
+            return tuple(map(jnp.add, x, cross.own_tokens(x, h_BTE, patches)))
+        return x + cross(x, h_BTE, patches)
+
     def _side_by_side(self, x, patches):
-        return vectors_last(x) if x.ndim == 4 else x.reshape(*patches.doc_id_BU.shape, -1)
+        return jnp.concatenate(x, -1) if isinstance(x, tuple) else x.reshape(*patches.doc_id_BU.shape, -1)
 
 
 class GlobalTransformer(nn.Module):
