@@ -70,4 +70,5 @@ def _resize_rows(config: ConfigDict, patches: int, shorter_base: bool) -> None:
     if architecture == "base":
         patches = tokens = patches if shorter_base else tokens
     data.update(row_patches=patches, row_tokens=tokens)
-    data.row_speech_tokens = tokens if architecture == "lst_bypass" else None
+    # these rows are nearly all speech, and take documents whole
+    data.row_speech_tokens, data.row_speech_patches = tokens if architecture == "lst_bypass" else None, None

@@ -13,7 +13,7 @@ of 10000 pieces, one covers 3.9 frames on average in the training data and 1.5 i
 from ml_collections import ConfigDict
 
 from lst_jax.recipes import systems
-from lst_jax.recipes.row_sizes import row_tokens_for
+from lst_jax.recipes.row_sizes import row_speech_patches_for, row_tokens_for
 
 STEPS = 450
 ROW_PATCHES = 512
@@ -56,6 +56,7 @@ def get_config(arg: str) -> ConfigDict:
                 row_tokens=640 if base else row_tokens,
                 row_patches=640 if base else ROW_PATCHES,
                 row_speech_tokens=row_tokens // 2 if bypass else None,
+                row_speech_patches=row_speech_patches_for(row_tokens // 2, system.mean_patch) if bypass else None,
                 patching=system.patching(STEPS),
                 prefetch=4,
             ),

@@ -30,7 +30,7 @@ from lst_jax.cost.parameters import parameters as count_parameters
 from lst_jax.jobs.sweeps.grid import each, product
 from lst_jax.recipes import systems
 from lst_jax.recipes.defaults import decoder_layers_for, learning_rate_for, shape_for
-from lst_jax.recipes.row_sizes import row_speech_tokens_for, row_tokens_for
+from lst_jax.recipes.row_sizes import row_speech_patches_for, row_speech_tokens_for, row_tokens_for
 
 ROW_PATCHES = 4096
 TEXT_SIZE = 32_000
@@ -94,7 +94,8 @@ def get_config(arg: str) -> ConfigDict:
     size = SIZES[name] if name in SIZES else study_size(STUDY[name])
     system = systems.parse(rest, UNITS, f"configs/lst.py:{arg}")
     pieces = system.pieces
-    row_tokens = row_tokens_for(ROW_PATCHES, system.mean_patch)
+    row_tokens, bypass = row_tokens_for(ROW_PATCHES, system.mean_patch), system.kind == "lst_bypass"
+    speech_tokens = row_speech_tokens_for(row_tokens) if bypass else None
     return ConfigDict(
         dict(
             name=f"lst-{name}-{system.name}",
@@ -110,7 +111,8 @@ def get_config(arg: str) -> ConfigDict:
                 rows=size["rows"],
                 row_tokens=row_tokens,
                 row_patches=ROW_PATCHES,
-                row_speech_tokens=row_speech_tokens_for(row_tokens) if system.kind == "lst_bypass" else None,
+                row_speech_tokens=speech_tokens,
+                row_speech_patches=row_speech_patches_for(speech_tokens, system.mean_patch) if bypass else None,
                 patching=system.patching(size["steps"]),
             ),
             optim=dict(peak_lr=4e-4, warmup_steps=2000),

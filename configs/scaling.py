@@ -20,7 +20,7 @@ from lst_jax.cost.parameters import parameters
 from lst_jax.jobs.sweeps.grid import Overlay, each, product
 from lst_jax.recipes import defaults
 from lst_jax.recipes.inherit import named, sibling
-from lst_jax.recipes.row_sizes import row_tokens_for
+from lst_jax.recipes.row_sizes import row_speech_patches_for, row_tokens_for
 
 DEMO = sibling(__file__, "demo.py")
 WIDTH = 96  # what "" means
@@ -80,6 +80,7 @@ def _resize(config: ConfigDict, width: int) -> None:
     data.row_patches = data.row_tokens if model.architecture == "base" else ROW_PATCHES
     if model.architecture == "lst_bypass":
         data.row_speech_tokens = data.row_tokens // 2
+        data.row_speech_patches = row_speech_patches_for(data.row_speech_tokens, 4)
 
 
 def count(config: ConfigDict) -> int:

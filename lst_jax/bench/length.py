@@ -32,7 +32,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
     mesh = one_device()
     lengths = (config, doubled(config))
     batches = [made_up_batches(c, 1)[0][0] for c in lengths]
-    models = [update.build_model(c, mesh, c.data.row_speech_tokens) for c in lengths]
+    models = [update.build_model(c, mesh, training_rows=True) for c in lengths]
     state = update.init_state(config, models[0], mesh)
     functions: dict[str, list[Callable[[], Any]]] = {}
     for c, model, batch in zip(lengths, models, batches, strict=True):
@@ -71,13 +71,9 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
 def doubled(config: Config) -> Config:
     """The configuration with rows of twice the length."""
     data = config.data
-    speech = data.row_speech_tokens and 2 * data.row_speech_tokens
-    return dataclasses.replace(
-        config,
-        data=dataclasses.replace(
-            data, row_tokens=2 * data.row_tokens, row_patches=2 * data.row_patches, row_speech_tokens=speech
-        ),
-    )
+    sizes = ("row_tokens", "row_patches", "row_speech_tokens", "row_speech_patches")
+    twice = {name: size and 2 * size for name in sizes for size in [getattr(data, name)]}
+    return dataclasses.replace(config, data=dataclasses.replace(data, **twice))
 
 
 def one_document(batch: Batch) -> Batch:

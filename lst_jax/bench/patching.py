@@ -30,7 +30,7 @@ from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import BATCH_TYPES, Batch
 from lst_jax.model.architectures.registry import architecture_named
 from lst_jax.parallel.sharding import one_device
-from lst_jax.recipes.row_sizes import row_speech_tokens_for, row_tokens_for
+from lst_jax.recipes.row_sizes import row_speech_patches_for, row_speech_tokens_for, row_tokens_for
 from lst_jax.report import results_file
 from lst_jax.step import update
 
@@ -84,13 +84,12 @@ def interleaved_only(config: Config) -> Config:
         raise DataError(f"data.sources: {config.name} has no utterances; add a source of them")
     tokens = row_tokens_for(ROW_PATCHES, PATCH, interleaved_share=1.0)
     architecture = architecture_named(config.model.architecture)
-    speech = row_speech_tokens_for(tokens, interleaved_share=1.0) if architecture.text_bypasses_local_networks else None
-    return with_tokens(
-        dataclasses.replace(
-            config, data=dataclasses.replace(data, sources=sources, row_speech_tokens=speech, row_patches=ROW_PATCHES)
-        ),
-        tokens,
-    )
+    data = dataclasses.replace(data, sources=sources, row_patches=ROW_PATCHES)
+    if architecture.text_bypasses_local_networks:
+        speech = row_speech_tokens_for(tokens, interleaved_share=1.0)
+        patches = row_speech_patches_for(speech, PATCH)
+        data = dataclasses.replace(data, row_speech_tokens=speech, row_speech_patches=patches)
+    return with_tokens(dataclasses.replace(config, data=data), tokens)
 
 
 def with_tokens(config: Config, tokens: int) -> Config:
@@ -156,7 +155,7 @@ def program_flops(config: Config, mesh: Mesh, global_layers: int, decoder_layers
 @functools.cache
 def _compiled_flops(config: Config, mesh: Mesh) -> float:
     """Compiles once for all contents and patchings of the same shapes."""
-    model = update.build_model(config, mesh, config.data.row_speech_tokens)
+    model = update.build_model(config, mesh, training_rows=True)
     state = update.state_shape(config, model, mesh)
     shape = (config.data.rows, config.data.row_tokens)
     batch = Batch(*(jax.ShapeDtypeStruct(shape, kind) for kind in BATCH_TYPES))

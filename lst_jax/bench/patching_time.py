@@ -73,7 +73,7 @@ def program_of(config: Config) -> Config:
 @functools.cache
 def compiled_estimate(config: Config, mesh: Mesh) -> Estimate:
     """Of the step that is compiled for the mesh's only device. Raises: DataError where it does not fit."""
-    model = update.build_model(config, mesh, config.data.row_speech_tokens)
+    model = update.build_model(config, mesh, training_rows=True)
     needed, compiled = compile_step(config, model, mesh, update.state_shape(config, model, mesh), {})
     if compiled is None:
         raise DataError(

@@ -41,7 +41,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
     made = made_up_batches(config, steps)
     share = config.data.rows * config.mesh.tensor // mesh.size
     whole = _measure_step(config, mesh, [batch for batch, _ in made], share)
-    model = update.build_model(config, one, config.data.row_speech_tokens)
+    model = update.build_model(config, one, training_rows=True)
     params = jax.jit(model.init_params)(jax.random.key(config.seed))
     first = update.put_batch(jax.tree.map(lambda x: x[:share], made[0][0]), one)
     with memory.one_line_if_memory_ends(f"{config.name}, its parts", f"use --rows {max(1, config.data.rows // 2)}"):
@@ -81,7 +81,7 @@ def _measure_step(config: Config, mesh: Mesh, made: Sequence[Batch], share: int)
 
     Args: `share`: the rows of one device. Raises: DataError before anything runs, where the step does not fit.
     """
-    model, device = update.build_model(config, mesh, config.data.row_speech_tokens), mesh.devices.flat[0]
+    model, device = update.build_model(config, mesh, training_rows=True), mesh.devices.flat[0]
     numbers, like = update.numbers_of(config), update.state_shape(config, model, mesh)
     start = time.perf_counter()
     with memory.one_line_if_memory_ends(
@@ -114,7 +114,7 @@ def unrolled_flops(config: Config, mesh: Mesh, batch: Batch) -> float:
     config = dataclasses.replace(
         config, model=dataclasses.replace(config.model, scan_layers=False, attention_block=tokens, logits_chunk=tokens)
     )
-    model = update.build_model(config, mesh, config.data.row_speech_tokens)
+    model = update.build_model(config, mesh, training_rows=True)
     state = update.state_shape(config, model, mesh)
     numbers = update.numbers_of(config)
     return float(update.make_train_step(config, model, mesh).lower(state, batch, numbers).cost_analysis()["flops"])

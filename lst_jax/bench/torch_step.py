@@ -109,10 +109,11 @@ def _check_device(device: str) -> None:
 
 
 def with_long_rows(config: Config, units: int) -> Config:
-    """The same model on one row of `units` patch positions, with T and S in proportion."""
+    """The same model on one row of `units` patch positions, with T, S and P in proportion."""
     d = config.data
-    row_tokens, speech = (n and n * units // d.row_patches for n in (d.row_tokens, d.row_speech_tokens))
-    data = dataclasses.replace(d, rows=LONG_ROWS, row_patches=units, row_tokens=row_tokens, row_speech_tokens=speech)
+    sizes = ("row_tokens", "row_patches", "row_speech_tokens", "row_speech_patches")
+    longer = {name: size and size * units // d.row_patches for name in sizes for size in [getattr(d, name)]}
+    data = dataclasses.replace(d, rows=LONG_ROWS, **longer)
     block = max(config.model.attention_block, LONG_BLOCK)
     return dataclasses.replace(config, data=data, model=dataclasses.replace(config.model, attention_block=block))
 
@@ -125,7 +126,7 @@ def pad_like_the_ancestor(batch: Batch, units: int) -> Batch:
 
 
 def _measure_case(name: str, config: Config, settings: Settings, padded: bool) -> dict[str, Any]:
-    model = update.build_model(config, one_device(), config.data.row_speech_tokens)
+    model = update.build_model(config, one_device(), training_rows=True)
     params = jax.jit(model.init_params)(jax.random.key(config.seed))
     batches = [batch for batch, _ in made_up_batches(config, settings.repeats)]
     sides = {JAX: jax_step(config, model, params, batches), TORCH: torch_step(config, params, batches, settings)}

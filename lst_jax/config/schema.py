@@ -131,6 +131,8 @@ class DataConfig:
     row_patches: int = learned(formerly="row_units", at_least=8)  # U
     # S, the most speech units and <s> in a row where text bypasses the local networks; else None
     row_speech_tokens: int | None = learned(default=None, first_runs=None)
+    # P, the most patches of these speech tokens in such a row; None = as many as S and U allow
+    row_speech_patches: int | None = learned(default=None, since=None, at_least=8)
     unit_rate: float = function(default=25.0, positive=True)  # speech units per second
     patching: PatchingConfig = part()
     interleave: InterleaveConfig = part(default=InterleaveConfig())

@@ -136,7 +136,7 @@ def make_plan(
     mesh = sharding.make_mesh(config.mesh, devices)
     sharding.check(config, mesh)
     tpu = tpu_of_device(devices[0].device_kind)
-    model = update.build_model(config, mesh, config.data.row_speech_tokens)
+    model = update.build_model(config, mesh, training_rows=True)
     state = update.state_shape(config, model, mesh)
     began = time.monotonic()
     memory, compiled = compile_step(config, model, mesh, state, topology.QUICKLY if quick else {})

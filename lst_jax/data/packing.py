@@ -41,7 +41,8 @@ def pack_examples(examples: Iterable[Example], config: Config) -> Iterator[tuple
     """Batches of the run's shape with every example once.
 
     An example that no row can hold is cut, and only its head is kept (counted as `pieces_cut`). Rows may be all speech:
-    `data.row_speech_tokens` bounds training rows only, so that every system gets the same questions.
+    `data.row_speech_tokens` and `data.row_speech_patches` bound training rows only, so that every system gets the same
+    questions.
     """
     numbered = enumerate(examples)
     waiting = next(numbered, None)

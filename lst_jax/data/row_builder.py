@@ -25,9 +25,19 @@ class RowBuilder:
     """One row while it is filled with segments of documents, and its counts."""
 
     def __init__(
-        self, tokens: int, patches: int, sources: int, vocab: Vocab, windows: Windows, local_tokens: int | None = None
+        self,
+        tokens: int,
+        patches: int,
+        sources: int,
+        vocab: Vocab,
+        windows: Windows,
+        local_tokens: int | None = None,
+        local_patches: int | None = None,
     ):
-        """An empty row with room for `tokens` and `patches`. `local_tokens` of them may pass the local networks."""
+        """An empty row with room for `tokens` and `patches`.
+
+        `local_tokens` and `local_patches` of them may pass the local networks; None = all of them.
+        """
         self.token = np.full(tokens, PAD_ID, np.int32)
         self.doc_id = np.zeros(tokens, np.int32)
         self.patch_start = np.zeros(tokens, bool)
@@ -36,8 +46,11 @@ class RowBuilder:
         self.row_patches = patches
         self.tokens_left, self.patches_left = tokens, patches
         self.local_left = tokens if local_tokens is None else local_tokens
-        self._room = tokens, patches, self.local_left
-        self._longest = min(tokens - 2, self.local_left - 1)  # units that fit after BOS and a marker
+        self.local_patches_left = patches if local_patches is None else local_patches
+        self._room = tokens, patches, self.local_left, self.local_patches_left
+        # Units, and patches of them, that fit after BOS and a marker
+        self._longest = min(tokens - 2, self.local_left - 1)
+        self._most_patches = min(patches - 2, self.local_patches_left - 1)
         self._vocab, self._windows = vocab, windows
         # Metrics on disk keep these names: "pieces" are segments, and "units" patch positions
         self._counts = dict.fromkeys(
@@ -78,7 +91,7 @@ class RowBuilder:
         if tokens <= 0 or patches <= 0:
             return start
         rest = example.tail(start, 2 * len(self.token))  # as far as matters
-        tokens = min(tokens, self._local_room(rest.token, self._marker(example, start) if repeated else -1))
+        tokens = min(tokens, self._local_room(rest, self._marker(example, start) if repeated else -1))
         pos, before = rest.cut_pos, rest.patches_before
         last = (
             min(
@@ -93,7 +106,7 @@ class RowBuilder:
             return len(example.token)
         if tokens + repeated < MIN_SEGMENT:
             return start
-        if pos[last + 1] - end > self._longest or before[last + 1] - before[last] > self.row_patches - 2:
+        if pos[last + 1] - end > self._longest or before[last + 1] - before[last] > self._most_patches:
             end = self._break(rest, end, tokens, patches, limit.excess)
         if end + repeated < MIN_SEGMENT and min(self.tokens_left, *limit) < len(self.token):
             return start  # but an empty row that may take anything takes this
@@ -103,12 +116,15 @@ class RowBuilder:
 
     def holds(self, example: Example, if_empty: bool = False) -> bool:
         """Whether the whole example fits into the rest of the row, or, `if_empty`, into an empty row."""
+        is_local = example.token >= self._windows.local_from
         needed = (
             len(example.token),
             int(example.patches_before[-1]),
-            int(np.count_nonzero(example.token >= self._windows.local_from)),
+            int(np.count_nonzero(is_local)),
+            int(np.count_nonzero(is_local & example.patch_start)),
         )
-        room = self._room if if_empty else (self.tokens_left, self.patches_left, self.local_left)
+        left = (self.tokens_left, self.patches_left, self.local_left, self.local_patches_left)
+        room = self._room if if_empty else left
         return all(n <= r for n, r in zip(needed, room, strict=True))
 
     def add(self, example: Example, start: int, end: int, source: int) -> tuple[int, int]:
@@ -134,8 +150,10 @@ class RowBuilder:
         patches = int(np.count_nonzero(self.patch_start[at:stop]))
         self.tokens_left -= stop - at
         self.patches_left -= patches
-        self.local_left -= int(np.count_nonzero(self._is_local(slice(at, stop))))
-        assert self.local_left >= 0, (start, end)
+        is_local = self._is_local(slice(at, stop))
+        self.local_left -= int(np.count_nonzero(is_local))
+        self.local_patches_left -= int(np.count_nonzero(is_local & self.patch_start[at:stop]))
+        assert min(self.local_left, self.local_patches_left) >= 0, (start, end)
         self._count(segment, end - start, repeated, slice(at, stop), patches)
         self._source_tokens[source] += stop - at
         return stop - at, patches
@@ -167,10 +185,11 @@ class RowBuilder:
     def _is_local(self, here: slice) -> Bool[np.ndarray, "n"]:
         return self.token[here] >= self._windows.local_from
 
-    def _local_room(self, token, marker: int) -> int:
+    def _local_room(self, rest: Example, marker: int) -> int:
         """How many of these tokens fit after `marker` (-1 = none) before the local networks have no room left."""
-        room = self.local_left - (marker >= self._windows.local_from)
-        return int(np.searchsorted(np.cumsum(token >= self._windows.local_from), room, "right"))
+        is_local, marked = rest.token >= self._windows.local_from, marker >= self._windows.local_from
+        counted = (is_local, self.local_left), (is_local & rest.patch_start, self.local_patches_left)
+        return min(int(np.searchsorted(np.cumsum(each), left - marked, "right")) for each, left in counted)
 
     def _repeats_marker(self, example: Example, start: int) -> int:
         return int(start > 0 and example.token[start] not in self._markers)

@@ -79,6 +79,7 @@ class RowStreams:
                 self._config.joint_vocab,
                 windows_of(self._config),
                 data.row_speech_tokens,
+                data.row_speech_patches,
             ),
             state_SF.copy(),
             row,

@@ -79,8 +79,9 @@ def cached_model(model: Architecture, patch_units: int) -> CachedModel:
     On a mesh, its functions are called on each device with its rows and its parts of `params`; so they make its part of
     the caches.
     """
-    # the bound on speech tokens is one on training rows, not on prompts
-    return CachedModel(model.clone(row_speech_tokens=None), patch_units if model.patches_speech else 1)
+    # the bounds on speech are those of training rows, not of prompts
+    whole = model.clone(row_speech_tokens=None, row_speech_patches=None)
+    return CachedModel(whole, patch_units if model.patches_speech else 1)
 
 
 def matrices_in_compute_dtype(model: Architecture, params: Any, free: bool = False) -> Any:

@@ -9,7 +9,7 @@ from lst_jax.model import branches
 from lst_jax.model.attention import blocked_attention
 from lst_jax.model.layers import Linear, RMSNorm
 from lst_jax.model.own_patch import patches_attend_own_tokens, tokens_attend_vectors, vectors_first
-from lst_jax.model.patch_rows import gather
+from lst_jax.model.patch_rows import gather, to_tokens
 from lst_jax.model.patches import Patches
 from lst_jax.model.placement import Placement
 
@@ -17,8 +17,8 @@ from lst_jax.model.placement import Placement
 class CrossAttention(nn.Module):
     """x + wo(attention(wq norm_q(x), wk norm_kv(y), wv norm_kv(y))), without RoPE; callers add x once more (paper §4).
 
-    Tokens are [B, T, E]. Patches are [B, U·Q, E], with the Q vectors of a patch side by side. A patch sees the tokens of
-    the last `window` patches up to itself. A token sees the last `window` patches that are complete at it.
+    Tokens are [B, T, E]. Patches are [B, U·Q, E], with the Q vectors of a patch one after the other. A patch sees the
+    tokens of the last `window` patches up to itself. A token sees the last `window` patches that are complete at it.
     """
 
     config: ModelConfig
@@ -33,16 +33,28 @@ class CrossAttention(nn.Module):
         self.wq, self.wk, self.wv, self.wo = (Linear(self.config, self.placement, width) for _ in range(4))
 
     def __call__(
-        self, x_BSE: Float[Array, "B S E"], y: Float[Array, "B R E"] | Float[Array, "Q B S E"], patches: Patches
+        self, x: Float[Array, "B S E"], y: Float[Array, "B R E"] | Float[Array, "Q B S E"], patches: Patches
     ) -> Float[Array, "B S E"]:
         """Patches `x` attend to tokens `y` (the encoder) or tokens `x` to patches `y` (the decoder).
 
-        In a decoder with a window of 1, `y` are the vectors that each token sees (`PatchDecoder.vectors_seen`).
+        In a decoder with a window of 1, `y` may be the vectors that each token sees (`vectors_seen`).
         """
+        if self.queries_are_patches or self.window != 1:
+            return self.over(x, *self.keys_values(y), patches)
+        k, v = self._projected(y)
+        heads = self._heads_in(k)
         if y.ndim == 3:
-            return self.over(x_BSE, *self.keys_values(y), patches)
-        k_QBSE, v_QBSE = self._projected(y)
-        return self._added(x_BSE, tokens_attend_vectors(self._queries(x_BSE), k_QBSE, v_QBSE, self._heads_in(k_QBSE)))
+            k, v = (vectors_seen(self.placement, each, patches) for each in (k, v))
+        return self._added(x, tokens_attend_vectors(self._queries(x), k, v, heads))
+
+    def own_tokens(
+        self, x: tuple[Float[Array, "B U E"], ...], y_BTE: Float[Array, "B T E"], patches: Patches
+    ) -> tuple[Float[Array, "B U E"], ...]:
+        """What `__call__` gives an encoder with a window of 1, with the Q vectors of patches as arrays of their own."""
+        k_BTE, v_BTE = self._projected(y_BTE)
+        queries, heads = [self._queries(x_BUE) for x_BUE in x], self._heads_in(k_BTE)
+        found = patches_attend_own_tokens(queries, k_BTE, v_BTE, patches.patch_id_BT, heads)
+        return tuple(self._added(x_BUE, out_BUE) for x_BUE, out_BUE in zip(x, found, strict=True))
 
     def keys_values(self, y_BRE: Float[Array, "B R E"]) -> tuple[Float[Array, "B R H K"], Float[Array, "B R H K"]]:
         """Keys and values of `y`. They depend on nothing else, so a cache can keep them."""
@@ -71,27 +83,17 @@ class CrossAttention(nn.Module):
         return x_BSE + self.placement.leave(self.wo(out_BSE))
 
     def _patches_to_tokens(self, q_BSE, k_BTHK, v_BTHK, patches):
-        if self.window == 1:
-            (b, u), heads = patches.doc_id_BU.shape, k_BTHK.shape[2]
-            q_BUC = q_BSE.reshape(b, u, -1)
-            out_BUC = patches_attend_own_tokens(q_BUC, _flat(k_BTHK), _flat(v_BTHK), patches.patch_id_BT, heads)
-            return out_BUC.reshape(q_BSE.shape)
         id_BS, doc_BS = self._patch_side(patches)
         id_BT, doc_BT = self._token_side(patches, patches.patch_id_BT)
         return self._blocked(q_BSE, k_BTHK, v_BTHK, id_BS, id_BT, doc_BS, doc_BT)
 
     def _tokens_to_patches(self, q_BTE, k_BRHK, v_BRHK, patches):
         if self.window == 1:
-            k_QBTE, v_QBTE = (self._seen(x_BRHK, patches) for x_BRHK in (k_BRHK, v_BRHK))
+            k_QBTE, v_QBTE = (_fetched(gather, _flat(x_BRHK), patches) for x_BRHK in (k_BRHK, v_BRHK))
             return tokens_attend_vectors(q_BTE, k_QBTE, v_QBTE, k_BRHK.shape[2])
         id_BT, doc_BT = self._token_side(patches, patches.visible_patch_BT)
         id_BR, doc_BR = self._patch_side(patches)
         return self._blocked(q_BTE, k_BRHK, v_BRHK, id_BT, id_BR, doc_BT, doc_BR)
-
-    def _seen(self, x_BRHK, patches):
-        """The keys or values of the patch that each token sees."""
-        (b, u), x_BRE = patches.doc_id_BU.shape, _flat(x_BRHK)
-        return vectors_first(gather(x_BRE.reshape(b, u, -1), patches.visible_patch_BT), x_BRE.shape[2])
 
     def _blocked(self, q_BSE, k_BRHK, v_BRHK, *rule):
         q_BSHK = self._split_heads(q_BSE)
@@ -120,6 +122,17 @@ class CrossAttention(nn.Module):
         if self.placement.branched:
             return branches.positions(patches.doc_id_BU)
         return jnp.broadcast_to(jnp.arange(patches.doc_id_BU.shape[1]), patches.doc_id_BU.shape)
+
+
+def vectors_seen(placement: Placement, x_BRE: Float[Array, "B R E"], patches: Patches) -> Float[Array, "Q B T E"]:
+    """The Q vectors of the one patch that each token sees, zeros where it sees none."""
+    # what a branch sees may lie far before it
+    return _fetched(gather if placement.branched else to_tokens, x_BRE, patches)
+
+
+def _fetched(fetch, x_BRE, patches):
+    x_BUC = x_BRE.reshape(*patches.doc_id_BU.shape, -1)
+    return vectors_first(fetch(x_BUC, patches.visible_patch_BT), x_BRE.shape[2])
 
 
 def _flat(x_BRHK):

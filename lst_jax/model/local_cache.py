@@ -64,8 +64,7 @@ def read_prompt(
         direct_input_B1D=None,
         bypasses_B=None,
     )
-    x_BRE = encoder.patch_vectors(states, patches)
-    return local, h_BTE, x_BRE.reshape(*patches.doc_id_BU.shape, -1)
+    return local, h_BTE, encoder.patch_vectors(states, patches)
 
 
 def decode_prompt(
@@ -138,8 +137,7 @@ def newest_patch_vector(encoder: PatchEncoder, local: LocalState, patch_units: i
     window = local.patch_age_BR.shape[1] // patch_units
     id_BR = jnp.where(local.patch_age_BR < window, window - 1 - local.patch_age_BR, window)
     there_BU = (id_BR[:, :, None] == jnp.arange(window)).any(1).astype(jnp.int32)
-    x_BRE = encoder.patch_vectors(local.recent_states, Patches(id_BR, id_BR, there_BU))
-    return x_BRE.reshape(*there_BU.shape, -1)[:, -1:]
+    return encoder.patch_vectors(local.recent_states, Patches(id_BR, id_BR, there_BU))[:, -1:]
 
 
 def decode_token(decoder: PatchDecoder, local: LocalState, main: GlobalState, on_B) -> tuple[Array, LocalState]:

@@ -5,17 +5,21 @@ An architecture (`lst_jax.model.architectures`) puts them together.
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from lst_jax.config import ModelConfig
 from lst_jax.core.shapes import Array, Float, Int
-from lst_jax.model.cross_attention import CrossAttention
+from lst_jax.model.cross_attention import CrossAttention, vectors_seen
 from lst_jax.model.layers import Block, Linear, RMSNorm, stored, truncated_normal
-from lst_jax.model.own_patch import vectors_first
-from lst_jax.model.patch_rows import gather, patch_maxima, to_tokens
+from lst_jax.model.patch_rows import patch_maxima
 from lst_jax.model.patches import Patches
 from lst_jax.model.placement import ONE_DEVICE, Placement
 from lst_jax.model.stack import run_layers
+
+# Tokens per patch from which a decoder layer projects the patches' vectors and fetches keys and values to the tokens.
+# Below it, vectors are fetched once for all layers, and each layer projects those of all tokens.
+PROJECT_FIRST = 2
 
 
 class Embedding(nn.Module):
@@ -59,7 +63,6 @@ class PatchEncoder(nn.Module):
         self, token_BT: Int[Array, "B T"], doc_id_BT: Int[Array, "B T"], patches: Patches
     ) -> tuple[Float[Array, "B T E"], Float[Array, "B U QE"]]:
         """Runs the layers. At the first cross-attention, the queries of a patch start from the max-pool of its tokens."""
-        b, u = patches.doc_id_BU.shape
         h_BTE = self.tok_embeddings(token_BT)
         first_cross = len(self.layers) - len(self.cross_attn_layers)
         h_BTE = run_layers(
@@ -68,28 +71,43 @@ class PatchEncoder(nn.Module):
             [(layer,) for layer in self.layers[: first_cross + 1]],
             h_BTE,
         )
-        x_BRE = self.patch_vectors([h_BTE], patches)
+        x = self._vectors([h_BTE], patches)
 
         def layer_with_cross(states, block, cross):
             h_BTE = block(states[0], doc_id_BT)
-            return h_BTE, states[1] + cross(states[1], h_BTE, patches)
+            return h_BTE, self._crossed(states[1], h_BTE, cross, patches)
 
         rest = list(zip(self.layers[first_cross + 1 :], self.cross_attn_layers[1:], strict=True))
         if rest:
-            h_BTE, x_BRE = run_layers(self.config, layer_with_cross, rest, (h_BTE, x_BRE))
-        return h_BTE, x_BRE.reshape(b, u, -1)
+            h_BTE, x = run_layers(self.config, layer_with_cross, rest, (h_BTE, x))
+        return h_BTE, self._side_by_side(x, patches)
 
-    def patch_vectors(self, states: Sequence[Float[Array, "B T E"]], patches: Patches) -> Float[Array, "B R E"]:
-        """The Q vectors of each patch, R = U·Q.
+    def patch_vectors(self, states: Sequence[Float[Array, "B T E"]], patches: Patches) -> Float[Array, "B U QE"]:
+        """The Q vectors of each patch, side by side.
 
         Args: `states` are the token states after each layer that a cross-attention follows, in order.
         """
-        b, u = patches.doc_id_BU.shape
-        pooled_BUE = patch_maxima(states[0], patches.patch_id_BT, u)
-        x_BRE = self.patch_embedding_projection(pooled_BUE).reshape(b, -1, states[0].shape[-1])
+        return self._side_by_side(self._vectors(states, patches), patches)
+
+    def _vectors(self, states, patches):
+        """The vectors as the cross-attention takes them."""
+        pooled_BUE = patch_maxima(states[0], patches.patch_id_BT, patches.doc_id_BU.shape[1])
+        x_BUC, e = self.patch_embedding_projection(pooled_BUE), states[0].shape[-1]
+        if self.config.encoder_cross_window == 1:
+            x = tuple(jnp.split(x_BUC, self.config.queries_per_patch, -1))
+        else:
+            x = x_BUC.reshape(len(x_BUC), -1, e)
         for cross, h_BTE in zip(self.cross_attn_layers, states, strict=False):
-            x_BRE = x_BRE + cross(x_BRE, h_BTE, patches)
-        return x_BRE
+            x = self._crossed(x, h_BTE, cross, patches)
+        return x
+
+    def _crossed(self, x, h_BTE, cross, patches):
+        if isinstance(x, tuple):
+            return tuple(map(jnp.add, x, cross.own_tokens(x, h_BTE, patches)))
+        return x + cross(x, h_BTE, patches)
+
+    def _side_by_side(self, x, patches):
+        return jnp.concatenate(x, -1) if isinstance(x, tuple) else x.reshape(*patches.doc_id_BU.shape, -1)
 
 
 class GlobalTransformer(nn.Module):
@@ -153,8 +171,8 @@ class PatchDecoder(nn.Module):
         A token sees the global outputs of the patches that are complete at it (`patches.visible_patch_BT`).
         """
         y, crosses = self.patch_outputs(global_BUD), self.cross_attn_layers
-        if self.config.decoder_cross_window == 1:
-            y = self.vectors_seen(y, patches)
+        if self.config.decoder_cross_window == 1 and h_BTE.shape[1] < PROJECT_FIRST * patches.doc_id_BU.shape[1]:
+            y = vectors_seen(self.placement, y, patches)
         h_BTE = run_layers(
             self.config,
             lambda h_BTE, cross, block: block(h_BTE + cross(h_BTE, y, patches), doc_id_BT),
@@ -172,12 +190,6 @@ class PatchDecoder(nn.Module):
         if global_BUD.shape[-1] != width:
             global_BUD = self.patch_embedding_projection(global_BUD)
         return global_BUD.reshape(len(global_BUD), -1, width)
-
-    def vectors_seen(self, y_BRE: Float[Array, "B R E"], patches: Patches) -> Float[Array, "Q B T E"]:
-        """The Q vectors of the one patch that each token sees, zeros where it sees none; the same for all layers."""
-        b, u = patches.doc_id_BU.shape
-        fetch = gather if self.placement.branched else to_tokens  # what a branch sees may lie far before it
-        return vectors_first(fetch(y_BRE.reshape(b, u, -1), patches.visible_patch_BT), y_BRE.shape[2])
 
     def logits(self, h_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
         """Float32 logits of states that this decoder has normed."""

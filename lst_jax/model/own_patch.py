@@ -4,12 +4,13 @@ Every token belongs to at most one patch, so each pair of a token and a vector o
 pair is masked away. The cost is T·Q, whatever the lengths of patches. A token whose index is no patch (outside 0..U-1)
 gives zeros, and no gradient flows back through it.
 
-Features stay flat, [.., E] with the heads side by side, and the Q vectors of a patch are the first axis. Arrays whose
-last axes are heads and their widths leave lanes of a TPU empty, and products over them miss its matrix unit. Products
-with a constant matrix of 0 and 1 sum over each head, and spread one value over each head.
+Features stay flat, [.., E] with the heads side by side, and the Q vectors of a patch are the first axis, or arrays of
+their own. Arrays whose last axes are heads and their widths leave lanes of a TPU empty, and products over them miss its
+matrix unit. Products with a constant matrix of 0 and 1 sum over each head, and spread one value over each head.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,24 +21,25 @@ from lst_jax.model.patch_rows import exact_product, patch_maxima, to_patches, to
 
 
 def patches_attend_own_tokens(
-    q_BUC: Float[Array, "B U QE"],
+    queries: Sequence[Float[Array, "B U E"]],
     k_BTE: Float[Array, "B T E"],
     v_BTE: Float[Array, "B T E"],
     patch_BT: Int[Array, "B T"],
     heads: int,
-) -> Float[Array, "B U QE"]:
-    """Encoder cross-attention: the Q queries of each patch over the patch's own tokens (softmax per patch)."""
-    u, e = q_BUC.shape[1], k_BTE.shape[2]
-    q_QBTE = vectors_first(to_tokens(q_BUC, patch_BT), e)
-    k_QBTE, v_QBTE = (_for_each(x_BTE, len(q_QBTE)) for x_BTE in (k_BTE, v_BTE))
-    s_BTG = vectors_last(head_sums(q_QBTE * k_QBTE, heads) * (e // heads) ** -0.5)
+) -> tuple[Float[Array, "B U E"], ...]:
+    """Encoder cross-attention: each of the Q queries of a patch over the patch's own tokens (softmax per patch).
+
+    Queries are arrays of their own, as slices of a common one are copies on a TPU. What is as wide as heads is common.
+    """
+    u, e = queries[0].shape[1:]
+    scores = [head_sums(to_tokens(q_BUE, patch_BT) * k_BTE, heads) for q_BUE in queries]
+    s_BTG = jnp.concatenate(scores, -1) * (e // heads) ** -0.5
     near_max_BTG = to_tokens(patch_maxima(jax.lax.stop_gradient(s_BTG).astype(k_BTE.dtype), patch_BT, u), patch_BT)
-    weight_BTG = jnp.exp(s_BTG - near_max_BTG.astype(jnp.float32)).astype(k_BTE.dtype)
-    weight_QBTE = over_heads(vectors_first(weight_BTG, heads), e)
-    weighted_BUC = to_patches(vectors_last(weight_QBTE * v_QBTE), patch_BT, u)
-    sum_BUG = to_patches(weight_BTG.astype(jnp.float32), patch_BT, u)
-    sum_QBUE = over_heads(vectors_first(jnp.where(sum_BUG == 0, 1, sum_BUG), heads), e)
-    return (weighted_BUC.astype(jnp.float32) / vectors_last(sum_QBUE)).astype(q_BUC.dtype)
+    weight_BTG = jnp.exp(s_BTG - near_max_BTG.astype(jnp.float32))
+    sum_BTG = to_tokens(to_patches(weight_BTG, patch_BT, u), patch_BT)
+    p_BTG = (weight_BTG / jnp.where(sum_BTG == 0, 1, sum_BTG)).astype(v_BTE.dtype)
+    each = jnp.split(p_BTG, len(queries), -1)
+    return tuple(to_patches(over_heads(p_BTH, e) * v_BTE, patch_BT, u) for p_BTH in each)
 
 
 def tokens_attend_vectors(
@@ -53,11 +55,6 @@ def tokens_attend_vectors(
 def vectors_first(x_BTC: Float[Array, "B T C"], width: int) -> Float[Array, "Q B T E"]:
     """Vectors of `width` that lie side by side as the first axis."""
     return jnp.stack([x_BTC[..., at : at + width] for at in range(0, x_BTC.shape[2], width)])
-
-
-def vectors_last(x_QBTE: Float[Array, "Q B T E"]) -> Float[Array, "B T C"]:
-    """The inverse of `vectors_first`."""
-    return jnp.concatenate(list(x_QBTE), -1)
 
 
 def head_sums(x_E: Float[Array, "*batch E"], heads: int) -> Float[Array, "*batch H"]:

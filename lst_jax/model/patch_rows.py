@@ -28,11 +28,10 @@ def gather(x_BU, patch_BT):
     return x_BU.at[rows_B1, patch_BT].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
 
-def scatter_sum(x_BT, patch_BT, row_patches: int):
-    """Sums `x[b, t]` into `out[b, patch[b, t]]` for `row_patches` patches; indices that are no patch are dropped."""
+def scatter_sum(x_BT, patch_BT, sums_BU):
+    """`sums` with each `x[b, t]` added at `[b, patch[b, t]]`; indices that are no patch are dropped."""
     rows_B1 = jnp.arange(x_BT.shape[0])[:, None]
-    zeros_BU = jnp.zeros((x_BT.shape[0], row_patches, *x_BT.shape[2:]), x_BT.dtype)
-    return zeros_BU.at[rows_B1, patch_BT].add(x_BT, mode="drop", wrap_negative_indices=False)
+    return sums_BU.at[rows_B1, patch_BT].add(x_BT, mode="drop", wrap_negative_indices=False)
 
 
 @jax.custom_vjp
@@ -109,7 +108,9 @@ patch_maxima.defvjp(_maxima_forward, _maxima_backward)
 
 
 def _sum_by_scatter(x_BTC, patch_BT, row_patches):
-    return scatter_sum(x_BTC.astype(jnp.float32), patch_BT, row_patches).astype(x_BTC.dtype)
+    b, _, c = x_BTC.shape
+    zeros_BUC = jnp.zeros((b, row_patches, c), jnp.float32)
+    return scatter_sum(x_BTC.astype(jnp.float32), patch_BT, zeros_BUC).astype(x_BTC.dtype)
 
 
 def _max_by_scatter(x_BTC, patch_BT, row_patches):
@@ -136,11 +137,11 @@ def _select_by_product(x_BUC, patch_BT):
 def _sum_by_product(x_BTC, patch_BT, row_patches):
     b, _, c = x_BTC.shape
     block_BN, halves = _selections(patch_BT, row_patches)
-    x_BNSC, blocks = _in_blocks(x_BTC), -(-row_patches // BLOCK)
-    sum_BMRC = sum(
-        scatter_sum(exact_product("bnsc,bnsr->bnrc", x_BNSC, selection_BNSR, jnp.float32), block_BN + half, blocks)
-        for half, selection_BNSR in enumerate(halves)
-    )
+    x_BNSC = _in_blocks(x_BTC)
+    sum_BMRC = jnp.zeros((b, -(-row_patches // BLOCK), BLOCK, c), jnp.float32)
+    for half, selection_BNSR in enumerate(halves):
+        part_BNRC = exact_product("bnsc,bnsr->bnrc", x_BNSC, selection_BNSR, jnp.float32)
+        sum_BMRC = scatter_sum(part_BNRC, block_BN + half, sum_BMRC)
     return sum_BMRC.reshape(b, -1, c)[:, :row_patches].astype(x_BTC.dtype)
 
 

@@ -67,7 +67,7 @@ class LocalRows(NamedTuple):
     doc_id_BS: Int[Array, "B S"]
     patches: Patches  # of S tokens in P patches
     row_patch_BP: Int[Array, "B P"]  # patch position in the whole row, U where there is no patch
-    fits_B: Bool[Array, "B"]  # the row has at most S such tokens
+    fits_B: Bool[Array, "B"]  # the row has at most S such tokens, in at most P patches
 
 
 def gather_local(
@@ -78,20 +78,24 @@ def gather_local(
     patch_end_BT: Bool[Array, "B T"],
     row: Patches,
     size: int,
+    patches: int | None = None,
     branched: bool = False,
 ) -> LocalRows:
-    """Gathers the local tokens of each row into rows of `size` tokens, in `size` patches or U if that is less.
+    """Gathers the local tokens of each row into rows of `size` tokens in `patches` patches.
 
     Args: `row` has the patches of the whole rows. The tokens of a patch are either all local, or none of them is.
+        `patches`: None = as many as S and U allow.
     """
     (b, t), row_patches = token_BT.shape, row.doc_id_BU.shape[1]
+    patches = min(size, row_patches, patches or size)
     rows_B1 = jnp.arange(b)[:, None]
     slot_BT = jnp.where(is_local_BT, jnp.cumsum(is_local_BT, 1, dtype=jnp.int32) - 1, size)
     position_BS = jnp.full((b, size), t, jnp.int32).at[rows_B1, slot_BT].set(jnp.arange(t), mode="drop")
     token_BS, doc_id_BS, start_BS, end_BS, row_patch_BS = (
         gather(x, position_BS) for x in (token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row.patch_id_BT)
     )
-    patches = derive_patches(doc_id_BS, start_BS, end_BS, min(size, row_patches), branched)
-    row_patch_BP = jnp.full(patches.doc_id_BU.shape, row_patches, jnp.int32)
-    row_patch_BP = row_patch_BP.at[rows_B1, patches.patch_id_BT].min(row_patch_BS, mode="drop")
-    return LocalRows(position_BS, token_BS, doc_id_BS, patches, row_patch_BP, is_local_BT.sum(1) <= size)
+    local = derive_patches(doc_id_BS, start_BS, end_BS, patches, branched)
+    row_patch_BP = jnp.full(local.doc_id_BU.shape, row_patches, jnp.int32)
+    row_patch_BP = row_patch_BP.at[rows_B1, local.patch_id_BT].min(row_patch_BS, mode="drop")
+    fits_B = (is_local_BT.sum(1) <= size) & ((is_local_BT & patch_start_BT).sum(1) <= patches)
+    return LocalRows(position_BS, token_BS, doc_id_BS, local, row_patch_BP, fits_B)

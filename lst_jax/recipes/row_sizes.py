@@ -33,3 +33,15 @@ def row_speech_tokens_for(row_tokens: int, interleaved_share: float = 1 / 3, spe
     """
     tile = max(1, row_tokens // 40)
     return min(row_tokens, math.ceil(1.05 * interleaved_share * speech_share * row_tokens / tile) * tile)
+
+
+def row_speech_patches_for(row_speech_tokens: int, mean_patch: int | float) -> int:
+    """P, the patches of a row's S = `row_speech_tokens` speech tokens, and a quarter more, in multiples of S/11.
+
+    Markers and short last patches are patches too. Over made-up records at S=1408, rows hold 343 patches on average and
+    368 at most with static patches of 4. The rest is for records whose runs of speech are shorter.
+
+    Example: row_speech_patches_for(1408, 4.0) -> 512.
+    """
+    tile = max(1, row_speech_tokens // 11)
+    return min(row_speech_tokens, max(8, math.ceil(1.25 * row_speech_tokens / mean_patch / tile) * tile))

@@ -54,16 +54,15 @@ class TrainState(NamedTuple):
     watch: bad_steps.Watch
 
 
-def build_model(
-    config: Config, mesh: Mesh, row_speech_tokens: int | None = None, branched: bool = False
-) -> Architecture:
+def build_model(config: Config, mesh: Mesh, training_rows: bool = False, branched: bool = False) -> Architecture:
     """The model of a run as it runs on each device of the mesh.
 
-    Args: `row_speech_tokens` as in `registry.build`; `branched`: its rows may hold documents that branch.
+    Args: `training_rows`: its rows keep the bounds on speech that the stream holds training rows to; otherwise they may
+        be all speech. `branched`: its rows may hold documents that branch.
     """
-    return registry.build(
-        config.model, config.joint_vocab, config.data.row_patches, row_speech_tokens, sharding.placement(mesh, branched)
-    )
+    data, placement = config.data, sharding.placement(mesh, branched)
+    tokens, patches = (data.row_speech_tokens, data.row_speech_patches) if training_rows else (None, None)
+    return registry.build(config.model, config.joint_vocab, data.row_patches, tokens, placement, patches)
 
 
 def state_around(optimizer: Optimizer, params: Any) -> TrainState:

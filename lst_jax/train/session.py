@@ -71,7 +71,7 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
             check_resumable(config, stream, checkpoints, newest)
             evaluate_first = evaluation_missing(run, config, newest)
         facts |= {"newest checkpoint": newest, "evaluation missing": evaluate_first}
-    model = update.build_model(config, mesh, config.data.row_speech_tokens)
+    model = update.build_model(config, mesh, training_rows=True)
     state, origin = state_to_go_on_from(config, model, mesh, stream, checkpoints, newest)
     train_step = update.make_train_step(config, model, mesh, token_frames(config))
     numbers = update.numbers_of(config)

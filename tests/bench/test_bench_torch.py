@@ -27,7 +27,7 @@ def few_records(monkeypatch):
     monkeypatch.setattr(made_up, "TEXTS", 10)
 
 
-def small_config(strategy="curriculum", speech_tokens=None):
+def small_config(strategy="curriculum", speech_tokens=None, speech_patches=None):
     config = synthetic_data.make_config(
         tokens=80,
         units=64 if strategy != "none" else 80,
@@ -35,6 +35,7 @@ def small_config(strategy="curriculum", speech_tokens=None):
         strategy=strategy,
         text_size=made_up.PIECES - 9,
         speech_tokens=speech_tokens,
+        speech_patches=speech_patches,
     )
     stack = cfg.StackConfig(1, 16, 2, 8)
     local = None if strategy == "none" else stack
@@ -85,13 +86,10 @@ def test_padding_changes_the_length_of_rows_and_nothing_else():
 
 
 def test_long_rows_keep_the_proportions_of_the_recipe():
-    config = torch_step.with_long_rows(small_config(speech_tokens=40), 256)
-    assert (config.data.rows, config.data.row_patches, config.data.row_tokens, config.data.row_speech_tokens) == (
-        1,
-        256,
-        320,
-        160,
-    )
+    config = torch_step.with_long_rows(small_config(speech_tokens=40, speech_patches=20), 256)
+    data = config.data
+    assert (data.rows, data.row_patches, data.row_tokens) == (1, 256, 320)
+    assert (data.row_speech_tokens, data.row_speech_patches) == (160, 80)
     validate(config)
 
 

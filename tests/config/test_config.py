@@ -53,6 +53,8 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
             "lst_bypass",
             "data.row_speech_tokens=None: must be from 16 to data.row_tokens=640; use 320",
         ),
+        ("data.row_speech_patches", 100, "has no meaning for model.architecture='lst'; set it to None"),
+        ("data.row_speech_patches", 7, "must be at least 8, or None; use 8"),
         (
             "data.unit_tokenizer",
             "u.model",

@@ -1,4 +1,4 @@
-"""Rows whose speech is bounded (`data.row_speech_tokens`): what the local modules of "lst_bypass" have room for."""
+"""Rows whose speech is bounded, in tokens and patches: what the local modules of "lst_bypass" have room for."""
 
 import dataclasses
 
@@ -15,28 +15,69 @@ from lst_jax.data.rows import CONSUMED
 
 def local_tokens(config, batch):
     """Speech units and `<s>` of a row."""
+    return int(is_local(config, batch).sum())
+
+
+def is_local(config, batch):
     vocab = config.joint_vocab
-    return int((vocab.is_speech(batch.token_BT) | (batch.token_BT == vocab.speech_marker)).sum())
+    return vocab.is_speech(batch.token_BT) | (batch.token_BT == vocab.speech_marker)
+
+
+def local_patches(config, batch):
+    return int((is_local(config, batch) & batch.patch_start_BT).sum())
 
 
 @hypothesis.settings(deadline=None, max_examples=25)
 @hypothesis.given(
     st.integers(32, 200),
     st.floats(0.1, 1.0),
+    st.floats(0.1, 1.0) | st.none(),
     st.floats(0.1, 0.9),
     st.integers(0, 100),
     st.sampled_from(["static", "aligned", "curriculum"]),
 )
-def test_no_row_has_more_speech_than_it_may_and_no_token_is_lost(tokens, speech, share, seed, strategy):
+def test_no_row_has_more_speech_than_it_may_and_no_token_is_lost(tokens, speech, patches, share, seed, strategy):
     sources = SourceConfig("a", "utterance", "a", share), SourceConfig("b", "text", "b", 1 - share)
+    speech_tokens = max(16, int(tokens * speech))
+    speech_patches = patches and max(8, int(min(speech_tokens, tokens // 2) * patches))
     config = make_config(
-        tokens, tokens // 2, 1, strategy, sources=sources, seed=seed, speech_tokens=max(16, int(tokens * speech))
+        tokens,
+        tokens // 2,
+        1,
+        strategy,
+        sources=sources,
+        seed=seed,
+        speech_tokens=speech_tokens,
+        speech_patches=speech_patches,
     )
     made = make_rows(config, [SPEECH, TEXT], 0, 12)
     for batch, stats, _ in made:
         check_shape(config, batch)
-        assert stats["local_tokens"] == local_tokens(config, batch) <= config.data.row_speech_tokens
+        assert stats["local_tokens"] == local_tokens(config, batch) <= speech_tokens
+        assert stats["local_units"] == local_patches(config, batch) <= (speech_patches or tokens)
     follow(config, [SPEECH, TEXT], 0, made)
+
+
+@pytest.mark.parametrize("speech_patches", [8, 9, 25])
+def test_rows_of_speech_alone_are_held_to_their_patches_and_nothing_stalls(speech_patches):
+    records = [[utterance(i, 6, silence=13 * i) for i in range(8)]]
+    config = make_config(
+        64,
+        64,
+        1,
+        "static",
+        static_size=1,
+        sources=(SourceConfig("a", "utterance", "a", 1.0),),
+        speech_tokens=64,
+        speech_patches=speech_patches,
+    )
+    made = make_rows(config, records, 0, 40)
+    for batch, stats, _ in made:
+        check_shape(config, batch)
+        assert 0 < local_patches(config, batch) <= speech_patches and stats["tokens"] > 0
+    follow(config, records, 0, made)
+    assert max(local_patches(config, batch) for batch, _, _ in made) == speech_patches
+    assert sum(s["documents_opened"] for _, s, _ in made) > 2
 
 
 @pytest.mark.parametrize("speech_tokens", [16, 17, 30])

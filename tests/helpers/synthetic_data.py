@@ -84,6 +84,7 @@ def make_config(
     noise_ms=0.0,
     final_probability=0.0,
     speech_tokens=None,
+    speech_patches=None,
     unit_tokenizer=None,
     documents="interleaved",
 ) -> cfg.Config:
@@ -123,6 +124,7 @@ def make_config(
         row_tokens=tokens,
         row_patches=units,
         row_speech_tokens=speech_tokens,
+        row_speech_patches=speech_patches,
         unit_rate=unit_rate,
         patching=patching,
         interleave=INTERLEAVE,

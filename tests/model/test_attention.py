@@ -113,7 +113,8 @@ def test_the_own_patch_form_is_the_window_of_one(monkeypatch, kind, queries, for
 
     def own_patch(q, k, v):
         if kind == "encoder":
-            out = patches_attend_own_tokens(flat(q, 21), flat(k, 45), flat(v, 45), jnp.asarray(k_id), 2)
+            each = jnp.split(flat(q, 21), queries, -1)
+            out = jnp.concatenate(patches_attend_own_tokens(each, flat(k, 45), flat(v, 45), jnp.asarray(k_id), 2), -1)
         else:
             seen = (q_doc != 0) & (np.take_along_axis(k_doc[:, ::queries], np.minimum(q_id, 20), 1) == q_doc)
             visible = jnp.asarray(np.where(seen, q_id, 21))

@@ -20,11 +20,12 @@ from model_cases import (
 
 from lst_jax.config import ModelConfig, StackConfig
 from lst_jax.core.vocab import Vocab
+from lst_jax.model import networks
 from lst_jax.model.architectures.registry import build
 
 VOCAB = Vocab(text_size=200, unit_slots=200)  # every position of a batch may have its own id, of either modality
 UNITS = 64  # also for rows of 61 patches
-SPEECH_TOKENS = 36  # of the fullest rows of seeds 2 and 3: room for no more
+SPEECH_TOKENS, SPEECH_PATCHES = 36, 21  # of the fullest rows of seeds 2 and 3: room for no more
 SYSTEMS = {
     "window1": small_config("lst_bypass", **windows(1)),
     "window3": small_config("lst_bypass", **windows(3), attention_block=16),
@@ -40,8 +41,9 @@ def params_of(name):
 
 @functools.cache
 def compiled(name):
-    """Logits, and gradients of all parameters, of rows with room for SPEECH_TOKENS: compiled once a system."""
-    return functools.partial(logits_and_pullback(build(SYSTEMS[name], VOCAB, UNITS, SPEECH_TOKENS)), params_of(name))
+    """Logits, and gradients of all parameters, of rows with bounds on speech: compiled once a system."""
+    model = build(SYSTEMS[name], VOCAB, UNITS, SPEECH_TOKENS, row_speech_patches=SPEECH_PATCHES)
+    return functools.partial(logits_and_pullback(model), params_of(name))
 
 
 def logits_of(name, inputs):
@@ -159,11 +161,23 @@ def test_a_document_has_the_same_logits_alone_and_behind_others_whatever_room_sp
     at = np.flatnonzero(batch.doc_id[1] == 3)
     is_local[1, at], batch.token[1, at] = is_local[0, :length], batch.token[0, :length]
     assert len(at) == length and at[0] > 0 and 0 < is_local[0].sum() < length
-    assert is_local.sum(1).max() <= SPEECH_TOKENS
+    assert is_local.sum(1).max() <= SPEECH_TOKENS and (is_local & batch.patch_start).sum(1).max() <= SPEECH_PATCHES
     found = [logits_of(name, batch.inputs), roomy_logits(name)(*batch.inputs)]
     for logits in found:
         np.testing.assert_allclose(logits[1, at], logits[0, :length], atol=1e-5)
     np.testing.assert_allclose(*found, atol=1e-5)
+
+
+def test_keys_that_are_projected_before_they_are_fetched_are_the_same(monkeypatch):
+    """As in rows with at least two tokens per patch (`networks.PROJECT_FIRST`)."""
+    batch = random_batch(3)
+    add_speech(batch)
+    inputs = batch.inputs, np.broadcast_to(reading(), (*batch.token.shape, VOCAB.size))
+    fetched_first = compiled("window1")(*inputs)
+    monkeypatch.setattr(networks, "PROJECT_FIRST", 1)
+    model = build(SYSTEMS["window1"], VOCAB, UNITS, SPEECH_TOKENS, row_speech_patches=SPEECH_PATCHES)
+    projected_first = logits_and_pullback(model)(params_of("window1"), *inputs)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), projected_first, fetched_first)
 
 
 def test_a_row_with_more_speech_than_it_may_hold_is_not_a_number_and_the_others_are():
@@ -173,6 +187,18 @@ def test_a_row_with_more_speech_than_it_may_hold_is_not_a_number_and_the_others_
     assert is_local.sum(1).tolist() == [SPEECH_TOKENS, SPEECH_TOKENS - 1]  # and now as many, and one more
     logits = np.asarray(logits_of("window1", batch.inputs))
     assert np.isfinite(logits[0]).all() and np.isnan(logits[1]).all()
+
+
+def test_a_row_with_more_patches_of_speech_than_it_may_hold_is_not_a_number_and_the_others_are():
+    batch = random_batch(3)
+    is_local = add_speech(batch)
+    assert (is_local & batch.patch_start).sum(1).tolist() == [SPEECH_PATCHES - 3, SPEECH_PATCHES]
+    text = np.flatnonzero(~is_local[0] & (batch.doc_id[0] > 0))  # each is a patch of its own
+    for more, holds in ((3, True), (4, False)):
+        batch.token[0, text[:more]] = VOCAB.unit_offset
+        logits = np.asarray(logits_of("window1", batch.inputs))
+        assert is_local[0].sum() + more < SPEECH_TOKENS
+        assert np.isfinite(logits[1]).all() and np.isfinite(logits[0]).all() == holds != np.isnan(logits[0]).all()
 
 
 def test_rows_of_text_alone_have_finite_logits_and_no_gradient_in_the_local_networks():

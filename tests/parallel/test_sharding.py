@@ -97,7 +97,7 @@ def one_update(config):
     """Metrics of one update, and the state behind it."""
     mesh = make_mesh(config)
     sharding.check(config, mesh)
-    model = update.build_model(config, mesh, config.data.row_speech_tokens)
+    model = update.build_model(config, mesh, training_rows=True)
     state, numbers = first_state(config, model, mesh), update.numbers_of(config)
     numbers = numbers._replace(z_loss=np.float32(0.01), clip_norm=np.float32(1e9))
     train_step = update.make_train_step(config, model, mesh)

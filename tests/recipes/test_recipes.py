@@ -121,6 +121,7 @@ def made_up(arg, root):
         prefetch=0,
         unit_tokenizer=synthetic_data.unit_tokenizer_path() if pieces else None,
         row_speech_tokens=96 if "bypass" in arg else None,
+        row_speech_patches=48 if "bypass" in arg else None,
     )
     local, wide = cfg.StackConfig(1, 48, 4, 128), cfg.StackConfig(1, 64, 4, None)
     local = None if base else local
@@ -134,18 +135,26 @@ def made_up(arg, root):
 
 
 @functools.cache
-def training(model_config, unit_slots, row_patches, row_speech_tokens):
+def training(model_config, unit_slots, *row_sizes):
     """The first state, on the host, and a compiled step; patching is data: all systems of one model share them."""
     arg = {"base": "base" if unit_slots == 502 else "bpe", "lst": "", "lst_bypass": "bypass"}[model_config.architecture]
     config = made_up(arg, pathlib.Path("unused"))
     mesh = one_device()
-    model = registry.build(model_config, config.joint_vocab, row_patches, row_speech_tokens)
+    model = model_of(model_config, config.joint_vocab, *row_sizes)
     first_state = jax.device_get(update.init_state(config, model, mesh))
     return first_state, update.make_train_step(config, model, mesh, token_frames(config)), mesh
 
 
 def training_of(config):
-    return training(config.model, config.vocab.unit_slots, config.data.row_patches, config.data.row_speech_tokens)
+    return training(config.model, config.vocab.unit_slots, *row_sizes_of(config))
+
+
+def model_of(model_config, vocab, row_patches, row_speech_tokens, row_speech_patches):
+    return registry.build(model_config, vocab, row_patches, row_speech_tokens, row_speech_patches=row_speech_patches)
+
+
+def row_sizes_of(config):
+    return config.data.row_patches, config.data.row_speech_tokens, config.data.row_speech_patches
 
 
 @each_system
@@ -165,10 +174,10 @@ def test_a_system_takes_a_training_step(arg, records):
 
 
 @functools.cache
-def influence_function(model_config, vocab, row_patches, row_speech_tokens):
+def influence_function(model_config, vocab, *row_sizes):
     """A row and positions -> [N, V]: whether the logits there have a gradient at each token id's embedding."""
-    model = registry.build(model_config, vocab, row_patches, row_speech_tokens)
-    params = training(model_config, vocab.unit_slots, row_patches, row_speech_tokens)[0].params
+    model = model_of(model_config, vocab, *row_sizes)
+    params = training(model_config, vocab.unit_slots, *row_sizes)[0].params
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     tables = [i for i, (path, _) in enumerate(leaves) if path[-1].key == "embedding"]
     reading_V = jax.random.normal(jax.random.key(1), (vocab.size,))
@@ -210,9 +219,7 @@ def with_ids_of_their_own(batch, vocab):
 def test_no_token_of_a_row_sees_what_comes_later_or_another_document(arg, records):
     config = made_up(arg, records)
     batch = with_ids_of_their_own(Batch(*(a[:1] for a in next(BatchStream(config)).batch)), config.joint_vocab)
-    influence = influence_function(
-        config.model, config.joint_vocab, config.data.row_patches, config.data.row_speech_tokens
-    )
+    influence = influence_function(config.model, config.joint_vocab, *row_sizes_of(config))
     token, doc = batch.token_BT[0], batch.doc_id_BT[0]
     t = positions_to_read(doc)[:, None]
     marker = ~config.joint_vocab.is_text(token) & ~config.joint_vocab.is_speech(token)

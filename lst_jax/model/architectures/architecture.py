@@ -55,6 +55,7 @@ class Architecture(nn.Module):
     vocab: Vocab
     row_patches: int  # U, patch positions of a row; parameters do not depend on it
     row_speech_tokens: int | None  # S, the bound on speech tokens of a row; None = no bound
+    row_speech_patches: int | None  # P, the bound on their patches; None = no bound
 
     config_name: ClassVar[str]  # the value of `model.architecture`
     patches_speech: ClassVar[bool]  # False: every token is a patch of its own, whatever the boundaries say
@@ -132,19 +133,26 @@ class Architecture(nn.Module):
         """Checks all rules of the architecture. Raises: ConfigError for the first field that breaks one."""
         cls.check_networks(config.model)
         data = config.data
-        if not cls.text_bypasses_local_networks and data.row_speech_tokens is not None:
+        if not cls.text_bypasses_local_networks:
+            for name in ("row_speech_tokens", "row_speech_patches"):
+                if (value := getattr(data, name)) is not None:
+                    meaning = f"has no meaning for model.architecture={cls.config_name!r}"
+                    fail(f"data.{name}", value, meaning, "set it to None")
+            return
+        tokens, patches = data.row_speech_tokens, data.row_speech_patches
+        if not 16 <= (tokens or 0) <= data.row_tokens:
             fail(
                 "data.row_speech_tokens",
-                data.row_speech_tokens,
-                f"has no meaning for model.architecture={cls.config_name!r}",
-                "set it to None",
-            )
-        if cls.text_bypasses_local_networks and not 16 <= (data.row_speech_tokens or 0) <= data.row_tokens:
-            fail(
-                "data.row_speech_tokens",
-                data.row_speech_tokens,
+                tokens,
                 f"must be from 16 to data.row_tokens={data.row_tokens}",
                 f"use {max(16, data.row_tokens // 2)}",
+            )
+        if patches is not None and patches > (most := min(tokens, data.row_patches)):
+            fail(
+                "data.row_speech_patches",
+                patches,
+                f"must not exceed data.row_speech_tokens={tokens} or data.row_patches={data.row_patches}",
+                f"use {most}",
             )
 
     @classmethod

@@ -73,7 +73,7 @@ class TextBypass(Architecture):
     def after_global(self, global_BUD: Float[Array, "B U D"], kept: tuple) -> Float[Array, "B T D"]:
         """The states of speech come from the patch decoder, those of text are the global outputs themselves.
 
-        A row with more than S tokens for the local networks gives NaN.
+        A row with more tokens or patches than the local networks have room for (S, P) gives NaN.
         """
         h_BSE, row, local = kept
         h_BSE = self.patch_decoder(h_BSE, gather(global_BUD, local.row_patch_BP), local.doc_id_BS, local.patches)
@@ -94,7 +94,18 @@ class TextBypass(Architecture):
         size = t if self.row_speech_tokens is None else min(self.row_speech_tokens, t)
         row = derive_patches(doc_id_BT, patch_start_BT, patch_end_BT, row_patches, branched)
         is_local_BT = (token_BT >= self.local_from(self.vocab)) & (doc_id_BT != 0)
-        return row, gather_local(is_local_BT, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row, size, branched)
+        local = gather_local(
+            is_local_BT,
+            token_BT,
+            doc_id_BT,
+            patch_start_BT,
+            patch_end_BT,
+            row,
+            size,
+            self.row_speech_patches,
+            branched,
+        )
+        return row, local
 
     def local_ids(self, token: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
         """Ids in the local embedding; 0 where there is no token, or a text token."""

@@ -60,18 +60,20 @@ def build(
     row_patches: int,
     row_speech_tokens: int | None = None,
     placement: Placement = ONE_DEVICE,
+    row_speech_patches: int | None = None,
 ) -> Architecture:
     """The model of a configuration, for rows of `row_patches` patch positions; parameters do not depend on rows.
 
     Args:
         row_speech_tokens: the most speech units and `<s>` that a row holds, where the architecture has such a bound;
             None = any number.
+        row_speech_patches: likewise of the patches of these tokens.
         placement: how the model runs on the devices of a mesh; the result is the same (see `step.build_model`).
     Raises: ConfigError.
     """
     architecture = architecture_named(config.architecture)
     architecture.check_queries(config)
-    return architecture(config, placement, vocab, row_patches, row_speech_tokens)
+    return architecture(config, placement, vocab, row_patches, row_speech_tokens, row_speech_patches)
 
 
 def init(config: Config, rng) -> Any:
