@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lst_jax.config import Config, config_hash
-from lst_jax.cost import budget, collectives, hlo, links, topology
+from lst_jax.cost import budget, collectives, compiler_options, hlo, links, topology
 from lst_jax.cost.accelerators.kinds import TpuGeneration
 from lst_jax.cost.accelerators.registry import tpu_of_device
 from lst_jax.cost.estimate import Estimate, estimate
@@ -70,6 +70,8 @@ class Plan:
     units: float
     steps: int
     checkpoint_bytes: int
+    compiler_options: dict[str, str]  # of XLA, as the step is trained with
+    refused_options: list[str]  # a line about each that this compiler does not know
     compile_sec: float
 
     @property
@@ -138,8 +140,9 @@ def make_plan(
     tpu = tpu_of_device(devices[0].device_kind)
     model = update.build_model(config, mesh, config.data.row_speech_tokens)
     state = update.state_shape(config, model, mesh)
+    options, refused = compiler_options.options_of(config, devices[0])
     began = time.monotonic()
-    memory, compiled = compile_step(config, model, mesh, state, topology.QUICKLY if quick else {})
+    memory, compiled = compile_step(config, model, mesh, state, options | (topology.QUICKLY if quick else {}))
     compile_sec = time.monotonic() - began
     program = compiled and hlo.parse(hlo.serialized(compiled))
     if compiled and keep:
@@ -189,6 +192,8 @@ def make_plan(
         units=holds["units"],
         steps=config.train.steps,
         checkpoint_bytes=4 * sum(sizes.values()) + make_optimizer(config.optim, mesh).state_bytes(state.params),
+        compiler_options=options,
+        refused_options=refused,
         compile_sec=compile_sec,
     )
 

@@ -57,6 +57,8 @@ def make_plan(config=CONFIG, gib=10.0, arithmetic=2.0, network=0.5, **changes):
         units=4e5,
         steps=3600,
         checkpoint_bytes=12000,
+        compiler_options={"xla_a": "true"},
+        refused_options=["compiler option xla_b=1: left out"],
         compile_sec=9.0,
     )
     return Plan(**fields | changes)

@@ -113,6 +113,8 @@ def made_up_plan(reference, config, topology, slices, quick):
         units=1.0,
         steps=config.train.steps,
         checkpoint_bytes=1,
+        compiler_options={},
+        refused_options=[],
         compile_sec=1.0,
     )
 
