@@ -60,6 +60,7 @@ class Plan:
     bytes_accessed: float
     kernels: dict[str, int]  # name -> calls
     collective_bytes: dict[str, float]  # "kind over axes" -> bytes of whole arrays
+    collective_sec: dict[str, float]  # likewise, seconds on the links that they span
     largest_collective: int  # bytes of the whole array
     largest_parameter: int  # bytes, in the type in which it is gathered
     estimate_sec: dict[str, dict[str, float]]  # part of the model -> kind of work -> seconds
@@ -178,10 +179,8 @@ def make_plan(
         kernel_flops=costs.kernel_flops,
         bytes_accessed=costs.bytes_accessed,
         kernels=_calls(costs),
-        collective_bytes={
-            f"{kind} over {', '.join(axes) or 'nothing'}": total
-            for (kind, axes), total in collectives.totals(costs.collectives).items()
-        },
+        collective_bytes=_by_words(collectives.totals(costs.collectives)),
+        collective_sec=_by_words(collectives.total_seconds(costs.collectives, _bandwidth(mesh))),
         largest_collective=max((c.bytes for c in costs.collectives), default=0),
         largest_parameter=max(gathered * max(sizes.values()), 4 * embeddings),  # tables are gathered in float32
         estimate_sec=estimated.nested(),
@@ -254,6 +253,10 @@ def floors_sec(costs: Costs, tpu: TpuGeneration, mesh: Mesh) -> dict[str, float]
 def _bandwidth(mesh: Mesh) -> Callable[[tuple[str, ...]], float]:
     """Bytes per second in a ring over axes of the mesh."""
     return functools.cache(lambda axes: links.mesh_bandwidth(mesh, axes) if axes else float("inf"))
+
+
+def _by_words(found: dict[tuple[str, tuple[str, ...]], float]) -> dict[str, float]:
+    return {f"{kind} over {', '.join(axes) or 'nothing'}": total for (kind, axes), total in found.items()}
 
 
 def _calls(costs: Costs) -> dict[str, int]:

@@ -104,6 +104,7 @@ def made_up_plan(reference, config, topology_name, slices, quick):
         bytes_accessed=1.0,
         kernels={},
         collective_bytes={},
+        collective_sec={},
         largest_collective=0,
         largest_parameter=0,
         estimate_sec={"global transformer": {"matrix products": 0.8 if replica == 4 else 0.9}},
