@@ -23,24 +23,29 @@ OPTIONS = {"XLA's own": "", "the chip's": None}  # what is said of them -> train
 
 def measure(reference: str, config: Config, topology: str, make: Callable[..., Plan] = make_plan) -> dict[str, Any]:
     """Figures of both steps. Args: `make` compiles one. Raises: DataError where a step does not fit."""
-    steps = {}
+    found: dict[str, Any] = {"steps": {}}
     for name, options in OPTIONS.items():
         train = dataclasses.replace(config.train, compiler_options=options)
         plan = make(reference, dataclasses.replace(config, train=train), topology, 1)
         if not plan.fits:
             raise DataError(f"{reference} on {topology}: {plan_text.verdict(plan)}")
-        exposed = plan.estimate.exposed_sec
-        steps[name] = {
-            "step_sec": plan.step_sec,
-            "exposed_sec": exposed,
-            "network_sec": exposed + plan.estimate.kind_sec(HIDDEN),
-            "collective_sec": plan.collective_sec,
-            "mfu": plan.mfu,
-            "hbm_bytes": plan.hbm_bytes,
-            "compiler_options": plan.compiler_options,
-            "refused_options": plan.refused_options,
-        }
-    return {"mesh": list(plan.mesh.values()), "remat": plan.remat, "accumulate": plan.accumulate, "steps": steps}
+        found["steps"][name] = _step(plan)
+        found |= {"mesh": list(plan.mesh.values()), "remat": plan.remat, "accumulate": plan.accumulate}
+    return found
+
+
+def _step(plan: Plan) -> dict[str, Any]:
+    exposed = plan.estimate.exposed_sec
+    return {
+        "step_sec": plan.step_sec,
+        "exposed_sec": exposed,
+        "network_sec": exposed + plan.estimate.kind_sec(HIDDEN),
+        "collective_sec": plan.collective_sec,
+        "mfu": plan.mfu,
+        "hbm_bytes": plan.hbm_bytes,
+        "compiler_options": plan.compiler_options,
+        "refused_options": plan.refused_options,
+    }
 
 
 def markdown(measured: dict[str, Any]) -> str:

@@ -21,27 +21,35 @@ from lst_jax.cost.accelerators import registry
 from lst_jax.cost.accelerators.kinds import TpuGeneration
 from lst_jax.parallel import sharding
 
-# XLA's two ways to refuse an option: by its name, and by its value
-REFUSED = re.compile(r"No such compile option: '([^']+)'|Failed to parse .* into flag (\w+)|value for field \"(\w+)\"")
+# XLA's ways to refuse an option: by its name, and by its value
+REFUSED = re.compile(r"No such compile option: '([^']+)'|Failed to parse .* into flag (\w+)|While setting option (\w+)")
+BOOLS = {"true": True, "false": False}  # compilers for CPUs and GPUs take no words for these
+
+Options = dict[str, bool | str]
 
 
-def asked_for(config: Config, device: Any) -> dict[str, str]:
+def asked_for(config: Config, device: Any) -> Options:
     """The options that a run asks for on devices such as this one: its own, else those of the chip.
 
-    Example: train.compiler_options="xla_a=true xla_b=2" -> {"xla_a": "true", "xla_b": "2"}
+    Example: train.compiler_options="xla_a=true xla_b=2" -> {"xla_a": True, "xla_b": "2"}
     """
     if config.train.compiler_options is not None:
-        return dict(word.split("=", 1) for word in config.train.compiler_options.split())
+        pairs = (word.split("=", 1) for word in config.train.compiler_options.split())
+        return {name: BOOLS.get(value, value) for name, value in pairs}
     tpu = registry.find(device.device_kind)
     return dict(tpu.compiler_options) if isinstance(tpu, TpuGeneration) else {}
 
 
-def in_words(options: Mapping[str, str]) -> str:
+def in_words(options: Mapping[str, bool | str]) -> str:
     """The options as `train.compiler_options` takes them."""
-    return " ".join(f"{name}={value}" for name, value in options.items())
+    return " ".join(f"{name}={_word(value)}" for name, value in options.items())
 
 
-def accepted(options: Mapping[str, str], device: jax.Device) -> tuple[dict[str, str], list[str]]:
+def _word(value: bool | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def accepted(options: Mapping[str, bool | str], device: jax.Device) -> tuple[Options, list[str]]:
     """The options that this device's compiler takes, and one line about each of the others.
 
     They are tried on a program that adds one number.
@@ -60,12 +68,11 @@ def accepted(options: Mapping[str, str], device: jax.Device) -> tuple[dict[str, 
             name = found and next(filter(None, found.groups()))
             if name not in left:
                 raise
-            refused.append(
-                f"compiler option {name}={left.pop(name)}: left out; this compiler says: {first_line(error)}"
-            )
+            said = f"left out, as this compiler says: {first_line(error)}"
+            refused.append(f"compiler option {name}={_word(left.pop(name))}: {said}")
     return left, refused
 
 
-def options_of(config: Config, device: jax.Device) -> tuple[dict[str, str], list[str]]:
+def options_of(config: Config, device: jax.Device) -> tuple[Options, list[str]]:
     """The options that a run's step is compiled with on such devices, and one line about each that is left out."""
     return accepted(asked_for(config, device), device)

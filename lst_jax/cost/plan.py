@@ -71,7 +71,7 @@ class Plan:
     units: float
     steps: int
     checkpoint_bytes: int
-    compiler_options: dict[str, str]  # of XLA, as the step is trained with
+    compiler_options: dict[str, bool | str]  # of XLA, as the step is trained with
     refused_options: list[str]  # a line about each that this compiler does not know
     compile_sec: float
 

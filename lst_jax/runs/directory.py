@@ -84,7 +84,7 @@ class RunDirectory:
         devices: list[str],
         peak: tuple[float, str],
         init_from: pathlib.Path | None = None,
-        compiler_options: Mapping[str, str] | None = None,
+        compiler_options: Mapping[str, bool | str] | None = None,
     ) -> None:
         """Adds a line to starts.jsonl: from which step the run starts, with what versions, on what.
 

@@ -36,7 +36,7 @@ class Session:
     state: update.TrainState
     numbers: update.UpdateNumbers
     train_step: Any
-    compiler_options: dict[str, str]  # of XLA, for the train step
+    compiler_options: dict[str, bool | str]  # of XLA, for the train step
     refused_options: list[str]  # a line about each that this compiler does not know
     heldout: evaluator.Evaluator
     evaluate_first: bool  # the step that the run goes on from is due an evaluation that has no record

@@ -12,7 +12,7 @@ from lst_jax.cost.accelerators import registry, tpus
 from lst_jax.recipes.load import load_recipe
 
 CPU = jax.local_devices()[0]
-KNOWN = {"xla_cpu_enable_fast_min_max": "true"}
+KNOWN = {"xla_cpu_enable_fast_min_max": True}
 
 
 def asking_for(text):
@@ -23,7 +23,7 @@ def asking_for(text):
 def test_a_run_has_the_options_of_its_chip_unless_it_says_its_own():
     v6e = SimpleNamespace(device_kind="TPU v6e")
     assert compiler_options.asked_for(asking_for(None), v6e) == tpus.V6E.compiler_options != {}
-    assert compiler_options.asked_for(asking_for("xla_a=true  xla_b=2"), v6e) == {"xla_a": "true", "xla_b": "2"}
+    assert compiler_options.asked_for(asking_for("xla_a=true  xla_b=2"), v6e) == {"xla_a": True, "xla_b": "2"}
     assert compiler_options.asked_for(asking_for(""), v6e) == {}
 
 
@@ -39,14 +39,14 @@ def test_machines_without_tpus_have_no_options():
 
 
 def test_options_that_a_compiler_does_not_know_are_left_out_and_said():
-    asked = {"xla_no_such_option": "true"} | KNOWN | {"xla_cpu_enable_fast_math": "perhaps"}
+    asked = {"xla_no_such_option": True} | KNOWN | {"xla_cpu_enable_fast_math": "perhaps"}
     accepted, refused = compiler_options.accepted(asked, CPU)
     assert accepted == KNOWN
     assert [line.split(":")[0] for line in refused] == [
         "compiler option xla_no_such_option=true",
         "compiler option xla_cpu_enable_fast_math=perhaps",
     ]
-    assert all("left out; this compiler says" in line and "\n" not in line for line in refused)
+    assert all("left out, as this compiler says" in line and "\n" not in line for line in refused)
 
 
 @pytest.mark.parametrize("text", ["xla_a", "xla_a=", "--xla_a=true"])

@@ -46,7 +46,7 @@ class TpuGeneration:
     gcloud_name: str | None  # accelerator type before its number; None where queued resources do not have it
     xpk_name: str  # --tpu-type before its number
     topology_options: Mapping[str, str] = dataclasses.field(default_factory=dict)  # for libtpu, to describe a slice
-    compiler_options: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of XLA, for a training step
+    compiler_options: Mapping[str, bool | str] = dataclasses.field(default_factory=dict)  # of XLA, for a training step
 
     @property
     def device_flops_per_sec(self) -> float:

@@ -22,11 +22,11 @@ SLICES_3D = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")  # and whole cubes
 SINGLE_HOSTS_2D = {"1x1": 1, "2x4": 8}
 # Gathers of parameters run beside matrix products, each in several steps that are fused with a product
 FUSED_GATHERS = {
-    "xla_enable_async_all_gather": "true",
-    "xla_tpu_enable_async_collective_fusion": "true",
-    "xla_tpu_enable_async_collective_fusion_fuse_all_gather": "true",
-    "xla_tpu_enable_async_collective_fusion_multiple_steps": "true",
-    "xla_tpu_overlap_compute_collective_tc": "true",
+    "xla_enable_async_all_gather": True,
+    "xla_tpu_enable_async_collective_fusion": True,
+    "xla_tpu_enable_async_collective_fusion_fuse_all_gather": True,
+    "xla_tpu_enable_async_collective_fusion_multiple_steps": True,
+    "xla_tpu_overlap_compute_collective_tc": True,
 }
 
 V4 = TpuGeneration(
