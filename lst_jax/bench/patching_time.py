@@ -74,7 +74,7 @@ def program_of(config: Config) -> Config:
 def compiled_estimate(config: Config, mesh: Mesh) -> Estimate:
     """Of the step that is compiled for the mesh's only device. Raises: DataError where it does not fit."""
     model = update.build_model(config, mesh, config.data.row_speech_tokens)
-    options, _ = compiler_options.options_of(config, mesh.devices.flat[0])
+    options, _ = compiler_options.options_of(config.train.compiler_options, mesh.devices.flat[0])
     needed, compiled = compile_step(config, model, mesh, update.state_shape(config, model, mesh), options)
     if compiled is None:
         raise DataError(

@@ -89,7 +89,9 @@ def _measure_step(config: Config, mesh: Mesh, made: Sequence[Batch], share: int)
         f"{config.name}, its compilation", f"use --rows {max(1, config.data.rows // 2)}"
     ):
         lowered = update.make_train_step(config, model, mesh).lower(like, made[0], numbers)
-        compiled = lowered.compile(compiler_options=compiler_options.options_of(config, device)[0])
+        compiled = lowered.compile(
+            compiler_options=compiler_options.options_of(config.train.compiler_options, device)[0]
+        )
     compile_sec = time.perf_counter() - start
     peak, temporary = memory.peak_bytes(compiled), compiled.memory_analysis().temp_size_in_bytes
     memory.check_fits(config.name, peak, temporary, share, device, config.data.rows // share)

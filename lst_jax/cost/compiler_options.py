@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lst_jax.config import Config
 from lst_jax.core.errors import first_line
 from lst_jax.cost.accelerators import registry
 from lst_jax.cost.accelerators.kinds import TpuGeneration
@@ -28,13 +27,13 @@ BOOLS = {"true": True, "false": False}  # compilers for CPUs and GPUs take no wo
 Options = dict[str, bool | str]
 
 
-def asked_for(config: Config, device: Any) -> Options:
-    """The options that a run asks for on devices such as this one: its own, else those of the chip.
+def asked_for(own: str | None, device: Any) -> Options:
+    """The options that a run asks for on devices such as this one: its own, or those of the chip where they are None.
 
-    Example: train.compiler_options="xla_a=true xla_b=2" -> {"xla_a": True, "xla_b": "2"}
+    Example: "xla_a=true xla_b=2" -> {"xla_a": True, "xla_b": "2"}
     """
-    if config.train.compiler_options is not None:
-        pairs = (word.split("=", 1) for word in config.train.compiler_options.split())
+    if own is not None:
+        pairs = (word.split("=", 1) for word in own.split())
         return {name: BOOLS.get(value, value) for name, value in pairs}
     tpu = registry.find(device.device_kind)
     return dict(tpu.compiler_options) if isinstance(tpu, TpuGeneration) else {}
@@ -73,6 +72,9 @@ def accepted(options: Mapping[str, bool | str], device: jax.Device) -> tuple[Opt
     return left, refused
 
 
-def options_of(config: Config, device: jax.Device) -> tuple[Options, list[str]]:
-    """The options that a run's step is compiled with on such devices, and one line about each that is left out."""
-    return accepted(asked_for(config, device), device)
+def options_of(own: str | None, device: jax.Device) -> tuple[Options, list[str]]:
+    """The options that a run's step is compiled with on such devices, and one line about each that is left out.
+
+    Args: `own`: the run's `train.compiler_options`.
+    """
+    return accepted(asked_for(own, device), device)

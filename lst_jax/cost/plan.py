@@ -141,7 +141,7 @@ def make_plan(
     tpu = tpu_of_device(devices[0].device_kind)
     model = update.build_model(config, mesh, config.data.row_speech_tokens)
     state = update.state_shape(config, model, mesh)
-    options, refused = compiler_options.options_of(config, devices[0])
+    options, refused = compiler_options.options_of(config.train.compiler_options, devices[0])
     began = time.monotonic()
     memory, compiled = compile_step(config, model, mesh, state, options | (topology.QUICKLY if quick else {}))
     compile_sec = time.monotonic() - began

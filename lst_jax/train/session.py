@@ -56,7 +56,7 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
         sharding.check(config, mesh)
         update.check_memories(config, mesh)
         stream = BatchStream(config, sharding.process_rows(mesh, config.data.rows))
-        options, refused = compiler_options.options_of(config, mesh.local_devices[0])
+        options, refused = compiler_options.options_of(config.train.compiler_options, mesh.local_devices[0])
         heldout = evaluator.Evaluator(config, update.build_model(config, mesh), mesh)  # its rows may be all speech
         facts |= {
             "config_hash": config_hash(config),

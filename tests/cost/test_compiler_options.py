@@ -1,6 +1,5 @@
 """Options of the compiler: whose they are, and that one which a compiler does not know ends nothing."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import jax
@@ -15,27 +14,21 @@ CPU = jax.local_devices()[0]
 KNOWN = {"xla_cpu_enable_fast_min_max": True}
 
 
-def asking_for(text):
-    config = load_recipe("configs/demo.py")
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, compiler_options=text))
-
-
 def test_a_run_has_the_options_of_its_chip_unless_it_says_its_own():
     v6e = SimpleNamespace(device_kind="TPU v6e")
-    assert compiler_options.asked_for(asking_for(None), v6e) == tpus.V6E.compiler_options != {}
-    assert compiler_options.asked_for(asking_for("xla_a=true  xla_b=2"), v6e) == {"xla_a": True, "xla_b": "2"}
-    assert compiler_options.asked_for(asking_for(""), v6e) == {}
+    assert compiler_options.asked_for(None, v6e) == tpus.V6E.compiler_options != {}
+    assert compiler_options.asked_for("xla_a=true  xla_b=2", v6e) == {"xla_a": True, "xla_b": "2"}
+    assert compiler_options.asked_for("", v6e) == {}
 
 
 def test_the_words_of_options_are_what_the_field_takes():
     options = dict(tpus.V6E.compiler_options)
-    again = asking_for(compiler_options.in_words(options))
-    assert compiler_options.asked_for(again, CPU) == options
+    assert compiler_options.asked_for(compiler_options.in_words(options), CPU) == options
 
 
 def test_machines_without_tpus_have_no_options():
     for kind in ("cpu", "NVIDIA H100 80GB HBM3"):
-        assert compiler_options.asked_for(asking_for(None), SimpleNamespace(device_kind=kind)) == {}
+        assert compiler_options.asked_for(None, SimpleNamespace(device_kind=kind)) == {}
 
 
 def test_options_that_a_compiler_does_not_know_are_left_out_and_said():
