@@ -20,7 +20,9 @@ SLICES_2D = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 SLICES_3D = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")  # and whole cubes
 # v5e and v6e have machines of 1, 4 and 8 chips; several hosts of a slice have 4 each.
 SINGLE_HOSTS_2D = {"1x1": 1, "2x4": 8}
-# Gathers of parameters run beside matrix products, each in several steps that are fused with a product
+# Gathers of parameters run beside matrix products, each in several steps that are fused with a product. The names are
+# those of MaxText's benchmarks/xla_flags_library.py and of openxla.org/xla/flags_guidance; libtpu 0.0.42 knows them all.
+# `lst bench collectives` says what they bring to a step.
 FUSED_GATHERS = {
     "xla_enable_async_all_gather": True,
     "xla_tpu_enable_async_collective_fusion": True,
