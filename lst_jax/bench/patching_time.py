@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from lst_jax.config import Config, PatchingConfig
 from lst_jax.core.errors import DataError
-from lst_jax.cost import budget, hlo, topology
+from lst_jax.cost import budget, compiler_options, hlo, topology
 from lst_jax.cost.accelerators.registry import tpu_of_device
 from lst_jax.cost.estimate import OTHER, Estimate, estimate
 from lst_jax.cost.kinds import HIDDEN, KERNELS, OPTIMIZER, PARTS, PRODUCTS
@@ -74,7 +74,8 @@ def program_of(config: Config) -> Config:
 def compiled_estimate(config: Config, mesh: Mesh) -> Estimate:
     """Of the step that is compiled for the mesh's only device. Raises: DataError where it does not fit."""
     model = update.build_model(config, mesh, training_rows=True)
-    needed, compiled = compile_step(config, model, mesh, update.state_shape(config, model, mesh), {})
+    options, _ = compiler_options.options_of(config.train.compiler_options, mesh.devices.flat[0])
+    needed, compiled = compile_step(config, model, mesh, update.state_shape(config, model, mesh), options)
     if compiled is None:
         raise DataError(
             f"data.rows={ROWS}: a step of {ROWS} rows needs {needed / 2**30:.1f} GiB, more than one device has; "

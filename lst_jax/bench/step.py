@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 
 from lst_jax.bench import memory
 from lst_jax.config import Config
+from lst_jax.cost import compiler_options
 from lst_jax.cost.flops import model_flops
 from lst_jax.cost.peak import peak_flops
 from lst_jax.data.made_up import made_up_batches
@@ -87,7 +88,10 @@ def _measure_step(config: Config, mesh: Mesh, made: Sequence[Batch], share: int)
     with memory.one_line_if_memory_ends(
         f"{config.name}, its compilation", f"use --rows {max(1, config.data.rows // 2)}"
     ):
-        compiled = update.make_train_step(config, model, mesh).lower(like, made[0], numbers).compile()
+        lowered = update.make_train_step(config, model, mesh).lower(like, made[0], numbers)
+        compiled = lowered.compile(
+            compiler_options=compiler_options.options_of(config.train.compiler_options, device)[0]
+        )
     compile_sec = time.perf_counter() - start
     peak, temporary = memory.peak_bytes(compiled), compiled.memory_analysis().temp_size_in_bytes
     memory.check_fits(config.name, peak, temporary, share, device, config.data.rows // share)

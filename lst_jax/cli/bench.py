@@ -7,6 +7,7 @@ PARTS = (
     bench_machine.add_step,
     bench_machine.add_length,
     bench_compiled.add_patching,
+    bench_compiled.add_collectives,
     bench_studies.add_budgets,
     bench_studies.add_systems,
     bench_studies.add_precision,

@@ -7,6 +7,7 @@ from lst_jax.cli.bench_options import add_changes, add_outputs, check_count, rep
 
 PATCHING_SECTION = "What patching saves"
 DECODE_SECTION = "Generation on TPUs"
+COLLECTIVES_SECTION = "Collectives"
 
 
 def add_patching(parts) -> None:
@@ -42,6 +43,38 @@ def _patching(args: argparse.Namespace) -> int:
         config=args.config,
         topology=args.topology,
         batches=args.batches,
+    )
+
+
+def add_collectives(parts) -> None:
+    """Registers `lst bench collectives`."""
+    collectives = parts.add_parser(
+        "collectives",
+        help="how much of the network's time a step hides on TPUs; many minutes, no TPU needed",
+        description="Compiles a recipe's training step for a described topology of TPUs, with XLA's own options and with "
+        "those of the chip. Needs the extra `tpu`.",
+    )
+    collectives.add_argument(
+        "--config", metavar="FILE.py:ARG", default="configs/lst.py:1b,static", help="(default: %(default)s)"
+    )
+    collectives.add_argument("--topology", default="v6e:8x8", metavar="KIND:SIDES", help="(default: %(default)s)")
+    add_changes(collectives)
+    add_outputs(collectives, _collectives)
+
+
+def _collectives(args: argparse.Namespace) -> int:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # libtpu is there to compile, no TPU to be looked for
+    from lst_jax.bench import collectives
+    from lst_jax.recipes.load import load_recipe
+
+    return report(
+        args,
+        f"{COLLECTIVES_SECTION}: {args.config} on {args.topology}",
+        collectives,
+        collectives.measure(args.config, load_recipe(args.config, args.set), args.topology),
+        config=args.config,
+        topology=args.topology,
+        set=args.set,
     )
 
 

@@ -3,6 +3,7 @@
 import argparse
 import functools
 import json
+import shlex
 import sys
 
 from lst_jax.cli.local_paths import free_text
@@ -83,7 +84,7 @@ def _one(reference: str, config, args: argparse.Namespace):
 
     from lst_jax.cost import compiled_files, plan_text
     from lst_jax.cost.plan import make_plan
-    from lst_jax.cost.search import best, search
+    from lst_jax.cost.search import best, changes, search
 
     keep = None if args.hlo is None else functools.partial(compiled_files.keep, args.hlo)
     with tqdm(desc=f"plan {reference}", unit="program", bar_format="{desc}: {n} compiled [{elapsed}]") as progress:
@@ -101,6 +102,8 @@ def _one(reference: str, config, args: argparse.Namespace):
                 tried.append(plan)
                 progress.write(f"  {' '.join(plan_text.row(plan)[1:])}", file=sys.stderr)
             plan = best(tried)
+            words = [word for change in changes(plan) for word in ("--set", change)]
+            progress.write(f"the fastest of them for lst train: {shlex.join(words)}", file=sys.stderr)
     if not args.json:
         print(plan_text.page(plan))
     return plan

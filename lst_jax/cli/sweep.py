@@ -63,7 +63,12 @@ def add_arguments(subparsers) -> None:
         action="store_true",
         help="write no jobs: compile each run's step for the cluster's TPUs and total the chip-hours",
     )
-    render.add_argument("--quick", action="store_true", help="with --dry-run: compile with the least effort")
+    render.add_argument(
+        "--search",
+        action="store_true",
+        help="compile each run's step in many ways, as lst plan --search does, and give each job the fastest",
+    )
+    render.add_argument("--quick", action="store_true", help="compile with the least effort")
     render.set_defaults(run=_render)
 
 
@@ -127,10 +132,15 @@ def _render(args: argparse.Namespace) -> int:
 
     folder, cluster = pathlib.Path(args.folder), load_cluster(args.cluster)
     sweep = trials.open_sweep(folder, args.config)
-    jobs = render.jobs_of(folder, sweep.trials, cluster)
-    rendered = list(render.files_of(jobs, targets.target(args.to)))
-    if args.dry_run:
-        return text.print_plans(render.plans_of(sweep.trials, cluster, args.quick), len(sweep.trials))
+    jobs, target = render.jobs_of(folder, sweep.trials, cluster), targets.target(args.to)
+    rendered = list(render.files_of(jobs, target))
+    if args.dry_run or args.search:
+        chosen: dict[str, tuple[str, ...]] = {}
+        plans = render.plans_of(sweep.trials, cluster, args.quick, args.search)
+        code = text.print_plans(plans, len(sweep.trials), chosen if args.search else None)
+        if args.dry_run or code:
+            return code
+        rendered = list(render.files_of(render.jobs_of(folder, sweep.trials, cluster, chosen), target))
     for name, content in rendered:
         files.write_text(folder / "jobs" / name, content)
         print(folder / "jobs" / name)

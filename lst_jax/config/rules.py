@@ -26,6 +26,7 @@ def check(config: Config) -> None:
     _documents(config)
     _init_from(config.train)
     _branch_from(config.train)
+    _compiler_options(config.train)
     _members_of_optim(config)
     _decay(config)
     _local_files(config)
@@ -79,6 +80,18 @@ def _checkpoints_kept(train: TrainConfig) -> None:
             f"must be a multiple of train.checkpoint_every={every}, or None",
             f"use {max(1, round(kept / every)) * every}",
         )
+
+
+def _compiler_options(train: TrainConfig) -> None:
+    for word in (train.compiler_options or "").split():
+        name, equals, value = word.partition("=")
+        if not (name.isidentifier() and equals and value):
+            fail(
+                "train.compiler_options",
+                train.compiler_options,
+                f"{word!r} must be NAME=VALUE",
+                'write "xla_one=true xla_another=2", "" for none, or None for the chip\'s own',
+            )
 
 
 def _warmup(config: Config) -> None:

@@ -225,6 +225,8 @@ class TrainConfig:
     # Parts of a batch that are computed one after the other, with the memory of one part
     accumulate: int = free(default=1, first_runs=1, at_least=1)
     offload_moments: bool = free(default=False, first_runs=False)  # keep the optimizer's moments in host memory
+    # XLA options of the step, "NAME=VALUE NAME=VALUE"; None = those of the chip (`lst_jax.cost.accelerators`)
+    compiler_options: str | None = free(default=None, first_runs=None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

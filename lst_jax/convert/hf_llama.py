@@ -218,6 +218,10 @@ def read_llama(path: pathlib.Path) -> Llama:
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{file}: {error} is missing or no number; download the model again") from error
+    sizes = {"hidden_size": width, "num_attention_heads": heads, "num_key_value_heads": llama.kv_heads}
+    for name, size in sizes.items():
+        if size < 1:
+            raise DataError(f"{file}: {name}={size}: must be at least 1; choose another model")
     if mapping["head_dim"] not in (None, width // heads) or heads % llama.kv_heads:
         raise DataError(
             f"{file}: head_dim={mapping['head_dim']}, num_key_value_heads={llama.kv_heads}: {heads} heads "

@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lst_jax.config import Config, config_hash
-from lst_jax.cost import budget, collectives, hlo, links, topology
+from lst_jax.cost import budget, collectives, compiler_options, hlo, links, topology
 from lst_jax.cost.accelerators.kinds import TpuGeneration
 from lst_jax.cost.accelerators.registry import tpu_of_device
 from lst_jax.cost.estimate import Estimate, estimate
@@ -60,6 +60,7 @@ class Plan:
     bytes_accessed: float
     kernels: dict[str, int]  # name -> calls
     collective_bytes: dict[str, float]  # "kind over axes" -> bytes of whole arrays
+    collective_sec: dict[str, float]  # likewise, seconds on the links that they span
     largest_collective: int  # bytes of the whole array
     largest_parameter: int  # bytes, in the type in which it is gathered
     estimate_sec: dict[str, dict[str, float]]  # part of the model -> kind of work -> seconds
@@ -70,6 +71,8 @@ class Plan:
     units: float
     steps: int
     checkpoint_bytes: int
+    compiler_options: dict[str, bool | str]  # of XLA, as the step is trained with
+    refused_options: list[str]  # a line about each that this compiler does not know
     compile_sec: float
 
     @property
@@ -138,8 +141,9 @@ def make_plan(
     tpu = tpu_of_device(devices[0].device_kind)
     model = update.build_model(config, mesh, training_rows=True)
     state = update.state_shape(config, model, mesh)
+    options, refused = compiler_options.options_of(config.train.compiler_options, devices[0])
     began = time.monotonic()
-    memory, compiled = compile_step(config, model, mesh, state, topology.QUICKLY if quick else {})
+    memory, compiled = compile_step(config, model, mesh, state, options | (topology.QUICKLY if quick else {}))
     compile_sec = time.monotonic() - began
     program = compiled and hlo.parse(hlo.serialized(compiled))
     if compiled and keep:
@@ -175,10 +179,8 @@ def make_plan(
         kernel_flops=costs.kernel_flops,
         bytes_accessed=costs.bytes_accessed,
         kernels=_calls(costs),
-        collective_bytes={
-            f"{kind} over {', '.join(axes) or 'nothing'}": total
-            for (kind, axes), total in collectives.totals(costs.collectives).items()
-        },
+        collective_bytes=_by_words(collectives.totals(costs.collectives)),
+        collective_sec=_by_words(collectives.total_seconds(costs.collectives, _bandwidth(mesh))),
         largest_collective=max((c.bytes for c in costs.collectives), default=0),
         largest_parameter=max(gathered * max(sizes.values()), 4 * embeddings),  # tables are gathered in float32
         estimate_sec=estimated.nested(),
@@ -189,6 +191,8 @@ def make_plan(
         units=holds["units"],
         steps=config.train.steps,
         checkpoint_bytes=4 * sum(sizes.values()) + make_optimizer(config.optim, mesh).state_bytes(state.params),
+        compiler_options=options,
+        refused_options=refused,
         compile_sec=compile_sec,
     )
 
@@ -249,6 +253,10 @@ def floors_sec(costs: Costs, tpu: TpuGeneration, mesh: Mesh) -> dict[str, float]
 def _bandwidth(mesh: Mesh) -> Callable[[tuple[str, ...]], float]:
     """Bytes per second in a ring over axes of the mesh."""
     return functools.cache(lambda axes: links.mesh_bandwidth(mesh, axes) if axes else float("inf"))
+
+
+def _by_words(found: dict[tuple[str, tuple[str, ...]], float]) -> dict[str, float]:
+    return {f"{kind} over {', '.join(axes) or 'nothing'}": total for (kind, axes), total in found.items()}
 
 
 def _calls(costs: Costs) -> dict[str, int]:

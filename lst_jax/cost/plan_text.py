@@ -1,6 +1,7 @@
 """A plan in words and tables."""
 
 from lst_jax.core.text_table import columns
+from lst_jax.cost.compiler_options import in_words as in_words_of_options
 from lst_jax.cost.estimate import Estimate
 from lst_jax.cost.kinds import HIDDEN, WORK
 from lst_jax.cost.plan import Plan
@@ -159,5 +160,7 @@ def page(plan: Plan) -> str:
         f"{plan.largest_parameter / 2**20:,.1f} MiB",
         f"a checkpoint has {plan.checkpoint_bytes / GIB:.1f} GiB; the run reads {plan.steps * plan.tokens:.3g} "
         f"tokens in {plan.steps:,} steps; compiled in {plan.compile_sec:.0f} s",
+        *plan.refused_options,
+        f"compiler options: {in_words_of_options(plan.compiler_options) or 'none'}",
     ]
     return "\n".join(lines)

@@ -1,11 +1,14 @@
 """`lst plan --search`: the fastest mesh, remat policy and number of parts of a batch that fit.
 
 Policies are tried from the one that recomputes least, each with as few parts (`train.accumulate`) as fit: more parts
-only gather the parameters more often. Tensor parts are tried where nothing fits without them, or where the network is
-what bounds the step. The fastest is the one of the shortest step by estimate.
+only gather the parameters more often. Where a policy fits in one part and is slower than the one before it, the next
+would only recompute more. The fastest of them is then tried with replicas within each slice, which gather and scatter
+over fewer devices, and sum gradients over the replicas. Tensor parts are tried where nothing fits without them, or
+where the network is what bounds the step. The fastest is the one of the shortest step by estimate.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 
 from lst_jax.config import Config
@@ -13,6 +16,7 @@ from lst_jax.core.errors import ConfigError
 from lst_jax.cost.plan import Plan
 
 REMAT = ("none", "dots", "attention", "full")  # from the one that recomputes least
+REPLICAS = (2, 4, 8)  # within a slice, besides the one that a slice is
 TENSOR = (1, 2, 4)
 
 
@@ -20,14 +24,19 @@ def search(config: Config, make: Callable[[Config], Plan]) -> Iterator[Plan]:
     """The plans that are made on the way, one after the other. Args: `make` compiles one."""
     found: list[Plan] = []
     for tensor in TENSOR:
-        fitting = [plan for plan in found if plan.fits]
-        fastest = min(fitting, key=_speed, default=None)
+        fastest = _fastest(found)
         if fastest and fastest.floors_sec["network"] < fastest.bound_sec:
             return
-        for remat in REMAT:
-            for plan in _least_parts(_with(config, tensor, remat, 1), make):
-                found.append(plan)
+        tried = []
+        for plan in _policies(config, tensor, make):
+            tried.append(plan)
+            yield plan
+        fastest = _fastest(tried)
+        if fastest:
+            for plan in _replicas(config, fastest, make):
+                tried.append(plan)
                 yield plan
+        found += tried
 
 
 def best(plans: list[Plan]) -> Plan:
@@ -37,21 +46,56 @@ def best(plans: list[Plan]) -> Plan:
             "--search: no mesh of these devices divides the recipe's rows, widths and heads; give "
             "another topology, or other data.rows"
         )
-    fitting = [plan for plan in plans if plan.fits]
-    return min(fitting, key=_speed) if fitting else min(plans, key=lambda plan: plan.hbm_bytes)
+    return _fastest(plans) or min(plans, key=lambda plan: plan.hbm_bytes)
+
+
+def changes(plan: Plan) -> tuple[str, ...]:
+    """What a plan has changed in its recipe, or may have, as `lst train --set` takes it; nothing of a run's identity."""
+    mesh = [f"mesh.{axis}={parts}" for axis, parts in plan.mesh.items()]
+    return (*mesh, f"model.remat={json.dumps(plan.remat)}", f"train.accumulate={plan.accumulate}")
+
+
+def _fastest(plans: list[Plan]) -> Plan | None:
+    return min((plan for plan in plans if plan.fits), key=_speed, default=None)
 
 
 def _speed(plan: Plan) -> float:
     return plan.step_sec
 
 
-def _with(config: Config, tensor: int, remat: str, accumulate: int) -> Config:
+def _with(config: Config, replica: int | None, tensor: int, remat: str, accumulate: int) -> Config:
     return dataclasses.replace(
         config,
-        mesh=dataclasses.replace(config.mesh, data=None, tensor=tensor),
+        mesh=dataclasses.replace(config.mesh, replica=replica, data=None, tensor=tensor),
         model=dataclasses.replace(config.model, remat=remat),
         train=dataclasses.replace(config.train, accumulate=accumulate),
     )
+
+
+def _policies(config: Config, tensor: int, make: Callable[[Config], Plan]) -> Iterator[Plan]:
+    before = None
+    for remat in REMAT:
+        last = None
+        for last in _least_parts(_with(config, None, tensor, remat, 1), make):
+            yield last
+        if last is None or not last.fits:
+            continue
+        if before and last.accumulate == before.accumulate == 1 and _speed(last) > _speed(before):
+            return
+        before = last
+
+
+def _replicas(config: Config, fastest: Plan, make: Callable[[Config], Plan]) -> Iterator[Plan]:
+    """The plans of more and more replicas, up to the first that does not fit."""
+    for within in REPLICAS:
+        replica = fastest.slices * within
+        try:
+            plan = make(_with(config, replica, fastest.mesh["tensor"], fastest.remat, fastest.accumulate))
+        except ConfigError:
+            return
+        yield plan
+        if not plan.fits:
+            return
 
 
 def _least_parts(config: Config, make: Callable[[Config], Plan]) -> Iterator[Plan]:
@@ -59,7 +103,7 @@ def _least_parts(config: Config, make: Callable[[Config], Plan]) -> Iterator[Pla
     accumulate = 1
     while True:
         try:
-            plan = make(_with(config, config.mesh.tensor, config.model.remat, accumulate))
+            plan = make(_with(config, config.mesh.replica, config.mesh.tensor, config.model.remat, accumulate))
         except ConfigError:
             return
         yield plan

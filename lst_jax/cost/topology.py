@@ -25,7 +25,7 @@ def devices(topology: str, slices: int = 1) -> list[jax.Device]:
     try:
         if not topology:  # libtpu would take some topology of its own
             raise ValueError("it is empty")
-        options |= registry.tpu(topology.partition(":")[0]).compile_options
+        options |= registry.tpu(topology.partition(":")[0]).topology_options
         return list(topologies.get_topology_desc(topology, platform="tpu", **options).devices)
     except Exception as error:  # of whatever libtpu raises
         raise ConfigError(

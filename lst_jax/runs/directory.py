@@ -14,6 +14,7 @@ import os
 import pathlib
 import platform
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from lst_jax.config import Config, check_same_identity, from_stored, identity, to_mapping
@@ -78,12 +79,17 @@ class RunDirectory:
         return config
 
     def record_start(
-        self, step: int, devices: list[str], peak: tuple[float, str], init_from: pathlib.Path | None = None
+        self,
+        step: int,
+        devices: list[str],
+        peak: tuple[float, str],
+        init_from: pathlib.Path | None = None,
+        compiler_options: Mapping[str, bool | str] | None = None,
     ) -> None:
         """Adds a line to starts.jsonl: from which step the run starts, with what versions, on what.
 
         Args: `peak` is FLOP/s and where the number is from. `init_from` is the checkpoint of another run whose
-        parameters this one begins with.
+        parameters this one begins with. `compiler_options` are those that its step is compiled with.
         """
         line = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -96,6 +102,7 @@ class RunDirectory:
             "devices": devices,
             "peak_flops": peak[0],
             "peak_source": peak[1],
+            "compiler_options": dict(compiler_options or {}),
             "host": platform.node(),
             "pid": os.getpid(),
             "cores": os.cpu_count(),

@@ -65,7 +65,8 @@ def run_steps(session: Session, recorder: Recorder, ledger: Ledger, stop: StopRe
         return True
     progress = make_progress(start, last)
     with ledger.span("compile"):  # for the shape of every batch, before the first one is there
-        train_step = session.train_step.lower(session.state, batch_shapes(config), session.numbers).compile()
+        lowered = session.train_step.lower(session.state, batch_shapes(config), session.numbers)
+        train_step = lowered.compile(compiler_options=session.compiler_options)
     progress.unpause()  # compiling took no step's time
     clock, flags = SaveClock(config.train.checkpoint_minutes), processes.SharedFlags(session.mesh)
     recorder.start()
@@ -107,7 +108,10 @@ def record_start(run: RunDirectory, session: Session, start: int) -> None:
         if session.origin is None and (missing := missing_before(run, start)):
             say(missing)
         run.write_config(session.config)
-        run.record_start(start, [str(d) for d in jax.devices()], peak_flops(), session.origin)
+        devices = [str(d) for d in jax.devices()]
+        run.record_start(start, devices, peak_flops(), session.origin, session.compiler_options)
+    for line in session.refused_options:
+        say(f"{run.path}: {line}")
     if session.origin is not None and session.config.train.branch_from is not None:
         say(f"{run.path}: goes on from {session.origin}")
     elif session.origin is not None:

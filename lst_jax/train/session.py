@@ -13,6 +13,7 @@ from lst_jax.config import Config, check_same_identity, config_hash
 from lst_jax.core import files
 from lst_jax.core.code_version import code_digest
 from lst_jax.core.errors import CheckpointError
+from lst_jax.cost import compiler_options
 from lst_jax.data.pipeline import BatchStream
 from lst_jax.data.rows import initial_state
 from lst_jax.data.unit_pieces import token_frames
@@ -35,6 +36,8 @@ class Session:
     state: update.TrainState
     numbers: update.UpdateNumbers
     train_step: Any
+    compiler_options: dict[str, bool | str]  # of XLA, for the train step
+    refused_options: list[str]  # a line about each that this compiler does not know
     heldout: evaluator.Evaluator
     evaluate_first: bool  # the step that the run goes on from is due an evaluation that has no record
     origin: pathlib.Path | None  # the other run's checkpoint that this run begins from, at its very first start
@@ -53,12 +56,14 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
         sharding.check(config, mesh)
         update.check_memories(config, mesh)
         stream = BatchStream(config, sharding.process_rows(mesh, config.data.rows))
+        options, refused = compiler_options.options_of(config.train.compiler_options, mesh.local_devices[0])
         heldout = evaluator.Evaluator(config, update.build_model(config, mesh), mesh)  # its rows may be all speech
         facts |= {
             "config_hash": config_hash(config),
             "code": code_digest(),
             "jax": jax.__version__,
             "data_fingerprint": stream.fingerprint(),
+            "compiler options": compiler_options.in_words(options),
         }
         if processes.is_leader():
             held.enter_context(files.exclusive_lock(run.path, "lst train"))
@@ -76,7 +81,19 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
     train_step = update.make_train_step(config, model, mesh, token_frames(config))
     numbers = update.numbers_of(config)
     return Session(
-        config, model, mesh, stream, checkpoints, state, numbers, train_step, heldout, evaluate_first, origin
+        config,
+        model,
+        mesh,
+        stream,
+        checkpoints,
+        state,
+        numbers,
+        train_step,
+        options,
+        refused,
+        heldout,
+        evaluate_first,
+        origin,
     )
 
 

@@ -13,7 +13,7 @@ FREE = {  # what may differ between a checkpoint and the run that resumes it
     "eval.every", "eval.sources", "eval.batches", "eval.completion_items", "eval.sources.*.path",
     "train.log_every", "train.checkpoint_every", "train.checkpoint_minutes", "train.checkpoint_keep",
     "train.checkpoint_keep_every", "train.bad_step", "train.accumulate", "train.offload_moments",
-    "mesh.replica", "mesh.data", "mesh.tensor",
+    "train.compiler_options", "mesh.replica", "mesh.data", "mesh.tensor",
 }  # fmt: skip
 
 

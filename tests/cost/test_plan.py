@@ -4,62 +4,15 @@ import importlib.util
 import json
 
 import pytest
+from made_up_plans import CONFIG, GIB, make_plan
 
 from lst_jax.cli import main
+from lst_jax.config import config_hash
 from lst_jax.core.errors import ConfigError
 from lst_jax.cost import plan_text
-from lst_jax.cost.plan import DOES_NOT_FIT, UNITS, Plan
-from lst_jax.cost.search import best, parts_that_fit, search
+from lst_jax.cost.plan import DOES_NOT_FIT, UNITS
+from lst_jax.cost.search import REMAT, best, changes, parts_that_fit, search
 from lst_jax.recipes.load import load_recipe
-
-GIB = 2**30
-CONFIG = load_recipe("configs/demo.py")
-
-
-def make_plan(config=CONFIG, gib=10.0, arithmetic=2.0, network=0.5, **changes):
-    """A plan of 16 devices with 16 GiB each and 8 rows a device, 1 GiB of state."""
-    tensor = config.mesh.tensor
-    fields = dict(
-        recipe="r",
-        config_hash="0",
-        topology="v5e:4x4",
-        slices=1,
-        devices=16,
-        chips=16,
-        mesh={"replica": 1, "data": 16 // tensor, "tensor": tensor},
-        rows=128 // tensor,
-        accumulate=config.train.accumulate,
-        remat=config.model.remat,
-        parameters={"all": 1000},
-        state_bytes={"all": GIB},
-        hbm_bytes=int(gib * GIB),
-        hbm_capacity=16 * GIB,
-        analytic_flops=16e12,
-        matrix_flops=1.5e12,
-        kernel_flops=0.5e12,
-        bytes_accessed=1e9,
-        kernels={"splash": 3},
-        collective_bytes={"all-gather over data": 2e9},
-        largest_collective=2**20,
-        largest_parameter=2**20,
-        estimate_sec={
-            "global transformer": {
-                "matrix products": arithmetic,
-                "collectives exposed": 0.5,
-                "collectives hidden": 3.0,
-            },
-            "loss": {"loss": 0.25},
-        },
-        uncounted_kernels=["told"],
-        floors_sec={"arithmetic": arithmetic, "memory": 1.0, "network": network},
-        peak_flops=16e12 / 1.22,
-        tokens=5e5,
-        units=4e5,
-        steps=3600,
-        checkpoint_bytes=12000,
-        compile_sec=9.0,
-    )
-    return Plan(**fields | changes)
 
 
 def test_a_plan_that_fits_says_what_the_run_costs_by_estimate_and_at_least():
@@ -126,6 +79,33 @@ def test_the_search_takes_the_fewest_parts_that_fit_and_the_policy_that_is_faste
     assert (found.remat, found.accumulate, found.mesh["tensor"]) == ("none", 8, 1)
     assert all(config.mesh.tensor == 1 for config in made)  # the network bounds nothing
     assert [c.train.accumulate for c in made if c.model.remat == "attention"] == [1]
+
+
+def test_the_search_stops_at_a_policy_that_only_recomputes_more():
+    make, made = needs(
+        {"none": 9, "dots": 8, "attention": 7, "full": 6}, {"none": 2.0, "dots": 1.9, "attention": 2.6, "full": 2.7}
+    )
+    assert best(list(search(CONFIG, make))).remat == "dots"
+    assert {config.model.remat for config in made} == {"none", "dots", "attention"}
+
+
+def test_the_search_tries_replicas_within_a_slice_while_they_fit_and_its_choice_is_words_for_a_run():
+    make, _ = needs(dict.fromkeys(REMAT, 8), {"none": 2.0, "dots": 2.2, "attention": 2.6, "full": 2.7})
+
+    def faster_with_four(config):
+        replica = config.mesh.replica or 1
+        plan = make(config)
+        changed = {2: dict(arithmetic=2.5), 4: dict(arithmetic=1.0), 8: dict(gib=17.0)}.get(replica)
+        return make_plan(config, **changed) if changed else plan
+
+    plans = list(search(CONFIG, faster_with_four))
+    assert [plan.mesh["replica"] for plan in plans] == [1, 1, 2, 4, 8]
+    found = best(plans)
+    assert changes(found) == (
+        "mesh.replica=4", "mesh.data=4", "mesh.tensor=1", 'model.remat="none"', "train.accumulate=1",
+    )  # fmt: skip
+    as_run = load_recipe("configs/demo.py", changes(found))
+    assert (as_run.mesh.replica, as_run.model.remat) == (4, "none") and config_hash(as_run) == config_hash(CONFIG)
 
 
 def test_the_search_splits_tensors_where_nothing_else_fits():

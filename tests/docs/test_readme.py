@@ -36,6 +36,7 @@ NOT_RUN = {
     r"lst convert Llama-2-7b-hf .*": "needs a downloaded model; tests/convert/test_warm_start.py",
     r"lst train runs/7b .*": "needs a pod, and the downloaded model",
     r"lst plan .*": "needs the extra tpu; `make test-tpu`",
+    r"lst sweep render .* --search.*": "needs the extra tpu; tests/jobs/sweeps/test_render.py",
     r"kubectl .*": "needs a cluster",
     r"make scaling": "an hour long",
     r"lst sweep run runs/scaling .* --dry-run": "counts 28 runs, half a minute; tests/jobs/sweeps/test_sweep_command.py",

@@ -330,3 +330,13 @@ def test_the_report_holds_the_final_loss_and_every_picture(unbroken):
 def test_a_report_of_nothing_says_so(tmp_path):
     with pytest.raises(UserError, match="no such run"):
         run_page.write_report(RunDirectory(tmp_path / "none"))
+
+
+def test_a_start_is_recorded_with_the_options_of_its_compiler_and_goes_on_without_one_that_is_unknown(
+    data, tmp_path, capsys
+):
+    run = RunDirectory(tmp_path / "run")
+    options = "xla_no_such_option=true xla_cpu_enable_fast_min_max=true"
+    assert loop.train(run, make_config(data, steps=1, compiler_options=options)) == 0
+    assert run.read_starts()[-1]["compiler_options"] == {"xla_cpu_enable_fast_min_max": True}
+    assert "run: compiler option xla_no_such_option=true: left out, as this compiler says" in capsys.readouterr().err

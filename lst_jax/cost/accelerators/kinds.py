@@ -45,7 +45,8 @@ class TpuGeneration:
     gke_name: str  # value of the node selector cloud.google.com/gke-tpu-accelerator
     gcloud_name: str | None  # accelerator type before its number; None where queued resources do not have it
     xpk_name: str  # --tpu-type before its number
-    compile_options: Mapping[str, str] = dataclasses.field(default_factory=dict)  # for libtpu, to describe a slice
+    topology_options: Mapping[str, str] = dataclasses.field(default_factory=dict)  # for libtpu, to describe a slice
+    compiler_options: Mapping[str, bool | str] = dataclasses.field(default_factory=dict)  # of XLA, for a training step
 
     @property
     def device_flops_per_sec(self) -> float:

@@ -20,6 +20,16 @@ SLICES_2D = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 SLICES_3D = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")  # and whole cubes
 # v5e and v6e have machines of 1, 4 and 8 chips; several hosts of a slice have 4 each.
 SINGLE_HOSTS_2D = {"1x1": 1, "2x4": 8}
+# Gathers of parameters run beside matrix products, each in several steps that are fused with a product. The names are
+# those of MaxText's benchmarks/xla_flags_library.py and of openxla.org/xla/flags_guidance; libtpu 0.0.42 knows them all.
+# `lst bench collectives` says what they bring to a step.
+FUSED_GATHERS = {
+    "xla_enable_async_all_gather": True,
+    "xla_tpu_enable_async_collective_fusion": True,
+    "xla_tpu_enable_async_collective_fusion_fuse_all_gather": True,
+    "xla_tpu_enable_async_collective_fusion_multiple_steps": True,
+    "xla_tpu_overlap_compute_collective_tc": True,
+}
 
 V4 = TpuGeneration(
     name="v4",
@@ -39,7 +49,10 @@ V4 = TpuGeneration(
     gke_name="tpu-v4-podslice",
     gcloud_name="v4",
     xpk_name="v4",
-    compile_options={"chip_config_name": "megacore"},  # one device per chip, as on the machine; libtpu's default is two
+    compiler_options=FUSED_GATHERS,
+    topology_options={
+        "chip_config_name": "megacore"
+    },  # one device per chip, as on the machine; libtpu's default is two
 )
 V5E = TpuGeneration(
     name="v5e",
@@ -59,6 +72,7 @@ V5E = TpuGeneration(
     gke_name="tpu-v5-lite-podslice",
     gcloud_name="v5litepod",
     xpk_name="v5litepod",
+    compiler_options=FUSED_GATHERS,
 )
 V5P = TpuGeneration(
     name="v5p",
@@ -78,6 +92,7 @@ V5P = TpuGeneration(
     gke_name="tpu-v5p-slice",
     gcloud_name="v5p",
     xpk_name="v5p",
+    compiler_options=FUSED_GATHERS,
 )
 V6E = TpuGeneration(
     name="v6e",
@@ -97,6 +112,7 @@ V6E = TpuGeneration(
     gke_name="tpu-v6e-slice",
     gcloud_name="v6e",
     xpk_name="v6e",
+    compiler_options=FUSED_GATHERS,
 )
 # Ironwood. A chip has two chiplets, and each is a JAX device with half of the memory. Queued resources do not have it.
 TPU7X = TpuGeneration(
@@ -117,5 +133,6 @@ TPU7X = TpuGeneration(
     gke_name="tpu7x",
     gcloud_name=None,
     xpk_name="tpu7x",
+    compiler_options=FUSED_GATHERS,
 )
 TPUS = (V4, V5E, V5P, V6E, TPU7X)

@@ -1,9 +1,11 @@
 """A sweep on pods: one job per run through `launch`, and the least that all of them cost through `plan`."""
 
 import dataclasses
+import functools
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from lst_jax.core.errors import ConfigError
 from lst_jax.jobs.launch.cluster import Cluster
@@ -13,9 +15,12 @@ from lst_jax.jobs.sweeps.status import RUNS
 from lst_jax.jobs.sweeps.trials import HASH_DIGITS, Trial
 
 
-def jobs_of(folder: pathlib.Path, trials: Sequence[Trial], cluster: Cluster) -> list[Job]:
+def jobs_of(
+    folder: pathlib.Path, trials: Sequence[Trial], cluster: Cluster, chosen: Mapping[str, Sequence[str]] | None = None
+) -> list[Job]:
     """One job per run, whose run directory is run_root/SWEEP/runs/NAME on the cluster; trunks before their branches.
 
+    Args: `chosen`: by the name of a run further changes of how it is computed, as `cost.search.changes` gives them.
     Raises: ConfigError, also where the mesh of a run does not fit the cluster.
     """
     found = []
@@ -23,6 +28,7 @@ def jobs_of(folder: pathlib.Path, trials: Sequence[Trial], cluster: Cluster) -> 
         trial.config()  # still what the sweep was made with
         runs = pathlib.PurePosixPath(folder.name) / RUNS
         changes = trial.changes_in(pathlib.PurePosixPath(cluster.run_root) / runs)
+        changes = (*changes, *(chosen or {}).get(trial.name, ()))
         try:
             found.append(make_job(str(runs / trial.name), trial.recipe, cluster, job_name(trial), changes))
         except ConfigError as error:
@@ -50,9 +56,15 @@ def topology_of(cluster: Cluster) -> tuple[str, int]:
     return f"{cluster.kind}:{cluster.tpu.topology}", cluster.tpu.slices
 
 
-def plans_of(trials: Sequence[Trial], cluster: Cluster, quick: bool) -> Iterator[tuple[Trial, object]]:
-    """The plan of every run; programs that differ in numbers only are compiled once."""
+def plans_of(
+    trials: Sequence[Trial], cluster: Cluster, quick: bool, searched: bool = False
+) -> Iterator[tuple[Trial, Any]]:
+    """The plan of every run; programs that differ in numbers only are compiled once.
+
+    Args: `searched`: of the fastest mesh, remat policy and number of parts, which is compiled many times.
+    """
     from lst_jax.cost.plan import make_plan
+    from lst_jax.cost.search import best, search
 
     topology, slices = topology_of(cluster)
     compiled = {}
@@ -67,5 +79,6 @@ def plans_of(trials: Sequence[Trial], cluster: Cluster, quick: bool) -> Iterator
             dataclasses.replace(config.train, steps=1, branch_from=None),
         )
         if shape not in compiled:
-            compiled[shape] = make_plan(trial.recipe, config, topology, slices, quick)
+            compile_it = functools.partial(make_plan, trial.recipe, topology_name=topology, slices=slices, quick=quick)
+            compiled[shape] = best(list(search(config, compile_it))) if searched else compile_it(config)
         yield trial, dataclasses.replace(compiled[shape], steps=trial.steps - trial.branch_step)

@@ -69,15 +69,23 @@ def as_json(found: Sequence[Status]) -> list[dict[str, Any]]:
     ]
 
 
-def print_plans(plans: Iterator[tuple[Trial, Any]], count: int) -> int:
-    """Prints a line per run as its plan is made, then the total of chip-hours; 0 where every run fits, else 1."""
-    from lst_jax.cost import plan_text
+def print_plans(
+    plans: Iterator[tuple[Trial, Any]], count: int, chosen: dict[str, tuple[str, ...]] | None = None
+) -> int:
+    """Prints a line per run as its plan is made, then the total of chip-hours; 0 where every run fits, else 1.
+
+    Args: `chosen`: of plans that were searched; it is filled with the changes of each run's recipe, which are printed.
+    """
+    from lst_jax.cost import plan_text, search
 
     made = []
     with tqdm(total=count, desc="plan", unit="run") as progress:
         for trial, plan in plans:
             progress.write(f"  {trial.name}: {plan_text.verdict(plan)}", file=sys.stdout)
             made.append(plan)
+            if chosen is not None:
+                chosen[trial.name] = search.changes(plan)
+                progress.write(f"    {' '.join(chosen[trial.name])}", file=sys.stdout)
             progress.update()
     fitting = [plan for plan in made if plan.fits]
     print(

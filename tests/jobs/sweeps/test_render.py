@@ -80,19 +80,20 @@ def test_a_cluster_that_does_not_fit_a_run_is_refused(folder, tmp_path, capsys):
     assert not (folder / "jobs").exists()
 
 
-def made_up_plan(reference, config, topology, slices, quick):
-    made_up_plan.calls.append((reference, topology, slices, config.train.steps))
+def made_up_plan(reference, config, topology_name, slices, quick):
+    made_up_plan.calls.append((reference, topology_name, slices, config.train.steps))
+    replica = config.mesh.replica or 1
     return planning.Plan(
         recipe=reference,
         config_hash=config_hash(config),
-        topology=topology,
+        topology=topology_name,
         slices=slices,
         devices=64,
         chips=64,
-        mesh={"replica": 1, "data": 64, "tensor": 1},
+        mesh={"replica": replica, "data": 64 * slices // replica, "tensor": 1},
         rows=config.data.rows,
         accumulate=1,
-        remat="none",
+        remat=config.model.remat,
         parameters={},
         state_bytes={},
         hbm_bytes=1,
@@ -103,16 +104,19 @@ def made_up_plan(reference, config, topology, slices, quick):
         bytes_accessed=1.0,
         kernels={},
         collective_bytes={},
+        collective_sec={},
         largest_collective=0,
         largest_parameter=0,
-        estimate_sec={"global transformer": {"matrix products": 0.9}},
+        estimate_sec={"global transformer": {"matrix products": 0.8 if replica == 4 else 0.9}},
         uncounted_kernels=[],
-        floors_sec={"arithmetic": 0.5},
+        floors_sec={"arithmetic": 0.5, "network": 0.1},
         peak_flops=1.0,
         tokens=1.0,
         units=1.0,
         steps=config.train.steps,
         checkpoint_bytes=1,
+        compiler_options={},
+        refused_options=[],
         compile_sec=1.0,
     )
 
@@ -133,10 +137,21 @@ def test_a_dry_run_totals_chip_hours_and_compiles_equal_programs_once(folder, pl
 
 
 def test_a_run_that_does_not_fit_fails_the_dry_run(folder, planned, monkeypatch, capsys):
-    small = lambda *args: dataclasses.replace(made_up_plan(*args), hbm_capacity=0)  # noqa: E731
+    small = lambda *args, **how: dataclasses.replace(made_up_plan(*args, **how), hbm_capacity=0)  # noqa: E731
     monkeypatch.setattr(planning, "make_plan", small)
     assert main.main(["sweep", "render", str(folder), "--cluster", CLUSTER, "--to", "jobset", "--dry-run"]) == 1
     assert "3 do not fit, and are not in it" in capsys.readouterr().out
+
+
+def test_the_choice_of_a_search_is_in_the_jobs(folder, planned, capsys):
+    words = ["sweep", "render", str(folder), "--cluster", CLUSTER, "--to", "jobset", "--search"]
+    assert main.main(words) == 0
+    *_, total = (line for line in capsys.readouterr().out.splitlines() if "chip-hours" in line)
+    assert total.startswith(f"3 runs, {0.8 * (5000 + 5000 + 9000) * 64 / 3600:,.0f} chip-hours")
+    for each in read_sweep(folder).trials:
+        job = "".join(path.read_text() for path in (folder / "jobs" / render.job_name(each)).iterdir())
+        for change in ("mesh.replica=4", "mesh.data=32", 'model.remat="none"', "train.accumulate=1"):
+            assert change in job.replace('\\"', '"')
 
 
 def test_costs_of_gpus_are_refused(folder, capsys):
