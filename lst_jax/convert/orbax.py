@@ -14,6 +14,7 @@ import numpy as np
 import tqdm
 
 from lst_jax.checkpoints import stream
+from lst_jax.checkpoints.steps import whole_steps
 from lst_jax.checkpoints.stream import StepFolder
 from lst_jax.config import Config, config_hash, identity, other_function
 from lst_jax.convert import companions, streamed
@@ -123,7 +124,7 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:
 
 def _choose(run: RunDirectory, up_to: int | None, count: int) -> list[int]:
     """The `count` newest steps, ascending; the step `up_to` must be one of them."""
-    there = stream.steps(run.checkpoints_path)
+    there = whole_steps(run.checkpoints_path)
     steps = [s for s in there if up_to is None or s <= up_to]
     listed = ", ".join(map(str, there)) or "none"
     if not steps:

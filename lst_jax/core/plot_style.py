@@ -1,13 +1,11 @@
 """How our matplotlib pictures look. Importing this sets matplotlib up for files, without a display."""
 
-import pathlib
+import io
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-
-from lst_jax.core.files import replacing
 
 COLOURS = {"speech": "#c2410c", "text": "#1d4ed8", "marker": "#6b7280", "third": "#15803d"}
 plt.rcParams.update(
@@ -23,13 +21,11 @@ plt.rcParams.update(
 )
 
 
-def save_figure(figure, path: pathlib.Path) -> None:
-    """Writes a PNG file whole or not at all, in the place of a file or a link, and closes the figure.
-
-    Raises: StorageError where the file system refuses.
-    """
+def png_of(figure) -> bytes:
+    """The content of a PNG file, and closes the figure."""
+    content = io.BytesIO()
     try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", bbox_inches="tight")
+        figure.savefig(content, format="png", bbox_inches="tight")
     finally:
         plt.close(figure)
+    return content.getvalue()

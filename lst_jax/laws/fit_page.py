@@ -36,7 +36,7 @@ def write_page(
     for heading, header, rows in tables:
         parts.append(f"<h2>{html_page.escape(heading)}</h2>{html_page.table(rows, header, _numbers(rows))}")
     for file, caption in pictures:
-        parts.append(f"<p>{html_page.picture(file, caption)}</p>{_note(caption)}")
+        parts.append(f"<p>{html_page.picture(file.read_bytes(), caption)}</p>{_note(caption)}")
     parts += [
         "<h2>Fits</h2>",
         _note(fit_report.method(document)),

@@ -1,6 +1,5 @@
 """The pictures of a run: what it learned, what it was fed, how fast. PNG files, one function a picture."""
 
-import pathlib
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,10 +8,12 @@ import numpy as np
 from lst_jax.config import Config
 from lst_jax.core.directions import DIRECTIONS
 from lst_jax.core.errors import DataError
-from lst_jax.core.plot_style import COLOURS, save_figure
+from lst_jax.core.plot_style import COLOURS, png_of
 from lst_jax.evals.conventions import MEASURES
 from lst_jax.report.run_files import is_inside
 from lst_jax.runs import ledger
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 FOLDER = "pictures"  # of a run
 WALL_TIME = "Where the wall time went"
@@ -29,15 +30,15 @@ STARTS_SHOWN = 30
 
 
 def write_all(
-    config: Config, records: list[dict[str, Any]], starts: list[dict[str, Any]], run_path: pathlib.Path
-) -> list[tuple[pathlib.Path, str]]:
+    config: Config, records: list[dict[str, Any]], starts: list[dict[str, Any]], run_path: Place
+) -> list[tuple[Place, str]]:
     """Draws what the records and the ledger's `starts` allow into RUN/pictures.
 
     Returns: (file, title) in the page's order.
     Raises: StorageError where a picture cannot be written; DataError where the folder leads out of the run.
     """
     folder = run_path / FOLDER
-    if not is_inside(folder, run_path.resolve()):
+    if not is_inside(folder, run_path):
         raise DataError(f"{folder}: leads out of the run; remove the symbolic link")
     train = [r for r in records if r["kind"] == "train"]
     evaluations = [r for r in records if r["kind"] == "eval"]
@@ -54,13 +55,13 @@ def write_all(
     if starts:
         drawn.append((folder / "wall_time.png", WALL_TIME, wall_time(starts)))
     for path, _, figure in drawn:
-        save_figure(figure, path)
+        objects.write_bytes(path, png_of(figure))
     return [(path, title) for path, title, _ in drawn]
 
 
-def title_of(path: pathlib.Path) -> str:
+def title_of(path: Place) -> str:
     """Example: "one_utterance.png" -> "One utterance"."""
-    return path.stem.replace("_", " ").capitalize()
+    return path.name.rpartition(".")[0].replace("_", " ").capitalize()
 
 
 def series(records: list[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:

@@ -74,7 +74,7 @@ if __name__ == "__main__":
     from lst_jax.core.errors import UserError
     from lst_jax.train.loop import train
 
-    run, data = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    run, data = sys.argv[1], pathlib.Path(sys.argv[2])
     if len(sys.argv) > 3:
         die_saving(int(sys.argv[3]))
     try:

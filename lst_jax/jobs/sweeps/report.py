@@ -125,7 +125,7 @@ def rows_of(runs: pathlib.Path, found: Sequence[Status], points: Sequence[dict[s
 
 def _row(run: RunDirectory, found: Status, point: dict[str, Any]) -> list[str]:
     trial = found.trial
-    wall = ledger.summarize(ledger.read(run.ledger_path))["wall_sec"]
+    wall = ledger.summarize(run.read_ledger())["wall_sec"]
     losses = [_number(point.get(key), "{:.2f}") for key in ("loss_speech", "loss_text")]
     accuracies = [_number(point.get(key), "{:.1%}") for key in ("accuracy_speech", "accuracy_text")]
     return [

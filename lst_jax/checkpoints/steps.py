@@ -1,0 +1,49 @@
+"""The steps of a folder of checkpoints, and how Orbax is to commit one there.
+
+On a disk a step is written under another name and renamed. A bucket cannot rename a folder: there a step is whole once it
+holds `COMMIT_FILE`, which is written last. So it is on the mount of a bucket, for runs that began there.
+"""
+
+import pathlib
+
+from etils import epath
+from orbax.checkpoint.options import AtomicityMode, AtomicityOptions
+
+from lst_jax.runs.directory import RunDirectory
+from lst_jax.storage import objects
+from lst_jax.storage.place import BucketPath, Place
+
+COMMIT_FILE = "commit_success.txt"  # Orbax's own name
+
+
+def absolute(directory: Place) -> Place:
+    """The place, independent of the working directory."""
+    return directory if isinstance(directory, BucketPath) else pathlib.Path(directory).absolute()
+
+
+def for_orbax(directory: Place) -> epath.Path:
+    """The same place as Orbax takes it."""
+    return epath.Path(str(directory))
+
+
+def commits_by_file(directory: Place) -> bool:
+    """Whether a step of the run's folder of checkpoints is whole once it holds `COMMIT_FILE`."""
+    return RunDirectory(directory.parent).in_segments
+
+
+def atomicity(directory: Place) -> AtomicityOptions:
+    """Orbax's option of how a step of this folder is committed."""
+    return AtomicityOptions(AtomicityMode.COMMIT_FILE if commits_by_file(directory) else AtomicityMode.ATOMIC_RENAME)
+
+
+def whole_steps(directory: Place) -> list[int]:
+    """The whole steps, ascending; names that are no number are passed over."""
+    by_file = commits_by_file(directory)
+    return sorted(
+        int(name) for name in objects.names(directory) if name.isdecimal() and is_whole(directory / name, by_file)
+    )
+
+
+def is_whole(folder: Place, by_file: bool) -> bool:
+    """Whether the folder of a step is complete."""
+    return objects.exists(folder / COMMIT_FILE) if by_file else objects.is_folder(folder)
