@@ -47,3 +47,15 @@ def whole_steps(directory: Place) -> list[int]:
 def is_whole(folder: Place, by_file: bool) -> bool:
     """Whether the folder of a step is complete."""
     return objects.exists(folder / COMMIT_FILE) if by_file else objects.is_folder(folder)
+
+
+def copy_step(source: Place, target: Place) -> None:
+    """Copies the folder of a whole step, and commits it as the run of `target` commits its steps. Raises: StorageError."""
+    by_file = commits_by_file(target.parent)
+    for name in objects.sizes(source):
+        if name.rpartition("/")[2] != COMMIT_FILE:
+            objects.copy(source / name, target / name)
+    if by_file:
+        for item in [name for name in objects.names(target) if objects.is_folder(target / name)]:
+            objects.write_text(target / item / COMMIT_FILE, f"copied from {source}\n")
+        objects.write_text(target / COMMIT_FILE, f"copied from {source}\n")

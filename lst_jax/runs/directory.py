@@ -114,6 +114,8 @@ class RunDirectory:
 
     def write_config(self, config: Config) -> None:
         """Makes this the run of `config`. Call it once everything that the configuration names has been opened."""
+        if self.in_segments and isinstance(self.starts_segments, pathlib.Path):
+            self.starts_segments.mkdir(parents=True, exist_ok=True)  # this folder tells the layout from now on
         objects.write_json(self.config_path, to_mapping(config))
 
     def load_config(self) -> Config:

@@ -13,8 +13,15 @@ from lst_jax.core.errors import ConfigError
 from lst_jax.core.paths import check_local, is_address
 
 ADDRESS = "gs://bucket/folder"
-# Records are read from addresses; the others are no paths, or say themselves what they take.
+# Records are read from addresses, and runs lie in buckets; the others are no paths, or say themselves what they take.
 NOT_LOCAL = {
+    "train RUN",
+    "evaluate RUN",
+    "generate RUN",
+    "generate --wav",
+    "report RUN|SWEEP",
+    "convert SRC",
+    "convert DST",
     "train --set",
     "plan --set",
     "evaluate --set",

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import pathlib
-import runpy
 import socket
 import subprocess
 import time
@@ -15,9 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 BUCKET = "test-bucket"
-NO_APPENDS = (
-    pathlib.Path(__file__).parent / "no_appends"
-)  # for PYTHONPATH: opening an object to add to it ends in an error
+NO_APPENDS = pathlib.Path(__file__).parent / "no_appends"  # for PYTHONPATH: adding to an object ends in an error
 
 
 @contextlib.contextmanager
@@ -30,9 +27,7 @@ def serving(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], pathlib.Path
         pytest.skip(f"the fake GCS server cannot run here: {error}")
     if importlib.util.find_spec("gcsfs") is None:
         pytest.skip("gcsfs, of the extra gcs, is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [binary, "-scheme", "http", "-backend", "filesystem", "-filesystem-root", folder, "-host", "127.0.0.1"]
     command += ["-port", str(port), "-external-url", url, "-public-host", f"127.0.0.1:{port}", "-log-level", "error"]
@@ -43,6 +38,13 @@ def serving(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], pathlib.Path
     finally:
         server.terminate()
         server.wait(10)
+
+
+def free_port() -> int:
+    """A port that no program listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def make_bucket(server: subprocess.Popen, port: int) -> None:
@@ -74,9 +76,15 @@ def variables(url: str) -> dict[str, str]:
 def environment(**more: str) -> dict[str, str]:
     """Of a process of a test that uses the bucket, in which adding to an object is an error."""
     root = pathlib.Path(__file__).parents[2]
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(NO_APPENDS), str(root)])} | more
+    paths = [str(NO_APPENDS), str(root), str(root / "tests" / "helpers")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | more
 
 
-def refuse_appends() -> None:
-    """Makes opening an object of any fsspec file system to add to it an error, in this process."""
-    runpy.run_path(str(NO_APPENDS / "sitecustomize.py"))
+def refusing(opened):
+    """`AbstractFileSystem.open`, but for adding to an object: on a bucket that would replace it."""
+
+    def open_or_refuse(self, path, mode="rb", *words, **options):
+        assert "a" not in mode, f"{path}: was opened to add to it"
+        return opened(self, path, mode, *words, **options)
+
+    return open_or_refuse

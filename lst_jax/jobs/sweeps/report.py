@@ -17,6 +17,8 @@ from lst_jax.laws.fit_files import fit_files
 from lst_jax.report import results_file
 from lst_jax.runs import ledger
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 UNITS = {"loss_speech": "bits/s", "loss_text": "bits per token"}
 FITS = "fits"  # of a sweep's folder: fit.json, fit.txt and pictures
@@ -43,9 +45,9 @@ NOTE = (
 )
 
 
-def is_sweep(folder: pathlib.Path) -> bool:
+def is_sweep(folder: Place) -> bool:
     """Whether a folder is a sweep's."""
-    return (folder / FILE).exists()
+    return objects.exists(folder / FILE)
 
 
 def write_report(
