@@ -9,11 +9,9 @@ import pathlib
 from etils import epath
 from orbax.checkpoint.options import AtomicityMode, AtomicityOptions
 
-from lst_jax.runs.directory import RunDirectory
+from lst_jax.runs.directory import COMMIT_FILE, RunDirectory
 from lst_jax.storage import objects
 from lst_jax.storage.place import BucketPath, Place
-
-COMMIT_FILE = "commit_success.txt"  # Orbax's own name
 
 
 def absolute(directory: Place) -> Place:
@@ -38,15 +36,10 @@ def atomicity(directory: Place) -> AtomicityOptions:
 
 def whole_steps(directory: Place) -> list[int]:
     """The whole steps, ascending; names that are no number are passed over."""
-    by_file = commits_by_file(directory)
-    return sorted(
-        int(name) for name in objects.names(directory) if name.isdecimal() and is_whole(directory / name, by_file)
-    )
-
-
-def is_whole(folder: Place, by_file: bool) -> bool:
-    """Whether the folder of a step is complete."""
-    return objects.exists(folder / COMMIT_FILE) if by_file else objects.is_folder(folder)
+    run = RunDirectory(directory.parent)
+    return [
+        step for step in sorted(map(int, filter(str.isdecimal, objects.names(directory)))) if run.has_checkpoint(step)
+    ]
 
 
 def copy_step(source: Place, target: Place) -> None:

@@ -44,6 +44,7 @@ from lst_jax.storage.place import Place
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array_record", "sentencepiece", "numpy")
 _START_SUFFIX = ".json"
+COMMIT_FILE = "commit_success.txt"  # Orbax's own name; a checkpoint of a run in segments is whole once it has this file
 LONGEST_NAME = 255  # bytes of one name in a path, on all common file systems
 # Former names of metrics, which records of older runs have
 RENAMED_METRICS = {"units": "patches", "unit_fill": "patch_fill", "units_per_second": "patches_per_second"}
@@ -75,6 +76,11 @@ class RunDirectory:
     def checkpoint_path(self, step: int) -> Place:
         """The folder of a step. Example: runs/demo/checkpoints/00000450"""
         return self.checkpoints_path / f"{step:08d}"
+
+    def has_checkpoint(self, step: int) -> bool:
+        """Whether the checkpoint of a step is there as a whole."""
+        folder = self.checkpoint_path(step)
+        return objects.exists(folder / COMMIT_FILE) if self.in_segments else objects.is_folder(folder)
 
     @contextlib.contextmanager
     def locked(self, command: str) -> Iterator[Claim | None]:

@@ -64,7 +64,7 @@ class Claim:
 
     def _write(self, ended: bool) -> None:
         self._beats += 1
-        objects.write_json(_name(self._folder, self.number), self._owner | {"beats": self._beats, "ended": ended})
+        objects.write_json(_name(self._folder, self.number), self._owner | _state(self._beats, ended))
 
 
 @contextlib.contextmanager
@@ -84,12 +84,32 @@ def held(folder: Place, command: str, sleep: Callable[[float], None] = time.slee
         claim.close()
 
 
+def is_here(folder: Place) -> bool:
+    """Whether a process of this machine has the newest claim, and lives."""
+    newest = max(_numbers(folder), default=0)
+    seen = _read(folder, newest) if newest else {}
+    return seen.get("machine") == _machine() and not _is_over(seen, seen)
+
+
+def is_alive(folder: Place) -> bool:
+    """Whether the newest claim has not ended, and was written lately by the clocks of both machines."""
+    newest = max(_numbers(folder), default=0)
+    seen = _read(folder, newest) if newest else {}
+    if not seen or _is_over(seen, _this_process()):
+        return False
+    try:
+        last = datetime.datetime.fromisoformat(seen["written"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return (datetime.datetime.now(datetime.UTC) - last).total_seconds() < 2 * STALE_SEC
+
+
 def _take(folder: Place, owner: dict[str, Any], command: str, sleep: Callable[[float], None]) -> int:
     while True:
         newest = max(_numbers(folder), default=0)
         if newest:
             _wait_for_end(folder, newest, owner, command, sleep)
-        content = json.dumps(owner | {"beats": 0, "ended": False}, indent=1) + "\n"
+        content = json.dumps(owner | _state(0, False), indent=1) + "\n"
         if objects.create(_name(folder, newest + 1), content.encode()):
             return newest + 1
 
@@ -121,6 +141,11 @@ def _is_over(seen: dict[str, Any], owner: dict[str, Any]) -> bool:
     if seen.get("ended") is True:
         return True
     return seen.get("machine") == owner["machine"] and seen.get("process_began") != _began(seen.get("pid"))
+
+
+def _state(beats: int, ended: bool) -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"beats": beats, "written": now, "ended": ended}
 
 
 def _this_process() -> dict[str, Any]:
