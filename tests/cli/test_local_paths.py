@@ -22,6 +22,8 @@ NOT_LOCAL = {
     "report RUN|SWEEP",
     "convert SRC",
     "convert DST",
+    "prepare speech --out",
+    "prepare text --out",
     "train --set",
     "plan --set",
     "evaluate --set",
