@@ -97,12 +97,21 @@ def read_segments(
     Raises: DataError where a line is not a JSON object, or a record lacks a field; StorageError.
     """
     places = [folder / n for n in objects.names(folder) if n.endswith(suffix) and not n.endswith(claim.SUFFIX)]
+    contents = zip(places, _contents(folder, places), strict=True)
+    return [record for place, content in contents for record in _records(place, content, needed or {})]
+
+
+def read_segment(place: Place) -> list[dict[str, Any]]:
+    """The records of one object of JSON lines. Raises: as `read_segments` does."""
+    return _records(place, _contents(place.parent, [place])[0], {})
+
+
+def _records(place: Place, content: bytes, needed: Mapping[str, type]) -> list[dict[str, Any]]:
     found = []
-    for place, content in zip(places, _contents(folder, places), strict=True):
-        for number, line in enumerate(content.splitlines(), 1):
-            where = f"{place}: line {number}"
-            found.append(json_files.parse(line, where, "remove it", strict_numbers=False))
-            json_files.check_fields(found[-1], needed or {}, where, "remove the line")
+    for number, line in enumerate(content.splitlines(), 1):
+        where = f"{place}: line {number}"
+        found.append(json_files.parse(line, where, "remove it", strict_numbers=False))
+        json_files.check_fields(found[-1], needed, where, "remove the line")
     return found
 
 

@@ -158,7 +158,8 @@ def test_two_processes_killed_at_random_moments_learn_what_an_unbroken_job_learn
     recipe, moments = write_recipe(tmp_path, data), random.Random(5)
     began = time.monotonic()
     unbroken = start(tmp_path / "unbroken", recipe, 2)
-    assert [p.wait(300) for p in unbroken] == [0, 0]
+    said = [p.communicate(timeout=300)[1] for p in unbroken]
+    assert [p.returncode for p in unbroken] == [0, 0], said
     whole_sec = time.monotonic() - began
     run = RunDirectory(f"{bucket}/two")
     for _ in range(4):
@@ -166,7 +167,7 @@ def test_two_processes_killed_at_random_moments_learn_what_an_unbroken_job_learn
         time.sleep(moments.uniform(0.4, 1.1) * whole_sec)
         for process in job:
             process.kill()
-            process.wait()
+            process.communicate()
         if promised := whole_steps(run.checkpoints_path):
             assert [r["step"] for r in run.read_metrics(max(promised)) if r["kind"] == "train"] == list(
                 range(1, max(promised) + 1)

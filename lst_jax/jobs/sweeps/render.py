@@ -1,7 +1,6 @@
 """A sweep on pods: one job per run through `launch`, and the least that all of them cost through `plan`."""
 
 import dataclasses
-import pathlib
 import re
 from collections.abc import Iterator, Sequence
 
@@ -11,9 +10,10 @@ from lst_jax.jobs.launch.job import LONGEST_NAME, Job, make_job, run_in
 from lst_jax.jobs.launch.target import Target
 from lst_jax.jobs.sweeps.status import RUNS
 from lst_jax.jobs.sweeps.trials import HASH_DIGITS, Trial
+from lst_jax.storage.place import Place
 
 
-def jobs_of(folder: pathlib.Path, trials: Sequence[Trial], cluster: Cluster) -> list[Job]:
+def jobs_of(folder: Place, trials: Sequence[Trial], cluster: Cluster) -> list[Job]:
     """One job per run, whose run directory is run_root/SWEEP/runs/NAME on the cluster; trunks before their branches.
 
     Raises: ConfigError, also where the mesh of a run does not fit the cluster.

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lst_jax.core import json_files
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.directions import DIRECTIONS
 from lst_jax.jobs.sweeps import collect
@@ -17,6 +16,7 @@ from lst_jax.laws.fit_files import fit_files
 from lst_jax.report import results_file
 from lst_jax.runs import ledger
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.runs.lines import read_segment
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
@@ -51,9 +51,9 @@ def is_sweep(folder: Place) -> bool:
 
 
 def write_report(
-    folder: pathlib.Path,
-    runs: pathlib.Path | None = None,
-    page: pathlib.Path | None = None,
+    folder: Place,
+    runs: Place | None = None,
+    page: Place | None = None,
     markdown: pathlib.Path | None = None,
     repeats: int = bootstrap.REPEATS,
 ) -> int:
@@ -72,7 +72,7 @@ def write_report(
         page,
         f"{folder.name}: {sweep.reference}",
         note_of(sweep, found),
-        [("Runs", HEADER, rows_of(runs, found, json_files.read_lines(points)))],
+        [("Runs", HEADER, rows_of(runs, found, read_segment(points)))],
         document,
         pictures,
     )
@@ -81,12 +81,16 @@ def write_report(
         results_file.write_section(
             markdown,
             f"Sweep: {sweep.reference}",
-            body_of(sweep, found, document, os.path.relpath(page, markdown.parent)),
+            body_of(sweep, found, document, _link(page, markdown)),
             origin,
         )
     print(fit_report.render(document))
     print(f"\nwrote {points}, {folder / FITS} and {page}")
     return 0
+
+
+def _link(page: Place, markdown: pathlib.Path) -> str:
+    return os.path.relpath(page, markdown.parent) if isinstance(page, pathlib.Path) else str(page)
 
 
 def note_of(sweep: Sweep, found: Sequence[Status]) -> str:
@@ -119,7 +123,7 @@ def body_of(sweep: Sweep, found: Sequence[Status], document: dict[str, Any], lin
     )
 
 
-def rows_of(runs: pathlib.Path, found: Sequence[Status], points: Sequence[dict[str, Any]]) -> list[list[str]]:
+def rows_of(runs: Place, found: Sequence[Status], points: Sequence[dict[str, Any]]) -> list[list[str]]:
     """One line per run; measured figures of those that are done, expected ones of the others."""
     by_name = {point["run"]: point for point in points}
     return [_row(RunDirectory(runs / s.trial.name), s, by_name.get(s.trial.name, {})) for s in found]
