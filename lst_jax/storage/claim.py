@@ -43,8 +43,8 @@ class Claim:
     def check(self) -> None:
         """Call it before anything is written. Raises: BusyElsewhereError where another process has taken over."""
         newest = max(_numbers(self._folder), default=self.number)
-        if newest > self.number:
-            other = _read(self._folder, newest)
+        other = _read(self._folder, newest)
+        if newest > self.number or not self._is_own(other):
             raise BusyElsewhereError(
                 f"{self._folder.parent}: another {self._command}{_by(other)} took over, as this process did not answer for "
                 f"{STALE_SEC:.0f} seconds; let that one go on, or stop it and run the same command again"
@@ -54,13 +54,20 @@ class Claim:
         """Says that the claim has ended, so that nobody waits for it."""
         self._ended.set()
         self._thread.join()
-        with contextlib.suppress(StorageError):  # the next one waits then
-            self._write(ended=True)
+        with contextlib.suppress(StorageError, OSError):  # the next one waits then
+            if self._is_own(_read(self._folder, self.number)):
+                self._write(ended=True)
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SEC):
-            with contextlib.suppress(StorageError):  # the next beat may get through
+            with contextlib.suppress(StorageError, OSError):  # the next beat may get through
+                if not self._is_own(_read(self._folder, self.number)):
+                    return
                 self._write(ended=False)
+
+    def _is_own(self, seen: dict[str, Any]) -> bool:
+        """False where another process wrote the same claim, as on a mount that creates files twice."""
+        return "id" not in seen or seen["id"] == self._owner["id"]
 
     def _write(self, ended: bool) -> None:
         self._beats += 1

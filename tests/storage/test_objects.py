@@ -126,6 +126,15 @@ def test_who_was_taken_over_does_not_write(place):
             own.check()
 
 
+def test_a_claim_that_two_processes_created_is_left_by_one_of_them(place):
+    """Some mounts create a file twice; whoever's content is there has it."""
+    with claim.held(place, "lst train") as own:
+        other(place, 1, id="theirs")
+        with pytest.raises(BusyElsewhereError, match="took over"):
+            own.check()
+    assert owner(place, 1)["id"] == "theirs" and not owner(place, 1)["ended"]
+
+
 def test_the_heartbeat_goes_on(place, monkeypatch):
     monkeypatch.setattr(claim, "HEARTBEAT_SEC", 0.05)
     beaten = threading.Event()
