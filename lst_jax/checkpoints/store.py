@@ -33,8 +33,8 @@ from lst_jax.core.errors import (
     storage_error,
 )
 from lst_jax.step.update import TrainState
-from lst_jax.storage import objects
-from lst_jax.storage.place import Place, in_bucket
+from lst_jax.storage import bucket, objects
+from lst_jax.storage.place import BucketPath, Place, in_bucket
 
 FORMAT_VERSION = 3  # 1 had no checksums, 2 had no fingerprints of the vocabulary
 REMOVAL_SEC = 3.0  # that the removal of a step's files may take
@@ -237,6 +237,9 @@ def storage_errors(directory: Place) -> Iterator[None]:
         raise storage_error(directory, error) from error
     except Exception as error:
         code = _system_error(error)
+        if code is None and isinstance(directory, BucketPath) and bucket.is_of_requests(error):
+            stay_quiet()
+            raise bucket.error_of(directory, "written", error) from error
         if code is None:
             raise
         stay_quiet()

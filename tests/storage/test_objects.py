@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from lst_jax.checkpoints.store import storage_errors
 from lst_jax.core.errors import BusyElsewhereError, BusyError, ConfigError, StorageError
 from lst_jax.storage import claim, objects
 from lst_jax.storage import place as places
@@ -199,3 +200,34 @@ def test_a_bucket_that_is_not_there_is_one_line(bucket):
     with pytest.raises(StorageError, match="gs://no-such-bucket/x: cannot be written, as its bucket is not there"):
         objects.write_text(to_place("gs://no-such-bucket/x"), "x")
     assert objects.names(to_place("gs://no-such-bucket")) == []
+
+
+class HttpError(Exception):
+    """As gcsfs has it."""
+
+    def __init__(self, code):
+        super().__init__(f"answer {code}")
+        self.code = code
+
+
+HttpError.__module__ = "gcsfs.retry"
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (HttpError(503), 42),
+        (HttpError("429"), 42),
+        (HttpError(403), 5),
+        (ValueError("UNAVAILABLE: CURL error 7: Failed to connect"), 42),
+        (ValueError("PERMISSION_DENIED: no"), 5),
+        (ValueError("shapes differ"), None),
+    ],
+)
+def test_what_may_pass_is_told_from_what_a_person_must_mend(error, exit_code):
+    with (
+        pytest.raises(ValueError if exit_code is None else StorageError) as raised,
+        storage_errors(to_place("gs://b/c")),
+    ):
+        raise error
+    assert exit_code is None or raised.value.exit_code == exit_code
