@@ -7,9 +7,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import fsspec
-import fsspec.config
-
 from lst_jax.core.errors import ConfigError, DataError, PassingStorageError, StorageError, UserError, first_line
 from lst_jax.storage.place import BucketPath
 
@@ -38,6 +35,9 @@ def file_system(scheme: str, where: str) -> Any:
 
 @functools.cache
 def _file_system(scheme: str) -> Any:
+    import fsspec  # here, as a command without an address must not wait for it
+    import fsspec.config
+
     # Its look at the kind of every bucket asks for rights that reading and writing do not need, and warns without them.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a stack trace of what it also raises

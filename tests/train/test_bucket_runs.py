@@ -113,6 +113,7 @@ def test_the_newest_checkpoint_generates(run, capsys):
     assert json.loads(capsys.readouterr().out)["tokens"] == 4
 
 
+@pytest.mark.slow
 def test_another_run_begins_with_its_parameters(run, bucket, data):
     begun = RunDirectory(f"{bucket}/begun")
     config = make_config(data, steps=1, init_from=f"{run.path}/checkpoints/00000006")
@@ -120,6 +121,7 @@ def test_another_run_begins_with_its_parameters(run, bucket, data):
     assert begun.read_starts()[0]["init_from"] == f"{run.path}/checkpoints/00000006"
 
 
+@pytest.mark.slow
 def test_a_run_copied_down_goes_on_in_segments(run, data, local, tmp_path):
     objects.download(run.path, tmp_path / "run")
     here = RunDirectory(tmp_path / "run")
