@@ -124,16 +124,24 @@ def exists(place: Place) -> bool:
     """Whether there is an object or a folder of that name."""
     if isinstance(place, pathlib.Path):
         return os.path.exists(place)  # False also for a name that is too long
-    with bucket.errors_of(place, "read"):
-        return bucket.system_of(place).exists(place.key)
+    return _info(place) is not None
 
 
 def is_folder(place: Place) -> bool:
     """Whether there is a folder of that name; on a bucket, whether any object lies below it."""
     if isinstance(place, pathlib.Path):
         return place.is_dir()
-    with bucket.errors_of(place, "read"):
-        return bucket.system_of(place).isdir(place.key)
+    found = _info(place)
+    return found is not None and found["type"] == "directory"
+
+
+def _info(place: BucketPath) -> dict[str, Any] | None:
+    """None where there is nothing. fsspec's own `exists` and `isdir` also say so where a request failed."""
+    try:
+        with bucket.errors_of(place, "read"):
+            return bucket.system_of(place).info(place.key)
+    except FileNotFoundError:
+        return None
 
 
 def names(place: Place) -> list[str]:

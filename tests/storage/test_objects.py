@@ -5,11 +5,12 @@ import pathlib
 import subprocess
 import sys
 import threading
+import types
 
 import pytest
 
 from lst_jax.checkpoints.store import storage_errors
-from lst_jax.core.errors import BusyElsewhereError, BusyError, ConfigError, StorageError
+from lst_jax.core.errors import BusyElsewhereError, BusyError, ConfigError, PassingStorageError, StorageError
 from lst_jax.storage import claim, objects
 from lst_jax.storage import place as places
 from lst_jax.storage.place import BucketPath, to_place, to_run_place
@@ -231,3 +232,16 @@ def test_what_may_pass_is_told_from_what_a_person_must_mend(error, exit_code):
     ):
         raise error
     assert exit_code is None or raised.value.exit_code == exit_code
+
+
+@pytest.mark.parametrize("ask", [objects.exists, objects.is_folder, objects.names, objects.sizes, objects.read_bytes])
+def test_a_server_that_does_not_answer_is_no_answer(ask, monkeypatch):
+    """Else a checkpoint would seem not to be there, and be removed."""
+
+    def fail(*_, **__):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    failing = types.SimpleNamespace(info=fail, ls=fail, find=fail, cat_file=fail)
+    monkeypatch.setattr("lst_jax.storage.bucket.system_of", lambda _: failing)
+    with pytest.raises(PassingStorageError, match="gs://b/x: cannot be read .*this may pass"):
+        ask(to_place("gs://b/x"))
