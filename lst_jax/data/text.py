@@ -3,13 +3,11 @@
 import hashlib
 import io
 import os
-import pathlib
 import re
 from collections.abc import Iterable
 
 import sentencepiece
 
-from lst_jax.core import files
 from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import BOS_ID, EOS_ID, PAD_ID
 from lst_jax.storage import objects
@@ -52,7 +50,6 @@ def train_tokenizer(texts: Iterable[str], path: str | os.PathLike, size: int) ->
 
     Raises: DataError where `size` does not suit the texts; StorageError where the file cannot be written.
     """
-    path = pathlib.Path(path)
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -75,8 +72,7 @@ def train_tokenizer(texts: Iterable[str], path: str | os.PathLike, size: int) ->
         raise DataError(
             f"{path}: no tokenizer of {size} pieces can be trained on these texts ({_size_fix(str(error))}"
         ) from error
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(model.getvalue())
+    objects.write_bytes(to_place(path), model.getvalue())
 
 
 def _size_fix(said: str) -> str:

@@ -24,7 +24,6 @@ import sentencepiece
 from jaxtyping import Bool, Float32, Int32, Integer, UInt16
 
 from lst_jax.config import Config
-from lst_jax.core import files
 from lst_jax.core.errors import DataError
 from lst_jax.data.shards import Metadata
 from lst_jax.storage import objects
@@ -210,8 +209,7 @@ def train_unit_pieces(
             f"{path}: no unit tokenizer of {size} pieces can be trained on these sequences ({cause}); use "
             f"{fix}, or give more speech"
         ) from error
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(model.getvalue())
+    objects.write_bytes(to_place(path), model.getvalue())
 
 
 def _content(path: Place) -> bytes:

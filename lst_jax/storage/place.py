@@ -55,6 +55,11 @@ class BucketPath:
         return self.parts[-1]
 
     @property
+    def suffix(self) -> str:
+        """Example: gs://b/units.safetensors -> ".safetensors"."""
+        return pathlib.PurePosixPath(self.name).suffix
+
+    @property
     def parent(self) -> "BucketPath":
         """Without the last name; a bucket is its own parent."""
         return self if len(self.parts) == 1 else BucketPath(self.address.rpartition("/")[0])

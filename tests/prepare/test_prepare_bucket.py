@@ -2,12 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from lst_jax.cli import main
 from lst_jax.core.errors import DataError
 from lst_jax.data.sources import open_records
+from lst_jax.data.text import tokenizer_fingerprint
 from lst_jax.prepare import directory, run
+from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
+from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
 from lst_jax.storage import objects
 from lst_jax.storage.place import to_place
 
@@ -53,3 +57,23 @@ def test_a_directory_that_was_begun_goes_on_and_another_input_is_refused(texts, 
         run.prepare_text([texts], out, {}, shard_records=4)
     run.prepare_text([texts], out, {}, shard_records=4, overwrite=True)
     assert "shard-00001-of-00003.json" in contents(out) and "shard-00001-of-00004.json" not in contents(out)
+
+
+def test_tokenizers_are_made_there_once(texts, bucket, tmp_path, capsys):
+    out = f"{bucket}/{tmp_path.name}/text.model"
+    words = ["prepare", "tokenizer", "--manifest", str(texts), "--size", "275", "--out"]
+    for place in (out, str(tmp_path / "local.model")):
+        assert main.main([*words, place]) == 0
+    assert objects.read_bytes(to_place(out)) == (tmp_path / "local.model").read_bytes()
+    assert main.main([*words, out]) == 0 and "nothing to do" in capsys.readouterr().out
+    assert tokenizer_fingerprint(out) == tokenizer_fingerprint(tmp_path / "local.model")
+
+
+def test_a_fitted_unit_tokenizer_is_read_there(bucket, tmp_path):
+    rng = np.random.default_rng(0)
+    fitted = LogMelKMeans.fit([rng.normal(size=(200, 320)).astype(np.float32)], 4, 0)
+    out = f"{bucket}/{tmp_path.name}/units.safetensors"
+    fitted.save(out)
+    assert load_unit_tokenizer(out).fingerprint == fitted.fingerprint
+    with pytest.raises(DataError, match="nothing.safetensors: no such file; make it with `lst prepare units-fit`"):
+        load_unit_tokenizer(f"{bucket}/nothing.safetensors")
