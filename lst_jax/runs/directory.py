@@ -107,7 +107,7 @@ class RunDirectory:
         """Removes what a killed save of a run in segments has left: it is under a step's own name, and may be large."""
         for name in objects.names(self.checkpoints_path):
             if name.isdecimal() and not self.has_checkpoint(int(name)):
-                objects.delete(self.checkpoints_path / name)
+                objects.delete_folder(self.checkpoints_path / name)
 
     def resolve(self, config: Config | None) -> Config:
         """The configuration to run: `config` where it fits the stored one, or the stored one where it is None.

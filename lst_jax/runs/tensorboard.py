@@ -90,7 +90,7 @@ class EventSegments:
         self._folder, self._last, self._failed, self._number = folder, step, False, 0
         self._waiting: list[bytes] = []
         with self._warning():
-            objects.delete(folder)
+            objects.delete_folder(folder)
         for record in records:
             self.add(record)
         self.keep()

@@ -31,11 +31,11 @@ def whole_folder(target: Place) -> Iterator[Place]:
         with whole_directory(target, target.with_name(f".{target.name}.partial")) as out:
             yield out
         return
-    objects.delete(target)
+    objects.delete_folder(target)
     objects.write_text(target / MARK, "This folder is being written; whoever writes it removes this file last.\n")
     try:
         yield target
     except BaseException:
-        objects.delete(target)
+        objects.delete_folder(target)
         raise
     objects.delete(target / MARK)

@@ -166,18 +166,31 @@ def sizes(place: Place) -> dict[str, int]:
 
 
 def delete(place: Place) -> None:
-    """Removes an object, or a folder with all below it; nothing where there is none. Raises: StorageError."""
-    if isinstance(place, pathlib.Path):
-        try:
-            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
-        except OSError as error:
-            raise storage_error(place, error) from error
-        return
+    """Removes an object; nothing where there is none. Raises: StorageError, also for a folder of this machine."""
     try:
+        if isinstance(place, pathlib.Path):
+            place.unlink(missing_ok=True)
+            return
+        with bucket.errors_of(place, "removed"):
+            bucket.system_of(place).rm_file(place.key)
+    except FileNotFoundError:
+        pass  # it is gone already
+    except OSError as error:
+        raise storage_error(place, error) from error
+
+
+def delete_folder(place: Place) -> None:
+    """Removes a folder with all below it; nothing where there is none. Raises: StorageError."""
+    try:
+        if isinstance(place, pathlib.Path):
+            shutil.rmtree(place)
+            return
         with bucket.errors_of(place, "removed"):
             bucket.system_of(place).rm(place.key, recursive=True)
     except FileNotFoundError:
         pass  # it is gone already
+    except OSError as error:
+        raise storage_error(place, error) from error
 
 
 def upload(local: pathlib.Path, place: Place) -> None:

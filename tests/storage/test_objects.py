@@ -1,5 +1,6 @@
 """Whole objects of a bucket of this machine and files alike, and claims with a heartbeat."""
 
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -34,9 +35,19 @@ def test_what_is_written_is_read_listed_and_removed(place, no_appends):
     assert objects.read_many([place / "two", place / "a" / "one"]) == [b"o", b"123"]
     with pytest.raises(FileNotFoundError):
         objects.read_bytes(place / "three")
-    objects.delete(place / "a")
+    objects.delete_folder(place / "a")
+    objects.delete_folder(place / "b")
     objects.delete(place / "three")
     assert objects.sizes(place) == {"two": 1}
+    objects.delete(place / "two")
+    assert objects.names(place) == []
+
+
+def test_a_folder_is_not_removed_for_an_object(place):
+    objects.write_text(place / "a" / "one", "1")
+    with contextlib.suppress(StorageError):  # a bucket has no object of that name
+        objects.delete(place / "a")
+    assert objects.sizes(place) == {"a/one": 1}
 
 
 def test_a_folder_goes_up_and_comes_down_as_it_was(place, tmp_path):

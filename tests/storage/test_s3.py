@@ -63,7 +63,7 @@ def test_objects_are_written_listed_created_once_and_removed(s3, tmp_path):
     for thread in threads:
         thread.join()
     assert len(won) == 1 and objects.read_bytes(place / "lock") == b"%d" % won[0]
-    objects.delete(place)
+    objects.delete_folder(place)
     assert objects.names(place) == [] and not objects.exists(place / "lock")
 
 

@@ -125,7 +125,7 @@ def test_another_run_begins_with_its_parameters(run, bucket, data):
 def test_a_run_copied_down_goes_on_in_segments(run, data, local, tmp_path):
     objects.download(run.path, tmp_path / "run")
     here = RunDirectory(tmp_path / "run")
-    objects.delete(here.checkpoints_path / "00000008")
+    objects.delete_folder(here.checkpoints_path / "00000008")
     assert here.in_segments and whole_steps(here.checkpoints_path) == [6]
     assert loop.train(here, make_config(data)) == 0
     assert learned(here.path) == learned(local) and whole_steps(here.checkpoints_path) == [6, 8]
