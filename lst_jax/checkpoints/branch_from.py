@@ -5,7 +5,6 @@ same parameters, data and learning rates. A family of lengths therefore costs on
 length. Only the very first start of a branch reads the trunk.
 """
 
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from lst_jax.runs import directory
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
 from lst_jax.step.schedules.registry import schedule_of
+from lst_jax.storage.place import Place
 
 # Fields of the identity in which a branch may differ from its trunk: its name, its length, and how it ends
 FREE_FIELDS = (
@@ -40,7 +40,7 @@ class Branch(NamedTuple):
 
     state: update.TrainState
     data_state: np.ndarray
-    origin: pathlib.Path
+    origin: Place
 
 
 def branch(config: Config, model: Architecture, mesh: Mesh, stream: BatchStream) -> Branch:

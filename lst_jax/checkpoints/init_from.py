@@ -4,8 +4,6 @@ Optimizer state, schedule and data begin afresh. Only the very first start of a 
 go on from the run's own checkpoints.
 """
 
-import pathlib
-
 from jax.sharding import Mesh
 
 from lst_jax.checkpoints.store import Checkpoints
@@ -17,6 +15,7 @@ from lst_jax.parallel import processes
 from lst_jax.runs import directory
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
+from lst_jax.storage.place import Place
 
 VOCABULARY_FORMAT = 3  # checkpoints below it do not know the fingerprints of their vocabulary
 FIELDS = {"tokenizer": "data.tokenizer", "unit_tokenizer": "data.unit_tokenizer", "codebook": "data.sources"}
@@ -24,7 +23,7 @@ FIELDS = {"tokenizer": "data.tokenizer", "unit_tokenizer": "data.unit_tokenizer"
 
 def initial_state(
     config: Config, model: Architecture, mesh: Mesh, stream: BatchStream
-) -> tuple[update.TrainState, pathlib.Path | None]:
+) -> tuple[update.TrainState, Place | None]:
     """The state before the first update, on the mesh, and the checkpoint that its parameters are from, if any.
 
     Parameters are read straight into their shardings, so that each device reads its part once.

@@ -11,7 +11,6 @@ is found when a step is read: Orbax's checksums cover its own files, ours cover 
 import contextlib
 import errno
 import os
-import pathlib
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from lst_jax.checkpoints import steps
 from lst_jax.checkpoints.quiet import quiet_orbax, stay_quiet
 from lst_jax.core.errors import (
     DISK_FULL_ERRNOS,
@@ -33,6 +33,8 @@ from lst_jax.core.errors import (
     storage_error,
 )
 from lst_jax.step.update import TrainState
+from lst_jax.storage import bucket, objects
+from lst_jax.storage.place import BucketPath, Place, in_bucket
 
 FORMAT_VERSION = 3  # 1 had no checksums, 2 had no fingerprints of the vocabulary
 REMOVAL_SEC = 3.0  # that the removal of a step's files may take
@@ -63,16 +65,20 @@ class SavedStep(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run."""
 
-    def __init__(self, directory: pathlib.Path, keep: int, keep_every: int | None = None):
+    def __init__(self, directory: Place, keep: int, keep_every: int | None = None):
         """Opens (and makes) `directory`; saves leave the `keep` newest steps, and all multiples of `keep_every`."""
-        self.directory = pathlib.Path(directory).absolute()
+        self.directory = steps.absolute(directory)
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, keep_period=keep_every, enable_async_checkpointing=True, step_format_fixed_length=8
+            max_to_keep=keep,
+            keep_period=keep_every,
+            enable_async_checkpointing=True,
+            step_format_fixed_length=8,
+            atomicity_options=steps.atomicity(self.directory),
         )
         self._quiet = contextlib.ExitStack()
         self._quiet.enter_context(quiet_orbax())
         with storage_errors(self.directory):
-            self._manager = ocp.CheckpointManager(self.directory, options=options)
+            self._manager = ocp.CheckpointManager(steps.for_orbax(self.directory), options=options)
 
     def latest(self) -> int | None:
         """The newest whole step, or None."""
@@ -102,7 +108,7 @@ class Checkpoints:
     def check_whole(self, step: int) -> None:
         """Refuses a step that holds parameters alone, from which no run can go on. Raises CheckpointError."""
         folder = self.directory / f"{step:08d}"
-        if (folder / "params").is_dir() and not (folder / "train").is_dir():
+        if objects.is_folder(folder / "params") and not objects.is_folder(folder / "train"):
             raise CheckpointError(
                 f"{folder}: holds parameters alone, as lst convert writes them; begin another run "
                 "with train.init_from and this path"
@@ -222,7 +228,7 @@ def _system_error(error: BaseException) -> int | None:
 
 
 @contextlib.contextmanager
-def storage_errors(directory: pathlib.Path) -> Iterator[None]:
+def storage_errors(directory: Place) -> Iterator[None]:
     """Turns a failed write into a StorageError. tensorstore reports a full disk as the text of a ValueError."""
     try:
         yield
@@ -231,6 +237,9 @@ def storage_errors(directory: pathlib.Path) -> Iterator[None]:
         raise storage_error(directory, error) from error
     except Exception as error:
         code = _system_error(error)
+        if code is None and isinstance(directory, BucketPath) and bucket.is_of_requests(error):
+            stay_quiet()
+            raise bucket.error_of(directory, "written", error) from error
         if code is None:
             raise
         stay_quiet()
@@ -238,7 +247,7 @@ def storage_errors(directory: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def read_errors(folder: pathlib.Path, earlier: list[int]) -> Iterator[None]:
+def read_errors(folder: Place, earlier: list[int]) -> Iterator[None]:
     """Turns any failure to read the step in `folder` into a CheckpointError that offers the newest earlier step."""
     try:
         yield
@@ -257,16 +266,17 @@ def read_errors(folder: pathlib.Path, earlier: list[int]) -> Iterator[None]:
                 "nothing says that the checkpoint is damaged"
             ) from error
         then = f"go on from step {max(earlier)}" if earlier else "start again"
+        move = "gcloud storage mv" if in_bucket(folder) else "mv"
         raise CheckpointError(
-            f"{folder}: cannot be read ({cause}); move it away to {then}: mv {folder} {folder}.damaged"
+            f"{folder}: cannot be read ({cause}); move it away to {then}: {move} {folder} {folder}.damaged"
         ) from error
 
 
-def _is_gone(folder: pathlib.Path) -> bool:
+def _is_gone(folder: Place) -> bool:
     """Whether the folder is not there any more; while a later step is there, its removal may still go on."""
     end = time.monotonic() + REMOVAL_SEC
-    while folder.is_dir():
-        siblings = (f.name for f in folder.parent.iterdir() if f.name.isdecimal())
+    while objects.is_folder(folder):
+        siblings = (name for name in objects.names(folder.parent) if name.isdecimal())
         if time.monotonic() > end or not any(int(name) > int(folder.name) for name in siblings):
             return False
         time.sleep(0.05)

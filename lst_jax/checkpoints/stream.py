@@ -4,7 +4,6 @@ The files are the ones that `lst_jax.checkpoints.store` describes: all of it goe
 """
 
 import contextlib
-import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,30 +14,29 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 
 from lst_jax.checkpoints.quiet import quiet_orbax
+from lst_jax.checkpoints.steps import absolute, atomicity, for_orbax, whole_steps
 from lst_jax.checkpoints.store import FORMAT_VERSION, checksums, read_errors, storage_errors
 from lst_jax.core.errors import CheckpointError, CheckpointGoneError
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 HOST_ITEMS = ("data",)  # saved from NumPy arrays, whose checksums are of another kind than those of arrays on devices
-
-
-def steps(directory: pathlib.Path) -> list[int]:
-    """The whole steps of a directory of checkpoints, ascending; names that are no number are passed over."""
-    found = directory.iterdir() if directory.is_dir() else ()
-    return sorted(int(f.name) for f in found if f.is_dir() and f.name.isdecimal())
 
 
 class StepFolder:
     """One step of a directory of checkpoints, opened to be read array by array."""
 
-    def __init__(self, directory: pathlib.Path, step: int):
+    def __init__(self, directory: Place, step: int):
         """Reads what is kept beside the arrays. Raises: CheckpointError where that is damaged, or of a later format."""
-        self.step, self.path = step, pathlib.Path(directory).absolute() / f"{step:08d}"
-        self._earlier = [s for s in steps(directory) if s < step]
-        if not self.path.is_dir():
-            there = ", ".join(map(str, steps(directory))) or "none"
+        self.step, self.path = step, absolute(directory) / f"{step:08d}"
+        self._orbax_path = for_orbax(self.path)
+        whole = whole_steps(directory)
+        self._earlier = [s for s in whole if s < step]
+        if step not in whole:
+            there = ", ".join(map(str, whole)) or "none"
             raise CheckpointGoneError(f"{self.path}: no such checkpoint; give one of those that are there: {there}")
         with self._reading(), _opened(ocp.JsonCheckpointHandler()) as checkpointer:
-            self.meta: dict[str, Any] = checkpointer.restore(self.path / "meta", args=ocp.args.JsonRestore())
+            self.meta: dict[str, Any] = checkpointer.restore(self._orbax_path / "meta", args=ocp.args.JsonRestore())
         if self.meta["format_version"] > FORMAT_VERSION:
             raise CheckpointError(
                 f"{self.path}: format_version={self.meta['format_version']}: this program knows up "
@@ -47,18 +45,18 @@ class StepFolder:
 
     def check_present(self) -> None:
         """Raises: CheckpointGoneError where the step was removed since."""
-        if not self.path.is_dir():
+        if not objects.is_folder(self.path):
             raise CheckpointGoneError(f"{self.path}: was removed while it was being read")
 
     @property
     def items(self) -> list[str]:
         """What there is of params, train and data."""
-        return [name for name in ("params", "train", "data") if (self.path / name).is_dir()]
+        return [name for name in ("params", "train", "data") if objects.is_folder(self.path / name)]
 
     def shapes(self, item: str) -> dict[str, tuple[int, ...]]:
         """The arrays of an item by path. Raises: CheckpointError where one is missing or too many."""
         with self._reading(), _opened(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            tree = checkpointer.metadata(self.path / item).item_metadata.tree
+            tree = checkpointer.metadata(self._orbax_path / item).item_metadata.tree
             found = {
                 jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
                 for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
@@ -73,7 +71,7 @@ class StepFolder:
         one = traverse_util.unflatten_dict({path: ocp.RestoreArgs(restore_type=np.ndarray)}, sep="/")
         args = ocp.args.PyTreeRestore(jax.tree.map(lambda _: 0, one), one, partial_restore=True)
         with self._reading(), _opened(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            array = np.asarray(jax.tree.leaves(checkpointer.restore(self.path / item, args=args))[0])
+            array = np.asarray(jax.tree.leaves(checkpointer.restore(self._orbax_path / item, args=args))[0])
             if self.meta["format_version"] > 1 and _checksum(item, array) != self._saved(item, {})[path]:
                 raise ValueError(f"{item}/{path} is not what was saved")
         return array
@@ -87,7 +85,7 @@ class StepFolder:
 
 
 def write_params(
-    directory: pathlib.Path,
+    directory: Place,
     step: int,
     shapes: Mapping[str, tuple[int, ...]],
     read: Callable[[str], np.ndarray],
@@ -105,13 +103,18 @@ def write_params(
         "params": ocp.PyTreeCheckpointHandler(type_handler_registry=registry),
         "meta": ocp.JsonCheckpointHandler(),
     }
-    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, step_format_fixed_length=8)
+    directory = absolute(directory)
+    options = ocp.CheckpointManagerOptions(
+        enable_async_checkpointing=False,
+        step_format_fixed_length=8,
+        atomicity_options=atomicity(directory),
+    )
     meta = {"format_version": FORMAT_VERSION, **meta, "checksums": {"params": sums}}
     with (
         quiet_orbax(),
         storage_errors(directory),
         contextlib.closing(
-            ocp.CheckpointManager(directory.absolute(), options=options, item_handlers=handlers)
+            ocp.CheckpointManager(for_orbax(directory), options=options, item_handlers=handlers)
         ) as manager,
     ):
         manager.save(step, args=ocp.args.Composite(params=ocp.args.PyTreeSave(tree), meta=ocp.args.JsonSave(meta)))

@@ -15,6 +15,7 @@ from lst_jax.parallel import sharding
 from lst_jax.recipes.load import changed
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
+from lst_jax.storage import objects
 
 
 class TrainedModel(NamedTuple):
@@ -42,7 +43,7 @@ def load_trained_model(run: RunDirectory, mesh_changes: Sequence[str] = (), one_
     config = run.load_config()
     asked = _asked_mesh(config, ["mesh.data=1"] if one_device else mesh_changes)
     missing = CheckpointError(f"{run.checkpoints_path}: holds no checkpoint; train first with lst train {run.path}")
-    if not run.checkpoints_path.is_dir():  # opening it would make it
+    if not objects.is_folder(run.checkpoints_path):  # opening it would make it
         raise missing
     mesh = sharding.mesh_to_use(config, asked)
     model = update.build_model(config, mesh)

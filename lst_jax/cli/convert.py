@@ -1,9 +1,8 @@
 """The arguments and the action of `lst convert`."""
 
 import argparse
-import pathlib
 
-from lst_jax.cli.local_paths import free_text
+from lst_jax.cli.local_paths import free_text, run_or_address
 
 FORMATS = ("orbax", "ancestor", "hf")
 
@@ -20,10 +19,10 @@ def add_arguments(subparsers) -> None:
     convert.add_argument(
         "src",
         metavar="SRC",
-        type=pathlib.Path,
+        type=run_or_address,
         help="a run (its newest checkpoint), RUN/checkpoints/STEP, or a directory of another format",
     )
-    convert.add_argument("dst", metavar="DST", type=pathlib.Path, help="the directory to make")
+    convert.add_argument("dst", metavar="DST", type=run_or_address, help="the directory to make")
     convert.add_argument(
         "--to",
         required=True,
@@ -74,10 +73,11 @@ def add_arguments(subparsers) -> None:
 
 def _convert(args: argparse.Namespace) -> int:
     from lst_jax.convert.command import Options, convert
+    from lst_jax.storage.place import to_place
 
     report = convert(
-        args.src,
-        args.dst,
+        to_place(args.src),
+        to_place(args.dst),
         args.to,
         Options(args.step, args.average, args.config, tuple(args.set), args.warm_start, args.state, args.pth),
     )

@@ -3,7 +3,7 @@
 import argparse
 
 from lst_jax.cli.generate import add_mesh_option
-from lst_jax.cli.local_paths import path_or_address
+from lst_jax.cli.local_paths import path_or_address, run_or_address
 from lst_jax.core.errors import ConfigError
 
 TASK_OPTIONS = ("directions", "patches", "score")
@@ -17,7 +17,7 @@ def add_arguments(subparsers) -> None:
         description="Measures held-out likelihoods and completion choice, or else tasks, recognition, synthesis, or a look "
         "inside the model. The numbers are kept in RUN/evaluations, and lst report shows them.",
     )
-    evaluate.add_argument("run_dir", metavar="RUN")
+    evaluate.add_argument("run_dir", type=run_or_address, metavar="RUN")
     evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON")
     evaluate.add_argument(
         "--tasks",

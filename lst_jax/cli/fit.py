@@ -2,9 +2,9 @@
 
 import argparse
 import json
-import pathlib
 import sys
 
+from lst_jax.cli.local_paths import path_or_address
 from lst_jax.core.errors import ConfigError, DataError
 
 LOSSES = {"text": ("text",), "speech": ("speech",), "both": ("text", "speech")}
@@ -20,7 +20,9 @@ def add_arguments(subparsers) -> None:
         "more compute the reference needs for the same loss, and how gaps between systems grow with size. "
         "The command refuses a law that the runs do not determine, and says why.",
     )
-    fit.add_argument("points", metavar="POINTS.jsonl", help="one JSON object per run: see docs/formats.md")
+    fit.add_argument(
+        "points", type=path_or_address, metavar="POINTS.jsonl", help="one JSON object per run: see docs/formats.md"
+    )
     fit.add_argument("--system", action="append", metavar="NAME", help="only this one; may be repeated")
     fit.add_argument("--loss", choices=LOSSES, default="both", help="(default: %(default)s)")
     fit.add_argument(
@@ -42,7 +44,12 @@ def add_arguments(subparsers) -> None:
     fit.add_argument("--repeats", type=int, default=1000, help="of the bootstrap (default: %(default)s)")
     fit.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
     fit.add_argument("--json", action="store_true", help="print fit.json")
-    fit.add_argument("--out", metavar="DIR", help="write fit.json, fit.txt and figures (PNG, SVG) into this folder")
+    fit.add_argument(
+        "--out",
+        type=path_or_address,
+        metavar="DIR",
+        help="write fit.json, fit.txt and figures (PNG, SVG) into this folder",
+    )
     fit.set_defaults(run=_fit)
 
 
@@ -61,14 +68,15 @@ def _pair(text: str) -> tuple[float, float]:
 def _fit(args: argparse.Namespace) -> int:
     from lst_jax.laws import fit_report
     from lst_jax.laws.fit_files import fit_files
+    from lst_jax.storage.place import to_place
 
     if args.repeats < 100:
         raise ConfigError(f"--repeats {args.repeats}: must be at least 100, as the ends are quantiles; use 1000")
     if args.seed < 0:
         raise ConfigError(f"--seed {args.seed}: must not be negative; use 0")
-    out = pathlib.Path(args.out) if args.out else None
+    out = to_place(args.out) if args.out else None
     document, pictures = fit_files(
-        pathlib.Path(args.points),
+        to_place(args.points),
         out,
         LOSSES[args.loss],
         args.repeats,
@@ -83,7 +91,7 @@ def _fit(args: argparse.Namespace) -> int:
         written = [
             out / "fit.json",
             out / "fit.txt",
-            *(path.with_suffix(kind) for path, _ in pictures for kind in (".png", ".svg")),
+            *(path.with_name(path.name.removesuffix("png") + kind) for path, _ in pictures for kind in ("png", "svg")),
         ]
         print("lst fit: wrote " + ", ".join(map(str, written)), file=sys.stderr)
     print(json.dumps(document, indent=1, ensure_ascii=False) if args.json else fit_report.render(document))

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from lst_jax.cli.local_paths import free_text
+from lst_jax.cli.local_paths import free_text, run_or_address
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.generate.sampling import OUTPUTS
 
@@ -19,7 +19,7 @@ def add_arguments(subparsers) -> None:
         help="generate speech or text with a run",
         description="Continues a prompt of text or speech, or begins without one, with the newest checkpoint of a run.",
     )
-    generate.add_argument("run_dir", metavar="RUN")
+    generate.add_argument("run_dir", type=run_or_address, metavar="RUN")
     prompt = generate.add_mutually_exclusive_group()
     prompt.add_argument("--text", type=free_text, metavar="TEXT", help="prompt of text")
     prompt.add_argument("--units", metavar="FILE", help="prompt of speech units: numbers, a JSON list, or .npy")
@@ -58,6 +58,7 @@ def add_arguments(subparsers) -> None:
     )
     generate.add_argument(
         "--wav",
+        type=run_or_address,
         metavar="OUT.wav",
         help="write the speech (OUT-1.wav, … for several continuations); needs --units-model or --vocoder",
     )
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     from lst_jax.generate.sampling import Sampling
     from lst_jax.prepare import audio
     from lst_jax.runs.directory import RunDirectory
+    from lst_jax.storage.place import to_place
 
     sampling = Sampling(args.temperature, args.top_k, args.top_p)
     generator = Generator.open(RunDirectory(args.run_dir), args.set)
@@ -99,8 +101,10 @@ def run(args: argparse.Namespace) -> int:
     for number, one in enumerate(found, 1):
         wav = None
         if args.wav and len(one.units):
-            path = pathlib.Path(args.wav)
-            wav = path if args.count == 1 else path.with_stem(f"{path.stem}-{number}")
+            path = to_place(args.wav)
+            stem, dot, suffix = path.name.rpartition(".")
+            name = f"{stem}-{number}{dot}{suffix}" if dot else f"{path.name}-{number}"
+            wav = path if args.count == 1 else path.with_name(name)
             audio.write_wav(wav, *speak(one.units))  # ty: ignore[not-callable]
         elif args.wav:
             print(f"lst generate: seed {one.seed}: no speech was generated, no file written", file=sys.stderr)
@@ -160,7 +164,7 @@ def read_units(path: str) -> np.ndarray:
     return units.astype(np.int64)
 
 
-def _json(one, unit_rate: float, wav: pathlib.Path | None) -> str:
+def _json(one, unit_rate: float, wav) -> str:
     runs = [
         {"modality": modality, "text": content}
         if modality == "text"
@@ -179,7 +183,7 @@ def _json(one, unit_rate: float, wav: pathlib.Path | None) -> str:
     )
 
 
-def _lines(one, wav: pathlib.Path | None) -> str:
+def _lines(one, wav) -> str:
     parts = [
         content if modality == "text" else f"<s> {' '.join(map(str, content.tolist()))}"
         for modality, content in one.runs

@@ -20,7 +20,12 @@ def path_or_address(text: str) -> str:
     return text
 
 
-NOT_LOCAL = (free_text, path_or_address)
+def run_or_address(text: str) -> str:
+    """Type of an argument that names a run, or a folder that may lie in gs:// as runs do."""
+    return text
+
+
+NOT_LOCAL = (free_text, path_or_address, run_or_address)
 
 
 def refuse_addresses(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

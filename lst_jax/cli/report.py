@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 
+from lst_jax.cli.local_paths import run_or_address
 from lst_jax.core.errors import ConfigError
 
 
@@ -14,11 +15,11 @@ def add_arguments(subparsers) -> None:
         description="Writes report.json, report.html and pictures of a run; of a sweep points.jsonl, fits and "
         "report.html.",
     )
-    report.add_argument("run_dir", metavar="RUN|SWEEP")
+    report.add_argument("run_dir", type=run_or_address, metavar="RUN|SWEEP")
     report.add_argument(
-        "--runs", metavar="DIR", type=pathlib.Path, help="where a sweep's runs are, if not in SWEEP/runs"
+        "--runs", metavar="DIR", type=run_or_address, help="where a sweep's runs are, if not in SWEEP/runs"
     )
-    report.add_argument("--page", metavar="FILE", type=pathlib.Path, help="of a sweep, if not SWEEP/report.html")
+    report.add_argument("--page", metavar="FILE", type=run_or_address, help="of a sweep, if not SWEEP/report.html")
     report.add_argument(
         "--markdown",
         metavar="FILE",
@@ -32,10 +33,12 @@ def _report(args: argparse.Namespace) -> int:
     from lst_jax.jobs.sweeps import report as sweep_report
     from lst_jax.report import run_page
     from lst_jax.runs.directory import RunDirectory
+    from lst_jax.storage.place import to_place
 
-    folder = pathlib.Path(args.run_dir)
+    folder = to_place(args.run_dir)
     if sweep_report.is_sweep(folder):
-        return sweep_report.write_report(folder, args.runs, args.page, args.markdown)
+        runs, page = (to_place(value) if value else None for value in (args.runs, args.page))
+        return sweep_report.write_report(folder, runs, page, args.markdown)
     for option in ("runs", "page", "markdown"):
         if getattr(args, option):
             raise ConfigError(f"--{option}: {folder} is no sweep; leave it out")

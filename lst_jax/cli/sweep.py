@@ -3,12 +3,13 @@
 import argparse
 import json
 import os
-import pathlib
 import sys
 
-from lst_jax.core import files
+from lst_jax.cli.local_paths import run_or_address
 from lst_jax.core.errors import RESTART_EXIT_CODE, ConfigError
 from lst_jax.jobs.launch import targets
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_run_place
 
 
 def add_arguments(subparsers) -> None:
@@ -36,12 +37,12 @@ def add_arguments(subparsers) -> None:
     run.add_argument("--dry-run", action="store_true", help="only print the runs and what they cost")
     run.set_defaults(run=_run)
     status = parts.add_parser("status", help="which runs are done, running, preempted, missing")
-    status.add_argument("folder", metavar="SWEEP")
+    status.add_argument("folder", type=run_or_address, metavar="SWEEP")
     _add_runs(status)
     status.add_argument("--json", action="store_true", help="print it as JSON")
     status.set_defaults(run=_status)
     collect = parts.add_parser("collect", help="write the finished runs' points.jsonl, which lst fit reads")
-    collect.add_argument("folder", metavar="SWEEP")
+    collect.add_argument("folder", type=run_or_address, metavar="SWEEP")
     _add_runs(collect)
     collect.set_defaults(run=_collect)
     render = parts.add_parser(
@@ -73,12 +74,19 @@ def add_arguments(subparsers) -> None:
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="SWEEP", help="folder of the sweep, made if it does not exist")
+    parser.add_argument(
+        "folder", type=run_or_address, metavar="SWEEP", help="folder of the sweep, made if it does not exist"
+    )
     parser.add_argument("--config", metavar="FILE.py:NAME", help="recipe and its sweep; needed only to make the sweep")
 
 
 def _add_runs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", metavar="DIR", help="where the runs are, if not in SWEEP/runs: a mounted bucket, …")
+    parser.add_argument(
+        "--runs",
+        type=run_or_address,
+        metavar="DIR",
+        help="where the runs are, if not in SWEEP/runs: a mounted bucket, …",
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -86,7 +94,7 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.jobs < 1:
         raise ConfigError(f"--jobs {args.jobs}: must be at least 1; use {os.cpu_count()}")
-    folder = pathlib.Path(args.folder)
+    folder = to_run_place(args.folder)
     if args.dry_run:
         sweep = trials.make_sweep(args.config) if args.config else trials.read_sweep(folder)
         print(text.runs_table(sweep.trials))
@@ -113,7 +121,7 @@ def _run(args: argparse.Namespace) -> int:
 def _status(args: argparse.Namespace) -> int:
     from lst_jax.jobs.sweeps import status, text, trials
 
-    folder = pathlib.Path(args.folder)
+    folder = to_run_place(args.folder)
     found = status.status_of(_runs_of(args), trials.read_sweep(folder).trials)
     print(json.dumps(text.as_json(found), indent=1) if args.json else text.status_table(found))
     return 0
@@ -122,7 +130,7 @@ def _status(args: argparse.Namespace) -> int:
 def _collect(args: argparse.Namespace) -> int:
     from lst_jax.jobs.sweeps import collect
 
-    print(f"wrote {collect.write_points(pathlib.Path(args.folder), _runs_of(args))}")
+    print(f"wrote {collect.write_points(to_run_place(args.folder), _runs_of(args))}")
     return 0
 
 
@@ -130,7 +138,7 @@ def _render(args: argparse.Namespace) -> int:
     from lst_jax.jobs.launch.cluster import load_cluster
     from lst_jax.jobs.sweeps import render, text, trials
 
-    folder, cluster = pathlib.Path(args.folder), load_cluster(args.cluster)
+    folder, cluster = to_run_place(args.folder), load_cluster(args.cluster)
     sweep = trials.open_sweep(folder, args.config)
     jobs, target = render.jobs_of(folder, sweep.trials, cluster), targets.target(args.to)
     rendered = list(render.files_of(jobs, target))
@@ -142,12 +150,12 @@ def _render(args: argparse.Namespace) -> int:
             return code
         rendered = list(render.files_of(render.jobs_of(folder, sweep.trials, cluster, chosen), target))
     for name, content in rendered:
-        files.write_text(folder / "jobs" / name, content)
+        objects.write_text(folder / "jobs" / name, content)
         print(folder / "jobs" / name)
     return 0
 
 
-def _runs_of(args: argparse.Namespace) -> pathlib.Path:
+def _runs_of(args: argparse.Namespace) -> Place:
     from lst_jax.jobs.sweeps.status import RUNS
 
-    return pathlib.Path(args.runs) if args.runs else pathlib.Path(args.folder) / RUNS
+    return to_run_place(args.runs) if args.runs else to_run_place(args.folder) / RUNS

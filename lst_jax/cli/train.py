@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from lst_jax.cli.local_paths import free_text
+from lst_jax.cli.local_paths import free_text, run_or_address
 from lst_jax.core.errors import ConfigError
 
 
@@ -15,7 +15,12 @@ def add_arguments(subparsers) -> None:
         help="train a model, or resume a run",
         description="Trains from --config, or resumes the run directory given.",
     )
-    train.add_argument("run_dir", metavar="RUN", help="run directory, made if it does not exist")
+    train.add_argument(
+        "run_dir",
+        type=run_or_address,
+        metavar="RUN",
+        help="run directory, made if it does not exist; it may lie in gs://",
+    )
     train.add_argument("--config", metavar="FILE.py[:ARG]", help="recipe; needed only to start a run")
     train.add_argument(
         "--set",

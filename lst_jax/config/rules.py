@@ -9,8 +9,9 @@ from typing import Any
 
 from lst_jax.config.fields import Leaf, leaves
 from lst_jax.config.schema import Config, TrainConfig
-from lst_jax.core.paths import check_local
+from lst_jax.core.errors import ConfigError
 from lst_jax.core.strict import fail
+from lst_jax.storage.place import to_place, to_run_place
 
 
 def check(config: Config) -> None:
@@ -29,7 +30,7 @@ def check(config: Config) -> None:
     _compiler_options(config.train)
     _members_of_optim(config)
     _decay(config)
-    _local_files(config)
+    _places(config)
     _unique_names("data.sources", config.data.sources)
     _unique_names("eval.sources", config.eval.sources)
     _validate_model(config.model, config.data)
@@ -176,13 +177,17 @@ def _decay(config: Config) -> None:
         )
 
 
-def _local_files(config: Config) -> None:
-    for path, value in (
-        ("data.tokenizer", config.data.tokenizer),
-        ("data.unit_tokenizer", config.data.unit_tokenizer),
-        ("train.init_from", config.train.init_from),
+def _places(config: Config) -> None:
+    for field, value, to_the_place in (
+        ("data.tokenizer", config.data.tokenizer, to_place),
+        ("data.unit_tokenizer", config.data.unit_tokenizer, to_place),
+        ("train.init_from", config.train.init_from, to_run_place),
+        ("train.branch_from", config.train.branch_from, to_run_place),
     ):
-        check_local(path, value)
+        try:
+            to_the_place(value or "none")
+        except ConfigError as error:
+            raise ConfigError(f"{field}={error}") from error
 
 
 def _unique_names(path: str, sources) -> None:

@@ -1,10 +1,13 @@
 """`lst convert`: opens a model, writes it in another format, and keeps the result only if it computes the same."""
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import pathlib
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +19,10 @@ from lst_jax.convert.source import Source
 from lst_jax.convert.warm_start import warm_source
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError
-from lst_jax.core.files import whole_directory, write_json
-from lst_jax.core.hashing import file_sha256
 from lst_jax.recipes.load import load_recipe
+from lst_jax.storage import objects
+from lst_jax.storage.folders import MARK, is_there, whole_folder
+from lst_jax.storage.place import Place, to_run_place
 
 FORMAT_VERSION = 1
 BLOCK = 1 << 24  # bytes of a file hashed at a time
@@ -39,21 +43,32 @@ class Options(NamedTuple):
 PLAIN = Options()
 
 
-def convert(src: pathlib.Path, dst: pathlib.Path, to: str, options: Options = PLAIN) -> dict[str, Any]:
+def convert(src: Place, dst: Place, to: str, options: Options = PLAIN) -> dict[str, Any]:
     """Converts, compares both sides, and writes conversion.json; returns its contents.
 
     Where `dst` is what the same conversion has made, nothing is done. Where a training that goes on removes the newest
     checkpoint meanwhile, the conversion begins again with the one that is the newest then.
     Raises: UserError, one line; nothing of `dst` is there then.
     """
-    form, target = formats.recognise(src), formats.FORMATS[to]
-    _check_options(form, target, options)
-    return read_newest(lambda: _convert(form, target, src, dst, to, options), src)
+    target = formats.FORMATS[to]
+    if target is orbax:
+        to_run_place(dst)
+    with _readable(src) as here:
+        form = formats.recognise(here)
+        _check_options(form, target, options)
+
+        def opened() -> Source:
+            source = _open(form, here, options)
+            return source if here is src else dataclasses.replace(source, origin=source.origin | {"path": str(src)})
+
+        return read_newest(lambda: _convert(opened, target, src, dst, to, options), src)
 
 
-def _convert(form, target, src: pathlib.Path, dst: pathlib.Path, to: str, options: Options) -> dict[str, Any]:
+def _convert(
+    opened: Callable[[], Source], target: Any, src: Place, dst: Place, to: str, options: Options
+) -> dict[str, Any]:
     began = time.monotonic()
-    source = _open(form, src, options)
+    source = opened()
     origin = {key: value for key, value in source.origin.items() if key != "vocabulary"}
     asked = {
         "source": origin,
@@ -62,10 +77,10 @@ def _convert(form, target, src: pathlib.Path, dst: pathlib.Path, to: str, option
         "pickled": options.pth,
         "config_hash": config_hash(source.config),
     }
-    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
+    if is_there(dst):
         return _earlier_report(dst, asked)
     progress = sys.stderr.isatty()
-    with whole_directory(dst, dst.with_name(f".{dst.name}.partial")) as out:
+    with whole_folder(dst) as final, _writable(target, final) as out:
         if options.state:
             orbax.write_state(src, options.step, out)
         else:
@@ -73,7 +88,7 @@ def _convert(form, target, src: pathlib.Path, dst: pathlib.Path, to: str, option
         hashes: dict[str, str] = {}
         hashed = source.observed_by(lambda path, array: hashes.update({path: _sha256(array)}))
         proved = proof.prove(hashed, target, out, progress)
-        if target is orbax:
+        if target is orbax and out != dst:
             orbax.point_to_final_tokenizers(out, dst)
         report = {
             "format_version": FORMAT_VERSION,
@@ -82,12 +97,34 @@ def _convert(form, target, src: pathlib.Path, dst: pathlib.Path, to: str, option
             **proved,
             "seconds": time.monotonic() - began,
         }
-        write_json(out / companions.CONVERSION, report)
+        objects.write_json(out / companions.CONVERSION, report)
     return report
 
 
-def _earlier_report(dst: pathlib.Path, asked: dict[str, Any]) -> dict[str, Any]:
-    report = companions.read_report(dst) if dst.is_dir() else {}
+@contextlib.contextmanager
+def _readable(src: Place) -> Iterator[Place]:
+    """The place itself where a run or a folder of this machine is read from it; else a copy, which is scratch."""
+    if isinstance(src, pathlib.Path) or orbax.recognises(src) or not objects.is_folder(src):
+        yield src
+        return
+    with objects.scratch("convert") as folder:
+        objects.download(src, pathlib.Path(folder))
+        yield pathlib.Path(folder)
+
+
+@contextlib.contextmanager
+def _writable(target: Any, final: Place) -> Iterator[Place]:
+    """The folder itself where the format writes into it; else a folder of this machine that is copied there."""
+    if target is orbax or isinstance(final, pathlib.Path):
+        yield final
+        return
+    with objects.scratch("convert") as folder:
+        yield pathlib.Path(folder)
+        objects.upload(pathlib.Path(folder), final)
+
+
+def _earlier_report(dst: Place, asked: dict[str, Any]) -> dict[str, Any]:
+    report = companions.read_report(dst) if objects.is_folder(dst) else {}
     if {key: value for key, value in report.items() if key in asked} != json.loads(json.dumps(asked)):
         raise ConfigError(
             f"{dst}: is not empty, and this conversion did not make it; give the path of a new directory, or remove this one"
@@ -117,7 +154,7 @@ def _check_options(form, target, options: Options) -> None:
         )
 
 
-def _open(form, src: pathlib.Path, options: Options) -> Source:
+def _open(form, src: Any, options: Options) -> Source:
     config = None if options.recipe is None else load_recipe(options.recipe, options.changes)
     if options.warm_start:
         return warm_source(src, config, config.seed)
@@ -126,7 +163,7 @@ def _open(form, src: pathlib.Path, options: Options) -> Source:
     return form.open_source(src, config)
 
 
-def _report(source: Source, hashes: dict[str, str], out: pathlib.Path) -> dict[str, Any]:
+def _report(source: Source, hashes: dict[str, str], out: Place) -> dict[str, Any]:
     shapes = {path: one.shape for path, one in source.arrays.items()}
     canonical = "".join(f"{path} {'x'.join(map(str, shapes[path]))} {hashes[path]}\n" for path in sorted(shapes))
     return {
@@ -135,7 +172,7 @@ def _report(source: Source, hashes: dict[str, str], out: pathlib.Path) -> dict[s
         "arrays": len(shapes),
         "parameters": sum(int(np.prod(shape)) for shape in shapes.values()),
         "arrays_sha256": hashlib.sha256(canonical.encode()).hexdigest(),
-        "files": {str(path.relative_to(out)): file_sha256(path) for path in sorted(out.rglob("*")) if path.is_file()},
+        "files": {name: objects.sha256(out / name) for name in objects.sizes(out) if name != MARK},
         "lst_jax": code_commit(),
         "packages": proof.versions(),
     }

@@ -8,7 +8,6 @@ conversion.json         see `lst_jax.convert.command`
 
 import dataclasses
 import pathlib
-import shutil
 from typing import Any
 
 from lst_jax.config import Config, from_stored, to_mapping
@@ -19,6 +18,8 @@ from lst_jax.core.files import write_json
 from lst_jax.data.pipeline import open_tokenizer, vocabulary_of
 from lst_jax.data.unit_pieces import open_unit_pieces
 from lst_jax.recipes.validate import validate
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 CONFIG, CONVERSION = "lst_config.json", "conversion.json"
 FILES = {"tokenizer": "tokenizer.model", "unit_tokenizer": "unit_tokenizer.model"}  # field of data -> file
@@ -30,11 +31,11 @@ def write_companions(config: Config, out: pathlib.Path) -> None:
     write_json(out / CONFIG, to_mapping(config))
 
 
-def copy_tokenizers(config: Config, out: pathlib.Path) -> None:
+def copy_tokenizers(config: Config, out: Place) -> None:
     """Copies the tokenizers of the configuration, under the names that every directory uses."""
     for field, name in FILES.items():
         if getattr(config.data, field) is not None:
-            shutil.copyfile(getattr(config.data, field), out / name)
+            objects.write_bytes(out / name, objects.read_bytes(to_place(getattr(config.data, field))))
 
 
 def read_companions(folder: pathlib.Path, recipe: Config | None) -> Config:
@@ -58,23 +59,23 @@ def read_companions(folder: pathlib.Path, recipe: Config | None) -> Config:
     return config
 
 
-def with_files_of(config: Config, folder: pathlib.Path) -> Config:
+def with_files_of(config: Config, folder: Place) -> Config:
     """The configuration with the tokenizers of the folder, where it has them."""
     own = {
         field: str(folder / name)
         for field, name in FILES.items()
-        if getattr(config.data, field) is not None and (folder / name).is_file()
+        if getattr(config.data, field) is not None and objects.exists(folder / name)
     }
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **own))
 
 
-def read_report(folder: pathlib.Path) -> dict[str, Any]:
+def read_report(folder: Place) -> dict[str, Any]:
     """The contents of conversion.json; empty where there is no such file. Raises: DataError where it is not JSON."""
     path = folder / CONVERSION
-    return json_files.read(path, "copy it again") if path.is_file() else {}
+    return objects.read_json(path, "copy it again") if objects.exists(path) else {}
 
 
-def check_vocabulary(config: Config, report: dict[str, Any], where: pathlib.Path) -> None:
+def check_vocabulary(config: Config, report: dict[str, Any], where: Place) -> None:
     """Raises: DataError where a tokenizer has another size than the configuration, or another fingerprint than reported.
 
     Args: `report` has the fingerprints by name as its `vocabulary`, where they are known.

@@ -7,18 +7,19 @@ write(source, out, progress)            writes into the empty directory `out`, w
 logits(path, inputs) -> (array, who)    float32 logits of the model in `path`, from the format's own program if possible
 """
 
-import pathlib
 from types import ModuleType
 
 from lst_jax.convert import ancestor_files, hf, orbax
 from lst_jax.core.errors import DataError
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 FORMATS: dict[str, ModuleType] = {form.NAME: form for form in (orbax, ancestor_files, hf)}
 
 
-def recognise(path: pathlib.Path) -> ModuleType:
+def recognise(path: Place) -> ModuleType:
     """The format of the model in `path`. Raises: DataError where there is no model in a known format."""
-    if not path.exists():
+    if not objects.exists(path):
         raise DataError(f"{path}: no such directory; correct the path")
     for form in FORMATS.values():
         if form.recognises(path):

@@ -6,14 +6,13 @@ tokenizers that it names, and one checkpoint with parameters alone.
 
 import dataclasses
 import functools
-import pathlib
-import shutil
 from collections.abc import Sequence
 
 import numpy as np
 import tqdm
 
 from lst_jax.checkpoints import stream
+from lst_jax.checkpoints.steps import copy_step, whole_steps
 from lst_jax.checkpoints.stream import StepFolder
 from lst_jax.config import Config, config_hash, identity, other_function
 from lst_jax.convert import companions, streamed
@@ -23,16 +22,17 @@ from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import CheckpointError, ConfigError
 from lst_jax.runs import directory
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.storage.place import Place
 
 NAME = "orbax"
 
 
-def recognises(path: pathlib.Path) -> bool:
+def recognises(path: Place) -> bool:
     """Whether the path is a run directory with checkpoints, or one of its checkpoints."""
     return directory.find(path) is not None
 
 
-def open_source(path: pathlib.Path, recipe: Config | None = None, step: int | None = None, average: int = 1) -> Source:
+def open_source(path: Place, recipe: Config | None = None, step: int | None = None, average: int = 1) -> Source:
     """The newest checkpoint up to `step`, or the mean of the `average` newest ones.
 
     Raises: CheckpointError where there is no such checkpoint, or it is damaged; ConfigError for a recipe.
@@ -61,7 +61,7 @@ def open_source(path: pathlib.Path, recipe: Config | None = None, step: int | No
     )
 
 
-def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
+def write(source: Source, out: Place, progress: bool = False) -> None:
     """Writes the run directory. Its config.json names the tokenizers in `out`: see `point_to_final_tokenizers`."""
     companions.copy_tokenizers(source.config, out)
     config = companions.with_files_of(source.config, out)
@@ -84,7 +84,7 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
         )
 
 
-def write_state(path: pathlib.Path, step: int | None, out: pathlib.Path) -> Source:
+def write_state(path: Place, step: int | None, out: Place) -> Source:
     """Copies the newest checkpoint up to `step` with its whole training state, after reading every array as a check.
 
     Raises: CheckpointError where the checkpoint is damaged, or holds parameters alone.
@@ -100,13 +100,13 @@ def write_state(path: pathlib.Path, step: int | None, out: pathlib.Path) -> Sour
     companions.copy_tokenizers(source.config, out)
     RunDirectory(out).write_config(companions.with_files_of(source.config, out))
     try:
-        shutil.copytree(folder.path, RunDirectory(out).checkpoint_path(folder.step))
+        copy_step(folder.path, RunDirectory(out).checkpoint_path(folder.step))
     finally:
         folder.check_present()
     return source
 
 
-def point_to_final_tokenizers(out: pathlib.Path, final: pathlib.Path) -> None:
+def point_to_final_tokenizers(out: Place, final: Place) -> None:
     """Rewrites config.json to name the tokenizers where they will be once `out` is renamed to `final`."""
     run = RunDirectory(out)
     config = run.load_config()
@@ -116,14 +116,14 @@ def point_to_final_tokenizers(out: pathlib.Path, final: pathlib.Path) -> None:
     run.write_config(dataclasses.replace(config, data=dataclasses.replace(config.data, **there)))
 
 
-def logits(path: pathlib.Path, inputs: Inputs) -> tuple[np.ndarray, str]:
+def logits(path: Place, inputs: Inputs) -> tuple[np.ndarray, str]:
     """Float32 logits [B, T, V] of the newest checkpoint, read from disk again, and what computed them."""
     return streamed.logits(open_source(path), inputs), "lst_jax"
 
 
 def _choose(run: RunDirectory, up_to: int | None, count: int) -> list[int]:
     """The `count` newest steps, ascending; the step `up_to` must be one of them."""
-    there = stream.steps(run.checkpoints_path)
+    there = whole_steps(run.checkpoints_path)
     steps = [s for s in there if up_to is None or s <= up_to]
     listed = ", ".join(map(str, there)) or "none"
     if not steps:

@@ -11,6 +11,8 @@ from google.protobuf import message
 
 from lst_jax.core.errors import DataError
 from lst_jax.core.protobuf import FIELD, message_class
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 # Our own name, because the sentencepiece package registers its messages under its own
 PACKAGE = "lst_jax.sentencepiece"
@@ -50,6 +52,6 @@ def read_model(path: str | pathlib.Path) -> Any:
     Raises: DataError where the file is something else.
     """
     try:
-        return Model.FromString(pathlib.Path(path).read_bytes())
+        return Model.FromString(objects.read_bytes(to_place(path)))
     except message.DecodeError as error:
         raise DataError(f"{path}: is no SentencePiece model; give the tokenizer of the run") from error

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import pathlib
 from collections.abc import Collection, Sequence
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -39,11 +38,11 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), numbers: Co
     return f"<table>{head}{''.join(line('td', row) for row in rows)}</table>"
 
 
-def picture(path: pathlib.Path, title: str) -> str:
-    """An image element that holds the PNG file itself."""
-    return f"<img alt='{escape(title)}' src='{embed(path, 'image/png')}'>"
+def picture(png: bytes, title: str) -> str:
+    """An image element that holds the content of a PNG file itself."""
+    return f"<img alt='{escape(title)}' src='{embed(png, 'image/png')}'>"
 
 
-def embed(path: pathlib.Path, media_type: str) -> str:
-    """A file as a `data:` URL."""
-    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def embed(content: bytes, media_type: str) -> str:
+    """The content of a file as a `data:` URL."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

@@ -1,14 +1,12 @@
 """How our matplotlib pictures look. Figures are made without pyplot: no display is needed, and no global setting changes."""
 
 import contextlib
-import pathlib
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-
-from lst_jax.core.files import replacing
 
 COLOURS = {"speech": "#c2410c", "text": "#1d4ed8", "marker": "#6b7280", "third": "#15803d"}
 STYLE = {
@@ -35,10 +33,8 @@ def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], l
     return figure, figure.subplots(rows, columns, **options)
 
 
-def save_figure(figure: Figure, path: pathlib.Path) -> None:
-    """Writes a PNG file whole or not at all, in the place of a file or a link.
-
-    Raises: StorageError where the file system refuses.
-    """
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", bbox_inches="tight")
+def png_of(figure: Figure) -> bytes:
+    """The content of a PNG file."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", bbox_inches="tight")
+    return content.getvalue()

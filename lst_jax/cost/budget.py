@@ -38,6 +38,8 @@ from lst_jax.data.sources import TFDS_PREFIX
 from lst_jax.recipes.load import load_recipe
 from lst_jax.recipes.validate import validate
 from lst_jax.step.schedules.registry import schedule_of
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 OPTIMAL_TOKENS = 30  # a parameter
 EXAMPLES = {
@@ -171,7 +173,7 @@ def sample(config: Config, steps: Sequence[int], rows: int) -> tuple[list[Stats]
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, rows=rows))
     own = [s.path for s in config.data.sources]
     files = [name for name in (config.data.tokenizer, config.data.unit_tokenizer) if name]
-    if all(_is_here(path) for path in own) and all(pathlib.Path(name).is_file() for name in files):
+    if all(_is_here(path) for path in own) and all(objects.exists(to_place(name)) for name in files):
         return _read(config, steps), f"measured from {', '.join(own)}"
     with tempfile.TemporaryDirectory(prefix="lst_made_up_") as folder:
         found = _read(made_up.over(config, folder), steps)

@@ -1,26 +1,24 @@
 """SentencePiece tokenizers: loading, identity and training."""
 
+import hashlib
 import io
 import os
-import pathlib
 import re
 from collections.abc import Iterable
 
 import sentencepiece
 
-from lst_jax.core import files
 from lst_jax.core.errors import DataError
-from lst_jax.core.hashing import file_sha256
 from lst_jax.core.vocab import BOS_ID, EOS_ID, PAD_ID
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 
 def load_tokenizer(path: str | os.PathLike) -> sentencepiece.SentencePieceProcessor:
     """Loads a SentencePiece `.model` with unk 0, BOS 1 and EOS 2. Raises: DataError where it is not one."""
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give a SentencePiece .model")
+    content = _content(path)
     try:
-        tokenizer = sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+        tokenizer = sentencepiece.SentencePieceProcessor(model_proto=content)
     except (RuntimeError, OSError, ValueError) as error:  # ValueError: pieces that are not UTF-8
         raise DataError(f"{path}: is not a SentencePiece model; give a .model file") from error
     found = (tokenizer.unk_id(), tokenizer.bos_id(), tokenizer.eos_id())
@@ -33,10 +31,16 @@ def load_tokenizer(path: str | os.PathLike) -> sentencepiece.SentencePieceProces
 
 def tokenizer_fingerprint(path: str | os.PathLike) -> str:
     """First 16 hex digits of the model file's SHA-256. Raises: DataError where there is no file."""
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give a SentencePiece .model")
-    return file_sha256(path)[:16]
+    return hashlib.sha256(_content(path)).hexdigest()[:16]
+
+
+def _content(path: str | os.PathLike) -> bytes:
+    try:
+        return objects.read_bytes(to_place(path))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise DataError(f"{path}: no such file; give a SentencePiece .model") from error
+    except OSError as error:
+        raise DataError(f"{path}: is not a SentencePiece model; give a .model file") from error
 
 
 def train_tokenizer(texts: Iterable[str], path: str | os.PathLike, size: int) -> None:
@@ -46,7 +50,6 @@ def train_tokenizer(texts: Iterable[str], path: str | os.PathLike, size: int) ->
 
     Raises: DataError where `size` does not suit the texts; StorageError where the file cannot be written.
     """
-    path = pathlib.Path(path)
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -69,8 +72,7 @@ def train_tokenizer(texts: Iterable[str], path: str | os.PathLike, size: int) ->
         raise DataError(
             f"{path}: no tokenizer of {size} pieces can be trained on these texts ({_size_fix(str(error))}"
         ) from error
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(model.getvalue())
+    objects.write_bytes(to_place(path), model.getvalue())
 
 
 def _size_fix(said: str) -> str:

@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import os
-import pathlib
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -25,9 +24,10 @@ import sentencepiece
 from jaxtyping import Bool, Float32, Int32, Integer, UInt16
 
 from lst_jax.config import Config
-from lst_jax.core import files
 from lst_jax.core.errors import DataError
 from lst_jax.data.shards import Metadata
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 FIRST_CHARACTER = 0xF0000  # of unit 0: Supplementary Private Use Area-A
 MOST_UNITS = 0xFFFE  # characters of that area
@@ -55,7 +55,7 @@ class UnitPieces:
 
     def __init__(self, path: str | os.PathLike):
         """Loads a file of `train_unit_pieces`. Raises: DataError where it is not such a file."""
-        self.path = pathlib.Path(path)
+        self.path = to_place(path)
         self._model = sentencepiece.SentencePieceProcessor()
         try:
             self._model.load_from_serialized_proto(_content(self.path))
@@ -138,7 +138,7 @@ def codebook_of(found: Metadata, where: str) -> Codebook:
 
 def unit_tokenizer_fingerprint(path: str | os.PathLike) -> str:
     """First 16 hex digits of the file's SHA-256. Raises: DataError where there is no file."""
-    return hashlib.sha256(_content(pathlib.Path(path))).hexdigest()[:16]
+    return hashlib.sha256(_content(to_place(path))).hexdigest()[:16]
 
 
 def token_frames(config: Config) -> Float32[np.ndarray, "V"] | None:
@@ -209,14 +209,14 @@ def train_unit_pieces(
             f"{path}: no unit tokenizer of {size} pieces can be trained on these sequences ({cause}); use "
             f"{fix}, or give more speech"
         ) from error
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(model.getvalue())
+    objects.write_bytes(to_place(path), model.getvalue())
 
 
-def _content(path: pathlib.Path) -> bytes:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; make it with `lst prepare unit-tokenizer`")
-    return path.read_bytes()
+def _content(path: Place) -> bytes:
+    try:
+        return objects.read_bytes(path)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise DataError(f"{path}: no such file; make it with `lst prepare unit-tokenizer`") from error
 
 
 def _text_of(units: Integer[np.ndarray, "frames"]) -> str:

@@ -1,14 +1,15 @@
 """Pictures of `lst evaluate RUN --probe patches`, into RUN/pictures."""
 
-import pathlib
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 
 from lst_jax.core.directions import DIRECTIONS
-from lst_jax.core.plot_style import COLOURS, save_figure, styled, subplots
+from lst_jax.core.plot_style import COLOURS, png_of, styled, subplots
 from lst_jax.evals.probe import Occurrences
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 # Categories of words, each a panel; what is in none is "other". English, as the paper's data are.
 CATEGORIES = {
@@ -21,9 +22,7 @@ LARGEST_WORDS = 8  # a panel
 
 
 @styled()
-def write_all(
-    values: dict[str, Any], spoken: Occurrences, words: list[str], folder: pathlib.Path
-) -> list[pathlib.Path]:
+def write_all(values: dict[str, Any], spoken: Occurrences, words: list[str], folder: Place) -> list[Place]:
     """Draws what can be drawn; t-SNE only where scikit-learn is installed."""
     figures = {"text_and_speech_by_layer": by_layer(values), "margins_of_completion_choices": margins(values)}
     try:
@@ -35,7 +34,7 @@ def write_all(
     paths = []
     for name, figure in figures.items():
         paths.append(folder / f"{name}.png")
-        save_figure(figure, paths[-1])
+        objects.write_bytes(paths[-1], png_of(figure))
     return paths
 
 

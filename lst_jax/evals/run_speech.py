@@ -4,8 +4,6 @@ import argparse
 import json
 from typing import Any
 
-import soundfile
-
 from lst_jax.checkpoints.trained_model import TrainedModel, load_trained_model
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.data.pipeline import open_source
@@ -18,10 +16,11 @@ from lst_jax.evals.records.probe import ProbeRecord
 from lst_jax.evals.records.spoken import RecognitionRecord, SynthesisRecord
 from lst_jax.evals.utterances import source_of, utterances_of
 from lst_jax.generate.generator import Generator
-from lst_jax.prepare.audio import RATE
+from lst_jax.prepare.audio import wav_of
 from lst_jax.prepare.speech_tokenizers.protocol import AudibleUnitTokenizer
 from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.storage import objects
 
 KEPT_SOUNDS = 3  # pieces of generated speech that are kept for the report
 
@@ -86,10 +85,10 @@ def _synthesise(opened: TrainedModel, args: argparse.Namespace, recogniser: Reco
     answering = Greedy(Generator(opened.config, opened.mesh, opened.params))
     values, audio = adaptation.synthesise(utterances, opened.config, answering, vocode, recogniser)
     sounds = opened.run.path / "sounds"
-    sounds.mkdir(exist_ok=True)
     for number, (utterance, sound) in enumerate(zip(utterances[:KEPT_SOUNDS], audio, strict=False)):
         if len(sound):
-            soundfile.write(sounds / f"generated_{number}_{utterance.id.replace('/', '_')}.wav", sound, RATE)
+            name = f"generated_{number}_{utterance.id.replace('/', '_')}.wav"
+            objects.write_bytes(sounds / name, wav_of(sound))
     _keep_and_print(opened, SynthesisRecord.KIND, args.tts, values, args.json)
 
 

@@ -4,7 +4,7 @@ A system has one colour and one marker in all of them. `units` says what a measu
 {"loss_text": "bits per text token"}: points do not know.
 """
 
-import pathlib
+import io
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -16,13 +16,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lst_jax.core import files, plot_style
+from lst_jax.core import plot_style
 from lst_jax.laws import bootstrap
 from lst_jax.laws.fit import LINE, LawFit
 from lst_jax.laws.isoflop import ValleyFit
 from lst_jax.laws.multiplier import Multiplier
 from lst_jax.laws.points import Point, groups, logs, systems_of
 from lst_jax.laws.study import Entry
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 COLOURS = (
     plot_style.COLOURS["marker"],
@@ -58,9 +60,9 @@ def write_all(
     entries: Sequence[Entry],
     points: Sequence[Point],
     kinds: Sequence[str],
-    folder: pathlib.Path,
+    folder: Place,
     units: Mapping[str, str] = NO_UNITS,
-) -> list[tuple[pathlib.Path, str]]:
+) -> list[tuple[Place, str]]:
     """Draws what runs and fits of `kinds` ("text", "speech") allow; returns (PNG file, caption) in a page's order.
 
     An SVG of the same name lies beside each. Raises: StorageError.
@@ -340,9 +342,10 @@ def _power_law(axes: Axes, fit: ValleyFit, colour: str) -> None:
     axes.legend(loc="upper left")
 
 
-def _save(figure: Figure, stem: pathlib.Path) -> pathlib.Path:
+def _save(figure: Figure, stem: Place) -> Place:
     """Writes STEM.svg and STEM.png; returns the latter."""
-    for path in (stem.with_suffix(".svg"), stem.with_suffix(".png")):
-        with files.replacing(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:])
+    for kind in ("svg", "png"):
+        path, content = stem.with_name(f"{stem.name}.{kind}"), io.BytesIO()
+        figure.savefig(content, format=kind)
+        objects.write_bytes(path, content.getvalue())
     return path

@@ -1,20 +1,20 @@
 """From a file of runs to the files of a fit: fit.json, fit.txt and pictures, for `lst fit --out` and for reports."""
 
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lst_jax.core import files
 from lst_jax.core.errors import ConfigError
 from lst_jax.laws import bootstrap, fit_report
 from lst_jax.laws.fit import check_near
 from lst_jax.laws.points import at_cost_of_time, read_points, systems_of
 from lst_jax.laws.study import study
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 
 def fit_files(
-    points_path: pathlib.Path,
-    out: pathlib.Path | None,
+    points_path: Place,
+    out: Place | None,
     losses: Sequence[str],
     repeats: int = bootstrap.REPEATS,
     seed: int = 0,
@@ -25,7 +25,7 @@ def fit_files(
     units: Mapping[str, str] | None = None,
     cost: str = "flops",
     progress: bool = False,
-) -> tuple[dict[str, Any], list[tuple[pathlib.Path, str]]]:
+) -> tuple[dict[str, Any], list[tuple[Place, str]]]:
     """Fits the runs of a file; returns the content of fit.json, and (PNG file, caption) of the pictures.
 
     Args: out: folder to write into; None writes nothing. losses: "text", "speech". predictions: (N, D). systems: only
@@ -52,8 +52,8 @@ def fit_files(
     document = fit_report.document(points_path, entries, predictions, repeats, seed, cost)
     if out is None:
         return document, []
-    files.write_json(out / "fit.json", document)
-    files.write_text(out / "fit.txt", fit_report.render(document) + "\n")
+    objects.write_json(out / "fit.json", document)
+    objects.write_text(out / "fit.txt", fit_report.render(document) + "\n")
     if cost != "flops":
         return document, []
     from lst_jax.laws import fit_figures

@@ -1,12 +1,13 @@
 """A fit as one self-contained HTML page: tables, every number with its interval, pictures, and what it all rests on."""
 
-import pathlib
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from lst_jax.core import files, html_page
+from lst_jax.core import html_page
 from lst_jax.laws import fit_report
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 NUMBER = re.compile(r"[-+−≥≤±~]? ?\.?\d")  # how a cell that is aligned right begins
 EMPTY = ("", "-", "–")
@@ -19,12 +20,12 @@ INTERVALS = (
 
 
 def write_page(
-    path: pathlib.Path,
+    path: Place,
     title: str,
     note: str,
     tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]],
     document: dict[str, Any],
-    pictures: Sequence[tuple[pathlib.Path, str]],
+    pictures: Sequence[tuple[Place, str]],
 ) -> None:
     """Writes the page atomically.
 
@@ -36,7 +37,7 @@ def write_page(
     for heading, header, rows in tables:
         parts.append(f"<h2>{html_page.escape(heading)}</h2>{html_page.table(rows, header, _numbers(rows))}")
     for file, caption in pictures:
-        parts.append(f"<p>{html_page.picture(file, caption)}</p>{_note(caption)}")
+        parts.append(f"<p>{html_page.picture(objects.read_bytes(file), caption)}</p>{_note(caption)}")
     parts += [
         "<h2>Fits</h2>",
         _note(fit_report.method(document)),
@@ -46,7 +47,7 @@ def write_page(
         "<h2>What this was made from</h2>",
         html_page.table(_versions(document)),
     ]
-    files.write_text(path, html_page.document(title, "".join(parts)))
+    objects.write_text(path, html_page.document(title, "".join(parts)))
 
 
 def _fit(fit: dict[str, Any]) -> str:

@@ -1,15 +1,15 @@
 """What `lst fit` writes: fit.json, and the same as lines of text."""
 
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from lst_jax.core.hashing import file_sha256
 from lst_jax.laws import bootstrap
 from lst_jax.laws.fit import LawFit
 from lst_jax.laws.law import COEFFICIENT, EXPONENT
 from lst_jax.laws.points import Refused
 from lst_jax.laws.study import Entry, code
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 FORMAT_VERSION = 1
 TITLES = {"isoflop": "iso-FLOP valleys", "gap": "gap", "multiplier": "compute multiplier"}
@@ -20,7 +20,7 @@ AT_LARGEST = ("n_opt", "d_opt", "loss_opt")  # numbers that hold at the largest 
 
 
 def document(
-    path: pathlib.Path,
+    path: Place,
     entries: Sequence[Entry],
     predictions: Sequence[tuple[float, float]],
     repeats: int,
@@ -36,7 +36,7 @@ def document(
     return {
         "format_version": FORMAT_VERSION,
         "code": code(),
-        "points": {"file": str(path), "sha256": file_sha256(path)},
+        "points": {"file": str(path), "sha256": objects.sha256(path)},
         "cost": cost,
         "intervals": {"level": bootstrap.LEVEL, "repeats": repeats, "seed": seed, "method": bootstrap.METHOD},
         "fits": fits,

@@ -10,7 +10,6 @@ kinds: all tokens train the one model, whichever loss is fitted.
 import dataclasses
 import math
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,8 @@ from jaxtyping import Float
 
 from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 MEASURES = ("loss_text", "loss_speech", "accuracy_text", "accuracy_speech")
 REQUIRED = ("run", "system", "parameters", "flops", "config_hash", "commit")
@@ -57,11 +58,11 @@ def at_cost_of_time(points: Sequence[Point], source: str) -> list[Point]:
     return [dataclasses.replace(point, flops=point.seconds) for point in points]
 
 
-def read_points(path: str | os.PathLike) -> list[Point]:
+def read_points(path: str | os.PathLike | Place) -> list[Point]:
     """The runs of a JSON-lines file, in its order. Raises: DataError naming the line and the field."""
-    path = pathlib.Path(path)
+    path = to_place(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = objects.read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'}); "

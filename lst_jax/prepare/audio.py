@@ -1,13 +1,15 @@
 """Sound as numbers: the spectra that units and pictures are made of, and WAV files. `recordings` reads files."""
 
 import functools
+import io
 import os
 from collections.abc import Iterable
 
 import numpy as np
 import soundfile
 
-from lst_jax.core import files
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 RATE = 16000  # Hz, what every part here works at
 HOP = 160  # samples: 10 ms
@@ -19,10 +21,16 @@ SHORTEST_SEC = 0.04  # one frame at 25 Hz
 QUIETEST_POWER = 1e-12  # -120 dB, below what 16 bits can say
 
 
-def write_wav(path: str | os.PathLike, samples: np.ndarray, rate: int = RATE) -> None:
+def write_wav(path: str | os.PathLike | Place, samples: np.ndarray, rate: int = RATE) -> None:
     """Samples float32 as a WAV file, complete or not at all; too loud ones are scaled down. Raises: StorageError."""
-    with files.replacing(path) as temporary:
-        soundfile.write(temporary, samples / max(1.0, float(abs(samples).max())), rate, format="WAV")
+    objects.write_bytes(to_place(path), wav_of(samples, rate))
+
+
+def wav_of(samples: np.ndarray, rate: int = RATE) -> bytes:
+    """The content of a WAV file of samples float32; too loud ones are scaled down."""
+    content = io.BytesIO()
+    soundfile.write(content, samples / max(1.0, float(abs(samples).max())), rate, format="WAV")
+    return content.getvalue()
 
 
 def levels(blocks: Iterable[np.ndarray]) -> np.ndarray:

@@ -7,10 +7,12 @@ Beside the shards and `metadata.json` there are
     report.json                   what was rejected and why, over all shards
 
 All are written whole or not at all, so that a run killed at any time can be repeated and then ends with the same bytes.
+The directory may lie in a bucket: shards are made on this machine, one at a time, and copied there.
 """
 
 import collections
 import dataclasses
+import fnmatch
 import hashlib
 import json
 import os
@@ -23,6 +25,8 @@ import lst_jax
 from lst_jax.core import files
 from lst_jax.core.errors import DataError, storage_error
 from lst_jax.data import shards
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, in_bucket, to_place
 
 IDENTITY_NAME = "prepare.json"
 REPORT_NAME = "report.json"
@@ -69,7 +73,7 @@ class Sidecar:
 class Report:
     """The outcome: counts, rejections by reason, guessed words."""
 
-    directory: pathlib.Path
+    directory: Place
     items: int
     prepared: int
     rejected: tuple[Rejection, ...]
@@ -111,19 +115,25 @@ class Directory:
     """An output directory opened for one input, `identity`, of `count` items, `shard_records` items a shard."""
 
     def __init__(
-        self, path: str | os.PathLike, identity: Mapping[str, Any], count: int, shard_records: int, overwrite: bool
+        self,
+        path: str | os.PathLike | Place,
+        identity: Mapping[str, Any],
+        count: int,
+        shard_records: int,
+        overwrite: bool,
     ):
         """Creates the directory, or goes on with one of the same identity.
 
         Raises: DataError where it holds something else and `overwrite` is not set; StorageError.
         """
-        self.path = pathlib.Path(path)
+        self.path = to_place(path)
         if shard_records < 1:
             raise DataError(f"shard_records={shard_records}: must be at least 1; use 1000")
         self.count, self.shard_records = count, shard_records
         self.identity = {"version": VERSION, **identity, "items": count, "shard_records": shard_records}
         self.input_hash = digest([json.dumps(self.identity, sort_keys=True)])
         self.shard_count = -(-count // shard_records)
+        self._sizes: dict[str, int] = {}
         try:
             self._open(overwrite)
         except OSError as error:
@@ -140,7 +150,9 @@ class Directory:
     def finished(self, number: int) -> Sidecar | None:
         """The sidecar of a finished shard of this input; None where the shard is to be made."""
         try:
-            mapping = json.loads((self.path / f"{self.stem(number)}.json").read_text(encoding="utf-8"))
+            if in_bucket(self.path) and f"{self.stem(number)}.json" not in self._sizes:
+                return None
+            mapping = json.loads(objects.read_text(self.path / f"{self.stem(number)}.json"))
             sidecar = Sidecar(
                 **{
                     **mapping,
@@ -148,15 +160,15 @@ class Directory:
                     "rejected": tuple(Rejection(**r) for r in mapping["rejected"]),
                 }
             )
-            size = (self.path / sidecar.shard.name).stat().st_size
+            size = self._size(sidecar.shard.name)
         except (OSError, ValueError, TypeError, KeyError):  # missing or not whole: made again
             return None
         return sidecar if sidecar.input_hash == self.input_hash and size == sidecar.shard.bytes else None
 
     def write(self, number: int, made: Sequence[Made]) -> None:
         """Writes a shard, then its sidecar; `made` is of all its items, in order. Raises: StorageError."""
-        info = shards.write_shard(
-            self.path / f"{self.stem(number)}.array_record", [m.payload for m in made if m.payload is not None]
+        info = self._write_shard(
+            f"{self.stem(number)}.array_record", [m.payload for m in made if m.payload is not None]
         )
         items = self.items_of(number)
         assert len(made) == items.stop - items.start
@@ -171,7 +183,19 @@ class Directory:
             dict(sorted(guessed.items())),
             _total(m.notes for m in made),
         )
-        files.write_json(self.path / f"{self.stem(number)}.json", dataclasses.asdict(sidecar))
+        objects.write_json(self.path / f"{self.stem(number)}.json", dataclasses.asdict(sidecar))
+
+    def _write_shard(self, name: str, payloads: Sequence[bytes]) -> shards.ShardInfo:
+        if isinstance(self.path, pathlib.Path):
+            return shards.write_shard(self.path / name, payloads)
+        with objects.scratch("shard") as folder:
+            info = shards.write_shard(pathlib.Path(folder) / name, payloads)
+            objects.upload(pathlib.Path(folder) / name, self.path / name)
+        return info
+
+    def _size(self, name: str) -> int:
+        """Bytes of a shard. Raises: OSError or KeyError where it is not there."""
+        return (self.path / name).stat().st_size if isinstance(self.path, pathlib.Path) else self._sizes[name]
 
     def close(self, max_rejected: float, **fields: Any) -> Report:
         """Writes `report.json` and, where there are records, `metadata.json` with `fields` beside the counts.
@@ -179,6 +203,7 @@ class Directory:
         Raises: DataError where a shard is missing, nothing was prepared, or more than the share `max_rejected` was
         rejected; what was prepared is kept.
         """
+        self._look()
         sidecars = []
         for number in range(self.shard_count):
             if (sidecar := self.finished(number)) is None:
@@ -199,10 +224,9 @@ class Directory:
             dict(guessed),
             _total(s.notes for s in sidecars),
         )
-        files.write_json(self.path / REPORT_NAME, report.mapping())
+        objects.write_json(self.path / REPORT_NAME, report.mapping())
         if report.prepared:
-            shards.write_metadata(
-                self.path,
+            self._write_metadata(
                 shards.Metadata(
                     format_version=shards.FORMAT_VERSION,
                     records=report.prepared,
@@ -223,22 +247,33 @@ class Directory:
             )
         return report
 
+    def _write_metadata(self, metadata: shards.Metadata) -> None:
+        """The file that makes the directory readable, written last."""
+        objects.write_json(self.path / shards.METADATA_NAME, dataclasses.asdict(metadata))
+
+    def _look(self) -> None:
+        """Lists a bucket once, where asking for each shard would take a request each."""
+        if in_bucket(self.path):
+            self._sizes = objects.sizes(self.path)
+
     def _open(self, overwrite: bool) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        identity_path = self.path / IDENTITY_NAME
-        if not identity_path.is_file() and any(p for p in self.path.iterdir() if p.suffix != ".tmp"):
+        if isinstance(self.path, pathlib.Path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        there = objects.names(self.path)
+        if IDENTITY_NAME not in there and any(name for name in there if not name.endswith(".tmp")):
             raise DataError(f"{self.path}: is not empty and has no {IDENTITY_NAME}; choose another directory")
         if overwrite:
-            self._clear()
-        elif identity_path.is_file():
-            self._check_identity(identity_path)
-        for leftover in self.path.glob(".*.tmp"):  # of a run that was killed
-            leftover.unlink()
-        files.write_json(identity_path, self.identity)
+            self._clear(there)
+        elif IDENTITY_NAME in there:
+            self._check_identity(self.path / IDENTITY_NAME)
+        for leftover in fnmatch.filter(there, ".*.tmp"):  # of a run that was killed
+            objects.delete(self.path / leftover)
+        objects.write_json(self.path / IDENTITY_NAME, self.identity)
+        self._look()
 
-    def _check_identity(self, path: pathlib.Path) -> None:
+    def _check_identity(self, path: Place) -> None:
         try:
-            theirs = json.loads(path.read_text(encoding="utf-8"))
+            theirs = json.loads(objects.read_text(path))
         except ValueError:
             theirs = None
         if not isinstance(theirs, dict):
@@ -253,7 +288,7 @@ class Directory:
                     "directory or pass --overwrite"
                 )
 
-    def _clear(self) -> None:
+    def _clear(self, there: Sequence[str]) -> None:
         """Removes what an earlier run wrote here and nothing else.
 
         Metadata go first, so that nobody reads a mixture, the identity last, so that a killed clearing can be repeated.
@@ -265,8 +300,8 @@ class Directory:
             "shard-*-of-*.array_record",
             IDENTITY_NAME,
         ):
-            for file in self.path.glob(pattern):
-                file.unlink()
+            for name in fnmatch.filter(there, pattern):
+                objects.delete(self.path / name)
 
 
 def _total(notes: Iterable[Mapping[str, int | float]]) -> dict[str, int | float]:

@@ -5,12 +5,12 @@ Beside FILE stands FILE.made-from.json with what it was made from, written befor
 
 import json
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from lst_jax.core import files
 from lst_jax.core.errors import DataError
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 
 def begin(path: str | os.PathLike, inputs: Mapping[str, Any], overwrite: bool) -> bool:
@@ -18,10 +18,10 @@ def begin(path: str | os.PathLike, inputs: Mapping[str, Any], overwrite: bool) -
 
     Raises: DataError where it was made from others and `overwrite` is not set.
     """
-    path = pathlib.Path(path)
-    note = path.with_name(f"{path.name}.made-from.json")
-    if path.exists() and not overwrite:
-        before = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    place = to_place(path)
+    note = place.with_name(f"{place.name}.made-from.json")
+    if objects.exists(place) and not overwrite:
+        before = json.loads(objects.read_text(note)) if objects.exists(note) else {}
         differing = sorted(k for k in inputs.keys() | before.keys() if inputs.get(k) != before.get(k))
         if not differing:
             return False
@@ -29,6 +29,6 @@ def begin(path: str | os.PathLike, inputs: Mapping[str, Any], overwrite: bool) -
             f"{path}: is there already, made from another input ({', '.join(differing)} differ); choose "
             "another name or pass --overwrite"
         )
-    path.unlink(missing_ok=True)
-    files.write_json(note, inputs)
+    objects.delete(place)
+    objects.write_json(note, inputs)
     return True

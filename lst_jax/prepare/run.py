@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import tqdm
 
-from lst_jax.core.errors import DataError, RejectedItem, storage_error
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import text
 from lst_jax.prepare import manifest, recordings
 from lst_jax.prepare.aligners.protocol import Aligner, LengthAligner
@@ -21,6 +21,8 @@ from lst_jax.prepare.engines.protocol import Engine
 from lst_jax.prepare.makers import SpeechMaker, TextMaker, each, rejection_of
 from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LEVEL_DB, LogMelKMeans, feature_chunks
 from lst_jax.prepare.speech_tokenizers.registry import loader
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 SHARD_RECORDS = 1000
 MAX_REJECTED = 0.5  # above this share something is wrong with the input as a whole
@@ -190,10 +192,6 @@ def fit_units(
 def train_text_tokenizer(texts: Iterable[str], out_path: str | os.PathLike, size: int, overwrite: bool = False) -> None:
     """Trains a SentencePiece model of `size` pieces. Raises: DataError, StorageError."""
     _refuse_existing(out_path, overwrite)
-    try:
-        pathlib.Path(out_path).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(out_path, error) from error
     text.train_tokenizer(texts, out_path, size)
 
 
@@ -239,5 +237,5 @@ def _file_state(path: pathlib.Path) -> str:
 
 
 def _refuse_existing(path: str | os.PathLike, overwrite: bool) -> None:
-    if pathlib.Path(path).exists() and not overwrite:
+    if objects.exists(to_place(path)) and not overwrite:
         raise DataError(f"{path}: is there already; choose another name or pass --overwrite")

@@ -1,6 +1,5 @@
 """The pictures of a run: what it learned, what it was fed, how fast. PNG files, one function a picture."""
 
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +10,12 @@ from lst_jax.config import Config
 from lst_jax.core import json_files
 from lst_jax.core.directions import DIRECTIONS
 from lst_jax.core.errors import DataError, first_line
-from lst_jax.core.plot_style import COLOURS, save_figure, styled, subplots
+from lst_jax.core.plot_style import COLOURS, png_of, styled, subplots
 from lst_jax.evals.conventions import MEASURES
 from lst_jax.report.run_files import is_inside
 from lst_jax.runs import ledger
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 FOLDER = "pictures"  # of a run
 WALL_TIME = "Where the wall time went"
@@ -32,15 +33,15 @@ STARTS_SHOWN = 30
 
 @styled()
 def write_all(
-    config: Config, records: list[dict[str, Any]], starts: list[dict[str, Any]], run_path: pathlib.Path
-) -> tuple[list[tuple[pathlib.Path, str]], list[str]]:
+    config: Config, records: list[dict[str, Any]], starts: list[dict[str, Any]], run_path: Place
+) -> tuple[list[tuple[Place, str]], list[str]]:
     """Draws what the records and the ledger's `starts` allow into RUN/pictures.
 
     Returns: (file, title) in the page's order, and one line for each picture that the records do not allow.
     Raises: StorageError where a picture cannot be written; DataError where the folder leads out of the run.
     """
     folder = run_path / FOLDER
-    if not is_inside(folder, run_path.resolve()):
+    if not is_inside(folder, run_path):
         raise DataError(f"{folder}: leads out of the run; remove the symbolic link")
     train = [r for r in records if r["kind"] == "train"]
     evaluations = [r for r in records if r["kind"] == "eval"]
@@ -58,16 +59,18 @@ def write_all(
     for name, title, draw in pictures:
         path = folder / f"{name}.png"
         try:
-            save_figure(draw(), path)
-            written.append((path, title))
+            content = png_of(draw())
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # values that no run of ours wrote
             passed_over.append(f"{path}: not drawn, the records hold what no picture can show ({first_line(error)})")
+            continue
+        objects.write_bytes(path, content)
+        written.append((path, title))
     return written, passed_over
 
 
-def title_of(path: pathlib.Path) -> str:
+def title_of(path: Place) -> str:
     """Example: "one_utterance.png" -> "One utterance"."""
-    return path.stem.replace("_", " ").capitalize()
+    return path.name.rpartition(".")[0].replace("_", " ").capitalize()
 
 
 def series(records: list[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:

@@ -3,18 +3,18 @@
 The page also shows pictures and sounds that other commands left in RUN/pictures and RUN/sounds, under their file names.
 """
 
-import pathlib
 import sys
 from typing import Any
 
 from lst_jax.core import html_page
 from lst_jax.core.errors import CheckpointError
-from lst_jax.core.files import write_json, write_text
 from lst_jax.evals.records import store
 from lst_jax.evals.records.kind import Row
 from lst_jax.evals.records.text import table as text_table
 from lst_jax.report import figures, run_files, run_summary
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 CONVENTION = (
     "Completion choice: given the first half of a held-out utterance, is its true second half likelier than "
@@ -38,13 +38,13 @@ def write_report(run: RunDirectory) -> int:
     rows = [row for _, section in sections for row in section]
     print(text_table([*run_summary.training_rows(summary), *rows, *run_summary.wall_time_rows(summary)]))
     drawn, not_drawn = figures.write_all(config, records, summary["wall_time"]["starts"], run.path)
-    others, strange_pictures = run_files.own_files(run.path, figures.FOLDER, "*.png")
-    sounds, strange_sounds = run_files.own_files(run.path, "sounds", "*.wav")
+    others, strange_pictures = run_files.own_files(run.path, figures.FOLDER, ".png")
+    sounds, strange_sounds = run_files.own_files(run.path, "sounds", ".wav")
     pictures = drawn + [(path, figures.title_of(path)) for path in others if path not in dict(drawn)]
     for line in [*found.passed_over, *not_drawn, *strange_pictures, *strange_sounds]:
         print(f"lst report: {line}", file=sys.stderr)
-    write_json(run.path / "report.json", summary)
-    write_text(run.path / "report.html", render_html(summary, sections, pictures, sounds))
+    objects.write_json(run.path / "report.json", summary)
+    objects.write_text(run.path / "report.html", render_html(summary, sections, pictures, sounds))
     print(f"\nwrote {run.path / 'report.html'}, {run.path / 'report.json'} and {len(pictures)} pictures")
     return 0
 
@@ -52,8 +52,8 @@ def write_report(run: RunDirectory) -> int:
 def render_html(
     summary: dict[str, Any],
     sections: list[tuple[str, list[Row]]],
-    pictures: list[tuple[pathlib.Path, str]],
-    sounds: list[pathlib.Path],
+    pictures: list[tuple[Place, str]],
+    sounds: list[Place],
 ) -> str:
     """The page, with its pictures and its sounds inside."""
     start = summary["last_start"]
@@ -70,16 +70,18 @@ def render_html(
         + "".join(f"{_heading(title)}{_table(rows)}" for title, rows in sections)
         + "".join(_note(line) for line in summary["evaluations_passed_over"])
         + "".join(_picture(path, title, summary) for path, title in pictures)
-        + "".join(
-            f"{_heading(figures.title_of(path))}<audio controls src='{html_page.embed(path, 'audio/wav')}'></audio>"
-            for path in sounds
-        ),
+        + "".join(_sound(path) for path in sounds),
     )
 
 
-def _picture(path: pathlib.Path, title: str, summary: dict[str, Any]) -> str:
+def _sound(path: Place) -> str:
+    source = html_page.embed(objects.read_bytes(path), "audio/wav")
+    return f"{_heading(figures.title_of(path))}<audio controls src='{source}'></audio>"
+
+
+def _picture(path: Place, title: str, summary: dict[str, Any]) -> str:
     rows = _table(run_summary.wall_time_rows(summary)) if title == figures.WALL_TIME else ""
-    return f"{_heading(title)}{rows}{html_page.picture(path, title)}"
+    return f"{_heading(title)}{rows}{html_page.picture(objects.read_bytes(path), title)}"
 
 
 def _heading(title: str) -> str:

@@ -42,7 +42,7 @@ def summarize_run(
         "evaluations_passed_over": found.passed_over,
         "starts": len(starts),
         "last_start": starts[-1],
-        "wall_time": ledger.summarize(ledger.read(run.ledger_path)),
+        "wall_time": ledger.summarize(run.read_ledger()),
         "mfu_definition": "analytic model FLOPs of the steps / (their wall time × peak FLOP/s of the devices)",
     }
 

@@ -6,35 +6,55 @@ ledger.jsonl      where the wall time of every start went, see `lst_jax.runs.led
 metrics.jsonl     one line per record: {"step": n, "kind": "train" | "eval" | "bad", ...}, no gaps, no duplicates
 tensorboard/      the same numbers as event files, written anew from metrics.jsonl at every start
 checkpoints/      see `lst_jax.checkpoints.store`
+
+A run that began in a bucket, or on the mount of one, has the same lines in segments, as nothing can be added to an object:
+
+starts/00000002.json               the line of the second start
+starts/00000002.owner.json         who has this start, see `lst_jax.storage.claim`
+ledger/00000002-000001.jsonl       its first lines of the ledger
+metrics/00000450-00000002-000001.jsonl   its first records, up to step 450
+
+A segment is written before the checkpoint of a save becomes visible. A run keeps its layout wherever it is copied to.
 """
 
+import contextlib
 import datetime
+import functools
 import importlib.metadata
+import itertools
+import json
 import os
 import pathlib
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lst_jax.config import Config, check_same_identity, from_stored, identity, to_mapping
 from lst_jax.core import json_files
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError
-from lst_jax.core.files import write_json
+from lst_jax.core.files import exclusive_lock
 from lst_jax.recipes.validate import validate
+from lst_jax.runs import ledger
+from lst_jax.runs.lines import FileLines, Lines, SegmentLines, read_segments
+from lst_jax.storage import claim, objects, place
+from lst_jax.storage.claim import Claim
+from lst_jax.storage.place import Place
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array_record", "sentencepiece", "numpy")
+_START_SUFFIX = ".json"
+COMMIT_FILE = "commit_success.txt"  # Orbax's own name; a checkpoint of a run in segments is whole once it has this file
 LONGEST_NAME = 255  # bytes of one name in a path, on all common file systems
 # Former names of metrics, which records of older runs have
 RENAMED_METRICS = {"units": "patches", "unit_fill": "patch_fill", "units_per_second": "patches_per_second"}
 
 
 class RunDirectory:
-    """The files of one run."""
+    """The files of one run, on this machine or in a bucket."""
 
-    def __init__(self, path: str | pathlib.Path):
-        """Opens nothing. Raises: ConfigError where no file system could have such a path."""
+    def __init__(self, path: str | os.PathLike | Place):
+        """Opens nothing. Raises: ConfigError where no file system, or no bucket that Orbax knows, has such a path."""
         self.path = _checked(path)
         self.config_path = self.path / "config.json"
         self.metrics_path = self.path / "metrics.jsonl"
@@ -42,10 +62,52 @@ class RunDirectory:
         self.ledger_path = self.path / "ledger.jsonl"
         self.tensorboard_path = self.path / "tensorboard"
         self.checkpoints_path = self.path / "checkpoints"
+        self.metrics_segments, self.starts_segments, self.ledger_segments = (
+            self.path / name for name in ("metrics", "starts", "ledger")
+        )
 
-    def checkpoint_path(self, step: int) -> pathlib.Path:
+    @functools.cached_property
+    def in_segments(self) -> bool:
+        """Whether its lines are in segments: it lies in a bucket, or began there or on the mount of one."""
+        if place.in_bucket(self.path) or objects.is_folder(self.starts_segments):
+            return True
+        return place.on_mount(self.path) and not objects.exists(self.config_path)
+
+    def checkpoint_path(self, step: int) -> Place:
         """The folder of a step. Example: runs/demo/checkpoints/00000450"""
         return self.checkpoints_path / f"{step:08d}"
+
+    def has_checkpoint(self, step: int) -> bool:
+        """Whether the checkpoint of a step is there as a whole."""
+        folder = self.checkpoint_path(step)
+        return objects.exists(folder / COMMIT_FILE) if self.in_segments else objects.is_folder(folder)
+
+    @contextlib.contextmanager
+    def locked(self, command: str) -> Iterator[Claim | None]:
+        """Keeps other processes from writing to the run. Gives the claim of a run in segments.
+
+        Args: `command` is what messages call this process, as "lst train".
+        Raises: BusyError, StorageError; ConfigError where the run was copied to a bucket file by file.
+        """
+        if not self.in_segments:
+            assert isinstance(self.path, pathlib.Path)
+            with exclusive_lock(self.path, command):
+                yield None
+            return
+        if objects.exists(self.starts_path):
+            raise ConfigError(
+                f"{self.path}: was copied here from a disk file by file, and cannot be trained on in a bucket; copy the run "
+                f"with `lst convert RUN {self.path} --to orbax --state`"
+            )
+        with claim.held(self.starts_segments, command) as own:
+            self._remove_half_checkpoints()
+            yield own
+
+    def _remove_half_checkpoints(self) -> None:
+        """Removes what a killed save of a run in segments has left: it is under a step's own name, and may be large."""
+        for name in objects.names(self.checkpoints_path):
+            if name.isdecimal() and not self.has_checkpoint(int(name)):
+                objects.delete_folder(self.checkpoints_path / name)
 
     def resolve(self, config: Config | None) -> Config:
         """The configuration to run: `config` where it fits the stored one, or the stored one where it is None.
@@ -55,26 +117,27 @@ class RunDirectory:
         """
         if config is None:
             return self.load_config()
-        if self.config_path.exists() and self.has_steps():
+        if objects.exists(self.config_path) and self.has_steps():
             check_same_identity(config, identity(self.load_config()), str(self.path))
         return config
 
     def has_steps(self) -> bool:
         """Whether the run has a checkpoint or a record, so that it belongs to its configuration."""
-        there = self.checkpoints_path.iterdir() if self.checkpoints_path.is_dir() else ()
-        return any(folder.name.isdecimal() for folder in there) or bool(self.read_metrics())
+        return any(name.isdecimal() for name in objects.names(self.checkpoints_path)) or bool(self.read_metrics())
 
     def write_config(self, config: Config) -> None:
         """Makes this the run of `config`. Call it once everything that the configuration names has been opened."""
-        write_json(self.config_path, to_mapping(config))
+        if self.in_segments and isinstance(self.starts_segments, pathlib.Path):
+            self.starts_segments.mkdir(parents=True, exist_ok=True)  # this folder tells the layout from now on
+        objects.write_json(self.config_path, to_mapping(config))
 
     def load_config(self) -> Config:
         """The stored configuration of any age, checked as strictly as a recipe. Raises: ConfigError, DataError."""
-        if not os.path.exists(self.config_path):  # False also for a name that is too long
+        if not objects.exists(self.config_path):
             raise ConfigError(
                 f"{self.config_path}: no such run; start one with `lst train RUN --config configs/NAME.py`"
             )
-        config = from_stored(json_files.read(self.config_path, "start the run again with --config"))
+        config = from_stored(objects.read_json(self.config_path, "start the run again with --config"))
         validate(config)
         return config
 
@@ -83,13 +146,15 @@ class RunDirectory:
         step: int,
         devices: list[str],
         peak: tuple[float, str],
-        init_from: pathlib.Path | None = None,
+        init_from: Place | None = None,
         compiler_options: Mapping[str, bool | str] | None = None,
+        own: Claim | None = None,
     ) -> None:
-        """Adds a line to starts.jsonl: from which step the run starts, with what versions, on what.
+        """Adds the line of this start: from which step the run starts, with what versions, on what.
 
         Args: `peak` is FLOP/s and where the number is from. `init_from` is the checkpoint of another run whose
-        parameters this one begins with. `compiler_options` are those that its step is compiled with.
+        parameters this one begins with. `compiler_options` are those that its step is compiled with. `own` is the
+        claim that `locked` gave.
         """
         line = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -107,45 +172,81 @@ class RunDirectory:
             "pid": os.getpid(),
             "cores": os.cpu_count(),
         }
-        with json_files.open_lines(self.starts_path) as f:
-            json_files.add_line(f, line)
+        if own is None:
+            with json_files.open_lines(self.starts_path) as f:
+                json_files.add_line(f, line)
+        else:
+            objects.write_text(self.starts_segments / f"{own.number:08d}.json", json.dumps(line) + "\n")
 
     def read_starts(self) -> list[dict[str, Any]]:
-        """The lines of starts.jsonl. Raises: DataError where one is damaged."""
-        return json_files.read_lines(self.starts_path, {"host": str, "pid": int})
+        """The line of every start. Raises: DataError where one is damaged."""
+        needed = {"host": str, "pid": int}
+        found = json_files.read_lines(self.starts_path, needed) if isinstance(self.starts_path, pathlib.Path) else []
+        return found + read_segments(self.starts_segments, needed, _START_SUFFIX)
 
     def read_metrics(self, up_to_step: int | None = None) -> list[dict[str, Any]]:
         """The records in order, up to a step, with the present names of metrics.
 
         A last line that a kill cut short is passed over.
         """
-        records = json_files.read_lines(self.metrics_path, {"step": int, "kind": str})
+        needed = {"step": int, "kind": str}
+        records = (
+            json_files.read_lines(self.metrics_path, needed) if isinstance(self.metrics_path, pathlib.Path) else []
+        )
+        records += read_segments(self.metrics_segments, needed)
         return [
             {RENAMED_METRICS.get(key, key): value for key, value in record.items()}
             for record in records
             if up_to_step is None or record["step"] <= up_to_step
         ]
 
+    def read_ledger(self) -> list[dict[str, Any]]:
+        """The lines of the ledger of all starts. Raises: DataError where one is damaged."""
+        found = ledger.read(self.ledger_path) if isinstance(self.ledger_path, pathlib.Path) else []
+        segments = read_segments(self.ledger_segments, ledger.NEEDED)
+        return found + ledger.checked(segments, str(self.ledger_segments))
 
-def find(path: str | pathlib.Path) -> tuple[RunDirectory, int | None] | None:
+    def ledger_lines(self, own: Claim | None) -> Lines:
+        """Where this start's ledger goes; `own` is the claim that `locked` gave."""
+        if own is None:
+            return FileLines(self.ledger_path)
+        number = itertools.count(1)
+        return SegmentLines(self.ledger_segments, lambda _: f"{own.number:08d}-{next(number):06d}", own.check)
+
+    def metrics_lines(self, own: Claim | None) -> Lines:
+        """Where this start's records go; `own` is the claim that `locked` gave."""
+        if own is None:
+            return FileLines(self.metrics_path)
+        number = itertools.count(1)
+        return SegmentLines(
+            self.metrics_segments,
+            lambda last: f"{last['step']:08d}-{own.number:08d}-{next(number):06d}",
+            own.check,
+        )
+
+
+def find(path: str | os.PathLike | Place) -> tuple[RunDirectory, int | None] | None:
     """The run that `path` names, and the step if it names one of its checkpoints; None where it is neither.
 
     Example: "runs/1b" -> (runs/1b, None); "runs/1b/checkpoints/00200000" -> (runs/1b, 200000)
     """
-    folder = _checked(path)
-    if (folder / "checkpoints").is_dir():
+    folder = place.to_place(path)
+    if isinstance(folder, place.BucketPath) and folder.scheme not in place.RUN_SCHEMES:
+        return None
+    folder = _checked(folder)
+    if objects.is_folder(folder / "checkpoints"):
         return RunDirectory(folder), None
-    if folder.is_dir() and folder.parent.name == "checkpoints" and folder.name.isdecimal():
+    if folder.parent.name == "checkpoints" and folder.name.isdecimal() and objects.is_folder(folder):
         return RunDirectory(folder.parent.parent), int(folder.name)
     return None
 
 
-def _checked(path: str | pathlib.Path) -> pathlib.Path:
-    """The path. Raises: ConfigError where one of its names is longer than file systems take."""
-    path = pathlib.Path(path)
-    for name in path.parts:
+def _checked(path: str | os.PathLike | Place) -> Place:
+    """The place. Raises: ConfigError where one of its names is longer than file systems take."""
+    found = place.to_run_place(path)
+    for name in found.parts:
         if (size := len(os.fsencode(name))) > LONGEST_NAME:
             raise ConfigError(
                 f"{name[:20]}…: this name has {size} bytes, and file systems take {LONGEST_NAME}; use a shorter one"
             )
-    return path
+    return found

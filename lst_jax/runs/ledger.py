@@ -26,15 +26,14 @@ Example: a start did steps 1 to 5 and was killed after the save of step 3; the n
 import contextlib
 import dataclasses
 import datetime
-import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from lst_jax.core import json_files
-from lst_jax.core.errors import DataError, StorageError
-from lst_jax.core.files import sync_file
+from lst_jax.core.errors import DataError, StorageError, UserError
+from lst_jax.runs.lines import Lines
 
 ACCOUNTS = {
     "start": "starting",
@@ -45,6 +44,7 @@ ACCOUNTS = {
     "checkpoint": "saving",
     "lost": "lost: steps that were done again",
 }
+NEEDED = {"kind": str, "time": str, "step": int}  # fields of every line
 REDONE = ("step", "data")  # the accounts that are lost when a later start does a step again
 EVERY_SEC = 10.0  # a line is written at least this often, between steps
 LEAST_SEC = 1e-3  # less time than this waits for the next line
@@ -56,19 +56,17 @@ class Ledger(contextlib.AbstractContextManager):
     A line that cannot be written raises StorageError at the end, unless another error ends the start.
     """
 
-    def __init__(self, path: pathlib.Path | None, step: int, began: float, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, lines: Lines, step: int, began: float, clock: Callable[[], float] = time.monotonic):
         """Writes the first line.
 
-        Args: `path` is None where another process writes. `step` is the one that the start goes on from. `began` is
-        what `clock()` was when the process began.
+        Args: `step` is the one that the start goes on from. `began` is what `clock()` was when the process began.
         """
         self._clock, self._step = clock, step
         self._account, self._since, self._written = "start", began, began
         self._seconds: dict[str, float] = {}
-        self._failed: StorageError | None = None
-        self._on_disk = path is not None
-        self._file = open(os.devnull, "wb", buffering=0) if path is None else json_files.open_lines(path)
-        json_files.add_line(self._file, {"kind": "start", "time": _stamp(clock() - began), "step": step})
+        self._failed: UserError | None = None
+        self._lines = lines
+        lines.add({"kind": "start", "time": _stamp(clock() - began), "step": step})
         self.write()
 
     @contextlib.contextmanager
@@ -97,21 +95,24 @@ class Ledger(contextlib.AbstractContextManager):
         seconds = {account: round(sec, 4) for account, sec in self._seconds.items() if sec >= 5e-5}
         self._seconds = {}
         try:
-            json_files.add_line(self._file, {"kind": "spent", "time": _stamp(), "step": self._step, "seconds": seconds})
+            self._lines.add({"kind": "spent", "time": _stamp(), "step": self._step, "seconds": seconds})
         except StorageError as error:
             self._failed = error
 
     def sync(self) -> None:
-        """Returns when the lines are on the disk, so that a power cut leaves them."""
-        if self._on_disk and not self._failed:
+        """Returns when the lines are kept, so that a power cut leaves them."""
+        if not self._failed:
             try:
-                sync_file(self._file)
+                self._lines.keep()
             except StorageError as error:
                 self._failed = error
 
     def __exit__(self, kind, error, traceback) -> None:
         self.write()
-        self._file.close()
+        try:
+            self._lines.close()
+        except UserError as failed:
+            self._failed = self._failed or failed
         if self._failed and error is None:
             raise self._failed
 
@@ -140,9 +141,13 @@ class Start:
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
     """The lines of a ledger; none where there is no file. Raises: DataError where one is damaged."""
-    lines = json_files.read_lines(path, {"kind": str, "time": str, "step": int})
+    return checked(json_files.read_lines(path, NEEDED), str(path))
+
+
+def checked(lines: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The lines of the ledger `name`, which have the fields `NEEDED`. Raises: DataError where one is damaged."""
     for number, line in enumerate(lines, 1):
-        where, fix = f"{path}: line {number}", "remove the line"
+        where, fix = f"{name}: line {number}", "remove the line"
         try:
             zone = datetime.datetime.fromisoformat(line["time"]).tzinfo
         except ValueError:

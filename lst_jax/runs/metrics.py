@@ -1,38 +1,51 @@
-"""RUN/metrics.jsonl: one line for each record of a run, without gaps and duplicates; and its copy for TensorBoard."""
+"""The records of a run, without gaps and duplicates: RUN/metrics.jsonl or segments; and their copy for TensorBoard."""
 
 import json
 from typing import Any
 
-from lst_jax.core import json_files
-from lst_jax.core.files import sync_file, write_text
+from lst_jax.core.files import write_text
 from lst_jax.runs.directory import RunDirectory
-from lst_jax.runs.tensorboard import EventFile
+from lst_jax.runs.tensorboard import EventFile, EventSegments
+from lst_jax.storage import objects
+from lst_jax.storage.claim import Claim
 
 
 class MetricsWriter:
-    """Adds records to metrics.jsonl and to TensorBoard; opening it at step n removes the records after n."""
+    """Adds records to those of the run and to TensorBoard; opening it at step n removes the records after n."""
 
-    def __init__(self, run: RunDirectory, step: int):
-        """Raises: StorageError where metrics.jsonl cannot be written."""
+    def __init__(self, run: RunDirectory, step: int, own: Claim | None = None):
+        """Args: `own` is the claim that `RunDirectory.locked` gave. Raises: StorageError where nothing can be written."""
         records = run.read_metrics(up_to_step=step)
-        write_text(run.metrics_path, "".join(json.dumps(r) + "\n" for r in records))
-        self._file = json_files.open_lines(run.metrics_path)
-        self._events = EventFile(run.tensorboard_path, records)
+        if own is None:
+            write_text(run.metrics_path, "".join(json.dumps(r) + "\n" for r in records))
+            self._events = EventFile(run.tensorboard_path, records)
+        else:
+            _remove_segments_after(run, step)
+            self._events = EventSegments(run.tensorboard_path, records, step)
+        self._lines = run.metrics_lines(own)
 
     def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
-        """Adds one record, which has left this process when it returns. Raises: StorageError."""
+        """Adds one record, which a run on a disk has when it returns. Raises: StorageError."""
         record = {"step": step, "kind": kind, **values}
-        json_files.add_line(self._file, record)
+        self._lines.add(record)
         self._events.add(record)
 
     def sync(self) -> None:
-        """Returns when the records are on the disk, so that a power cut leaves them. Raises: StorageError."""
-        sync_file(self._file)
+        """Returns when the records are kept, so that a power cut leaves them. Raises: StorageError."""
+        self._lines.keep()
+        self._events.keep()
 
     def close(self) -> None:
-        """Closes both files."""
-        self._file.close()
+        """Keeps the records and closes what is open."""
+        self._lines.close()
         self._events.close()
+
+
+def _remove_segments_after(run: RunDirectory, step: int) -> None:
+    """Removes the records of steps that are done again. A save ends a segment, so none holds steps of both sides."""
+    for name in objects.names(run.metrics_segments):
+        if name[:8].isdecimal() and int(name.partition("-")[0]) > step:
+            objects.delete(run.metrics_segments / name)
 
 
 def missing_before(run: RunDirectory, step: int) -> str | None:
@@ -47,6 +60,6 @@ def missing_before(run: RunDirectory, step: int) -> str | None:
     if last >= step // every * every:
         return None
     return (
-        f"{run.metrics_path}: the records of steps {last + 1} to {step} are missing, though their checkpoint is there; "
-        f"training goes on from step {step} without them"
+        f"{run.metrics_segments if run.in_segments else run.metrics_path}: the records of steps {last + 1} to {step} are "
+        f"missing, though their checkpoint is there; training goes on from step {step} without them"
     )

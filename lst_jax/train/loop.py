@@ -18,6 +18,7 @@ from lst_jax.data.rows import BATCH_TYPES, Batch, initial_state
 from lst_jax.parallel import processes
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.runs.ledger import Ledger
+from lst_jax.runs.lines import NoLines
 from lst_jax.runs.metrics import MetricsWriter, missing_before
 from lst_jax.step import update
 from lst_jax.train.recorder import Recorder
@@ -42,7 +43,8 @@ def train(run: RunDirectory, config: Config | None, began: float | None = None) 
             say(f"{run.path}: trained to step {start} of {config.train.steps}; nothing left to do", sys.stdout)
             return 0
         record_start(run, session, start)
-        ledger = held.enter_context(Ledger(run.ledger_path if processes.is_leader() else None, start, began))
+        lines = run.ledger_lines(session.claim) if processes.is_leader() else NoLines()
+        ledger = held.enter_context(Ledger(lines, start, began))
         recorder = make_recorder(run, session, start)
         held.callback(close, session, recorder, ledger)
         if session.evaluate_first:
@@ -109,7 +111,7 @@ def record_start(run: RunDirectory, session: Session, start: int) -> None:
             say(missing)
         run.write_config(session.config)
         devices = [str(d) for d in jax.devices()]
-        run.record_start(start, devices, peak_flops(), session.origin, session.compiler_options)
+        run.record_start(start, devices, peak_flops(), session.origin, session.compiler_options, session.claim)
     for line in session.refused_options:
         say(f"{run.path}: {line}")
     if session.origin is not None and session.config.train.branch_from is not None:
@@ -121,7 +123,7 @@ def record_start(run: RunDirectory, session: Session, start: int) -> None:
 def make_recorder(run: RunDirectory, session: Session, start: int) -> Recorder:
     """The recorder of this start; only the leader's writes."""
     return Recorder(
-        MetricsWriter(run, start) if processes.is_leader() else None,
+        MetricsWriter(run, start, session.claim) if processes.is_leader() else None,
         processes.RowTotals(session.mesh, session.config.data.rows),
         session.config,
         str(run.path),

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import pathlib
 from typing import Any
 
 import jax
@@ -10,7 +9,6 @@ import jax
 from lst_jax.checkpoints import branch_from, init_from
 from lst_jax.checkpoints.store import Checkpoints
 from lst_jax.config import Config, check_same_identity, config_hash
-from lst_jax.core import files
 from lst_jax.core.code_version import code_digest
 from lst_jax.core.errors import CheckpointError
 from lst_jax.cost import compiler_options
@@ -22,6 +20,8 @@ from lst_jax.model.architectures.architecture import Architecture
 from lst_jax.parallel import processes, sharding
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import update
+from lst_jax.storage.claim import Claim
+from lst_jax.storage.place import Place
 
 
 @dataclasses.dataclass
@@ -40,7 +40,8 @@ class Session:
     refused_options: list[str]  # a line about each that this compiler does not know
     heldout: evaluator.Evaluator
     evaluate_first: bool  # the step that the run goes on from is due an evaluation that has no record
-    origin: pathlib.Path | None  # the other run's checkpoint that this run begins from, at its very first start
+    origin: Place | None  # the other run's checkpoint that this run begins from, at its very first start
+    claim: Claim | None  # of the leader, on a run whose lines are in segments
 
 
 def open_session(run: RunDirectory, config: Config | None, held: contextlib.ExitStack) -> Session:
@@ -50,6 +51,7 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
     Args: `held` keeps the run's directory locked until it is closed.
     """
     facts: dict[str, Any] = {}
+    claim = None
     with processes.barrier(facts):
         config = run.resolve(config)
         mesh = sharding.make_mesh(config.mesh)
@@ -66,7 +68,7 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
             "compiler options": compiler_options.in_words(options),
         }
         if processes.is_leader():
-            held.enter_context(files.exclusive_lock(run.path, "lst train"))
+            claim = held.enter_context(run.locked("lst train"))
     # Orbax meets the other processes when it opens a directory: it must come behind the barrier, where none gives up
     checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep, config.train.checkpoint_keep_every)
     newest = checkpoints.latest()
@@ -94,6 +96,7 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
         heldout,
         evaluate_first,
         origin,
+        claim,
     )
 
 
@@ -104,7 +107,7 @@ def state_to_go_on_from(
     stream: BatchStream,
     checkpoints: Checkpoints,
     newest: int | None,
-) -> tuple[update.TrainState, pathlib.Path | None]:
+) -> tuple[update.TrainState, Place | None]:
     """The state of the run's own newest checkpoint, else of its trunk, else a first one; sets the stream beside it.
 
     Returns: also the other run's checkpoint that the state is from, if it is from one.

@@ -7,8 +7,9 @@ import pytest
 import saved_run
 
 from lst_jax.checkpoints import newest, trained_model
+from lst_jax.checkpoints.steps import whole_steps
 from lst_jax.checkpoints.store import Checkpoints, read_errors
-from lst_jax.checkpoints.stream import StepFolder, steps
+from lst_jax.checkpoints.stream import StepFolder
 from lst_jax.convert import orbax
 from lst_jax.core.errors import CheckpointError, CheckpointGoneError
 
@@ -20,7 +21,7 @@ def run(tmp_path):
 
 def move_on(directory: pathlib.Path) -> int:
     """What a training does that keeps one step: a later step appears, then the one before is removed."""
-    (step,) = steps(directory)
+    (step,) = whole_steps(directory)
     shutil.copytree(directory / f"{step:08d}", directory / f"{step + 1:08d}")
     shutil.rmtree(directory / f"{step:08d}")
     return step + 1

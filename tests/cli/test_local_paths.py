@@ -13,8 +13,31 @@ from lst_jax.core.errors import ConfigError
 from lst_jax.core.paths import check_local, is_address
 
 ADDRESS = "gs://bucket/folder"
-# Records are read from addresses; the others are no paths, or say themselves what they take.
+# Records are read from addresses, and runs lie in buckets; the others are no paths, or say themselves what they take.
 NOT_LOCAL = {
+    "train RUN",
+    "evaluate RUN",
+    "generate RUN",
+    "generate --wav",
+    "report RUN|SWEEP",
+    "convert SRC",
+    "convert DST",
+    "prepare speech --out",
+    "prepare speech --units",
+    "prepare text --out",
+    "prepare tokenizer --out",
+    "prepare unit-tokenizer --out",
+    "prepare units-fit --out",
+    "report --runs",
+    "report --page",
+    "sweep run SWEEP",
+    "sweep status SWEEP",
+    "sweep status --runs",
+    "sweep collect SWEEP",
+    "sweep collect --runs",
+    "sweep render SWEEP",
+    "fit POINTS.jsonl",
+    "fit --out",
     "train --set",
     "plan --set",
     "evaluate --set",

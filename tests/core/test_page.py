@@ -28,7 +28,8 @@ def test_text_is_shown_as_it_is_wherever_it_stands(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG bytes")
     seen = Seen(
         html_page.document(
-            HOSTILE, html_page.table([(HOSTILE, "1")], (HOSTILE, "n")) + html_page.picture(tmp_path / "a.png", HOSTILE)
+            HOSTILE,
+            html_page.table([(HOSTILE, "1")], (HOSTILE, "n")) + html_page.picture(b"png", HOSTILE),
         )
     )
     assert seen.texts.count(HOSTILE) == 4  # title, heading, column, cell
@@ -38,7 +39,7 @@ def test_text_is_shown_as_it_is_wherever_it_stands(tmp_path):
 
 def test_a_picture_s_bytes_are_in_the_page(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG bytes")
-    source = dict(Seen(html_page.picture(tmp_path / "a.png", "a")).tags)["img"]["src"]
+    source = dict(Seen(html_page.picture((tmp_path / "a.png").read_bytes(), "a")).tags)["img"]["src"]
     head, _, data = source.partition(",")
     assert head == "data:image/png;base64" and base64.b64decode(data) == b"\x89PNG bytes"
 

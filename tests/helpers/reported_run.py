@@ -6,6 +6,7 @@ import pathlib
 from lst_jax.recipes.load import load_recipe
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.runs.ledger import Ledger
+from lst_jax.runs.lines import FileLines
 
 SPEED = {"seconds_per_step": 0.5, "tokens_per_second": 2000.0, "patches_per_second": 800.0}
 TRAINED = {
@@ -27,7 +28,7 @@ def make(path: pathlib.Path, **values) -> RunDirectory:
     run = RunDirectory(path)
     run.write_config(load_recipe("configs/demo.py"))
     run.record_start(0, ["cpu:0"], (1e9, "measured"))
-    with Ledger(run.ledger_path, 0, 0.0, iter([float(n) for n in range(100)]).__next__) as ledger:
+    with Ledger(FileLines(run.ledger_path), 0, 0.0, iter([float(n) for n in range(100)]).__next__) as ledger:
         ledger.reached(3, record=True)
     records = [{"step": step, "kind": "train", **TRAINED, **SPEED, "tokens_so_far": 100 * step} for step in (1, 2, 3)]
     records[-1] |= values

@@ -4,11 +4,13 @@ With STEP the program kills itself, as kill -9 does, in the middle of the save o
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 import signal
 import sys
 
+import fsspec.spec
 import synthetic_data
 
 from lst_jax import config as cfg
@@ -68,13 +70,23 @@ def die_saving(step: int) -> None:
         rename(source, target)
 
     os.rename = rename
+    fsspec.spec.AbstractFileSystem.open = functools.partialmethod(
+        _open_until, step, fsspec.spec.AbstractFileSystem.open
+    )
+
+
+def _open_until(self, step, opened, path, *words, **options):
+    """In a bucket a save writes its commit file last."""
+    if f"{step:08d}/commit_success.txt" in str(path):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return opened(self, path, *words, **options)
 
 
 if __name__ == "__main__":
     from lst_jax.core.errors import UserError
     from lst_jax.train.loop import train
 
-    run, data = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    run, data = sys.argv[1], pathlib.Path(sys.argv[2])
     if len(sys.argv) > 3:
         die_saving(int(sys.argv[3]))
     try:

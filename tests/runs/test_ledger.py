@@ -9,6 +9,7 @@ from lst_jax.core.errors import StorageError
 from lst_jax.report import figures
 from lst_jax.runs import ledger
 from lst_jax.runs.ledger import Ledger
+from lst_jax.runs.lines import FileLines
 
 
 class Clock:
@@ -34,7 +35,7 @@ def one_start(path, clock, first, saved, last):
     """Six seconds to start, four to compile; then half a second of data and one of work a step, and two a save."""
     began = clock.now
     spend(clock, 6)
-    with Ledger(path, first, began, clock) as book:
+    with Ledger(FileLines(path), first, began, clock) as book:
         with book.span("compile"):
             spend(clock, 4)
         with book.span("step"):
@@ -99,7 +100,7 @@ def test_the_time_between_starts_is_down_and_not_the_run_s():
 
 def test_a_kill_loses_ten_seconds_at_most(tmp_path, clock):
     path = tmp_path / "ledger.jsonl"
-    book = Ledger(path, 0, clock.now, clock)
+    book = Ledger(FileLines(path), 0, clock.now, clock)
     with book.span("step"):
         for step in range(1, 30):
             spend(clock, 3)
@@ -125,7 +126,7 @@ def test_a_torn_last_line_is_passed_over_and_the_next_start_removes_it(tmp_path,
 
 def test_time_in_an_interrupted_span_is_not_lost(tmp_path, clock):
     path = tmp_path / "ledger.jsonl"
-    with pytest.raises(KeyError), Ledger(path, 0, clock.now, clock) as book, book.span("step"):
+    with pytest.raises(KeyError), Ledger(FileLines(path), 0, clock.now, clock) as book, book.span("step"):
         with book.span("checkpoint"):
             spend(clock, 7)
             raise KeyError
@@ -135,9 +136,9 @@ def test_time_in_an_interrupted_span_is_not_lost(tmp_path, clock):
 
 @pytest.mark.parametrize("another", [None, StorageError("checkpoints")])
 def test_a_full_disk_does_not_hide_another_error(tmp_path, clock, another):
-    book = Ledger(tmp_path / "ledger.jsonl", 0, clock.now, clock)
-    book._file.close()
-    book._file = open("/dev/full", "ab", buffering=0)
+    book = Ledger(FileLines(tmp_path / "ledger.jsonl"), 0, clock.now, clock)
+    book._lines._file.close()
+    book._lines._file = open("/dev/full", "ab", buffering=0)
     with pytest.raises(StorageError, match="checkpoints" if another else "/dev/full: cannot write .no space left."):
         with book, book.span("checkpoint"):
             spend(clock, 1)

@@ -12,6 +12,7 @@ from lst_jax.core.errors import StorageError
 from lst_jax.runs import metrics, tensorboard
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.runs.ledger import Ledger
+from lst_jax.runs.lines import FileLines, NoLines
 from lst_jax.runs.metrics import MetricsWriter
 
 VALUES = {f"value_{i}": float(i) for i in range(40)}
@@ -71,14 +72,14 @@ def test_records_and_ledger_are_synced_to_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
     run = RunDirectory(tmp_path / "run")
     writer = MetricsWriter(run, 0)
-    with Ledger(run.ledger_path, 0, 0.0) as ledger:
+    with Ledger(FileLines(run.ledger_path), 0, 0.0) as ledger:
         synced.clear()
         writer.write(1, "train", VALUES)
         writer.sync()
         ledger.sync()
     writer.close()
     assert synced == [str(run.metrics_path), str(run.ledger_path)]
-    with Ledger(None, 0, 0.0) as ledger:
+    with Ledger(NoLines(), 0, 0.0) as ledger:
         ledger.sync()  # of a process that writes no ledger
 
 

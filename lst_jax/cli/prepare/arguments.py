@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from lst_jax.cli.local_paths import free_text
+from lst_jax.cli.local_paths import free_text, path_or_address
 from lst_jax.core.errors import DataError
 from lst_jax.prepare import manifest, run
 from lst_jax.prepare.engines import processes, registry
@@ -85,7 +85,13 @@ def workers(args: argparse.Namespace) -> int:
 
 def add_directory(parser: argparse.ArgumentParser) -> None:
     """`--out` of a directory of records, and how it is made."""
-    parser.add_argument("--out", required=True, metavar="DIR", help="directory to make, or to finish")
+    parser.add_argument(
+        "--out",
+        type=path_or_address,
+        required=True,
+        metavar="DIR",
+        help="directory to make, or to finish; it may lie in a bucket",
+    )
     parser.add_argument(
         "--shard-records", type=int, default=run.SHARD_RECORDS, help="items per shard (default: %(default)s)"
     )

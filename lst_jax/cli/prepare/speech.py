@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from lst_jax.cli.import_ import add_option, given_options
+from lst_jax.cli.local_paths import path_or_address
 from lst_jax.cli.prepare import arguments
 from lst_jax.core.errors import DataError
 from lst_jax.data.importers import registry as formats
@@ -19,6 +20,7 @@ def add_arguments(parts) -> None:
     arguments.add_manifest(parser)
     parser.add_argument(
         "--units",
+        type=path_or_address,
         required=True,
         metavar="PATH",
         help="unit tokenizer (.safetensors) made by units-fit, or the directory of a HuBERT or "

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator
 
+from lst_jax.cli.local_paths import path_or_address
 from lst_jax.cli.prepare import arguments
 from lst_jax.prepare import made, manifest, run
 
@@ -11,7 +12,7 @@ def add_arguments(parts) -> None:
     """See `lst_jax.cli.prepare.add_arguments`."""
     parser = arguments.add_part(parts, "tokenizer", _run, "train a SentencePiece tokenizer on texts or transcripts")
     arguments.add_manifest(parser)
-    parser.add_argument("--out", required=True, help="file to write (.model)")
+    parser.add_argument("--out", type=path_or_address, required=True, help="file to write (.model)")
     parser.add_argument("--size", type=int, required=True, help="pieces, the config's vocab.text_size")
     arguments.add_overwrite(parser, "the file")
 

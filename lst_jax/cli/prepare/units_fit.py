@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from lst_jax.cli.local_paths import path_or_address
 from lst_jax.cli.prepare import arguments
 from lst_jax.core.errors import DataError
 from lst_jax.prepare import made, run
@@ -14,7 +15,7 @@ def add_arguments(parts) -> None:
         parts, "units-fit", _run, "fit the embedded speech-unit tokenizer (k-means over log-mel spectra)"
     )
     arguments.add_manifest(parser)
-    parser.add_argument("--out", required=True, help="file to write (.safetensors)")
+    parser.add_argument("--out", type=path_or_address, required=True, help="file to write (.safetensors)")
     parser.add_argument("--k", type=int, default=500, help="entries of the codebook (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of recordings and of k-means++")
     parser.add_argument(

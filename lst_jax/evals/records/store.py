@@ -2,18 +2,18 @@
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lst_jax.core import strict
 from lst_jax.core.errors import UserError, first_line
-from lst_jax.core.files import write_json, write_text
 from lst_jax.evals.records.choices import ChoicesRecord
 from lst_jax.evals.records.kind import Record
 from lst_jax.evals.records.likelihood import LikelihoodRecord
 from lst_jax.evals.records.probe import ProbeRecord
 from lst_jax.evals.records.spoken import RecognitionRecord, SynthesisRecord
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 FOLDER = "evaluations"  # of a run
 LONGEST_CAUSE = 160  # characters of a message about a file that cannot be read
@@ -34,16 +34,16 @@ def build(kind: str, fields: Mapping[str, Any]) -> Record:
     return strict.build(KINDS[kind], dict(fields), "")
 
 
-def write(run_path: pathlib.Path, record: Record, others: Mapping[str, str] | None = None) -> dict[str, Any]:
+def write(run_path: Place, record: Record, others: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Writes the record's file, and beside it a .txt file for each of `others`, by suffix.
 
     Returns: the JSON object that was written. Raises: StorageError.
     """
     folder = run_path / FOLDER
     fields = as_json(record)
-    write_json(folder / f"{record.file_name()}.json", fields)
+    objects.write_json(folder / f"{record.file_name()}.json", fields)
     for suffix, text in (others or {}).items():
-        write_text(folder / f"{record.file_name()}-{suffix}.txt", text)
+        objects.write_text(folder / f"{record.file_name()}-{suffix}.txt", text)
     return fields
 
 
@@ -52,16 +52,17 @@ def as_json(record: Record) -> dict[str, Any]:
     return {"kind": record.KIND, **json.loads(json.dumps(dataclasses.asdict(record)))}
 
 
-def read(run_path: pathlib.Path) -> Found:
+def read(run_path: Place) -> Found:
     """All records of a run, sorted by kind and then by file name.
 
     A file of an unknown kind, or one that is damaged, is named in `passed_over`: it must not hide the others.
     """
     found: list[Record] = []
     passed_over = []
-    for path in sorted((run_path / FOLDER).glob("*.json")):
+    folder = run_path / FOLDER
+    for path in [folder / name for name in objects.names(folder) if name.endswith(".json")]:
         try:
-            found.append(parse(path.read_text(encoding="utf-8")))
+            found.append(parse(objects.read_text(path)))
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, UserError) as error:
             passed_over.append(
                 f"{path}: passed over ({first_line(error)[:LONGEST_CAUSE]}); remove it, or evaluate again"

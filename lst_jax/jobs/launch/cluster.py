@@ -18,6 +18,7 @@ from lst_jax.core.errors import ConfigError, first_line
 from lst_jax.core.strict import build, fail, nearest
 from lst_jax.cost.accelerators import registry
 from lst_jax.cost.accelerators.kinds import TpuGeneration, sides_of
+from lst_jax.storage.place import to_run_place
 
 GPU = "gpu"  # the kind of a cluster of GPUs; the other kinds are generations of TPUs
 
@@ -84,7 +85,7 @@ class Cluster:
     name: str  # of the cluster
     kind: str  # a generation of TPUs (`lst_jax.cost.accelerators`), or "gpu"
     workdir: str  # on every host: the recipe and the paths in it are relative to this folder
-    run_root: str  # a folder that all hosts share: a relative RUN lies in it
+    run_root: str  # gs://BUCKET/FOLDER, or a folder that all hosts share: a relative RUN lies in it
     grace_seconds: int  # between SIGTERM and the end: a step and a save
     max_restarts: int
     env: tuple[str, ...]  # NAME=value
@@ -176,13 +177,10 @@ def validate(cluster: Cluster) -> None:
         fail("max_restarts", cluster.max_restarts, "must not be negative", "use 0 for none")
     if not cluster.workdir.startswith("/"):
         fail("workdir", cluster.workdir, "must be an absolute path", f"use /{cluster.workdir}")
-    if "://" in cluster.run_root:
-        fail(
-            "run_root",
-            cluster.run_root,
-            "must be a path, as a run directory is",
-            "mount the bucket on every host and give the folder it is mounted at",
-        )
+    try:
+        to_run_place(cluster.run_root)
+    except ConfigError as error:
+        raise ConfigError(f"run_root={error}") from error
     for i, setting in enumerate(cluster.env):
         _validate_env(f"env.{i}", setting)
     if cluster.kind == GPU:

@@ -1,16 +1,17 @@
 """A job: one recipe, one run directory, one cluster; and what every way of starting it has in common."""
 
 import dataclasses
-import pathlib
 import re
 import shlex
 from collections.abc import Sequence
 
 from lst_jax.config import mesh_sizes
 from lst_jax.core.errors import RESTART_EXIT_CODE
+from lst_jax.core.paths import is_address
 from lst_jax.core.strict import fail
 from lst_jax.jobs.launch.cluster import Cluster
 from lst_jax.recipes.load import load_recipe
+from lst_jax.storage.place import Place, to_run_place
 
 # A code of 127 or more means that something other than `lst` ended the process: 128 + a signal, as shells count.
 # xpk starts such jobs again by itself, with the same bound and the same 42.
@@ -64,11 +65,19 @@ def make_job(run: str, recipe: str, cluster: Cluster, name: str | None, changes:
     for path, word in (("RUN", run), ("--config", recipe), *(("--set", change) for change in changes)):
         if not word.isprintable() or not word or word.startswith("-"):
             fail(path, word, "must be printable, and begin with no hyphen", "give another path")
-    if "://" in run:
-        fail("RUN", run, "must be a path, as a run directory is", "give a folder that all hosts mount")
     slices = cluster.tpu.slices if cluster.tpu is not None else 1
     mesh_sizes.check(config, mesh_sizes.mesh_sizes(config.mesh, cluster.devices, slices))
-    return Job(name, str(pathlib.PurePosixPath(cluster.run_root) / run), recipe, tuple(changes), cluster)
+    return Job(name, str(run_in(cluster.run_root, run)), recipe, tuple(changes), cluster)
+
+
+def run_in(root: str, run: str) -> Place:
+    """The place of a run on the hosts: in `root`, unless it is an address or an absolute path itself.
+
+    Example: "gs://b/runs", "1b" -> gs://b/runs/1b
+    Raises: ConfigError where runs cannot lie there.
+    """
+    is_whole = is_address(run) or run.startswith("/")
+    return to_run_place(run) if is_whole else to_run_place(root) / run
 
 
 def restarts(code: int) -> bool:

@@ -13,6 +13,15 @@ from lst_jax.jobs.launch.target import Target
 
 CONTAINER = "train"
 VOLUME = "bucket"
+# A bucket renames a folder object by object, and by default not at all; a name that was not there is looked for again.
+MOUNT_OPTIONS = "implicit-dirs,rename-dir-limit=200000,metadata-cache:negative-ttl-secs:0"
+# GKE's FUSE driver is a container of its own; "0" takes its small limits away, else a large checkpoint may end it.
+SIDECAR = {
+    "gke-gcsfuse/volumes": "true",
+    "gke-gcsfuse/cpu-limit": "0",
+    "gke-gcsfuse/memory-limit": "0",
+    "gke-gcsfuse/ephemeral-storage-limit": "0",
+}
 
 
 class _Flow(list):
@@ -111,11 +120,11 @@ def _pod_template(job: Job) -> dict[str, Any]:
             "name": VOLUME,
             "csi": {
                 "driver": "gcsfuse.csi.storage.gke.io",
-                "volumeAttributes": {"bucketName": pods.bucket, "mountOptions": "implicit-dirs"},
+                "volumeAttributes": {"bucketName": pods.bucket, "mountOptions": MOUNT_OPTIONS},
             },
         }
     ]
-    return {"metadata": {"annotations": {"gke-gcsfuse/volumes": "true"}}, "spec": spec}
+    return {"metadata": {"annotations": SIDECAR}, "spec": spec}
 
 
 def _literal(word: str) -> str:

@@ -1,19 +1,19 @@
 """From finished runs to points of scaling laws: SWEEP/points.jsonl (docs/formats.md, "Points")."""
 
 import json
-import pathlib
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from lst_jax.config import config_hash
-from lst_jax.core import files
 from lst_jax.core.errors import DataError
 from lst_jax.data.packing import eval_label
 from lst_jax.jobs.sweeps.status import Status, status_of
 from lst_jax.jobs.sweeps.trials import Trial, read_sweep
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.step.schedules.registry import schedule_of
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 POINTS = "points.jsonl"
 # measure -> the kind of held-out source, the mode, and the figure
@@ -25,7 +25,7 @@ ACCURACIES = {"accuracy_speech": "completion/s2s", "accuracy_text": "completion/
 RULE = "mean"  # of completion choice: per token
 
 
-def points_of(runs: pathlib.Path, found: Sequence[Status]) -> list[dict[str, Any]]:
+def points_of(runs: Place, found: Sequence[Status]) -> list[dict[str, Any]]:
     """A point for each run that is done. Raises: DataError where none is.
 
     A trunk whose learning rate has never decayed is no point: its loss is not what its tokens can buy.
@@ -82,8 +82,8 @@ def _point(run: RunDirectory, trial: Trial) -> dict[str, Any]:
     }
 
 
-def write_points(folder: pathlib.Path, runs: pathlib.Path) -> pathlib.Path:
+def write_points(folder: Place, runs: Place) -> Place:
     """Writes the points of a sweep's finished runs, which lie in `runs`; returns the file."""
     points = points_of(runs, status_of(runs, read_sweep(folder).trials))
-    files.write_text(folder / POINTS, "".join(json.dumps(point) + "\n" for point in points))
+    objects.write_text(folder / POINTS, "".join(json.dumps(point) + "\n" for point in points))
     return folder / POINTS

@@ -7,13 +7,14 @@ Runs of the same shapes share their compiled programs through JAX's persistent c
 """
 
 import collections
+import contextlib
 import os
 import pathlib
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -24,8 +25,11 @@ from lst_jax.jobs.launch.job import restarts
 from lst_jax.jobs.sweeps.status import RUNS, Status, has_process, status_of
 from lst_jax.jobs.sweeps.trials import Trial
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.storage import claim, objects
+from lst_jax.storage.place import Place
 
-LOGS, CACHE = "logs", "cache"
+LOGS, CACHE, CLAIMS = "logs", "cache", "claims"
+COMMAND = "lst sweep run"  # what messages call it
 MOST_RESTARTS = 5  # of one run by one command
 POLL_SEC = 1.0
 
@@ -45,14 +49,37 @@ class Outcome(NamedTuple):
     stopped: bool
 
 
-def run_all(folder: pathlib.Path, trials: Sequence[Trial], jobs: int) -> Outcome:
+class Folder(NamedTuple):
+    """A sweep's folder, and the folder of this machine for logs and compiled programs: the same one, or scratch."""
+
+    place: Place
+    here: pathlib.Path
+
+    @property
+    def runs(self) -> Place:
+        """Where its runs lie."""
+        return self.place / RUNS
+
+
+@contextlib.contextmanager
+def opened(place: Place) -> Iterator[Folder]:
+    """Keeps other commands from running this sweep. Raises: BusyError, StorageError."""
+    if isinstance(place, pathlib.Path):
+        with files.exclusive_lock(place, COMMAND):
+            yield Folder(place, place)
+        return
+    with claim.held(place / CLAIMS, COMMAND), objects.scratch("sweep") as here:
+        yield Folder(place, pathlib.Path(here))
+
+
+def run_all(place: Place, trials: Sequence[Trial], jobs: int) -> Outcome:
     """Trains all that are not done, `jobs` at a time: the costliest first, trunks before what branches off them.
 
     Raises: BusyError where another command runs this sweep.
     """
     stopping = StopRequest("stopping all runs, saved")
-    before = status_of(folder / RUNS, trials)
-    with files.exclusive_lock(folder, "lst sweep run"), stopping as stop, _progress(before) as progress:
+    before = status_of(place / RUNS, trials)
+    with opened(place) as folder, stopping as stop, _progress(before) as progress:
         waiting = [s.trial for s in before if s.state != "done"]
         waiting.sort(key=lambda trial: trial.flops * trial.own_share)
         free, running, done = _shares(jobs), [], [trial for trial in trials if trial not in waiting]
@@ -70,6 +97,7 @@ def run_all(folder: pathlib.Path, trials: Sequence[Trial], jobs: int) -> Outcome
                 for run in [r for r in running if r.process.poll() is not None]:
                     running.remove(run)
                     free.append(run.cores)
+                    _keep_log(folder, run.trial)
                     code = _exit_code(run.process.returncode)
                     again = restarts(code) and starts[run.trial.name] <= MOST_RESTARTS
                     if not code:
@@ -86,7 +114,7 @@ def run_all(folder: pathlib.Path, trials: Sequence[Trial], jobs: int) -> Outcome
     return Outcome(failed, stop.requested)
 
 
-def _next(folder: pathlib.Path, waiting: Sequence[Trial], running: Collection[str]) -> Trial | None:
+def _next(folder: Folder, waiting: Sequence[Trial], running: Collection[str]) -> Trial | None:
     """The costliest that can start: its trunk's checkpoint is there, and no process of a killed sweep is still saving.
 
     Args: `running` are the names of the runs that this sweep trains now.
@@ -94,17 +122,17 @@ def _next(folder: pathlib.Path, waiting: Sequence[Trial], running: Collection[st
     unfinished = {trial.name for trial in waiting} | set(running)
     for trial in reversed(waiting):
         ready = trial.trunk not in unfinished or _has_trunk(folder, trial)
-        if ready and not has_process(RunDirectory(folder / RUNS / trial.name)):
+        if ready and not has_process(RunDirectory(folder.runs / trial.name)):
             return trial
     return None
 
 
-def _has_trunk(folder: pathlib.Path, trial: Trial) -> bool:
+def _has_trunk(folder: Folder, trial: Trial) -> bool:
     """Whether the checkpoint is there that the run branches off; a run of its own needs none."""
-    return trial.trunk is None or (folder / trial.trunk_checkpoint(pathlib.PurePath(RUNS))).exists()
+    return trial.trunk is None or RunDirectory(folder.runs / trial.trunk).has_checkpoint(trial.branch_step)
 
 
-def _drop_branches(folder: pathlib.Path, waiting: list[Trial], trunk: Trial, code: int) -> dict[str, int]:
+def _drop_branches(folder: Folder, waiting: list[Trial], trunk: Trial, code: int) -> dict[str, int]:
     """Takes the branches out of `waiting` whose trunk failed before it saved their checkpoint; they fail with it."""
     lost = [trial for trial in waiting if trial.trunk == trunk.name and not _has_trunk(folder, trial)]
     for trial in lost:
@@ -127,11 +155,18 @@ def _wait(running: Sequence[Running], stop: StopRequest) -> None:
             run.process.wait()
 
 
-def _start(folder: pathlib.Path, trial: Trial, cores: frozenset[int]) -> Running:
+def _keep_log(folder: Folder, trial: Trial) -> None:
+    """Copies the log of a run that has ended to the sweep's bucket."""
+    if folder.here != folder.place:
+        name = f"{trial.name}.log"
+        objects.upload(folder.here / LOGS / name, folder.place / LOGS / name)
+
+
+def _start(folder: Folder, trial: Trial, cores: frozenset[int]) -> Running:
     """Starts or continues a run on its cores, its output in the sweep's logs."""
-    log = folder / LOGS / f"{trial.name}.log"
+    log = folder.here / LOGS / f"{trial.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    changes = [word for change in trial.changes_in(folder / RUNS) for word in ("--set", change)]
+    changes = [word for change in trial.changes_in(folder.runs) for word in ("--set", change)]
     words = [
         sys.executable,
         "-m",
@@ -139,12 +174,12 @@ def _start(folder: pathlib.Path, trial: Trial, cores: frozenset[int]) -> Running
         ",".join(map(str, sorted(cores))),
         str(os.getpid()),
         "train",
-        str(folder / RUNS / trial.name),
+        str(folder.runs / trial.name),
         "--config",
         trial.recipe,
         *changes,
     ]
-    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str((folder / CACHE).absolute())}
+    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str((folder.here / CACHE).absolute())}
     with open(log, "ab") as output:
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
@@ -183,9 +218,9 @@ def _flops(found: Status) -> float:
 
 
 def _show(
-    progress: tqdm, folder: pathlib.Path, done: Sequence[Trial], running: Sequence[Running], failed: Collection[str]
+    progress: tqdm, folder: Folder, done: Sequence[Trial], running: Sequence[Running], failed: Collection[str]
 ) -> None:
-    found = status_of(folder / RUNS, [run.trial for run in running])
+    found = status_of(folder.runs, [run.trial for run in running])
     flops = sum(trial.flops * trial.own_share for trial in done) + sum(map(_flops, found))
     words = [f"{len(done)} runs done", *(f"{s.trial.name} at {s.step}/{s.trial.steps}" for s in found)]
     progress.set_postfix_str("; ".join([*words, f"{len(failed)} failed"] if failed else words), refresh=False)

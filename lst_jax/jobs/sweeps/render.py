@@ -2,21 +2,21 @@
 
 import dataclasses
 import functools
-import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lst_jax.core.errors import ConfigError
 from lst_jax.jobs.launch.cluster import Cluster
-from lst_jax.jobs.launch.job import LONGEST_NAME, Job, make_job
+from lst_jax.jobs.launch.job import LONGEST_NAME, Job, make_job, run_in
 from lst_jax.jobs.launch.target import Target
 from lst_jax.jobs.sweeps.status import RUNS
 from lst_jax.jobs.sweeps.trials import HASH_DIGITS, Trial
+from lst_jax.storage.place import Place
 
 
 def jobs_of(
-    folder: pathlib.Path, trials: Sequence[Trial], cluster: Cluster, chosen: Mapping[str, Sequence[str]] | None = None
+    folder: Place, trials: Sequence[Trial], cluster: Cluster, chosen: Mapping[str, Sequence[str]] | None = None
 ) -> list[Job]:
     """One job per run, whose run directory is run_root/SWEEP/runs/NAME on the cluster; trunks before their branches.
 
@@ -26,11 +26,11 @@ def jobs_of(
     found = []
     for trial in trials:
         trial.config()  # still what the sweep was made with
-        runs = pathlib.PurePosixPath(folder.name) / RUNS
-        changes = trial.changes_in(pathlib.PurePosixPath(cluster.run_root) / runs)
+        runs = f"{folder.name}/{RUNS}"
+        changes = trial.changes_in(run_in(cluster.run_root, runs))
         changes = (*changes, *(chosen or {}).get(trial.name, ()))
         try:
-            found.append(make_job(str(runs / trial.name), trial.recipe, cluster, job_name(trial), changes))
+            found.append(make_job(f"{runs}/{trial.name}", trial.recipe, cluster, job_name(trial), changes))
         except ConfigError as error:
             raise ConfigError(f"{trial.name}: {error}") from error
     return found

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lst_jax.core import json_files
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.directions import DIRECTIONS
 from lst_jax.jobs.sweeps import collect
@@ -17,6 +16,9 @@ from lst_jax.laws.fit_files import fit_files
 from lst_jax.report import results_file
 from lst_jax.runs import ledger
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.runs.lines import read_segment
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 UNITS = {"loss_speech": "bits/s", "loss_text": "bits per token"}
 FITS = "fits"  # of a sweep's folder: fit.json, fit.txt and pictures
@@ -43,15 +45,15 @@ NOTE = (
 )
 
 
-def is_sweep(folder: pathlib.Path) -> bool:
+def is_sweep(folder: Place) -> bool:
     """Whether a folder is a sweep's."""
-    return (folder / FILE).exists()
+    return objects.exists(folder / FILE)
 
 
 def write_report(
-    folder: pathlib.Path,
-    runs: pathlib.Path | None = None,
-    page: pathlib.Path | None = None,
+    folder: Place,
+    runs: Place | None = None,
+    page: Place | None = None,
     markdown: pathlib.Path | None = None,
     repeats: int = bootstrap.REPEATS,
 ) -> int:
@@ -70,7 +72,7 @@ def write_report(
         page,
         f"{folder.name}: {sweep.reference}",
         note_of(sweep, found),
-        [("Runs", HEADER, rows_of(runs, found, json_files.read_lines(points)))],
+        [("Runs", HEADER, rows_of(runs, found, read_segment(points)))],
         document,
         pictures,
     )
@@ -79,12 +81,16 @@ def write_report(
         results_file.write_section(
             markdown,
             f"Sweep: {sweep.reference}",
-            body_of(sweep, found, document, os.path.relpath(page, markdown.parent)),
+            body_of(sweep, found, document, _link(page, markdown)),
             origin,
         )
     print(fit_report.render(document))
     print(f"\nwrote {points}, {folder / FITS} and {page}")
     return 0
+
+
+def _link(page: Place, markdown: pathlib.Path) -> str:
+    return os.path.relpath(page, markdown.parent) if isinstance(page, pathlib.Path) else str(page)
 
 
 def note_of(sweep: Sweep, found: Sequence[Status]) -> str:
@@ -117,7 +123,7 @@ def body_of(sweep: Sweep, found: Sequence[Status], document: dict[str, Any], lin
     )
 
 
-def rows_of(runs: pathlib.Path, found: Sequence[Status], points: Sequence[dict[str, Any]]) -> list[list[str]]:
+def rows_of(runs: Place, found: Sequence[Status], points: Sequence[dict[str, Any]]) -> list[list[str]]:
     """One line per run; measured figures of those that are done, expected ones of the others."""
     by_name = {point["run"]: point for point in points}
     return [_row(RunDirectory(runs / s.trial.name), s, by_name.get(s.trial.name, {})) for s in found]
@@ -125,7 +131,7 @@ def rows_of(runs: pathlib.Path, found: Sequence[Status], points: Sequence[dict[s
 
 def _row(run: RunDirectory, found: Status, point: dict[str, Any]) -> list[str]:
     trial = found.trial
-    wall = ledger.summarize(ledger.read(run.ledger_path))["wall_sec"]
+    wall = ledger.summarize(run.read_ledger())["wall_sec"]
     losses = [_number(point.get(key), "{:.2f}") for key in ("loss_speech", "loss_text")]
     accuracies = [_number(point.get(key), "{:.1%}") for key in ("accuracy_speech", "accuracy_text")]
     return [

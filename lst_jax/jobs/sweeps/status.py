@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import os
-import pathlib
 import platform
 from collections.abc import Sequence
 from typing import Literal
@@ -11,6 +10,8 @@ from typing import Literal
 from lst_jax.core import json_files
 from lst_jax.jobs.sweeps.trials import Trial
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.storage import claim, objects
+from lst_jax.storage.place import Place
 
 RUNS = "runs"  # of a sweep's folder
 STATES = ("done", "running", "preempted", "missing")
@@ -29,7 +30,7 @@ class Status:
     loss: float | None  # of the last record
 
 
-def status_of(runs: pathlib.Path, trials: Sequence[Trial]) -> list[Status]:
+def status_of(runs: Place, trials: Sequence[Trial]) -> list[Status]:
     """Of each trial, whose run directory is `runs`/NAME."""
     return [_status(RunDirectory(runs / trial.name), trial) for trial in trials]
 
@@ -41,7 +42,7 @@ def _status(run: RunDirectory, trial: Trial) -> Status:
     if trained:
         json_files.check_fields(trained[-1], {"loss": float}, f"{run.metrics_path}: step {trained[-1]['step']}", FIX)
     step, loss = (trained[-1]["step"], trained[-1]["loss"]) if trained else (0, None)
-    if not run.path.exists():
+    if not objects.exists(run.path):
         state = "missing"
     elif is_done(run, trial.steps, records):
         state = "done"
@@ -52,13 +53,13 @@ def _status(run: RunDirectory, trial: Trial) -> Status:
 
 def is_done(run: RunDirectory, steps: int, records: Sequence[dict]) -> bool:
     """Whether the last step is evaluated and saved."""
-    return (run.checkpoints_path / f"{steps:08d}").exists() and any(
-        r["kind"] == "eval" and r["step"] == steps for r in records
-    )
+    return run.has_checkpoint(steps) and any(r["kind"] == "eval" and r["step"] == steps for r in records)
 
 
 def _runs(run: RunDirectory, starts: Sequence[dict]) -> bool:
     """Whether its process lives; of another machine, or before its first start is written, whether it wrote lately."""
+    if run.in_segments:
+        return claim.is_alive(run.starts_segments)
     if starts and starts[-1]["host"] == platform.node() and not alive(starts[-1]["pid"]):
         return False
     written = [path.stat().st_mtime for path in (run.ledger_path, run.starts_path, run.path) if path.exists()]
@@ -67,6 +68,8 @@ def _runs(run: RunDirectory, starts: Sequence[dict]) -> bool:
 
 def has_process(run: RunDirectory) -> bool:
     """Whether the process that began the run last is on this machine and lives."""
+    if run.in_segments:
+        return claim.is_here(run.starts_segments)
     starts = run.read_starts()
     return bool(starts) and starts[-1]["host"] == platform.node() and alive(starts[-1]["pid"])
 

@@ -9,13 +9,11 @@ A run's changes of its recipe are written out field by field. Whoever starts the
 
 import dataclasses
 import json
-import os
 import pathlib
 
 from tqdm import tqdm
 
 from lst_jax.config import Config, config_hash
-from lst_jax.core import files, json_files
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError, DataError, first_line
 from lst_jax.core.strict import build
@@ -26,6 +24,8 @@ from lst_jax.model.architectures.registry import architecture_named
 from lst_jax.recipes.load import as_changes, load_recipe, load_recipe_module, mistakes_of_recipe
 from lst_jax.recipes.validate import validate
 from lst_jax.step.schedules.registry import schedule_of
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 FORMAT_VERSION = 1
 FILE = "sweep.json"
@@ -55,11 +55,11 @@ class Trial:
         """The part of the steps that this run trains itself."""
         return 1 - self.branch_step / self.steps
 
-    def trunk_checkpoint(self, runs: pathlib.PurePath) -> pathlib.PurePath:
+    def trunk_checkpoint(self, runs: Place) -> Place:
         """The checkpoint that a branch begins from, where the sweep's runs are in `runs`."""
         return runs / str(self.trunk) / "checkpoints" / f"{self.branch_step:08d}"
 
-    def changes_in(self, runs: pathlib.PurePath) -> tuple[str, ...]:
+    def changes_in(self, runs: Place) -> tuple[str, ...]:
         """All changes as `lst train --set` takes them, where the sweep's runs are in `runs`."""
         if self.trunk is None:
             return self.changes
@@ -67,7 +67,7 @@ class Trial:
 
     def config(self) -> Config:
         """The configuration. Raises: ConfigError where the recipe has changed since the sweep was made."""
-        config = load_recipe(self.recipe, self.changes_in(pathlib.PurePath("runs")))
+        config = load_recipe(self.recipe, self.changes_in(pathlib.Path("runs")))
         if config_hash(config) != self.config_hash:
             raise ConfigError(
                 f"{self.recipe}: no longer gives the configuration of {self.name}; go on with the code "
@@ -143,7 +143,7 @@ def _branch(path: str, overlay: Overlay, trunk: Trial, where: str) -> Trial:
         raise ConfigError(f"{where}: {error}") from error
     made = _made(config, trunk.recipe, changes, overlay[BRANCH] | overlay)
     made = dataclasses.replace(made, trunk=trunk.name, branch_step=step)
-    config = load_recipe(made.recipe, made.changes_in(pathlib.PurePath("runs")))
+    config = load_recipe(made.recipe, made.changes_in(pathlib.Path("runs")))
     return dataclasses.replace(made, name=_name(config), config_hash=config_hash(config))
 
 
@@ -206,17 +206,17 @@ def _short(overlay: Overlay) -> str:
     return "{" + ", ".join(f"{key}: {value!r}" for key, value in overlay.items()) + "}"
 
 
-def write_sweep(folder: pathlib.Path, sweep: Sweep) -> None:
+def write_sweep(folder: Place, sweep: Sweep) -> None:
     """Writes sweep.json."""
-    files.write_json(folder / FILE, {"format_version": FORMAT_VERSION, **dataclasses.asdict(sweep)})
+    objects.write_json(folder / FILE, {"format_version": FORMAT_VERSION, **dataclasses.asdict(sweep)})
 
 
-def read_sweep(folder: pathlib.Path) -> Sweep:
+def read_sweep(folder: Place) -> Sweep:
     """The sweep of a folder. Raises: ConfigError where there is none, DataError where its file is damaged."""
     path = folder / FILE
-    if not os.path.exists(path):
+    if not objects.exists(path):
         raise ConfigError(f"{path}: no such sweep; make it: lst sweep run {folder} --config FILE.py:NAME")
-    found = json_files.read(path, "make it anew with --config")
+    found = objects.read_json(path, "make it anew with --config")
     try:
         if found["format_version"] != FORMAT_VERSION:
             raise DataError(
@@ -231,7 +231,7 @@ def read_sweep(folder: pathlib.Path) -> Sweep:
         raise DataError(f"{path}: is damaged ({first_line(error)}); make it anew with --config") from error
 
 
-def open_sweep(folder: pathlib.Path, reference: str | None) -> Sweep:
+def open_sweep(folder: Place, reference: str | None) -> Sweep:
     """The sweep of `reference`, kept in the folder, or the one that is there where it is None."""
     if reference is None:
         return read_sweep(folder)

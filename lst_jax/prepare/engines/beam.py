@@ -1,7 +1,8 @@
 """The Apache Beam engine: one element is one shard. Imported only where Beam is asked for.
 
-The output directory, the recordings and the tokenizer must have the same paths on all workers (a shared or mounted
-file system), and the workers need this package (Beam's `setup_file` or `sdk_container_image`).
+The recordings and the tokenizer must have the same paths on all workers (a shared or mounted file system), and so must
+the output directory where it is no address of a bucket. The workers need this package (Beam's `setup_file` or
+`sdk_container_image`).
 """
 
 import dataclasses
@@ -14,12 +15,13 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from lst_jax.core.errors import DataError, UserError, storage_error
+from lst_jax.core.errors import DataError, UserError
 from lst_jax.prepare.directory import Directory
 from lst_jax.prepare.engines.protocol import Slice
 from lst_jax.prepare.makers import Maker
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
-WORK_NAME = ".work.tmp"  # ends like other leftovers, so that the next run removes it
 LOCAL_RUNNER = "DirectRunner"  # Beam's default: threads or processes of this machine
 ERRORS = {error.__name__: error for error in UserError.__subclasses__()}
 
@@ -31,25 +33,26 @@ class Beam:
     options: dict[str, str | None]
 
     def make_shards(self, out: Directory, maker: Maker, slices: Iterable[Slice], tick: Callable[[int], Any]) -> None:
-        """See `Engine.make_shards`. Items lie in a file of the directory meanwhile: a job's own graph must be small.
+        """See `Engine.make_shards`. Items lie in objects of the directory meanwhile: a job's own graph must be small.
 
         Raises: what a worker raised, where it is a line for the user; else DataError with Beam's line.
         """
-        if "runner" in self.options and self.options["runner"] != LOCAL_RUNNER and not out.path.is_absolute():
+        is_local = "runner" not in self.options or self.options["runner"] == LOCAL_RUNNER
+        if isinstance(out.path, pathlib.Path) and not is_local and not out.path.is_absolute():
             raise DataError(
                 f"--out {out.path}: workers on other machines find a place by its whole path; start it, "
                 "--manifest, --units and --aligner with /"
             )
-        work = out.path / WORK_NAME
         flags = [f"--{name}" if value is None else f"--{name}={value}" for name, value in self.options.items()]
+        sizes: dict[int, int] = {}
         try:
-            places = _write_work(work, slices)
-            if not places:
+            _write_work(out, slices, sizes)
+            if not sizes:
                 return
             with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
                 _ = (
                     pipeline
-                    | "shards" >> beam.Create([(number, offset) for number, offset, _ in places])
+                    | "shards" >> beam.Create(list(sizes))
                     | "spread" >> beam.Reshuffle()
                     | "make" >> beam.ParDo(_MakeShard(out, maker))
                 )
@@ -58,38 +61,33 @@ class Beam:
         except Exception as error:  # each runner has its own
             raise _of_worker(error) from error
         finally:
-            work.unlink(missing_ok=True)
-        for *_, size in places:
+            for number in sizes:
+                objects.delete(_work_place(out, number))
+        for size in sizes.values():
             tick(size)
 
 
 class _MakeShard(beam.DoFn):
-    """(number of a shard, where its items are in the work file) → the shard and its sidecar; no output."""
+    """The number of a shard → the shard and its sidecar; no output. Its items are an object of the directory."""
 
     def __init__(self, out: Directory, maker: Maker):
         self._out, self._maker = out, maker
 
-    def process(self, element: tuple[int, int]) -> None:
-        number, offset = element
-        if self._out.finished(number):  # made before a worker was lost
-            return
-        with (self._out.path / WORK_NAME).open("rb") as file:
-            file.seek(offset)
-            items = pickle.load(file)
-        self._out.write(number, self._maker.make(items))
+    def process(self, element: int) -> None:
+        if not self._out.finished(element):  # else made before a worker was lost
+            items = pickle.loads(objects.read_bytes(_work_place(self._out, element)))
+            self._out.write(element, self._maker.make(items))
 
 
-def _write_work(path: pathlib.Path, slices: Iterable[Slice]) -> list[tuple[int, int, int]]:
-    """(number, offset, items) of each slice. Raises: StorageError."""
-    places = []
-    try:
-        with path.open("wb") as file:
-            for number, items in slices:
-                places.append((number, file.tell(), len(items)))
-                pickle.dump(items, file)
-    except OSError as error:
-        raise storage_error(path, error) from error
-    return places
+def _write_work(out: Directory, slices: Iterable[Slice], sizes: dict[int, int]) -> None:
+    """Writes the items of each slice, and notes their number in `sizes`. Raises: StorageError."""
+    for number, items in slices:
+        sizes[number] = len(items)
+        objects.write_bytes(_work_place(out, number), pickle.dumps(items))
+
+
+def _work_place(out: Directory, number: int) -> Place:
+    return out.path / f".work-{number:05d}.tmp"  # ends like other leftovers, so that the next run removes it
 
 
 def _of_worker(error: Exception) -> UserError:

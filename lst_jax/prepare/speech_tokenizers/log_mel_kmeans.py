@@ -11,10 +11,12 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from lst_jax.core import files, json_files
+from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
 from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare.speech_tokenizers import kmeans
+from lst_jax.storage import objects
+from lst_jax.storage.place import BucketPath, Place, to_place
 
 STACK = 4  # log-mel frames of 10 ms in a unit frame: 25 Hz, the paper's rate
 FRAME = STACK * audio_lib.HOP  # samples of a unit frame
@@ -119,8 +121,7 @@ class LogMelKMeans:
         if self.level_db is not None:
             settings["level_db"] = self.level_db
         tensors = {"centroids": self.centroids, "mean": self.mean, "scale": self.scale}
-        with files.replacing(path) as temporary:
-            temporary.write_bytes(safetensors.numpy.save(tensors, {SETTINGS_KEY: json.dumps(settings)}))
+        objects.write_bytes(to_place(path), safetensors.numpy.save(tensors, {SETTINGS_KEY: json.dumps(settings)}))
 
     @staticmethod
     def features(audio: np.ndarray, level_db: float | None = LEVEL_DB) -> np.ndarray:
@@ -189,10 +190,10 @@ def _features(samples: np.ndarray, frames: int) -> np.ndarray:
     return mel.reshape(frames, STACK * audio_lib.MEL_BINS)
 
 
-def recognises(path: pathlib.Path) -> bool:
+def recognises(path: Place) -> bool:
     """Whether `path` is a file of this kind, of any version."""
     try:
-        return path.is_file() and _read(path)[0]["kind"] == LogMelKMeans.kind
+        return not objects.is_folder(path) and _read(path)[0]["kind"] == LogMelKMeans.kind
     except DataError:
         return False
 
@@ -203,11 +204,23 @@ def check_kind(path: str | os.PathLike, known: str) -> None:
     raise DataError(f"{path}: is of kind {settings['kind']!r}, known are {known}; fit one with `lst prepare units-fit`")
 
 
-def _read(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    if not pathlib.Path(path).is_file():
+def _read(path: str | os.PathLike | Place) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    place = to_place(path)
+    if objects.is_folder(place) or not objects.exists(place):
         raise DataError(f"{path}: no such file; make it with `lst prepare units-fit`")
+    if isinstance(place, BucketPath):
+        with objects.scratch("units") as folder:
+            objects.download(place, pathlib.Path(folder) / "units")
+            return _read_file(pathlib.Path(folder) / "units", path)
+    return _read_file(place, path)
+
+
+def _read_file(
+    file_path: pathlib.Path, path: str | os.PathLike | Place
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Settings and tensors of a file of this machine, which the user knows as `path`."""
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
+        with safetensors.safe_open(file_path, framework="numpy") as file:
             settings = json_files.decode((file.metadata() or {SETTINGS_KEY: "{}"})[SETTINGS_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (safetensors.SafetensorError, OSError) as error:

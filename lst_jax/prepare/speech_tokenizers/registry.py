@@ -15,6 +15,8 @@ from collections.abc import Callable
 from lst_jax.core.errors import DataError
 from lst_jax.prepare.speech_tokenizers import log_mel_kmeans
 from lst_jax.prepare.speech_tokenizers.protocol import UnitTokenizer
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Kind:
 
     name: str
     what: str
-    recognises: Callable[[pathlib.Path], bool]
+    recognises: Callable[[Place], bool]
     load: Callable[[str | os.PathLike], UnitTokenizer]
 
 
@@ -46,20 +48,21 @@ def load_unit_tokenizer(path: str | os.PathLike) -> UnitTokenizer:
 
 def loader(path: str | os.PathLike) -> Callable[[], UnitTokenizer]:
     """`load_unit_tokenizer` of `path`, to be called later, in another process as well. Raises: DataError."""
+    place = to_place(path)
     for kind in KINDS.values():
-        if kind.recognises(pathlib.Path(path)):
+        if kind.recognises(place):
             return functools.partial(kind.load, path)
     known = ", ".join(f"{kind.what} ({kind.name})" for kind in KINDS.values())
-    if pathlib.Path(path).is_dir():
+    if objects.is_folder(place):
         raise DataError(f"{path}: has no config.json; give a model's directory or a .safetensors file")
-    if not pathlib.Path(path).exists():
+    if not objects.exists(place):
         raise DataError(f"{path}: no such file; make it with `lst prepare units-fit`")
     log_mel_kmeans.check_kind(path, known)
     raise DataError(f"{path}: is no speech tokenizer; give {known}")
 
 
-def _is_model(path: pathlib.Path) -> bool:
-    return (path / "config.json").is_file()
+def _is_model(path: Place) -> bool:
+    return isinstance(path, pathlib.Path) and (path / "config.json").is_file()
 
 
 def _load_model(path: str | os.PathLike) -> UnitTokenizer:

@@ -25,7 +25,7 @@ def toy(monkeypatch):
 def test_a_new_target_renders_a_job(toy, capsys):
     words = ["launch", "r", "--config", "configs/lst.py:1b", "--cluster", "launch/v5p_gke.toml", "--to", "toy"]
     assert main(words) == 0
-    assert capsys.readouterr().out.startswith("toy-start 32 cd /app && exec lst train /app/data/runs/r --config")
+    assert capsys.readouterr().out.startswith("toy-start 32 cd /app && exec lst train gs://my-bucket/runs/r --config")
 
 
 def test_a_new_target_is_in_the_help(toy, capsys):

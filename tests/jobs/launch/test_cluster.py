@@ -10,7 +10,7 @@ import pytest
 
 from lst_jax.core.errors import ConfigError
 from lst_jax.jobs.launch.cluster import load_cluster
-from lst_jax.jobs.launch.job import make_job
+from lst_jax.jobs.launch.job import make_job, run_in
 
 EXAMPLES = sorted((make_golden.ROOT / "launch").glob("*"))
 
@@ -96,7 +96,7 @@ def test_chips_and_hosts_follow_from_the_topology(tmp_path, kind, topology, chip
         ("v5p_gke", dict(kubernetes__mount="data"), "kubernetes.mount='data': must be an absolute path; use /data"),
         ("v5p_gke", dict(workdir="app"), "workdir='app': must be an absolute path; use /app"),
         ("v5p_gke", dict(workdir="/a\nb"), "must be one line of printable characters"),
-        ("v5p_gke", dict(run_root="gs://bucket/runs"), "run_root='gs://bucket/runs': must be a path"),
+        ("v5p_gke", dict(run_root="s3://bucket/runs"), "run_root=s3://bucket/runs: runs and checkpoints lie on this"),
         ("v5p_gke", dict(grace_seconds=5), "grace_seconds=5: must be at least 30"),
         ("v5p_gke", dict(max_restarts=-1), "max_restarts=-1: must not be negative"),
         ("v5p_gke", dict(env=["A-B=1"]), "env.0='A-B=1': must be NAME=value; use A_B=value"),
@@ -145,7 +145,7 @@ def test_rows_are_a_multiple_of_the_devices_of_all_slices(tmp_path):
         ("r", "a" * 41, f"give --name {'a' * 40}"),
         ("-r", None, "RUN='-r': "),
         ("a\nb", None, "RUN="),
-        ("gs://b/r", None, "RUN='gs://b/r': must be a path"),
+        ("s3://b/r", None, "s3://b/r: runs and checkpoints lie on this machine or in gs://"),
     ],
 )
 def test_names_that_no_target_takes_are_refused(run, name, message):
@@ -171,3 +171,16 @@ def test_a_target_says_what_it_needs(tmp_path, example, target, fields, message)
     cluster = load_cluster(changed(tmp_path, f"{example}.toml", **fields))
     with pytest.raises(ConfigError, match=message):
         make_golden.RENDER[target](make_job("r", "configs/lst.py:7b", cluster, None))
+
+
+@pytest.mark.parametrize(
+    ("root", "run", "place"),
+    [
+        ("gs://b/runs", "1b", "gs://b/runs/1b"),
+        ("/data/runs", "gs://b/1b", "gs://b/1b"),
+        ("gs://b/runs", "/data/1b", "/data/1b"),
+        ("runs", "a/1b", "runs/a/1b"),
+    ],
+)
+def test_a_run_lies_in_the_run_root_unless_it_is_a_whole_place(root, run, place):
+    assert str(run_in(root, run)) == place

@@ -36,11 +36,11 @@ def test_a_branch_waits_for_its_trunk_s_checkpoint_and_fails_with_its_trunk(tmp_
     trunk = trials.Trial("t", "l", "r.py", (), None, "0", 1, 4, 1.0, 1.0, "nothing")
     short = trials.Trial("s", "l", "r.py", (), None, "1", 1, 4, 1.0, 1.0, "nothing", "t", 2)
     long = trials.Trial("u", "l", "r.py", (), None, "2", 1, 6, 1.0, 9.0, "nothing", "t", 4)
-    waiting = [trunk, short, long]
-    assert local._next(tmp_path, waiting, ()) is trunk
+    waiting, folder = [trunk, short, long], local.Folder(tmp_path, tmp_path)
+    assert local._next(folder, waiting, ()) is trunk
     waiting.remove(trunk)
-    assert local._next(tmp_path, waiting, {"t"}) is None  # it is being trained
+    assert local._next(folder, waiting, {"t"}) is None  # it is being trained
     short.trunk_checkpoint(tmp_path / "runs").mkdir(parents=True)
-    assert local._next(tmp_path, waiting, {"t"}) is short
-    assert local._drop_branches(tmp_path, waiting, trunk, 6) == {"u": 6} and waiting == [short]
+    assert local._next(folder, waiting, {"t"}) is short
+    assert local._drop_branches(folder, waiting, trunk, 6) == {"u": 6} and waiting == [short]
     assert pathlib.Path(tmp_path / "runs/t/checkpoints/00000002").exists()
