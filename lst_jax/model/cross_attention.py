@@ -33,12 +33,18 @@ class CrossAttention(nn.Module):
         self.wq, self.wk, self.wv, self.wo = (Linear(self.config, self.placement, width) for _ in range(4))
 
     def __call__(
-        self, x: Float[Array, "B S E"], y: Float[Array, "B R E"] | Float[Array, "Q B S E"], patches: Patches
-    ) -> Float[Array, "B S E"]:
+        self,
+        x: Float[Array, "B S E"] | tuple[Float[Array, "B U E"], ...],
+        y: Float[Array, "B R E"] | Float[Array, "Q B S E"],
+        patches: Patches,
+    ) -> Float[Array, "B S E"] | tuple[Float[Array, "B U E"], ...]:
         """Patches `x` attend to tokens `y` (the encoder) or tokens `x` to patches `y` (the decoder).
 
-        In a decoder with a window of 1, `y` may be the vectors that each token sees (`vectors_seen`).
+        In an encoder with a window of 1, `x` are the Q vectors of patches as arrays of their own. In a decoder with a
+        window of 1, `y` may be the vectors that each token sees (`vectors_seen`).
         """
+        if isinstance(x, tuple):
+            return self._over_own_tokens(x, y, patches)
         if self.queries_are_patches or self.window != 1:
             return self.over(x, *self.keys_values(y), patches)
         k, v = self._projected(y)
@@ -47,10 +53,7 @@ class CrossAttention(nn.Module):
             k, v = (vectors_seen(self.placement, each, patches) for each in (k, v))
         return self._added(x, tokens_attend_vectors(self._queries(x), k, v, heads))
 
-    def own_tokens(
-        self, x: tuple[Float[Array, "B U E"], ...], y_BTE: Float[Array, "B T E"], patches: Patches
-    ) -> tuple[Float[Array, "B U E"], ...]:
-        """What `__call__` gives an encoder with a window of 1, with the Q vectors of patches as arrays of their own."""
+    def _over_own_tokens(self, x, y_BTE, patches):
         k_BTE, v_BTE = self._projected(y_BTE)
         queries, heads = [self._queries(x_BUE) for x_BUE in x], self._heads_in(k_BTE)
         found = patches_attend_own_tokens(queries, k_BTE, v_BTE, patches.patch_id_BT, heads)

@@ -102,9 +102,8 @@ class PatchEncoder(nn.Module):
         return x
 
     def _crossed(self, x, h_BTE, cross, patches):
-        if isinstance(x, tuple):
-            return tuple(map(jnp.add, x, cross.own_tokens(x, h_BTE, patches)))
-        return x + cross(x, h_BTE, patches)
+        added = cross(x, h_BTE, patches)
+        return tuple(map(jnp.add, x, added)) if isinstance(x, tuple) else x + added
 
     def _side_by_side(self, x, patches):
         return jnp.concatenate(x, -1) if isinstance(x, tuple) else x.reshape(*patches.doc_id_BU.shape, -1)
