@@ -23,7 +23,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lst_tests_compiled_")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.02"
 
+import fake_gcs
 import hypothesis
+import pytest
+from fsspec.spec import AbstractFileSystem
 from jaxtyping import install_import_hook
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -62,3 +65,18 @@ def pytest_collection_modifyitems(items):
     """Files go to processes whole, as they share what they compile; the longest must not be the last to begin."""
     rank = {name: i for i, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory):
+    """The address of a bucket of this machine. Skips the test where its server cannot run."""
+    with fake_gcs.serving(tmp_path_factory.mktemp("gcs")) as (variables, _), pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield f"gs://{fake_gcs.BUCKET}"
+
+
+@pytest.fixture
+def no_appends(monkeypatch):
+    """Adding to an object of a bucket is an error of the test."""
+    monkeypatch.setattr("fsspec.spec.AbstractFileSystem.open", fake_gcs.refusing(AbstractFileSystem.open))

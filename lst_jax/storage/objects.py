@@ -1,0 +1,190 @@
+"""Whole objects at a place: read, write, list, delete, copy. A file of this machine and an object of a bucket alike.
+
+Nothing is ever added to an object: fsspec and epath replace an object of a bucket that is opened to add to it.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lst_jax.core import files, json_files
+from lst_jax.core.errors import DataError, storage_error
+from lst_jax.core.files import with_patience
+from lst_jax.storage import bucket
+from lst_jax.storage.place import BucketPath, Place
+
+
+def read_bytes(place: Place) -> bytes:
+    """The content. Raises: FileNotFoundError where there is no object; OSError, StorageError."""
+    if isinstance(place, pathlib.Path):
+        return place.read_bytes()
+    with bucket.errors_of(place, "read"):
+        return bucket.system_of(place).cat_file(place.key)
+
+
+def read_text(place: Place) -> str:
+    """The content as UTF-8. Raises: as `read_bytes`, and ValueError."""
+    return read_bytes(place).decode("utf-8")
+
+
+def read_json(place: Place, fix: str) -> dict[str, Any]:
+    """A JSON object, read as strictly as `json_files.read` does. Raises: DataError, StorageError."""
+    if isinstance(place, pathlib.Path):
+        return json_files.read(place, fix)
+    try:
+        return json_files.parse(read_bytes(place), str(place), fix)
+    except FileNotFoundError as error:
+        raise DataError(f"{place}: no such object; {fix}") from error
+
+
+def read_many(places: Sequence[Place]) -> list[bytes]:
+    """The contents in order, those of a bucket with many requests at a time. Raises: as `read_bytes`."""
+    if not places or isinstance(places[0], pathlib.Path):
+        return [read_bytes(place) for place in places]
+    with bucket.errors_of(places[0].parent, "read"):
+        found = bucket.system_of(places[0]).cat([place.key for place in places])
+    return [found[place.key] for place in places]
+
+
+def write_bytes(place: Place, content: bytes) -> None:
+    """Writes the whole object: whatever happens, the old one or the new one is there. Raises: StorageError."""
+    if isinstance(place, pathlib.Path):
+        with_patience(lambda: _replace(place, content), files.WAIT_SEC)
+        return
+    with bucket.errors_of(place, "written"):
+        bucket.system_of(place).pipe_file(place.key, content)
+
+
+def _replace(path: pathlib.Path, content: bytes) -> None:
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(place: Place, text: str) -> None:
+    """Writes a whole UTF-8 text. Raises: StorageError."""
+    write_bytes(place, text.encode("utf-8"))
+
+
+def write_json(place: Place, mapping: Mapping[str, Any]) -> None:
+    """Writes a JSON object. Raises: StorageError."""
+    write_text(place, json.dumps(mapping, indent=1, ensure_ascii=False) + "\n")
+
+
+def create(place: Place, content: bytes) -> bool:
+    """Writes the object if there is none, and says whether it did: of several processes, one is told True.
+
+    `content` must be unlike that of any other process: where the answer to a request was lost, it says who wrote it.
+    Raises: StorageError.
+    """
+    if isinstance(place, pathlib.Path):
+        return _create_file(place, content)
+    with bucket.errors_of(place, "written"):
+        try:
+            bucket.system_of(place).pipe_file(place.key, content, mode="create")
+        except FileExistsError:
+            return read_bytes(place) == content
+    return True
+
+
+def _create_file(path: pathlib.Path, content: bytes) -> bool:
+    """On a mount without links the name is taken first and filled then, which a reader must pass over."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise storage_error(path, error) from error
+    return True
+
+
+def exists(place: Place) -> bool:
+    """Whether there is an object or a folder of that name."""
+    if isinstance(place, pathlib.Path):
+        return os.path.exists(place)  # False also for a name that is too long
+    with bucket.errors_of(place, "read"):
+        return bucket.system_of(place).exists(place.key)
+
+
+def is_folder(place: Place) -> bool:
+    """Whether there is a folder of that name; on a bucket, whether any object lies below it."""
+    if isinstance(place, pathlib.Path):
+        return place.is_dir()
+    with bucket.errors_of(place, "read"):
+        return bucket.system_of(place).isdir(place.key)
+
+
+def names(place: Place) -> list[str]:
+    """The names in a folder, sorted; none where there is no folder."""
+    if isinstance(place, pathlib.Path):
+        return sorted(path.name for path in place.iterdir()) if place.is_dir() else []
+    try:
+        with bucket.errors_of(place, "read"):
+            found = bucket.system_of(place).ls(place.key, detail=False)
+    except FileNotFoundError:
+        return []
+    return sorted({path.rstrip("/").rpartition("/")[2] for path in found} - {place.name, ""})
+
+
+def sizes(place: Place) -> dict[str, int]:
+    """The bytes of every object below a folder, by its name from there; one listing on a bucket."""
+    if isinstance(place, pathlib.Path):
+        return {str(p.relative_to(place)): p.stat().st_size for p in sorted(place.rglob("*")) if p.is_file()}
+    with bucket.errors_of(place, "read"):
+        found = bucket.system_of(place).find(place.key, detail=True)
+    return {path.removeprefix(f"{place.key}/"): int(info["size"]) for path, info in sorted(found.items())}
+
+
+def delete(place: Place) -> None:
+    """Removes an object, or a folder with all below it; nothing where there is none. Raises: StorageError."""
+    if isinstance(place, pathlib.Path):
+        try:
+            shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(place, error) from error
+        return
+    try:
+        with bucket.errors_of(place, "removed"):
+            bucket.system_of(place).rm(place.key, recursive=True)
+    except FileNotFoundError:
+        pass  # it is gone already
+
+
+def upload(local: pathlib.Path, place: Place) -> None:
+    """Copies a file, or a folder with all below it, from this machine. Each object is written whole. StorageError."""
+    if local.is_dir():
+        for name in sorted(sizes(local)):
+            upload(local / name, place / name)
+    elif isinstance(place, pathlib.Path):
+        with files.replacing(place) as temporary:
+            shutil.copyfile(local, temporary)
+    else:
+        with bucket.errors_of(place, "written"):
+            bucket.system_of(place).put_file(str(local), place.key)
+
+
+def download(place: Place, local: pathlib.Path) -> None:
+    """Copies an object, or all objects below a folder, to this machine. Raises: DataError, StorageError."""
+    if isinstance(place, BucketPath) and not is_folder(place):
+        with files.replacing(local) as temporary, bucket.errors_of(place, "read"):
+            try:
+                bucket.system_of(place).get_file(place.key, str(temporary))
+            except FileNotFoundError as error:
+                raise bucket.missing(place) from error
+    elif isinstance(place, BucketPath):
+        for name in sizes(place):
+            download(place / name, local / name)
+    else:
+        upload(place, local)
+
+
+def scratch(prefix: str) -> tempfile.TemporaryDirectory:
+    """A folder of this machine for what a place is to hold later; it is removed behind its `with`."""
+    return tempfile.TemporaryDirectory(prefix=f"lst_{prefix}_", ignore_cleanup_errors=True)
