@@ -79,8 +79,8 @@ class BatchStream(Iterator[Step]):
 
         Args:
             rows: the rows of the global batch that this process makes. None: all of them.
-            prefetch: batches that a thread makes ahead, by `data.workers` processes if there are any. None:
-                `data.prefetch`. 0: each is made when it is asked for, in this process.
+            prefetch: batches that a thread makes ahead. None: `data.prefetch`. 0: each is made when it is asked for,
+                and by no `data.workers`.
         Raises: DataError where a source or the tokenizer does not fit the run; StorageError; ConfigError.
         """
         self._config = config
@@ -89,7 +89,7 @@ class BatchStream(Iterator[Step]):
         tokenizer = open_tokenizer(config)
         self._sources = [open_source(source, config) for source in config.data.sources]
         ahead = config.data.prefetch if prefetch is None else prefetch
-        if ahead and config.data.workers:
+        if config.data.workers and prefetch != 0:
             self._maker = WorkerSteps(config, self._sources, self._rows, config.data.workers)
         else:
             self._maker = StepMaker(config, RowStreams(config, self._sources, tokenizer), self._rows)
