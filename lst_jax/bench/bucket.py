@@ -101,12 +101,9 @@ def _rate(tokens: Iterator[int], seconds: float) -> float:
     while time.perf_counter() - start < WARM_UP_SEC:
         next(tokens)
     start, count = time.perf_counter(), 0
-    for number in tokens:
-        count += number
-        took = time.perf_counter() - start
-        if took >= seconds:
-            break
-    return count / took
+    while time.perf_counter() - start < seconds:
+        count += next(tokens)
+    return count / (time.perf_counter() - start)
 
 
 def _one_by_one(config: cfg.Config) -> Iterator[int]:

@@ -20,9 +20,9 @@ from typing import Any
 
 THREADS = 64  # reads at a time: a process that takes 300,000 tokens per second from 30 ms away has 20 under way
 AHEAD = 16  # documents per row and source; a row of 5,120 tokens takes about 3 texts and 6 utterances
-FAST_SEC = 0.25e-3  # reading from a disk that is not far away
+FAST_SEC = 1e-3  # reading from a disk, also where other processes want its time or the cores
 SLOW_SEC = 5e-3  # what one read counts at most, so that a few interrupted reads do not make a disk a slow one
-PATIENCE_SEC = 25e-3  # lost to reads beyond `FAST_SEC` each, after which records are read ahead
+PATIENCE_SEC = 40e-3  # lost to reads beyond `FAST_SEC` each, after which records are read ahead: ten slow reads
 STOP_SEC = 10.0  # for the reads under way when a pool is closed
 
 
