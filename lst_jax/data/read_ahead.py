@@ -107,14 +107,16 @@ class DocumentReader:
         rows: int,
         pool: ReadPool,
         ahead: int = AHEAD,
-        patience_sec: float = PATIENCE_SEC,
+        patience_sec: float | None = None,
         documents: int | None = None,
     ):
         """Document `number` is record `index_of(number)`. A row's next document is `rows` numbers further.
 
-        Args: `ahead` documents per row are under way or wait; `patience_sec` 0: from the first read on; `documents`
-            is the number of all documents, None if they never end.
+        Args: `ahead` documents per row are under way or wait; `patience_sec` 0: from the first read on, None: as fits
+            the place of the records; `documents` is the number of all documents, None if they never end.
         """
+        if patience_sec is None:
+            patience_sec = 0.0 if answers_late(records) else PATIENCE_SEC
         self._records, self._index_of, self._rows, self._pool = records, index_of, rows, pool
         self._ahead, self._patience_sec, self._documents = ahead, patience_sec, documents
         self._lost_sec = 0.0
@@ -147,6 +149,11 @@ class DocumentReader:
             self._pool.submit(read)
             upcoming += self._rows
         return window
+
+
+def answers_late(records: Sequence) -> bool:
+    """Whether the records are known to lie far away. Any sequence will do; a `RecordDirectory` knows its place."""
+    return bool(getattr(records, "answers_late", False))
 
 
 def in_order(records: Sequence) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from lst_jax.core.errors import DataError
 from lst_jax.data.documents import Example, ExampleBuilder
 from lst_jax.data.interleave import PROMPTED, spans_of
 from lst_jax.data.patching import BoundaryRule, strategy_of
-from lst_jax.data.read_ahead import AHEAD, PATIENCE_SEC, THREADS, DocumentReader, ReadPool
+from lst_jax.data.read_ahead import AHEAD, THREADS, DocumentReader, ReadPool
 from lst_jax.data.records import check_utterance
 from lst_jax.data.rng import generator, permuted
 from lst_jax.data.row_builder import MIN_SEGMENT, UNLIMITED, Limit, RowBuilder
@@ -54,7 +54,7 @@ class RowStreams:
         tokenizer: SentencePieceProcessor,
         threads: int = THREADS,
         ahead: int = AHEAD,
-        patience_sec: float = PATIENCE_SEC,
+        patience_sec: float | None = None,
     ):
         """`sources` holds the records of each of `config.data.sources`, in that order.
 

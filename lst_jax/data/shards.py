@@ -8,7 +8,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import errno
-import hashlib
 import itertools
 import os
 import pathlib
@@ -24,7 +23,7 @@ from lst_jax.core.errors import DataError, PassingStorageError, first_line, too_
 from lst_jax.core.hashing import file_sha256
 from lst_jax.data import read_ahead, records
 from lst_jax.data.open_shards import ShardChanged, ShardReaders
-from lst_jax.storage import bucket, objects
+from lst_jax.storage import objects
 from lst_jax.storage.place import BucketPath, Place, in_bucket, to_place
 
 FORMAT_VERSION = 1
@@ -179,7 +178,13 @@ class RecordDirectory(Sequence):
         for shard in self.metadata.shards:
             self._check_size(shard, sizes.get(shard.name))
         self._ends = list(itertools.accumulate(s.records for s in self.metadata.shards))
+        self._files = [str(self.path / shard.name) for shard in self.metadata.shards]
         self._readers = ShardReaders(in_bucket(self.path))
+
+    @property
+    def answers_late(self) -> bool:
+        """Whether a record takes a request over the network."""
+        return in_bucket(self.path)
 
     def __len__(self) -> int:
         """Number of records."""
@@ -193,12 +198,12 @@ class RecordDirectory(Sequence):
         index = index.__index__()
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
-        shard, position = self._place(index)
+        number, position = self._place(index)
         try:
-            payload = self._readers.read(str(self.path / shard.name), position, shard.records)
+            payload = self._readers.read(self._files[number], position, self.metadata.shards[number].records)
             return records.decode(self.kind, payload)
         except (RuntimeError, ShardChanged) as error:
-            raise self._read_error(shard, index, error) from error
+            raise self._read_error(index, error) from error
         except DataError as error:
             raise DataError(f"{self._where(index)}: {str(error).removeprefix('record: ')}") from error
 
@@ -215,7 +220,7 @@ class RecordDirectory(Sequence):
         check_records(self, self._where)
         for shard in self.metadata.shards:
             file = self.path / shard.name
-            if _sha256(file) != shard.sha256:
+            if objects.sha256(file) != shard.sha256:
                 raise DataError(
                     f"{file}: its checksum is not the one in {METADATA_NAME}; copy or prepare the shard again"
                 )
@@ -229,18 +234,19 @@ class RecordDirectory(Sequence):
                 f"{file}: has {size} bytes, {METADATA_NAME} says {shard.bytes}; copy or prepare the shard again"
             )
 
-    def _place(self, index: int) -> tuple[ShardInfo, int]:
-        """The shard and the record's number in it."""
+    def _place(self, index: int) -> tuple[int, int]:
+        """The number of the shard, and the record's number in it."""
         shard = bisect.bisect_right(self._ends, index)
         first = self._ends[shard - 1] if shard else 0
-        return self.metadata.shards[shard], index - first
+        return shard, index - first
 
     def _where(self, index: int) -> str:
         shard, position = self._place(index)
-        return f"{self.path / shard.name}: record {position}"
+        return f"{self._files[shard]}: record {position}"
 
-    def _read_error(self, shard: ShardInfo, index: int, error: Exception) -> Exception:
+    def _read_error(self, index: int, error: Exception) -> Exception:
         """What a failed read means. An object is asked for: ArrayRecord says little of one that is gone."""
+        shard = self.metadata.shards[self._place(index)[0]]
         cause, file = first_line(error), self.path / shard.name
         if os.strerror(errno.EMFILE) in cause or os.strerror(errno.ENFILE) in cause:
             return too_many_open_files(file)
@@ -278,13 +284,6 @@ def _file_size(path: pathlib.Path) -> int | None:
     except OSError:
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def _sha256(place: Place) -> str:
-    if not isinstance(place, BucketPath):
-        return file_sha256(place)
-    with bucket.errors_of(place, "read"), bucket.system_of(place).open(place.key, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_records(directory, where: Callable[[int], str]) -> None:

@@ -4,8 +4,6 @@ A BPE model whose pieces do not reach over a space merges within words alone. So
 words, one after the other, and a word's pieces can be kept. Every other model or text goes to SentencePiece whole.
 """
 
-import itertools
-
 import numpy as np
 from jaxtyping import Int32
 from sentencepiece import SentencePieceProcessor
@@ -48,18 +46,18 @@ class WordEncoder:
             return np.array(self._tokenizer.encode(text), np.int32)
         if len(self._words) > MOST_WORDS:
             self._words.clear()
-        return np.fromiter(itertools.chain.from_iterable(map(self._words.__getitem__, words)), np.int32)
+        return np.frombuffer(b"".join(map(self._words.__getitem__, words)), np.int32)
 
 
-class _Words(dict[str, list[int]]):
-    """The text pieces of words, each encoded when it is met first."""
+class _Words(dict[str, bytes]):
+    """The text pieces of words as the bytes of int32, each word encoded when it is met first."""
 
     def __init__(self, tokenizer: SentencePieceProcessor):
         super().__init__()
         self._tokenizer = tokenizer
 
-    def __missing__(self, word: str) -> list[int]:
-        pieces = self._tokenizer.encode(word)
+    def __missing__(self, word: str) -> bytes:
+        pieces = np.array(self._tokenizer.encode(word), np.int32).tobytes()
         if len(word) <= LONGEST_WORD:
             self[word] = pieces
         return pieces

@@ -167,10 +167,12 @@ class WorkerSteps:
         worker = self._workers[number]
         worker.end()
         code = worker.wait()
-        how = f"was ended by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+        how = f"ended with code {code}, see above"
+        if code < 0:
+            how = f"was ended by signal {-code} ({signal.Signals(-code).name}), perhaps for want of memory"
         return PeerError(
-            f"data.workers={len(self._workers)}: worker {number}, process {worker.process.pid}, {how}, perhaps for want "
-            "of memory; run the same command again, with fewer workers if that happens again"
+            f"data.workers={len(self._workers)}: worker {number}, process {worker.process.pid}, {how}; run the same "
+            "command again, with fewer workers if that happens again"
         )
 
 

@@ -14,6 +14,9 @@ from lst_jax.core.errors import ConfigError, DataError, PassingStorageError, Sto
 from lst_jax.storage.place import BucketPath
 
 EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3"}
+REQUESTING = frozenset({"gcsfs", "s3fs", "aiohttp", "botocore", "google", "requests", "urllib3"})
+REFUSED_WORDS = ("PERMISSION_DENIED", "UNAUTHENTICATED")  # of tensorstore
+PASSING_WORDS = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CURL error")
 REFUSED_CODES = frozenset({400, 401, 403, 404, 405, 409, 410, 412})  # a person must act; others may pass
 
 
@@ -64,19 +67,35 @@ def errors_of(path: BucketPath, work: str) -> Iterator[None]:
     except (UserError, FileExistsError):
         raise
     except Exception as error:  # each file system has exceptions of its own
-        cause = f"{type(error).__name__}: {first_line(error)}"
-        if _is_refused(error):
-            raise StorageError(
-                f"{path}: cannot be {work} ({cause}); check the address, the credentials (gcloud auth "
-                "application-default login) and the rights of the account"
-            ) from error
-        raise PassingStorageError(
-            f"{path}: cannot be {work} ({cause}); this may pass: run the same command again, what was complete is kept"
-        ) from error
+        raise error_of(path, work, error) from error
+
+
+def error_of(path: BucketPath, work: str, error: Exception) -> StorageError:
+    """The one-line error for a request that failed. `work` is what was to be done with the place, as "read"."""
+    cause = f"{type(error).__name__}: {first_line(error)}"
+    if _is_refused(error):
+        return StorageError(
+            f"{path}: cannot be {work} ({cause}); check the address, the credentials (gcloud auth "
+            "application-default login) and the rights of the account"
+        )
+    return PassingStorageError(
+        f"{path}: cannot be {work} ({cause}); this may pass: run the same command again, what was complete is kept"
+    )
+
+
+def is_of_requests(error: Exception) -> bool:
+    """Whether a library that sends requests, such as gcsfs or tensorstore, raised the error."""
+    if type(error).__module__.partition(".")[0] in REQUESTING:
+        return True
+    return isinstance(error, (ValueError, RuntimeError)) and any(
+        word in str(error) for word in (*REFUSED_WORDS, *PASSING_WORDS)
+    )
 
 
 def _is_refused(error: Exception) -> bool:
     if isinstance(error, PermissionError) or type(error).__module__.startswith("google.auth"):
+        return True
+    if any(word in str(error) for word in REFUSED_WORDS):
         return True
     code = getattr(error, "code", None) or getattr(error, "status", None)
     return isinstance(code, (int, str)) and str(code).isdigit() and int(code) in REFUSED_CODES

@@ -43,8 +43,8 @@ class Claim:
     def check(self) -> None:
         """Call it before anything is written. Raises: BusyElsewhereError where another process has taken over."""
         newest = max(_numbers(self._folder), default=self.number)
-        if newest > self.number:
-            other = _read(self._folder, newest)
+        other = _read(self._folder, newest)
+        if newest > self.number or not self._is_own(other):
             raise BusyElsewhereError(
                 f"{self._folder.parent}: another {self._command}{_by(other)} took over, as this process did not answer for "
                 f"{STALE_SEC:.0f} seconds; let that one go on, or stop it and run the same command again"
@@ -54,17 +54,24 @@ class Claim:
         """Says that the claim has ended, so that nobody waits for it."""
         self._ended.set()
         self._thread.join()
-        with contextlib.suppress(StorageError):  # the next one waits then
-            self._write(ended=True)
+        with contextlib.suppress(StorageError, OSError):  # the next one waits then
+            if self._is_own(_read(self._folder, self.number)):
+                self._write(ended=True)
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SEC):
-            with contextlib.suppress(StorageError):  # the next beat may get through
+            with contextlib.suppress(StorageError, OSError):  # the next beat may get through
+                if not self._is_own(_read(self._folder, self.number)):
+                    return
                 self._write(ended=False)
+
+    def _is_own(self, seen: dict[str, Any]) -> bool:
+        """False where another process wrote the same claim, as on a mount that creates files twice."""
+        return "id" not in seen or seen["id"] == self._owner["id"]
 
     def _write(self, ended: bool) -> None:
         self._beats += 1
-        objects.write_json(_name(self._folder, self.number), self._owner | {"beats": self._beats, "ended": ended})
+        objects.write_json(_name(self._folder, self.number), self._owner | _state(self._beats, ended))
 
 
 @contextlib.contextmanager
@@ -84,12 +91,32 @@ def held(folder: Place, command: str, sleep: Callable[[float], None] = time.slee
         claim.close()
 
 
+def is_here(folder: Place) -> bool:
+    """Whether a process of this machine has the newest claim, and lives."""
+    newest = max(_numbers(folder), default=0)
+    seen = _read(folder, newest) if newest else {}
+    return seen.get("machine") == _machine() and not _is_over(seen, seen)
+
+
+def is_alive(folder: Place) -> bool:
+    """Whether the newest claim has not ended, and was written lately by the clocks of both machines."""
+    newest = max(_numbers(folder), default=0)
+    seen = _read(folder, newest) if newest else {}
+    if not seen or _is_over(seen, _this_process()):
+        return False
+    try:
+        last = datetime.datetime.fromisoformat(seen["written"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return (datetime.datetime.now(datetime.UTC) - last).total_seconds() < 2 * STALE_SEC
+
+
 def _take(folder: Place, owner: dict[str, Any], command: str, sleep: Callable[[float], None]) -> int:
     while True:
         newest = max(_numbers(folder), default=0)
         if newest:
             _wait_for_end(folder, newest, owner, command, sleep)
-        content = json.dumps(owner | {"beats": 0, "ended": False}, indent=1) + "\n"
+        content = json.dumps(owner | _state(0, False), indent=1) + "\n"
         if objects.create(_name(folder, newest + 1), content.encode()):
             return newest + 1
 
@@ -121,6 +148,11 @@ def _is_over(seen: dict[str, Any], owner: dict[str, Any]) -> bool:
     if seen.get("ended") is True:
         return True
     return seen.get("machine") == owner["machine"] and seen.get("process_began") != _began(seen.get("pid"))
+
+
+def _state(beats: int, ended: bool) -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"beats": beats, "written": now, "ended": ended}
 
 
 def _this_process() -> dict[str, Any]:

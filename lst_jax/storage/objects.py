@@ -3,6 +3,7 @@
 Nothing is ever added to an object: fsspec and epath replace an object of a bucket that is opened to add to it.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -14,8 +15,11 @@ from typing import Any
 from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError, storage_error
 from lst_jax.core.files import with_patience
+from lst_jax.core.hashing import file_sha256
 from lst_jax.storage import bucket
 from lst_jax.storage.place import BucketPath, Place
+
+BLOCK = 1 << 24  # bytes of one read of a large object
 
 
 def read_bytes(place: Place) -> bytes:
@@ -105,6 +109,17 @@ def _create_file(path: pathlib.Path, content: bytes) -> bool:
     return True
 
 
+def sha256(place: Place) -> str:
+    """The 64 hex digits of an object's SHA-256, read in blocks. Raises: FileNotFoundError; OSError, StorageError."""
+    if isinstance(place, pathlib.Path):
+        return file_sha256(place)
+    with bucket.errors_of(place, "read"), bucket.system_of(place).open(place.key, "rb", block_size=BLOCK) as file:
+        digest = hashlib.sha256()
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def exists(place: Place) -> bool:
     """Whether there is an object or a folder of that name."""
     if isinstance(place, pathlib.Path):
@@ -168,6 +183,21 @@ def upload(local: pathlib.Path, place: Place) -> None:
     else:
         with bucket.errors_of(place, "written"):
             bucket.system_of(place).put_file(str(local), place.key)
+
+
+def copy(source: Place, target: Place) -> None:
+    """Copies an object, or all objects below a folder, from any place to any other one. Raises: as `download`."""
+    if is_folder(source):
+        for name in sizes(source):
+            copy(source / name, target / name)
+    elif isinstance(source, pathlib.Path):
+        upload(source, target)
+    elif isinstance(target, pathlib.Path):
+        download(source, target)
+    else:
+        with scratch("copy") as folder:
+            download(source, pathlib.Path(folder) / "object")
+            upload(pathlib.Path(folder) / "object", target)
 
 
 def download(place: Place, local: pathlib.Path) -> None:

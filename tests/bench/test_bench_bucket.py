@@ -6,9 +6,9 @@ import time
 import urllib.request
 
 import pytest
-from test_bench_data import run
 
 from lst_jax.bench import bucket, slow_bucket
+from lst_jax.cli.main import parse
 from lst_jax.core.errors import DataError
 
 SMALL = bucket.Settings((20.0,), (1,), seconds=0.3, rows=2, utterances=60, texts=20)
@@ -54,4 +54,5 @@ def test_every_request_takes_the_latency_more(server, tmp_path):
 )
 def test_wrong_arguments_are_one_line(argv, message):
     with pytest.raises(DataError, match=message):
-        run(["bench", "data", *argv])
+        args = parse(["bench", "data", *argv])
+        args.run(args)
