@@ -11,6 +11,7 @@ Example: two rows share a source, and row 1 stands at document 5 of the source. 
 """
 
 import collections
+import contextlib
 import queue
 import threading
 import time
@@ -43,8 +44,9 @@ class Read:
     def run(self) -> None:
         """Reads, in the thread that calls it."""
         try:
-            if not self.unwanted:
-                self._record = self._records[self.index]
+            if self.unwanted:
+                raise RuntimeError(f"document {self.number} was not wanted any more")
+            self._record = self._records[self.index]
         except BaseException as error:  # it is raised where the record is asked for, if it ever is
             self._error = error
         finally:
@@ -88,8 +90,11 @@ def _run(reads: queue.SimpleQueue) -> None:
 
 
 def _stop(reads: queue.SimpleQueue, threads: list[threading.Thread]) -> None:
-    while not reads.empty():
-        reads.get_nowait().unwanted = True
+    with contextlib.suppress(queue.Empty):
+        while True:
+            if (read := reads.get_nowait()) is not None:
+                read.unwanted = True
+                read.run()  # wakes who waits for it
     for _ in threads:
         reads.put(None)
     deadline = time.monotonic() + STOP_SEC

@@ -63,8 +63,8 @@ class Answer(NamedTuple):
 class Worker:
     """One process. Its input is the line by which it is told, and knows that its parent lives."""
 
-    def __init__(self, work: bytes):
-        """Starts it."""
+    def __init__(self):
+        """Starts it. It waits for its `Work`."""
         ours, theirs = multiprocessing.Pipe()
         # Not `multiprocessing`, which would import the parent's main module, and not a fork: JAX has threads.
         paths = os.pathsep.join(path for path in sys.path if path)
@@ -76,7 +76,6 @@ class Worker:
                 env=os.environ | SINGLE_THREAD | {"PYTHONPATH": paths},
             )
         self.line = ours
-        self.line.send_bytes(work)
 
     def end(self) -> None:
         """Lets go of the process, which then ends."""
@@ -114,8 +113,12 @@ class WorkerSteps:
             ) from error
         self._workers: list[Worker] = []
         self._finalizer = weakref.finalize(self, _end, self._workers)
-        for work in works:
-            self._workers.append(Worker(work))
+        self._workers.extend(Worker() for _ in works)
+        for number, work in enumerate(works):
+            try:
+                self._workers[number].line.send_bytes(work)
+            except OSError as error:
+                raise self._gone(number) from error
         self.set_state(self.get_state())
 
     def make(self) -> Step:

@@ -1,5 +1,6 @@
 """Records at gs:// are read in place: the same batches and states as from a disk, and errors that name the object."""
 
+import json
 import os
 import pathlib
 import pickle
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from synthetic_data import config_over, texts, write_both, write_directory
 
+from lst_jax.cli.main import main
 from lst_jax.config import SourceConfig
 from lst_jax.core.errors import DataError, PassingStorageError
 from lst_jax.data import open_shards, remote
@@ -64,6 +66,14 @@ def test_a_directory_in_a_bucket_is_the_one_on_the_disk(data, local):
         assert list(ours) == list(theirs) == list(pickle.loads(pickle.dumps(ours)))
         assert str(ours.path) == f"{data}/{name}"
         ours.verify()
+
+
+def test_a_directory_in_a_bucket_can_be_inspected(data, local, capsys):
+    said = {}
+    for address in (data, local):
+        assert main(["inspect", f"{address}/speech", "--json"]) == 0
+        said[address] = json.loads(capsys.readouterr().out) | {"directory": ""}
+    assert said[data] == said[local]
 
 
 @pytest.fixture
