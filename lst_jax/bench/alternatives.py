@@ -25,6 +25,7 @@ from lst_jax.data.records import TextDocument, Utterance, check_utterance
 from lst_jax.data.rows import Batch, stack_rows
 from lst_jax.data.sources import RecordSource
 
+ONE_BY_ONE = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
 PACKING_BINS = 64  # rows that Grain's first-fit fills side by side
 SHUFFLE_DOCUMENTS = 1000
 ANCESTOR_PADDING = 3  # tokens of a row per patch
@@ -65,10 +66,10 @@ class Examples:
         return [w / sum(weights) for w in weights]
 
 
-def grain_concat_then_split(examples: Examples) -> grain.IterDataset:
+def grain_concat_then_split(examples: Examples, reading: grain.ReadOptions = ONE_BY_ONE) -> grain.IterDataset:
     """Grain's documents, concatenated and split every T tokens. Patches beyond U are lost: Grain knows one budget."""
     data = examples.config.data
-    packed = ConcatThenSplitIterDataset(_grain_documents(examples), length_struct={"cells": data.row_tokens})
+    packed = ConcatThenSplitIterDataset(_grain_documents(examples, reading), length_struct={"cells": data.row_tokens})
     return packed.map(functools.partial(_grain_row, examples)).batch(data.rows, batch_fn=stack_rows)
 
 
@@ -78,7 +79,7 @@ def grain_first_fit(examples: Examples) -> grain.IterDataset:
     Documents longer than a row are cut beforehand: this packer never splits.
     """
     data = examples.config.data
-    parts = FlatMapIterDataset(_grain_documents(examples), _Chop(data.row_tokens, data.row_patches))
+    parts = FlatMapIterDataset(_grain_documents(examples, ONE_BY_ONE), _Chop(data.row_tokens, data.row_patches))
     packed = FirstFitPackIterDataset(
         parts,
         length_struct={"cells": data.row_tokens, "patches": data.row_patches},
@@ -149,7 +150,7 @@ class _Chop(FlatMapTransform):
         return parts
 
 
-def _grain_documents(examples: Examples) -> grain.IterDataset:
+def _grain_documents(examples: Examples, reading: grain.ReadOptions) -> grain.IterDataset:
     """Endless `{"cells"}` of all sources, mixed by documents, with Grain's own generator for each document."""
 
     def cells(record, rng, source):
@@ -161,7 +162,7 @@ def _grain_documents(examples: Examples) -> grain.IterDataset:
         .shuffle()
         .repeat()
         .random_map(functools.partial(cells, source=source))
-        .to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
+        .to_iter_dataset(reading)
         for source, records in enumerate(examples.sources)
     ]
     return grain.IterDataset.mix(parts, examples.weights)

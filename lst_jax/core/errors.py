@@ -107,7 +107,7 @@ class StorageError(UserError):
 
 
 class PassingStorageError(StorageError):
-    """A write failed in a way that may pass by itself, as where a server does not answer."""
+    """A write, or a read from a bucket, failed in a way that may pass by itself, as where a server does not answer."""
 
     exit_code = RESTART_EXIT_CODE
 

@@ -21,6 +21,7 @@ from lst_jax.data.interleave import Span
 from lst_jax.data.patching import Boundaries, BoundaryRule, SpeechRun, run_without_words, word_edges
 from lst_jax.data.records import TextDocument, Utterance
 from lst_jax.data.unit_pieces import UnitPieces, open_unit_pieces, piece_cuts
+from lst_jax.data.word_encoder import WordEncoder
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,6 +85,7 @@ class ExampleBuilder:
     def __init__(self, vocab: Vocab, tokenizer: SentencePieceProcessor, pieces: UnitPieces | None = None):
         """Keeps the three."""
         self.vocab, self.tokenizer, self.pieces = vocab, tokenizer, pieces
+        self._words = WordEncoder(tokenizer)
         self._piece_chars = functools.lru_cache(1 << 16)(functools.partial(piece_chars, tokenizer))
 
     @classmethod
@@ -169,7 +171,7 @@ class ExampleBuilder:
         return self.join([self._text_run(text)], len(text.split()))
 
     def _text_run(self, text: str) -> Run:
-        return Run(self.vocab.text_marker, np.array(self.tokenizer.encode(text), np.int32), None)
+        return Run(self.vocab.text_marker, self._words.encode(text), None)
 
 
 def piece_chars(tokenizer: SentencePieceProcessor, word: str) -> tuple[int, ...]:

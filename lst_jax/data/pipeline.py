@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import grain
 import numpy as np
@@ -12,20 +12,13 @@ from grain.experimental import ThreadPrefetchIterDataset
 from lst_jax.config import Config, SourceConfig
 from lst_jax.core.errors import DataError
 from lst_jax.data.row_streams import RowStreams
-from lst_jax.data.rows import STATE_FIELDS, Batch, Stats, add_stats, initial_state, stack_rows
+from lst_jax.data.rows import STATE_FIELDS
 from lst_jax.data.shards import METADATA_NAME
 from lst_jax.data.sources import RecordSource, open_records
+from lst_jax.data.steps import Step, StepMaker
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
 from lst_jax.data.unit_pieces import check_codebook, open_unit_pieces, unit_tokenizer_fingerprint
-
-
-class Step(NamedTuple):
-    """One batch, and the state to store if training stops after it. The two travel together, whatever is prefetched."""
-
-    step: int
-    batch: Batch
-    stats: Stats  # of this process's rows
-    state_after: np.ndarray  # int64 [this process's rows, sources, 5]
+from lst_jax.data.workers import WorkerSteps
 
 
 def open_source(source: SourceConfig, config: Config) -> RecordSource:
@@ -86,16 +79,21 @@ class BatchStream(Iterator[Step]):
 
         Args:
             rows: the rows of the global batch that this process makes. None: all of them.
-            prefetch: batches that a thread makes ahead. None: `data.prefetch`. 0: each is made when it is asked for.
-        Raises: DataError where a source or the tokenizer does not fit the run.
+            prefetch: batches that a thread makes ahead. None: `data.prefetch`. 0: each is made when it is asked for,
+                and by no `data.workers`.
+        Raises: DataError where a source or the tokenizer does not fit the run; StorageError; ConfigError.
         """
         self._config = config
         self._rows = range(config.data.rows) if rows is None else rows
         assert len(self._rows) and 0 <= min(self._rows) and max(self._rows) < config.data.rows, rows
         tokenizer = open_tokenizer(config)
         self._sources = [open_source(source, config) for source in config.data.sources]
-        steps = _StepDataset(config, RowStreams(config, self._sources, tokenizer), self._rows)
         ahead = config.data.prefetch if prefetch is None else prefetch
+        if config.data.workers and prefetch != 0:
+            self._maker = WorkerSteps(config, self._sources, self._rows, config.data.workers)
+        else:
+            self._maker = StepMaker(config, RowStreams(config, self._sources, tokenizer), self._rows)
+        steps = _StepDataset(self._maker)
         self._iterator = iter(ThreadPrefetchIterDataset(steps, prefetch_buffer_size=ahead) if ahead else steps)
 
     def __next__(self) -> Step:
@@ -136,41 +134,34 @@ class BatchStream(Iterator[Step]):
         return vocabulary_of(self._config) | {"codebook": next(filter(None, codebooks), None)}
 
     def close(self) -> None:
-        """Stops the prefetching thread, if there is one."""
+        """Stops the prefetching thread, the threads that read ahead and the workers, as far as there are any."""
         self._iterator.close()
+        self._maker.close()
 
 
 class _StepDataset(grain.IterDataset):
-    """The stream as a Grain dataset, so that Grain can prefetch it."""
+    """The stream as a Grain dataset, so that Grain can prefetch it. It can be iterated once."""
 
-    def __init__(self, config: Config, streams: RowStreams, rows: Sequence[int]):
+    def __init__(self, maker: StepMaker | WorkerSteps):
         super().__init__()
-        self._config, self._streams, self._row_numbers = config, streams, rows
+        self._maker = maker
 
     def __iter__(self) -> "_StepIterator":
-        return _StepIterator(self._config, self._streams, self._row_numbers)
+        return _StepIterator(self._maker)
 
 
 class _StepIterator(grain.DatasetIterator):
-    """Makes one step after the other. Its state is the number of the next step and the streams' integers."""
+    """Hands out the steps that its maker makes. Its state is the maker's."""
 
-    def __init__(self, config: Config, streams: RowStreams, rows: Sequence[int]):
+    def __init__(self, maker: StepMaker | WorkerSteps):
         super().__init__()
-        self._streams, self._row_numbers = streams, rows
-        self._step = 0
-        self._state = initial_state(len(rows), len(config.data.sources))
+        self._maker = maker
 
     def __next__(self) -> Step:
-        step = self._step
-        made = [
-            self._streams.next_row(state, row, step) for state, row in zip(self._state, self._row_numbers, strict=True)
-        ]
-        batches, stats, states = zip(*made, strict=True)
-        self._step, self._state = step + 1, np.stack(states)
-        return Step(step, stack_rows(batches), add_stats(stats), self._state.copy())
+        return self._maker.make()
 
     def get_state(self) -> dict[str, Any]:
-        return {"step": self._step, "rows": self._state.copy()}
+        return self._maker.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self._step, self._state = int(state["step"]), np.array(state["rows"], np.int64)
+        self._maker.set_state(state)

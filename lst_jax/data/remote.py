@@ -1,55 +1,76 @@
-"""Directories of records on remote file systems, read through a local copy with checksums.
+"""Directories of records that cannot be read where they lie: they are copied, with checksums.
 
-ArrayRecord's reader opens local files only. So a remote directory (any address that fsspec knows: gs://, s3://, ...) is
-copied when it is opened: once for each content, shard by shard. A shard counts once it fits its checksum.
+ArrayRecord reads files and objects at gs://. Any other address (s3://, or what else fsspec knows) is copied when it is
+opened: once per host and content, shard by shard. A shard counts once it fits its checksum.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import pathlib
+import shutil
+import urllib.parse
+from collections.abc import Iterator
 from typing import Any
 
-import fsspec
+from tqdm import tqdm
 
 from lst_jax.core import files, json_files
-from lst_jax.core.errors import DataError, first_line
-from lst_jax.core.paths import is_address
+from lst_jax.core.errors import DataError, StorageError, first_line, storage_error
 from lst_jax.data import shards
+from lst_jax.storage import bucket, objects
+from lst_jax.storage.place import BucketPath, Place, to_place
 
 CACHE_VARIABLE = "LST_CACHE"  # environment variable with the folder in which copies are kept
 DEFAULT_CACHE = "~/.cache/lst_jax"
 BLOCK = 1 << 22  # bytes of one read
+IN_PLACE = ("gs", "gcs")  # schemes that ArrayRecord reads by itself
+FILE_SCHEME = "file://"
 
 
-def is_remote(path: str | os.PathLike) -> bool:
-    """Whether `path` is a URL. Example: "gs://bucket/speech" is, "/data/speech" is not."""
-    return is_address(path)
+def readable(path: str | os.PathLike | BucketPath) -> Place:
+    """Where the records of `path` are read: there, or in a copy on this host, which is made if needed.
+
+    Raises: as `local_copy`.
+    """
+    if isinstance(path, str) and path.lower().startswith(FILE_SCHEME):
+        return pathlib.Path(urllib.parse.unquote(path[len(FILE_SCHEME) :]))
+    place = to_place(path)
+    if not isinstance(place, BucketPath) or place.scheme in IN_PLACE:
+        return place
+    return local_copy(place)
 
 
-def local_copy(path: str | os.PathLike, cache: str | os.PathLike | None = None) -> pathlib.Path:
-    """The local folder with the records of `path`: `path` itself, or its copy in the cache, which is made if needed.
+def local_copy(place: BucketPath, cache: str | os.PathLike | None = None) -> pathlib.Path:
+    """The folder of this host with a copy of the records at `place`, which is made if needed.
 
     `cache` defaults to $LST_CACHE, and without that to ~/.cache/lst_jax. The copy's name holds a digest of address and
     metadata. So a directory that has changed at its address is copied again, and the old copy stays for its readers.
+    Of several processes one copies, and the others wait for it.
 
-    Raises: DataError where it cannot be read, or a shard does not fit its checksum; StorageError.
+    Raises: DataError where it cannot be read, or a shard does not fit its checksum; StorageError where there is no room.
     """
-    if not is_remote(path):
-        return pathlib.Path(path)
-    url = str(path).rstrip("/")
-    system, root = _file_system(url)
-    content = _read(system, f"{root}/{shards.METADATA_NAME}", f"{url}/{shards.METADATA_NAME}")
-    name = f"{url.rpartition('/')[2]}-{hashlib.sha256(url.encode() + bytes([0]) + content).hexdigest()[:16]}"
+    content = _metadata_bytes(place)
+    name = f"{place.name}-{hashlib.sha256(str(place).encode() + bytes([0]) + content).hexdigest()[:16]}"
     folder = (pathlib.Path(cache) if cache is not None else _cache_root()) / name
-    if not (folder / shards.METADATA_NAME).is_file():  # written last
-        for shard in _metadata(content, f"{url}/{shards.METADATA_NAME}").shards:
-            _fetch(system, f"{root}/{shard.name}", f"{url}/{shard.name}", folder / shard.name, shard)
-        files.write_text(folder / shards.METADATA_NAME, content.decode("utf-8"))
+    finished = folder / shards.METADATA_NAME  # written last
+    if not finished.is_file():
+        where = str(place / shards.METADATA_NAME)
+        metadata = shards.parse_metadata(json_files.parse(content, where, "copy the directory there again"), where)
+        with _alone(folder):
+            if not finished.is_file():
+                _copy_shards(place, folder, metadata)
+                files.write_text(finished, content.decode("utf-8"))
     return folder
 
 
-def _metadata(content: bytes, url: str) -> shards.Metadata:
-    return shards.parse_metadata(json_files.parse(content, url, "copy the directory there again"), url)
+def _metadata_bytes(place: BucketPath) -> bytes:
+    path = place / shards.METADATA_NAME
+    try:
+        return objects.read_bytes(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: cannot be read (no such object); check the address and the access") from error
 
 
 def _cache_root() -> pathlib.Path:
@@ -57,57 +78,70 @@ def _cache_root() -> pathlib.Path:
     return pathlib.Path(chosen).expanduser()
 
 
-def _file_system(url: str) -> tuple[Any, str]:
+@contextlib.contextmanager
+def _alone(folder: pathlib.Path) -> Iterator[None]:
+    """Makes the folder, and waits until no other process of this host copies into it."""
     try:
-        return fsspec.core.url_to_fs(url)
-    except ImportError as error:
-        raise DataError(
-            f"{url}: needs a package that is not here ({first_line(error)}); install it, for gs:// gcsfs, for s3:// s3fs"
-        ) from error
-    except ValueError as error:
-        raise DataError(
-            f"{url}: is no address that can be read ({first_line(error)}); give a folder or another address"
-        ) from error
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("wb")
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in files.NO_LOCKS:
+                raise storage_error(folder, error) from error
+        yield
 
 
-def _read(system: Any, path: str, url: str) -> bytes:
-    try:
-        return system.cat_file(path)
-    except Exception as error:  # each file system has exceptions of its own
-        raise DataError(
-            f"{url}: cannot be read ({type(error).__name__}: {first_line(error)}); check the address and the access"
-        ) from error
+def _copy_shards(place: BucketPath, folder: pathlib.Path, metadata: shards.Metadata) -> None:
+    """Copies the shards that the folder lacks."""
+    lacking = [shard for shard in metadata.shards if not _is_there(folder / shard.name, shard)]
+    needed, free = sum(shard.bytes for shard in lacking), shutil.disk_usage(folder).free
+    if needed > free:
+        raise StorageError(
+            f"{folder}: the copy of {place} needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; free "
+            f"space, set {CACHE_VARIABLE} to a larger disk, or copy the records to gs://, where they are read in place"
+        )
+    with tqdm(total=needed, desc=f"copying {place}", unit="B", unit_scale=True, disable=None) as bar:
+        for shard in lacking:
+            _fetch(place / shard.name, folder / shard.name, shard, bar)
 
 
-def _fetch(system: Any, path: str, url: str, target: pathlib.Path, shard: shards.ShardInfo) -> None:
-    if target.is_file() and target.stat().st_size == shard.bytes:  # its checksum was checked when it was written
-        return
+def _is_there(target: pathlib.Path, shard: shards.ShardInfo) -> bool:
+    """Its checksum was checked when it was written."""
+    return target.is_file() and target.stat().st_size == shard.bytes
+
+
+def _fetch(source: BucketPath, target: pathlib.Path, shard: shards.ShardInfo, bar: Any) -> None:
     digest, size = hashlib.sha256(), 0
     with files.replacing(target) as temporary, temporary.open("wb") as out:
         try:
-            source = system.open(path, "rb")
-        except Exception as error:  # as in `_read`
+            stream = bucket.system_of(source).open(source.key, "rb")
+        except Exception as error:  # each file system has exceptions of its own
             raise DataError(
-                f"{url}: cannot be read ({type(error).__name__}: {first_line(error)}); {shards.METADATA_NAME} "
+                f"{source}: cannot be read ({type(error).__name__}: {first_line(error)}); {shards.METADATA_NAME} "
                 "lists it: copy the directory again"
             ) from error
-        with source:
-            while block := _read_block(source, url):
+        with stream:
+            while block := _read_block(stream, source):
                 digest.update(block)
                 size += len(block)
                 out.write(block)
+                bar.update(len(block))
         if size != shard.bytes or digest.hexdigest() != shard.sha256:
             raise DataError(
-                f"{url}: {size} bytes arrived that are not the {shard.bytes} {shards.METADATA_NAME} has "
+                f"{source}: {size} bytes arrived that are not the {shard.bytes} {shards.METADATA_NAME} has "
                 "the checksum of; copy the directory there again"
             )
 
 
-def _read_block(source: Any, url: str) -> bytes:
+def _read_block(stream: Any, source: BucketPath) -> bytes:
     try:
-        return source.read(BLOCK)
-    except Exception as error:  # as in `_read`
+        return stream.read(BLOCK)
+    except Exception as error:  # as in `_fetch`
         raise DataError(
-            f"{url}: broke off ({type(error).__name__}: {first_line(error)}); run the same command again: "
+            f"{source}: broke off ({type(error).__name__}: {first_line(error)}); run the same command again: "
             "complete files are kept"
         ) from error

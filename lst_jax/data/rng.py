@@ -8,13 +8,14 @@ import hashlib
 import math
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 ROUNDS = 6  # Luby and Rackoff need 4 for a strong pseudo-random permutation; small domains get two more
 
 
 def generator(*key: int | str) -> np.random.Generator:
     """A Philox generator whose stream is a function of `key` alone."""
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(_digest(key), "little")))
+    return np.random.Generator(np.random.Philox(_Key(_digest(key))))
 
 
 def permuted(index: int, size: int, *key: int | str) -> int:
@@ -33,6 +34,18 @@ def permuted(index: int, size: int, *key: int | str) -> int:
         index = left * base + right
         if index < size:
             return index
+
+
+class _Key(ISeedSequence):
+    """Hands its sixteen bytes to Philox as the key, which `Philox(key=...)` does only after asking the system for entropy."""
+
+    def __init__(self, key: bytes):
+        self._key = key
+
+    def generate_state(self, n_words, dtype=np.uint64):
+        """The key as two numbers of 64 bits."""
+        assert n_words == 2 and dtype == np.uint64, (n_words, dtype)
+        return np.frombuffer(self._key, "<u8")
 
 
 def _round(secret: bytes, number: int, value: int) -> int:

@@ -1,5 +1,6 @@
 """The rows of a run from its sources: which document goes into which row, and how much of it."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from lst_jax.core.errors import DataError
 from lst_jax.data.documents import Example, ExampleBuilder
 from lst_jax.data.interleave import PROMPTED, spans_of
 from lst_jax.data.patching import BoundaryRule, strategy_of
+from lst_jax.data.read_ahead import AHEAD, THREADS, DocumentReader, ReadPool
 from lst_jax.data.records import check_utterance
 from lst_jax.data.rng import generator, permuted
 from lst_jax.data.row_builder import MIN_SEGMENT, UNLIMITED, Limit, RowBuilder
@@ -43,10 +45,21 @@ class Filling:
 
 
 class RowStreams:
-    """Makes the rows of one run from its sources. Its only state is a cache of the documents last read."""
+    """Makes the rows of one run from its sources. Its only state is which documents it has read, and read ahead."""
 
-    def __init__(self, config: Config, sources: Sequence[Sequence], tokenizer: SentencePieceProcessor):
-        """`sources` holds the records of each of `config.data.sources`, in that order."""
+    def __init__(
+        self,
+        config: Config,
+        sources: Sequence[Sequence],
+        tokenizer: SentencePieceProcessor,
+        threads: int = THREADS,
+        ahead: int = AHEAD,
+        patience_sec: float | None = None,
+    ):
+        """`sources` holds the records of each of `config.data.sources`, in that order.
+
+        The other arguments are those of `ReadPool` and `DocumentReader`, and change no row.
+        """
         self._config, self._data, self._sources = config, config.data, sources
         self._builder = ExampleBuilder.of(config, tokenizer)
         kinds = [s.kind for s in config.data.sources]
@@ -57,6 +70,15 @@ class RowStreams:
         shares = np.array([s.share for s in config.data.sources])
         self._share_S = shares / shares.sum()
         self._cache: dict[tuple[int, int], tuple[tuple[int, int], Example, BoundaryRule | None]] = {}
+        self._pool = ReadPool(threads)
+        self._readers = [
+            DocumentReader(records, functools.partial(self._index, s), self._data.rows, self._pool, ahead, patience_sec)
+            for s, records in enumerate(sources)
+        ]
+
+    def close(self) -> None:
+        """Stops the threads that read ahead."""
+        self._pool.close()
 
     def next_row(self, state_SF: Int64[np.ndarray, "S 5"], row: int, step: int):
         """Row number `row` of the global batch at `step`.
@@ -188,12 +210,11 @@ class RowStreams:
         return cached[1], cached[2]
 
     def _build(self, source: int, number: int, opened_step: int) -> tuple[Example, BoundaryRule | None]:
-        settings, records = self._data.sources[source], self._sources[source]
-        epoch, position = divmod(number, len(records))
-        index = permuted(position, len(records), self._config.seed, settings.name, epoch)
-        record = records[index]
+        settings = self._data.sources[source]
+        index, record = self._readers[source].read(number)
         if settings.kind == "text":
             return self._builder.text(record), None
+        epoch = number // len(self._sources[source])
         key = (self._config.seed, settings.name, epoch, index)
         try:
             check_utterance(record, self._builder.codebook_size)
@@ -205,3 +226,9 @@ class RowStreams:
         if self._noise_frames:
             rule = rule.with_noise(self._noise_frames, generator(*key, "noise"))
         return self._builder.interleaved(record, spans, rule, documents in PROMPTED), rule
+
+    def _index(self, source: int, number: int) -> int:
+        """The record that is document `number` of a source: each epoch is a shuffle of its own."""
+        name, records = self._data.sources[source].name, len(self._sources[source])
+        epoch, position = divmod(number, records)
+        return permuted(position, records, self._config.seed, name, epoch)

@@ -1,12 +1,17 @@
-"""Directories of records: ArrayRecord shards and their `metadata.json` (docs/formats.md)."""
+"""Directories of records: ArrayRecord shards and their `metadata.json` (docs/formats.md).
+
+A directory lies on this machine, on a mount, or at gs://, where ArrayRecord reads the shards in place.
+"""
 
 import bisect
+import concurrent.futures
 import contextlib
 import dataclasses
 import errno
 import itertools
 import os
 import pathlib
+import stat
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, SupportsIndex
@@ -14,16 +19,20 @@ from typing import Any, SupportsIndex
 from array_record.python import array_record_module  # ty: ignore[missing-module-member]
 
 from lst_jax.core import files, json_files
-from lst_jax.core.errors import DataError, first_line, too_many_open_files
+from lst_jax.core.errors import DataError, PassingStorageError, first_line, too_many_open_files
 from lst_jax.core.hashing import file_sha256
-from lst_jax.data import records
-from lst_jax.data.open_shards import ShardReaders
+from lst_jax.data import read_ahead, records
+from lst_jax.data.open_shards import ShardChanged, ShardReaders
+from lst_jax.storage import objects
+from lst_jax.storage.place import BucketPath, Place, in_bucket, to_place
 
 FORMAT_VERSION = 1
 METADATA_NAME = "metadata.json"
 HIGHEST_RATE = 1e6  # units per second: more than any codec has
 LARGEST_CODEBOOK = 2**16  # units of records are uint16
 WRITER_OPTIONS = "group_size:1"  # one record per chunk, which random access needs
+PASSING_SIGNS = ("Retry policy exhausted",)  # in what ArrayRecord says when a bucket has not answered for 15 minutes
+LISTING_THREADS = 32  # that ask for the sizes of files: each answer of a mount takes a while
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +92,20 @@ def write_metadata(directory: str | os.PathLike, metadata: Metadata) -> None:
 
 
 def read_metadata(directory: str | os.PathLike) -> Metadata:
-    """Reads `metadata.json`. Raises: DataError where it is missing, has another version, or breaks the format."""
-    path = pathlib.Path(directory) / METADATA_NAME
+    """Reads `metadata.json`, also at an address.
+
+    Raises: DataError where it is missing, has another version, or breaks the format; StorageError.
+    """
+    place = to_place(directory)
+    path = place / METADATA_NAME
+    if isinstance(path, BucketPath):
+        try:
+            content = objects.read_bytes(path)
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{path}: no such object; give the address of a directory that `lst prepare` made, copied whole"
+            ) from error
+        return parse_metadata(json_files.parse(content, str(path), "run `lst prepare` again"), str(path))
     if not path.parent.is_dir():
         raise DataError(f"{directory}: no such directory; give one that `lst prepare` made")
     if not path.is_file():
@@ -140,46 +161,55 @@ class RecordDirectory(Sequence):
     Opening checks metadata and file sizes; `verify` checks every byte.
     """
 
-    def __init__(self, path: str | os.PathLike, kind: str):
-        """Opens a directory of `kind` ("utterance" or "text"). Raises: DataError naming the file and the fix."""
-        self.path = pathlib.Path(path)
+    def __init__(self, path: str | os.PathLike | BucketPath, kind: str):
+        """Opens a directory of `kind` ("utterance" or "text"): a folder, or an address at gs://.
+
+        Raises: DataError naming the file and the fix; StorageError where a bucket does not answer.
+        """
+        self.path: Place = to_place(path)
         self.kind = kind
-        self.metadata = read_metadata(path)
+        self.metadata = read_metadata(self.path)
         if self.metadata.kind != kind:
             raise DataError(
                 f"{path}: holds records of kind {self.metadata.kind!r}, the run wants {kind!r}; "
                 "change the source's kind or path"
             )
+        sizes = _sizes(self.path, [shard.name for shard in self.metadata.shards])
         for shard in self.metadata.shards:
-            self._check_size(shard)
+            self._check_size(shard, sizes.get(shard.name))
         self._ends = list(itertools.accumulate(s.records for s in self.metadata.shards))
-        self._readers = ShardReaders()
+        self._files = [str(self.path / shard.name) for shard in self.metadata.shards]
+        self._readers = ShardReaders(in_bucket(self.path))
+
+    @property
+    def answers_late(self) -> bool:
+        """Whether a record takes a request over the network."""
+        return in_bucket(self.path)
 
     def __len__(self) -> int:
         """Number of records."""
         return self.metadata.records
 
     def __getitem__(self, index: SupportsIndex) -> records.Utterance | records.TextDocument:
-        """Record number `index` of the directory. Raises: DataError naming the shard and the record in it."""
+        """Record number `index` of the directory. Several threads may ask at a time.
+
+        Raises: DataError naming the shard and the record in it; StorageError where a bucket does not answer.
+        """
         index = index.__index__()
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
-        path, position = self._place(index)
+        number, position = self._place(index)
         try:
-            return records.decode(self.kind, self._readers.read(str(path), position))
-        except RuntimeError as error:
-            cause = str(error).split(";")[0]
-            if os.strerror(errno.EMFILE) in cause or os.strerror(errno.ENFILE) in cause:
-                raise too_many_open_files(path) from error
-            raise DataError(
-                f"{self._where(index)}: cannot be read ({cause}); copy or prepare the shard again"
-            ) from error
+            payload = self._readers.read(self._files[number], position, self.metadata.shards[number].records)
+            return records.decode(self.kind, payload)
+        except (RuntimeError, ShardChanged) as error:
+            raise self._read_error(index, error) from error
         except DataError as error:
             raise DataError(f"{self._where(index)}: {str(error).removeprefix('record: ')}") from error
 
     def __iter__(self) -> Iterator[records.Utterance | records.TextDocument]:
-        """All records in order."""
-        return (self[i] for i in range(len(self)))
+        """All records in order, read ahead where reading takes long."""
+        return read_ahead.in_order(self)
 
     def __repr__(self) -> str:
         """Names the directory. Grain uses it as the key of its caches."""
@@ -190,30 +220,70 @@ class RecordDirectory(Sequence):
         check_records(self, self._where)
         for shard in self.metadata.shards:
             file = self.path / shard.name
-            if file_sha256(file) != shard.sha256:
+            if objects.sha256(file) != shard.sha256:
                 raise DataError(
                     f"{file}: its checksum is not the one in {METADATA_NAME}; copy or prepare the shard again"
                 )
 
-    def _check_size(self, shard: ShardInfo) -> None:
+    def _check_size(self, shard: ShardInfo, size: int | None) -> None:
         file = self.path / shard.name
-        if not file.is_file():
+        if size is None:
             raise DataError(f"{file}: missing, {METADATA_NAME} lists it; copy or prepare the shard again")
-        size = file.stat().st_size
         if size != shard.bytes:
             raise DataError(
                 f"{file}: has {size} bytes, {METADATA_NAME} says {shard.bytes}; copy or prepare the shard again"
             )
 
-    def _place(self, index: int) -> tuple[pathlib.Path, int]:
-        """The shard's file and the record's number in it."""
+    def _place(self, index: int) -> tuple[int, int]:
+        """The number of the shard, and the record's number in it."""
         shard = bisect.bisect_right(self._ends, index)
         first = self._ends[shard - 1] if shard else 0
-        return self.path / self.metadata.shards[shard].name, index - first
+        return shard, index - first
 
     def _where(self, index: int) -> str:
-        path, position = self._place(index)
-        return f"{path}: record {position}"
+        shard, position = self._place(index)
+        return f"{self._files[shard]}: record {position}"
+
+    def _read_error(self, index: int, error: Exception) -> Exception:
+        """What a failed read means. An object is asked for: ArrayRecord says little of one that is gone."""
+        shard = self.metadata.shards[self._place(index)[0]]
+        cause, file = first_line(error), self.path / shard.name
+        if os.strerror(errno.EMFILE) in cause or os.strerror(errno.ENFILE) in cause:
+            return too_many_open_files(file)
+        if isinstance(file, BucketPath):
+            try:
+                self._check_size(shard, _sizes(self.path, [shard.name]).get(shard.name))
+            except (DataError, PassingStorageError) as found:
+                return found
+            if any(sign in cause for sign in PASSING_SIGNS):
+                return PassingStorageError(
+                    f"{self._where(index)}: cannot be read now ({cause}); this may pass: run the same command again"
+                )
+        if isinstance(error, ShardChanged):
+            return DataError(
+                f"{file}: holds {cause}, {METADATA_NAME} says {shard.records}; copy or prepare the shard again"
+            )
+        return DataError(f"{self._where(index)}: cannot be read ({cause}); copy or prepare the shard again")
+
+
+def _sizes(place: Place, names: Sequence[str]) -> dict[str, int]:
+    """Bytes of those objects of a directory that are there: one listing, or many questions at a time to a file system."""
+    if isinstance(place, BucketPath):
+        if len(names) == 1:
+            return dict(zip(names, objects.sizes(place / names[0]).values(), strict=False))
+        return objects.sizes(place)
+    with concurrent.futures.ThreadPoolExecutor(LISTING_THREADS) as pool:
+        sizes = pool.map(_file_size, [place / name for name in names])
+        return {name: size for name, size in zip(names, sizes, strict=True) if size is not None}
+
+
+def _file_size(path: pathlib.Path) -> int | None:
+    """None where there is no such file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def check_records(directory, where: Callable[[int], str]) -> None:

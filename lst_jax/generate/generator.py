@@ -12,7 +12,6 @@ ends in speech, the generated units continue its last patch.
 import dataclasses
 import functools
 import math
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -38,6 +37,8 @@ from lst_jax.model.architectures.registry import build
 from lst_jax.model.cached_model import CachedModel, cached_model, matrices_in_compute_dtype
 from lst_jax.parallel import sharding
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 TILE = 64  # lengths are rounded up to multiples of it, so that one executable serves many lengths
 MAX_TEXT_TOKENS, MAX_SECONDS = 256, 10.0  # where no limit is given
@@ -284,7 +285,7 @@ def continue_rows(
 def speech_metadata(config: Config) -> Metadata | None:
     """The metadata of the run's first source of utterances that still exists and knows its codebook."""
     for source in config.data.sources:
-        if source.kind == "utterance" and (pathlib.Path(source.path) / METADATA_NAME).is_file():
+        if source.kind == "utterance" and objects.exists(to_place(source.path) / METADATA_NAME):
             found = read_metadata(source.path)
             if found.codebook_size is not None:
                 return found

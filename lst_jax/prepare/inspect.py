@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,21 +10,25 @@ import numpy as np
 import tqdm
 
 from lst_jax.core.errors import DataError
+from lst_jax.data import remote
 from lst_jax.data.patching import AlignedRule, BoundaryRule, SpeechRun, StaticRule
 from lst_jax.data.records import Utterance
 from lst_jax.data.shards import METADATA_NAME, RecordDirectory, count_records, read_metadata
 from lst_jax.data.unit_pieces import UnitPieces, check_codebook
 from lst_jax.prepare.directory import REPORT_NAME
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
 
 STATIC_SIZE = 4  # the paper's main setting
 
 
 def open_directory(path: str | os.PathLike) -> RecordDirectory:
     """Opens a directory of whichever kind it says it is. Raises: DataError."""
-    metadata = read_metadata(path)
+    place = remote.readable(path)
+    metadata = read_metadata(place)
     if metadata.kind == "utterance" and (metadata.unit_rate is None or metadata.codebook_size is None):
         raise DataError(f"{path}: speech without unit_rate or codebook_size in its metadata; run `lst prepare` again")
-    return RecordDirectory(path, metadata.kind)
+    return RecordDirectory(place, metadata.kind)
 
 
 def summarise(
@@ -228,13 +231,13 @@ def _spread(s: Mapping[str, float | int]) -> str:
     )
 
 
-def _rejected(path: pathlib.Path) -> dict[str, Any] | None:
+def _rejected(path: Place) -> dict[str, Any] | None:
     """Counts from `report.json`; None where the directory has none (it was imported, not prepared)."""
     file = path / REPORT_NAME
-    if not file.is_file():
+    if not objects.exists(file):
         return None
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
+        report = json.loads(objects.read_text(file))
         return {"count": report["rejected"], "reasons": {r: report["reasons"][r]["count"] for r in report["reasons"]}}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file}: is not a report of `lst prepare` ({error}); remove it or prepare again") from error

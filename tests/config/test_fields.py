@@ -9,7 +9,7 @@ from lst_jax.config.fields import NOTHING, declared, declared_leaves, learned
 from lst_jax.recipes.load import load_recipe
 
 FREE = {  # what may differ between a checkpoint and the run that resumes it
-    "data.tokenizer", "data.sources.*.path", "data.prefetch", "model.scan_layers", "model.remat",
+    "data.tokenizer", "data.sources.*.path", "data.prefetch", "data.workers", "model.scan_layers", "model.remat",
     "eval.every", "eval.sources", "eval.batches", "eval.completion_items", "eval.sources.*.path",
     "train.log_every", "train.checkpoint_every", "train.checkpoint_minutes", "train.checkpoint_keep",
     "train.checkpoint_keep_every", "train.bad_step", "train.accumulate", "train.offload_moments",

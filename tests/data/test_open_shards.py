@@ -60,18 +60,18 @@ def test_more_shards_than_files_that_may_be_open_are_read(many):
 
 def test_the_reader_that_was_used_the_longest_ago_is_closed(many):
     pool = open_shards.ReaderPool(lambda: 3)
-    readers = open_shards.ShardReaders(pool)
+    readers = open_shards.ShardReaders(pool=pool)
     names = [str(many / shard.name) for shard in shards.read_metadata(many).shards[:5]]
     for name in (*names[:3], names[0], names[3], names[4]):
-        readers.read(name, 0)
+        readers.read(name, 0, 1)
         assert len(pool) <= 3
-    assert [path for _, path in pool._readers] == [names[0], names[3], names[4]]
+    assert [path for _, path in pool._shards] == [names[0], names[3], names[4]]
 
 
 def test_a_directory_that_nobody_uses_has_no_open_files(many):
     pool = open_shards.ReaderPool(lambda: 3)
-    readers = open_shards.ShardReaders(pool)
-    readers.read(str(many / shards.read_metadata(many).shards[0].name), 0)
+    readers = open_shards.ShardReaders(pool=pool)
+    readers.read(str(many / shards.read_metadata(many).shards[0].name), 0, 1)
     assert len(pool) == 1
     files = len(os.listdir("/proc/self/fd"))
     del readers

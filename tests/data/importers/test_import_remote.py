@@ -1,14 +1,19 @@
+import concurrent.futures
 import json
 import pathlib
+import shutil
+import threading
+import time
 
 import fsspec
 import pytest
 from import_samples import utterance
 
-from lst_jax.core.errors import DataError
+from lst_jax.core.errors import DataError, StorageError, UserError
 from lst_jax.data import remote
 from lst_jax.data.importers import write
 from lst_jax.data.sources import open_records
+from lst_jax.storage.place import BucketPath
 
 GOOD = [utterance(f"u{i}") for i in range(5)]
 
@@ -33,13 +38,14 @@ def upload(system, local):
 def test_records_are_read_from_a_remote_place_through_checked_copies(place, tmp_path):
     address, system = place
     assert list(open_records(address, "utterance")) == GOOD
-    copy = remote.local_copy(address + "/")
+    copy = remote.readable(address + "/")
     assert copy.parent == tmp_path / "cache"
     for shard in ("shard-00000", "shard-00001", "shard-00002"):
         system.rm(f"/bucket/speech/{shard}.array_record")
     assert list(open_records(address, "utterance")) == GOOD  # from the copy: only metadata is asked for again
-    assert list(open_records((tmp_path / "speech").as_uri(), "utterance")) == GOOD
-    assert remote.local_copy(tmp_path / "speech") == tmp_path / "speech"
+    assert list(open_records((tmp_path / "speech").as_uri(), "utterance")) == GOOD  # is read there
+    assert remote.readable(str(tmp_path / "speech")) == tmp_path / "speech"
+    assert remote.readable("gs://bucket/speech/") == BucketPath("gs://bucket/speech")
 
 
 def test_a_changed_directory_is_copied_anew_and_the_old_copy_stays(place, tmp_path):
@@ -61,33 +67,46 @@ def test_a_damaged_shard_is_named_and_the_next_try_goes_on_from_what_is_whole(pl
         with pytest.raises(DataError, match=r"shard-00001\.array_record: .*checksum"):
             open_records(address, "utterance")
     kept = [p for p in pathlib.Path(tmp_path / "cache").rglob("*") if p.is_file()]
-    assert [p.name for p in kept] == ["shard-00000.array_record"]
-    stamp = kept[0].stat().st_mtime_ns
+    assert sorted(p.name for p in kept) == ["lock", "shard-00000.array_record"]
+    stamp = max(kept).stat().st_mtime_ns
     system.pipe(name, good)
-    assert list(open_records(address, "utterance")) == GOOD and kept[0].stat().st_mtime_ns == stamp
+    assert list(open_records(address, "utterance")) == GOOD and max(kept).stat().st_mtime_ns == stamp
 
 
 @pytest.mark.parametrize(
     ("address", "message"),
     [
         ("memory://bucket/none", "metadata.json: cannot be read"),
-        ("nothing://bucket/x", "no address that can be read"),
-        ("file:///no/such/place", "cannot be read"),
+        ("nothing://bucket/x", "is no address that is known"),
+        ("file:///no/such/place", "no such directory"),
     ],
 )
 def test_places_that_cannot_be_reached_are_named(place, address, message):
-    with pytest.raises(DataError, match=message) as error:
+    with pytest.raises(UserError, match=message) as error:
         open_records(address, "utterance")
     assert "\n" not in str(error.value)
 
 
-def test_a_file_system_whose_package_is_missing_says_what_to_install(place, monkeypatch):
-    def missing(url):
-        raise ImportError("Please install gcsfs to access Google Storage")
+def test_a_copy_that_does_not_fit_the_disk_is_refused_before_it_begins(place, monkeypatch):
+    address, _ = place
+    monkeypatch.setattr(remote.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 100))
+    with pytest.raises(StorageError, match=r"the copy of memory://bucket/speech needs .*; free space, set LST_CACHE"):
+        open_records(address, "utterance")
 
-    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
-    with pytest.raises(DataError, match="needs a package.*for gs:// gcsfs"):
-        open_records("gs://bucket/speech", "utterance")
+
+def test_of_several_processes_one_copies_and_the_others_wait_for_it(place, monkeypatch):
+    address, system = place
+    copied, copy = [], remote._copy_shards
+
+    def slowly(*arguments):
+        copied.append(threading.current_thread())
+        time.sleep(0.2)
+        copy(*arguments)
+
+    monkeypatch.setattr(remote, "_copy_shards", slowly)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:  # each opens the lock's file anew, as a process would
+        assert len(set(pool.map(remote.readable, [address] * 3))) == 1
+    assert len(copied) == 1 and list(open_records(address, "utterance")) == GOOD
 
 
 @pytest.mark.parametrize(
