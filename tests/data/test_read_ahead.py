@@ -81,9 +81,11 @@ def test_the_next_documents_of_each_row_are_read_and_no_others(pool):
     assert reader.read(4) == (4, 4)
     assert reader.read(104) == (4, 4)  # a jump within the row
     assert reader.read(107) == (7, 7)
-    assert reader.read(5) == (5, 5)
+    assert [read.number for read in reader._windows[107 % 3]] == [107, 110, 113, 116]
+    assert reader.read(5) == (5, 5)  # a jump back, in the same row
+    assert [read.number for read in reader._windows[2]] == [5, 8, 11, 14]
     pool.close()
-    assert set(source.asked) <= {4, 7, 10, 13, 16, 5, 8, 11, 14}
+    assert set(source.asked) <= {4, 7, 10, 13, 16, 5, 8, 11, 14}  # of both rows, and of 104 and 107
 
 
 def test_a_fast_source_needs_no_thread_and_a_slow_one_gets_them():
