@@ -16,7 +16,7 @@ from lst_jax.checkpoints.steps import whole_steps
 from lst_jax.runs import ledger
 from lst_jax.runs.directory import RunDirectory
 
-LOSSES = int(__import__("os").environ.get("LOSSES", "20"))  # of mount and process together
+LOSSES = 20  # of mount and process together
 SIMILAR = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}  # as the process of the tests has them
 
 
