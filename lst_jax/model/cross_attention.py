@@ -41,17 +41,14 @@ class CrossAttention(nn.Module):
         """Patches `x` attend to tokens `y` (the encoder) or tokens `x` to patches `y` (the decoder).
 
         In an encoder with a window of 1, `x` are the Q vectors of patches as arrays of their own. In a decoder with a
-        window of 1, `y` may be the vectors that each token sees (`vectors_seen`).
+        window of 1, `y` are the vectors that each token sees (`vectors_seen`).
         """
         if isinstance(x, tuple):
             return self._over_own_tokens(x, y, patches)
         if self.queries_are_patches or self.window != 1:
             return self.over(x, *self.keys_values(y), patches)
         k, v = self._projected(y)
-        heads = self._heads_in(k)
-        if y.ndim == 3:
-            k, v = (vectors_seen(self.placement, each, patches) for each in (k, v))
-        return self._added(x, tokens_attend_vectors(self._queries(x), k, v, heads))
+        return self._added(x, tokens_attend_vectors(self._queries(x), k, v, self._heads_in(k)))
 
     def _over_own_tokens(self, x, y_BTE, patches):
         k_BTE, v_BTE = self._projected(y_BTE)

@@ -17,10 +17,6 @@ from lst_jax.model.patches import Patches
 from lst_jax.model.placement import ONE_DEVICE, Placement
 from lst_jax.model.stack import run_layers
 
-# Tokens per patch from which a decoder layer projects the patches' vectors and fetches keys and values to the tokens.
-# Below it, vectors are fetched once for all layers, and each layer projects those of all tokens.
-PROJECT_FIRST = 2
-
 
 class Embedding(nn.Module):
     """Token ids to vectors in the compute dtype."""
@@ -170,7 +166,7 @@ class PatchDecoder(nn.Module):
         A token sees the global outputs of the patches that are complete at it (`patches.visible_patch_BT`).
         """
         y, crosses = self.patch_outputs(global_BUD), self.cross_attn_layers
-        if self.config.decoder_cross_window == 1 and h_BTE.shape[1] < PROJECT_FIRST * patches.doc_id_BU.shape[1]:
+        if self.config.decoder_cross_window == 1:
             y = vectors_seen(self.placement, y, patches)
         h_BTE = run_layers(
             self.config,

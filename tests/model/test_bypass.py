@@ -20,7 +20,6 @@ from model_cases import (
 
 from lst_jax.config import ModelConfig, StackConfig
 from lst_jax.core.vocab import Vocab
-from lst_jax.model import networks
 from lst_jax.model.architectures.registry import build
 
 VOCAB = Vocab(text_size=200, unit_slots=200)  # every position of a batch may have its own id, of either modality
@@ -166,18 +165,6 @@ def test_a_document_has_the_same_logits_alone_and_behind_others_whatever_room_sp
     for logits in found:
         np.testing.assert_allclose(logits[1, at], logits[0, :length], atol=1e-5)
     np.testing.assert_allclose(*found, atol=1e-5)
-
-
-def test_keys_that_are_projected_before_they_are_fetched_are_the_same(monkeypatch):
-    """As in rows with at least two tokens per patch (`networks.PROJECT_FIRST`)."""
-    batch = random_batch(3)
-    add_speech(batch)
-    inputs = batch.inputs, np.broadcast_to(reading(), (*batch.token.shape, VOCAB.size))
-    fetched_first = compiled("window1")(*inputs)
-    monkeypatch.setattr(networks, "PROJECT_FIRST", 1)
-    model = build(SYSTEMS["window1"], VOCAB, UNITS, SPEECH_TOKENS, row_speech_patches=SPEECH_PATCHES)
-    projected_first = logits_and_pullback(model)(params_of("window1"), *inputs)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), projected_first, fetched_first)
 
 
 def test_a_row_with_more_speech_than_it_may_hold_is_not_a_number_and_the_others_are():
