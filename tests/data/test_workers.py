@@ -20,8 +20,10 @@ from lst_jax.data.pipeline import BatchStream
 
 ROOT = pathlib.Path(__file__).parents[2]
 PARENT = """
-import pickle, sys
+import pickle, signal, sys
 from lst_jax.data.pipeline import BatchStream
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 
 def main():
     stream = BatchStream(pickle.load(open(sys.argv[1], "rb")))
@@ -139,7 +141,10 @@ def test_no_worker_outlives_its_parent(data, tmp_path, how):
         parent.kill()
     else:
         os.killpg(parent.pid, how)  # as a terminal does
-    said, errors = parent.communicate(timeout=60)
+    try:
+        said, errors = parent.communicate(timeout=60)
+    finally:
+        parent.kill()
     wait_until_gone(pids)
     if how == signal.SIGINT:
         assert said == "closed\n" and errors == "" and parent.returncode == 0
