@@ -139,7 +139,9 @@ class DataConfig:
     # What utterances become; the latter two are for adaptation
     documents: Literal["interleaved", "asr", "tts"] = learned(default="interleaved", since="interleaved")
     prefetch: int = free(default=8, at_least=0)  # batches that a thread makes ahead; 0 = made in the loop
-    workers: int = free(default=0, at_least=0)  # processes that make the rows of a process; 0 = that thread does
+    workers: int = free(
+        default=0, first_runs=0, at_least=0
+    )  # processes that make the rows of a process; 0 = that thread does
 
 
 @dataclasses.dataclass(frozen=True)

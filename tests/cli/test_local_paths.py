@@ -46,6 +46,8 @@ NOT_LOCAL = {
     "bench torch --set",
     "bench generate --set",
     "bench decode --set",
+    "bench collectives --set",
+    "inspect directory",
     "convert --set",
     "launch --set",
     "launch RUN",

@@ -14,6 +14,7 @@ from lst_jax.convert import orbax, streamed
 from lst_jax.convert.inputs import inputs_for
 from lst_jax.convert.source import Source, Stored
 from lst_jax.model.architectures.registry import build
+from lst_jax.runs.directory import RunDirectory
 
 
 def source_of(config, params):
@@ -62,9 +63,10 @@ SHAPES = {f"layers_{i}/kernel": (64, 32) for i in range(12)}
 
 def test_a_checkpoint_is_written_one_array_at_a_time(tmp_path):
     read, most = counting(SHAPES)
-    stream.write_params(tmp_path, 7, SHAPES, read, {"identity": {}})
+    checkpoints = RunDirectory(tmp_path).checkpoints_path
+    stream.write_params(checkpoints, 7, SHAPES, read, {"identity": {}})
     assert most[0] <= 2
-    folder = stream.StepFolder(tmp_path, 7)
+    folder = stream.StepFolder(checkpoints, 7)
     assert folder.shapes("params") == SHAPES and folder.items == ["params"]
     assert all((folder.read("params", path) == 1).all() for path in SHAPES)
 
