@@ -70,10 +70,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def bucket(tmp_path_factory):
     """The address of a bucket of this machine. Skips the test where its server cannot run."""
-    with fake_gcs.serving(tmp_path_factory.mktemp("gcs")) as (variables, _), pytest.MonkeyPatch.context() as patch:
+    with fake_gcs.serving(tmp_path_factory.mktemp("gcs")) as variables, pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)
-        yield f"gs://{fake_gcs.BUCKET}"
+        yield f"gs://{fake_gcs.slow_bucket.BUCKET}"
 
 
 @pytest.fixture

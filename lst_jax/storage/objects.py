@@ -3,13 +3,14 @@
 Nothing is ever added to an object: fsspec and epath replace an object of a bucket that is opened to add to it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lst_jax.core import files, json_files
@@ -167,30 +168,29 @@ def sizes(place: Place) -> dict[str, int]:
 
 def delete(place: Place) -> None:
     """Removes an object; nothing where there is none. Raises: StorageError, also for a folder of this machine."""
-    try:
-        if isinstance(place, pathlib.Path):
-            place.unlink(missing_ok=True)
-            return
-        with bucket.errors_of(place, "removed"):
-            bucket.system_of(place).rm_file(place.key)
-    except FileNotFoundError:
-        pass  # it is gone already
-    except OSError as error:
-        raise storage_error(place, error) from error
+    with _removing(place):
+        place.unlink() if isinstance(place, pathlib.Path) else bucket.system_of(place).rm_file(place.key)
 
 
 def delete_folder(place: Place) -> None:
     """Removes a folder with all below it; nothing where there is none. Raises: StorageError."""
-    try:
-        if isinstance(place, pathlib.Path):
-            shutil.rmtree(place)
-            return
-        with bucket.errors_of(place, "removed"):
-            bucket.system_of(place).rm(place.key, recursive=True)
-    except FileNotFoundError:
-        pass  # it is gone already
-    except OSError as error:
-        raise storage_error(place, error) from error
+    with _removing(place):
+        shutil.rmtree(place) if isinstance(place, pathlib.Path) else bucket.system_of(place).rm(
+            place.key, recursive=True
+        )
+
+
+@contextlib.contextmanager
+def _removing(place: Place) -> Iterator[None]:
+    """Errors of removing in one line; what is gone already is none."""
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            with contextlib.nullcontext() if isinstance(place, pathlib.Path) else bucket.errors_of(place, "removed"):
+                yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise storage_error(place, error) from error
 
 
 def upload(local: pathlib.Path, place: Place) -> None:

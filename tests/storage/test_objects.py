@@ -8,6 +8,7 @@ import sys
 import threading
 import types
 
+import fake_gcs
 import pytest
 
 from lst_jax.checkpoints.store import storage_errors
@@ -61,15 +62,7 @@ def test_a_folder_goes_up_and_comes_down_as_it_was(place, tmp_path):
 
 def test_one_of_many_creates_an_object(place):
     """Sixteen threads at once; who asks again for what it has written itself is told yes."""
-    won = []
-    threads = [
-        threading.Thread(target=lambda i=i: won.append(i) if objects.create(place / "lock", b"%d" % i) else None)
-        for i in range(16)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    won = fake_gcs.created_by(place / "lock", 16)
     assert len(won) == 1 and objects.read_bytes(place / "lock") == b"%d" % won[0]
 
 

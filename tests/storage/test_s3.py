@@ -4,7 +4,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +11,7 @@ import urllib.request
 import fake_gcs
 import pytest
 
+from lst_jax.bench import slow_bucket
 from lst_jax.cli import main
 from lst_jax.data.sources import open_records
 from lst_jax.storage import objects
@@ -29,7 +29,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory):
     """The address of a bucket of this machine."""
-    port = fake_gcs.free_port()
+    port = slow_bucket.free_port()
     url = f"http://127.0.0.1:{port}"
     log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
     server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stdout=log, stderr=log)
@@ -51,17 +51,10 @@ def s3(tmp_path_factory):
 
 
 def test_objects_are_written_listed_created_once_and_removed(s3, tmp_path):
-    place, won = to_place(f"{s3}/objects"), []
+    place = to_place(f"{s3}/objects")
     objects.write_text(place / "a" / "one", "1")
     assert objects.names(place) == ["a"] and objects.sizes(place) == {"a/one": 1} and objects.is_folder(place / "a")
-    threads = [
-        threading.Thread(target=lambda i=i: won.append(i) if objects.create(place / "lock", b"%d" % i) else None)
-        for i in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    won = fake_gcs.created_by(place / "lock", 8)
     assert len(won) == 1 and objects.read_bytes(place / "lock") == b"%d" % won[0]
     objects.delete_folder(place)
     assert objects.names(place) == [] and not objects.exists(place / "lock")

@@ -12,10 +12,10 @@ import time
 import fake_gcs
 import pytest
 import training_run
-from fake_gcs import free_port
 from test_train import learned
 from training_run import make_config
 
+from lst_jax.bench.slow_bucket import free_port
 from lst_jax.checkpoints.steps import whole_steps
 from lst_jax.cli import main
 from lst_jax.config import to_mapping
@@ -32,14 +32,6 @@ from ml_collections import ConfigDict
 def get_config(arg):
     return ConfigDict(json.loads(pathlib.Path(__file__).with_suffix(".json").read_text()))
 """
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    training_run.make_data(folder)
-    training_run.tokenizer_of(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

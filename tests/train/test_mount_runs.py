@@ -32,14 +32,6 @@ def mounted():
     return mounted
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    training_run.make_data(folder)
-    training_run.tokenizer_of(folder)
-    return folder
-
-
 def start(run, data):
     command = [sys.executable, training_run.__file__, str(run), str(data)]
     return subprocess.Popen(command, env=fake_gcs.environment(**SIMILAR), stderr=subprocess.PIPE, text=True)

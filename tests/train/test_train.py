@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from training_run import make_config, make_data, tokenizer_of
+from training_run import make_config, make_data
 
 from lst_jax.core import files, json_files
 from lst_jax.core.errors import (
@@ -37,14 +37,6 @@ TIMES = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu", "
 def learned(run):
     """All records of a run but for what a clock says."""
     return [{k: v for k, v in r.items() if k not in TIMES} for r in RunDirectory(run).read_metrics()]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    make_data(folder)
-    tokenizer_of(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """A run whose rows are made by several processes learns the same, and ends with them."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -20,14 +21,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 WORKER = b"lst_jax.data.workers"
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    training_run.make_data(folder)
-    training_run.tokenizer_of(folder)
-    return folder
-
-
 def with_workers(config, workers, **train):
     return dataclasses.replace(
         config,
@@ -40,12 +33,10 @@ def children(pid: int) -> list[int]:
     """The workers of a process."""
     found = []
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             if parent == pid and WORKER in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
-        except (FileNotFoundError, ProcessLookupError):
-            pass
     return found
 
 

@@ -2,7 +2,6 @@
 
 import collections
 import concurrent.futures
-import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -11,11 +10,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from lst_jax.core.environment import SINGLE_THREAD, environment
 from lst_jax.core.errors import DataError
 
 CHUNK = 8  # items handed over at a time
 AHEAD = 4  # chunks in flight per worker, so that none waits for the slowest
-SINGLE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 _function: Callable[[Any], Any] | None = None  # of a worker process
 
@@ -36,7 +35,7 @@ def ordered_map(function: Callable[[Any], Any], items: Iterable[Any], workers: i
         return
     chunks = _chunked(items)
     pending: collections.deque[concurrent.futures.Future] = collections.deque()
-    with _environment(SINGLE_THREAD):
+    with environment(SINGLE_THREAD):
         pool = concurrent.futures.ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn"), _start_worker, (function,)
         )
@@ -82,16 +81,3 @@ def _end_with_parent() -> None:
 
 def _run_chunk(chunk: Sequence[Any]) -> list[Any]:
     return [_function(item) for item in chunk]  # ty: ignore[not-callable]
-
-
-@contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Sets variables for the processes that are started meanwhile; one thread a worker, not one a core."""
-    before = {name: os.environ[name] for name in variables if name in os.environ}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in variables:
-            del os.environ[name]
-        os.environ.update(before)
