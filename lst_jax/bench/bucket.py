@@ -1,8 +1,8 @@
 """`lst bench data --latency`: how fast batches come from a bucket that answers late.
 
 The records lie in a fake GCS server of this machine, behind a proxy that delays every request. So server and proxy take
-their part of the cores, and figures are wall time: of records read one after the other, of records read ahead, by one
-process or more, and of Grain's own reader with its default threads and buffer.
+their part of the cores, and figures are wall time. Compared are records read one after the other, and records read ahead
+by one process or more. Grain's own reader stands beside them, with its default threads and buffer.
 """
 
 import dataclasses

@@ -4,7 +4,7 @@ Every token belongs to at most one patch, so each pair of a token and a vector o
 pair is masked away. The cost is T·Q, whatever the lengths of patches. A token whose index is no patch (outside 0..U-1)
 gives zeros, and no gradient flows back through it.
 
-Features stay flat, [.., E] with the heads side by side, and the Q vectors of a patch are the first axis, or arrays of
+Features stay flat, [.., E] with the heads side by side. The Q vectors of a patch are the first axis, or arrays of
 their own. Arrays whose last axes are heads and their widths leave lanes of a TPU empty, and products over them miss its
 matrix unit. Products with a constant matrix of 0 and 1 sum over each head, and spread one value over each head.
 """

@@ -7,7 +7,7 @@ metrics.jsonl     one line per record: {"step": n, "kind": "train" | "eval" | "b
 tensorboard/      the same numbers as event files, written anew from metrics.jsonl at every start
 checkpoints/      see `lst_jax.checkpoints.store`
 
-A run that began in a bucket, or on the mount of one, has the same lines in segments, as nothing can be added to an object:
+Nothing can be added to an object. So a run that began in a bucket, or on the mount of one, has the same lines in segments:
 
 starts/00000002.json               the line of the second start
 starts/00000002.owner.json         who has this start, see `lst_jax.storage.claim`

@@ -1,9 +1,9 @@
 """Who may write at a place that has no locks: claims with numbers, an owner, and a heartbeat.
 
 FOLDER/00000003.owner.json is the third claim. It was created exclusively, so that one process has it. Its owner writes it
-anew every `HEARTBEAT_SEC` and says at the end that it has ended. Who wants the place takes the next number, once the
-claim before has ended, or was not written for `STALE_SEC` by the clock of whoever waits. So the claim of a lost machine
-ends by itself. The highest number is the one that holds; no claim is ever removed.
+anew every `HEARTBEAT_SEC`, and says at the end that it has ended. The next process waits until that has happened, or until
+its own clock has seen no writing for `STALE_SEC`. Then it takes the next number. So the claim of a lost machine ends by
+itself. The highest number is the claim that holds; no claim is ever removed.
 """
 
 import contextlib

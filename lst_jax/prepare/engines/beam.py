@@ -1,7 +1,7 @@
 """The Apache Beam engine: one element is one shard. Imported only where Beam is asked for.
 
-The recordings and the tokenizer must have the same paths on all workers (a shared or mounted file system), and so must
-the output directory where it is no address of a bucket. The workers need this package (Beam's `setup_file` or
+All workers must see the recordings and the tokenizer at the same paths, on a shared or mounted file system. So they must
+the output directory, unless it lies in a bucket. The workers need this package (Beam's `setup_file` or
 `sdk_container_image`).
 """
 

@@ -77,7 +77,7 @@ def test_a_damaged_shard_is_named_and_the_next_try_goes_on_from_what_is_whole(pl
     ("address", "message"),
     [
         ("memory://bucket/none", "metadata.json: cannot be read"),
-        ("nothing://bucket/x", "is no address that is known"),
+        ("nothing://bucket/x", "is not a known kind of address"),
         ("file:///no/such/place", "no such directory"),
     ],
 )
