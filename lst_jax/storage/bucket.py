@@ -30,7 +30,9 @@ def file_system(scheme: str, where: str) -> Any:
         fix = f"pip install 'lst_jax[{extra}]'" if extra else f"install it ({first_line(error)})"
         raise ConfigError(f"{where}: needs a package that is not installed; {fix}") from error
     except ValueError as error:
-        raise ConfigError(f"{where}: is not a known kind of address ({first_line(error)}); use gs:// or s3://") from error
+        raise ConfigError(
+            f"{where}: is not a known kind of address ({first_line(error)}); use gs:// or s3://"
+        ) from error
 
 
 @functools.cache
