@@ -51,7 +51,8 @@ def run(bucket, data, tmp_path_factory):
     died = subprocess.run(command, cwd=elsewhere, env=environment(elsewhere, 8), capture_output=True, text=True)
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert whole_steps(run.checkpoints_path) == [3] and list(elsewhere.iterdir()) == []
-    assert [r["step"] for r in run.read_metrics() if r["kind"] == "train"] == [1, 2, 3, 4, 5, 6]  # kept before the save
+    steps = [r["step"] for r in run.read_metrics() if r["kind"] == "train"]
+    assert steps == list(range(1, len(steps) + 1)) and len(steps) >= 6  # all kept; a save goes on beside the next steps
     assert loop.train(RunDirectory(run.path), make_config(data)) == 0
     return run
 
