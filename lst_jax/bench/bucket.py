@@ -5,11 +5,12 @@ their part of the cores, and figures are wall time. Compared are records read on
 by one process or more. Grain's own reader stands beside them, with its default threads and buffer.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import grain
@@ -79,13 +80,14 @@ def _in_bucket(config: cfg.Config) -> cfg.Config:
 
 
 def _measure_readers(config: cfg.Config, settings: Settings, bar: Any) -> dict[str, float]:
-    readers: dict[str, Callable[[cfg.Config], Iterator[int]]] = {ONE_BY_ONE: _one_by_one}
+    readers: dict[str, Callable[[cfg.Config], Generator[int]]] = {ONE_BY_ONE: _one_by_one}
     for workers in settings.workers:
         readers[_name_of(workers)] = lambda config, workers=workers: _read_ahead(config, workers)
     found = {}
     for name, tokens in {**readers, GRAIN: _by_grain}.items():
         bar.set_postfix_str(name)
-        found[name] = _rate(tokens(config), settings.seconds)
+        with contextlib.closing(tokens(config)) as counts:
+            found[name] = _rate(counts, settings.seconds)
         bar.update()
     return found
 
@@ -106,7 +108,7 @@ def _rate(tokens: Iterator[int], seconds: float) -> float:
     return count / (time.perf_counter() - start)
 
 
-def _one_by_one(config: cfg.Config) -> Iterator[int]:
+def _one_by_one(config: cfg.Config) -> Generator[int]:
     sources = [open_source(source, config) for source in config.data.sources]
     streams = RowStreams(config, sources, open_tokenizer(config), patience_sec=NEVER)
     maker = StepMaker(config, streams, [0])  # one row: a batch takes seconds
@@ -114,7 +116,7 @@ def _one_by_one(config: cfg.Config) -> Iterator[int]:
         yield int(maker.make().stats["tokens"])
 
 
-def _read_ahead(config: cfg.Config, workers: int) -> Iterator[int]:
+def _read_ahead(config: cfg.Config, workers: int) -> Generator[int]:
     changed = dataclasses.replace(config.data, workers=workers, prefetch=PREFETCH)
     stream = BatchStream(dataclasses.replace(config, data=changed))
     try:
@@ -124,11 +126,15 @@ def _read_ahead(config: cfg.Config, workers: int) -> Iterator[int]:
         stream.close()
 
 
-def _by_grain(config: cfg.Config) -> Iterator[int]:
+def _by_grain(config: cfg.Config) -> Generator[int]:
     sources = [open_source(source, config) for source in config.data.sources]
     examples = alternatives.Examples(config, sources, open_tokenizer(config))
-    for batch in alternatives.grain_concat_then_split(examples, grain.ReadOptions()):
-        yield int(np.count_nonzero(batch.doc_id_BT))
+    batches = iter(alternatives.grain_concat_then_split(examples, grain.ReadOptions()))
+    try:
+        for batch in batches:
+            yield int(np.count_nonzero(batch.doc_id_BT))
+    finally:
+        batches.close()  # its threads would wait for the server, which ends before they do
 
 
 def check(settings: Settings) -> None:

@@ -14,10 +14,9 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from lst_jax.bench import memory
+from lst_jax.bench import decode, memory
 from lst_jax.config import Config
 from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.generate import loop
@@ -129,25 +128,11 @@ def step_flops(config: Config, seconds: float) -> tuple[float, float, int]:
     model = update.build_model(config, one_device())
     decoder = _decoder_of(config, model)
     params = jax.eval_shape(lambda: matrices_in_compute_dtype(model, model.init_params(jax.random.key(0))))
-    slots = 2 + -(-round(seconds * config.data.unit_rate) // decoder.patch_units)
-    one_BT = jax.ShapeDtypeStruct((1, 2), jnp.int32)
-    flag_BT, on_B = jax.ShapeDtypeStruct((1, 2), bool), jax.ShapeDtypeStruct((1,), bool)
-    local, main = jax.eval_shape(
-        lambda params, *row: decoder.prefill(params, *row, 2, slots), params, one_BT, one_BT, flag_BT, flag_BT
+    local, main = (
+        float(jax.jit(function).lower(*shapes).compile().cost_analysis()["flops"])
+        for function, shapes, _ in decode.steps_of_a_token(decoder, params, 1, seconds * config.data.unit_rate)
     )
-
-    def token_step(params, local, main, token_B, on_B):
-        logits_BV, local = decoder.read(params, local, main, on_B)
-        return logits_BV, decoder.encode(params, local, token_B, on_B, on_B)
-
-    def flops(function, *args):
-        return float(jax.jit(function).lower(*args).compile().cost_analysis()["flops"])
-
-    return (
-        flops(token_step, params, local, main, jax.ShapeDtypeStruct((1,), jnp.int32), on_B),
-        flops(decoder.advance, params, local, main, on_B),
-        decoder.patch_units,
-    )
+    return local, main, decoder.patch_units
 
 
 def _decoder(config: Config) -> tuple[CachedModel, Any]:

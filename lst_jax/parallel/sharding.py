@@ -21,7 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lst_jax.config import Config, MeshConfig, mesh_sizes
 from lst_jax.model import branches, kernels
-from lst_jax.model.placement import Placement
+from lst_jax.model.placement import Placement, product
 from lst_jax.model.stack import GATHERED
 
 REPLICA, DATA, TENSOR = MESH_AXES = ("replica", "data", "tensor")
@@ -178,12 +178,12 @@ def _multiply(name: str, x_ND: jax.Array, stored: jax.Array, dtype: str) -> jax.
     split_first, parts = MATRICES[name].index("D") == 0, jax.lax.axis_size(DATA)
     width, out = x_ND.shape[1], stored.shape[1] * (1 if split_first else parts)
     if parts * len(x_ND) * (width + out) >= width * out:
-        return jnp.dot(x_ND, _gather(name, stored), preferred_element_type=dtype)
+        return product(x_ND, _gather(name, stored), dtype)
     if split_first:
         x_ND = jax.lax.all_to_all(x_ND, DATA, split_axis=1, concat_axis=0, tiled=True)
-        summands_NF = jnp.dot(x_ND, stored, preferred_element_type=jnp.float32)
+        summands_NF = product(x_ND, stored, "float32")
         return jax.lax.psum_scatter(summands_NF, DATA, scatter_dimension=0, tiled=True).astype(dtype)
-    out_NF = jnp.dot(jax.lax.all_gather(x_ND, DATA, tiled=True), stored, preferred_element_type=dtype)
+    out_NF = product(jax.lax.all_gather(x_ND, DATA, tiled=True), stored, dtype)
     return jax.lax.all_to_all(out_NF, DATA, split_axis=0, concat_axis=1, tiled=True)
 
 
