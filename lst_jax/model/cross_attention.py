@@ -1,5 +1,7 @@
 """Cross-attention between tokens and patches, in both directions, by patch index and document."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -7,11 +9,18 @@ from lst_jax.config import ModelConfig
 from lst_jax.core.shapes import Array, Float
 from lst_jax.model import branches
 from lst_jax.model.attention import blocked_attention
-from lst_jax.model.layers import Linear, RMSNorm
+from lst_jax.model.layers import Linear, RMSNorm, inverse_root_mean_square
 from lst_jax.model.own_patch import patches_attend_own_tokens, tokens_attend_vectors, vectors_first
 from lst_jax.model.patch_rows import gather, to_tokens
 from lst_jax.model.patches import Patches
 from lst_jax.model.placement import Placement
+
+
+class VectorsSeen(NamedTuple):
+    """The Q vectors of the one patch that each token sees, zeros where it sees none, and what their norms share."""
+
+    vectors_QBTE: Array
+    inverse_rms_QBT1: Array
 
 
 class CrossAttention(nn.Module):
@@ -35,7 +44,7 @@ class CrossAttention(nn.Module):
     def __call__(
         self,
         x: Float[Array, "B S E"] | tuple[Float[Array, "B U E"], ...],
-        y: Float[Array, "B R E"] | Float[Array, "Q B S E"],
+        y: Float[Array, "B R E"] | VectorsSeen,
         patches: Patches,
     ) -> Float[Array, "B S E"] | tuple[Float[Array, "B U E"], ...]:
         """Patches `x` attend to tokens `y` (the encoder) or tokens `x` to patches `y` (the decoder).
@@ -47,7 +56,7 @@ class CrossAttention(nn.Module):
             return self._over_own_tokens(x, y, patches)
         if self.queries_are_patches or self.window != 1:
             return self.over(x, *self.keys_values(y), patches)
-        k, v = self._projected(y)
+        k, v = self._projected(*y)
         return self._added(x, tokens_attend_vectors(self._queries(x), k, v, self._heads_in(k)))
 
     def _over_own_tokens(self, x, y_BTE, patches):
@@ -74,9 +83,9 @@ class CrossAttention(nn.Module):
     def _queries(self, x_BSE):
         return self.wq(self.placement.enter(self.cross_attn_norm_q(x_BSE)))
 
-    def _projected(self, y):
+    def _projected(self, y, inverse_rms=None):
         """Keys and values with the heads side by side; the norm and the projections act on the last axis alone."""
-        y_norm = self.placement.enter(self.cross_attn_norm_kv(y))
+        y_norm = self.placement.enter(self.cross_attn_norm_kv(y, inverse_rms))
         return self.wk(y_norm), self.wv(y_norm)
 
     def _added(self, x_BSE, out_BSE):
@@ -124,10 +133,11 @@ class CrossAttention(nn.Module):
         return jnp.broadcast_to(jnp.arange(patches.doc_id_BU.shape[1]), patches.doc_id_BU.shape)
 
 
-def vectors_seen(placement: Placement, x_BRE: Float[Array, "B R E"], patches: Patches) -> Float[Array, "Q B T E"]:
-    """The Q vectors of the one patch that each token sees, zeros where it sees none."""
+def vectors_seen(placement: Placement, x_BRE: Float[Array, "B R E"], patches: Patches, norm_eps: float) -> VectorsSeen:
+    """They are the same for all layers, so their sizes are found once."""
     # what a branch sees may lie far before it
-    return _fetched(gather if placement.branched else to_tokens, x_BRE, patches)
+    vectors_QBTE = _fetched(gather if placement.branched else to_tokens, x_BRE, patches)
+    return VectorsSeen(vectors_QBTE, inverse_root_mean_square(vectors_QBTE, norm_eps))
 
 
 def _fetched(fetch, x_BRE, patches):

@@ -49,18 +49,26 @@ def truncated_normal(fan_in: int):
     return nn.initializers.truncated_normal(stddev=fan_in**-0.5, lower=-3.0, upper=3.0)
 
 
+def inverse_root_mean_square(x: Float[Array, "*batch D"], eps: float) -> Float[Array, "*batch 1"]:
+    """1 / rms of the last axis, in float32."""
+    x = x.astype(jnp.float32)
+    return jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps)
+
+
 class RMSNorm(nn.Module):
     """x / rms(x) · scale, computed in float32 and returned in the compute dtype."""
 
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
-        """Normalizes the last axis."""
+    def __call__(
+        self, x: Float[Array, "*batch D"], inverse_rms: Float[Array, "*batch 1"] | None = None
+    ) -> Float[Array, "*batch D"]:
+        """Normalizes the last axis; norms of the same `x` can share its `inverse_rms`."""
         scale_D = self.param("scale", nn.initializers.ones, (x.shape[-1],))
-        x = x.astype(jnp.float32)
-        x = x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + self.config.norm_eps)
-        return (x * scale_D).astype(self.config.compute_dtype)
+        if inverse_rms is None:
+            inverse_rms = inverse_root_mean_square(x, self.config.norm_eps)
+        return (x.astype(jnp.float32) * inverse_rms * scale_D).astype(self.config.compute_dtype)
 
 
 class SelfAttention(nn.Module):

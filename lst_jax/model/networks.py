@@ -167,7 +167,7 @@ class PatchDecoder(nn.Module):
         """
         y, crosses = self.patch_outputs(global_BUD), self.cross_attn_layers
         if self.config.decoder_cross_window == 1:
-            y = vectors_seen(self.placement, y, patches)
+            y = vectors_seen(self.placement, y, patches, self.config.norm_eps)
         h_BTE = run_layers(
             self.config,
             lambda h_BTE, cross, block: block(h_BTE + cross(h_BTE, y, patches), doc_id_BT),

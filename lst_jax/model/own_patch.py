@@ -45,11 +45,14 @@ def patches_attend_own_tokens(
 def tokens_attend_vectors(
     q_BTE: Float[Array, "B T E"], k_QBTE: Float[Array, "Q B T E"], v_QBTE: Float[Array, "Q B T E"], heads: int
 ) -> Float[Array, "B T E"]:
-    """Decoder cross-attention: each token over the Q vectors of the one patch that it sees."""
+    """Decoder cross-attention: each token over the Q vectors of the one patch that it sees.
+
+    Weighted values are rounded to their own dtype before they are added: in float32 they would be written to memory.
+    """
     e = q_BTE.shape[2]
     s_QBTH = head_sums(_for_each(q_BTE, len(k_QBTE)) * k_QBTE, heads) * (e // heads) ** -0.5
     p_QBTE = over_heads(jax.nn.softmax(s_QBTH, axis=0).astype(v_QBTE.dtype), e)
-    return _summed(p_QBTE.astype(jnp.float32) * v_QBTE.astype(jnp.float32)).astype(q_BTE.dtype)
+    return _summed(p_QBTE * v_QBTE).astype(q_BTE.dtype)
 
 
 def vectors_first(x_BTC: Float[Array, "B T C"], width: int) -> Float[Array, "Q B T E"]:
