@@ -116,7 +116,7 @@ class SpeechMaker:
 
     def _channel(self, item: manifest.Item) -> str | None:
         """What the item says; else, where there are several, what the command says, or whose the words are."""
-        if item.channel is not None or recordings.channels_of(item.audio_path) == 1:
+        if item.channel is not None or recordings.channels_of(item.audio) == 1:
             return item.channel
         if self.channel is not None or not isinstance(self.aligner, LengthAligner):
             return self.channel

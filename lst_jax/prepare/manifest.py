@@ -8,7 +8,6 @@ A speech manifest has one JSON object per line; the audio path is relative to th
 too (`audio_filepath`). A file may be compressed (.gz, .zst).
 """
 
-import dataclasses
 import math
 import os
 import pathlib
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import line_files
 from lst_jax.prepare import trees
-from lst_jax.prepare.recordings import Recording
+from lst_jax.prepare.corpora.protocol import BadItem, Item, TextItem
 
 T = TypeVar("T")  # something with an id
 AUDIO_FIELDS = ("audio", "audio_filepath")  # the second is NeMo's
@@ -29,57 +28,6 @@ PART_FIELDS = frozenset(
     "start end begin stop start_time end_time start_sec end_sec start_ms end_ms onset offset_sec offset_ms duration_sec "
     "duration_ms segment segments timestamps supervisions channels channel_id channel_selector".split()
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Item:
-    """A recording, or a part of it, and its transcript. `place` says where it is written down, for messages."""
-
-    id: str
-    audio_path: pathlib.Path
-    text: str
-    speaker: str | None
-    offset_sec: float = 0.0
-    duration_sec: float | None = None
-    channel: str | None = None
-    place: str = dataclasses.field(default="", compare=False)
-
-    @property
-    def recording(self) -> Recording:
-        """Its sound."""
-        return Recording(self.audio_path, self.offset_sec, self.duration_sec, self.channel)
-
-    def identity(self) -> str:
-        """A text that changes whenever the item means something else; its audio's content is not looked at."""
-        part = (self.offset_sec, self.duration_sec, self.channel)
-        return f"{self.id}\0{self.text}\0{self.speaker}" + (f"\0{part}" if part != (0.0, None, None) else "")
-
-
-@dataclasses.dataclass(frozen=True)
-class TextItem:
-    """A text document. `place` says where it is written down, for messages."""
-
-    id: str
-    text: str
-    place: str = dataclasses.field(default="", compare=False)
-
-    def identity(self) -> str:
-        """A text that changes whenever the item means something else."""
-        return f"{self.id}\0{self.text}"
-
-
-@dataclasses.dataclass(frozen=True)
-class BadItem:
-    """A line that is no item: it is rejected for `reason` when it is prepared, and the others go on."""
-
-    id: str  # where it is
-    reason: str
-    message: str  # says where it is as well
-    place: str = ""
-
-    def identity(self) -> str:
-        """See `Item.identity`."""
-        return f"{self.id}\0{self.reason}\0{self.message}"
 
 
 def read_items(path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False) -> list[Item | BadItem]:
@@ -246,7 +194,7 @@ def _item(fields: Mapping[str, Any], path: pathlib.Path, place: str) -> Item:
         offset_sec,
         duration_sec,
         _channel(fields),
-        place,
+        place=place,
     )
 
 

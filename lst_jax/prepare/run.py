@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import os
-import pathlib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -14,6 +13,7 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import text
 from lst_jax.prepare import manifest, recordings
 from lst_jax.prepare.aligners.protocol import Aligner, LengthAligner
+from lst_jax.prepare.corpora import audio_place
 from lst_jax.prepare.directory import Directory, Rejection, Report, digest
 from lst_jax.prepare.engines import processes
 from lst_jax.prepare.engines.local import Local
@@ -224,16 +224,7 @@ def _first_features(blocks: Callable[[], Iterable[np.ndarray]]) -> np.ndarray:
 
 
 def _file_states(items: Iterable[manifest.Item | manifest.BadItem]) -> Iterator[str]:
-    return (_file_state(item.audio_path) for item in items if isinstance(item, manifest.Item))
-
-
-def _file_state(path: pathlib.Path) -> str:
-    """Size and time of change: enough to see that a file was replaced, without reading hours of audio."""
-    try:
-        state = path.stat()
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return "missing"
-    return f"{state.st_size} {state.st_mtime_ns}"
+    return (audio_place.state(item.audio) for item in items if isinstance(item, manifest.Item))
 
 
 def _refuse_existing(path: str | os.PathLike, overwrite: bool) -> None:

@@ -11,7 +11,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError, storage_error
@@ -29,6 +29,24 @@ def read_bytes(place: Place) -> bytes:
         return place.read_bytes()
     with bucket.errors_of(place, "read"):
         return bucket.system_of(place).cat_file(place.key)
+
+
+def read_range(place: Place, start: int, size: int) -> bytes:
+    """At most `size` bytes from byte `start`. Raises: as `read_bytes`."""
+    if isinstance(place, pathlib.Path):
+        with place.open("rb") as file:
+            file.seek(start)
+            return file.read(size)
+    with bucket.errors_of(place, "read"):
+        return bucket.system_of(place).cat_file(place.key, start=start, end=start + size)
+
+
+def open_to_read(place: Place) -> BinaryIO:
+    """The object as a file that can seek; of a bucket, only the ranges that are read travel. Raises: as `read_bytes`."""
+    if isinstance(place, pathlib.Path):
+        return place.open("rb")
+    with bucket.errors_of(place, "read"):
+        return bucket.system_of(place).open(place.key, "rb")
 
 
 def read_text(place: Place) -> str:

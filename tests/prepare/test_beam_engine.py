@@ -19,10 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Beam's own, many
 
 
 def with_rejections(prompts):
-    items = [
-        manifest.Item(f"{item.id}-{i}", item.audio_path, item.text, item.speaker) for i in range(2) for item in prompts
-    ]
-    items[1] = manifest.Item("wrong", items[1].audio_path, "seventeen purple elephants danced slowly", None)
+    items = [manifest.Item(f"{item.id}-{i}", item.audio, item.text, item.speaker) for i in range(2) for item in prompts]
+    items[1] = manifest.Item("wrong", items[1].audio, "seventeen purple elephants danced slowly", None)
     return items
 
 

@@ -176,7 +176,7 @@ def test_mistakes_are_one_line(speech, unit_file, tmp_path, monkeypatch, argumen
 
 def test_the_commands_from_manifest_to_records(prompts, tmp_path, capsys):
     lines = [
-        json.dumps({"id": p.id, "audio": str(p.audio_path), "text": p.text, "split": s})
+        json.dumps({"id": p.id, "audio": str(p.audio), "text": p.text, "split": s})
         for p, s in zip(prompts, ("train", "train", "test"), strict=True)
     ]
     (tmp_path / "m.jsonl").write_text("\n".join(lines))

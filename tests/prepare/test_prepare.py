@@ -31,7 +31,7 @@ def test_records_hold_units_words_and_speaker_and_metadata_says_how(tones, unit_
     tokenizer = LogMelKMeans.load(unit_file)
     assert [u.id for u in directory] == [i.id for i in items]
     for item, utterance in zip(items, directory, strict=True):
-        np.testing.assert_array_equal(utterance.units, tokenizer.encode(recordings.load_audio(item.audio_path), 16000))
+        np.testing.assert_array_equal(utterance.units, tokenizer.encode(recordings.load_audio(item.audio), 16000))
         frames, first = len(utterance.units), utterance.words[0]
         assert utterance.words == (
             Word("tone", 0, first.end_frame),
@@ -47,10 +47,8 @@ def test_records_hold_units_words_and_speaker_and_metadata_says_how(tones, unit_
 
 
 def test_the_number_of_workers_changes_no_byte(prompts, unit_file, tmp_path):
-    items = [
-        manifest.Item(f"{item.id}-{i}", item.audio_path, item.text, item.speaker) for i in range(6) for item in prompts
-    ]
-    items[4] = manifest.Item("wrong", items[4].audio_path, "seventeen purple elephants danced slowly", None)
+    items = [manifest.Item(f"{item.id}-{i}", item.audio, item.text, item.speaker) for i in range(6) for item in prompts]
+    items[4] = manifest.Item("wrong", items[4].audio, "seventeen purple elephants danced slowly", None)
     for workers in (1, 2):
         run.prepare_speech(
             items,
@@ -73,7 +71,7 @@ def bad_items(tmp_path, tones):
         manifest.Item("gone", tmp_path / "gone.wav", "two words", None),
         manifest.Item("junk", tmp_path / "junk.wav", "two words", None),
         manifest.Item("nan", tmp_path / "nan.wav", "two words", None),
-        manifest.Item("empty", items[0].audio_path, "", None),
+        manifest.Item("empty", items[0].audio, "", None),
         manifest.Item("crowded", tmp_path / "brief.wav", "five words in one frame", None),
     ]
 
@@ -95,7 +93,7 @@ def test_bad_items_are_left_out_and_every_one_is_reported(tones, unit_file, tmp_
 
 
 def test_text_that_is_not_what_is_said_is_rejected(prompts, unit_file, tmp_path):
-    wrong = manifest.Item("wrong", prompts[0].audio_path, "seventeen purple elephants danced slowly", None)
+    wrong = manifest.Item("wrong", prompts[0].audio, "seventeen purple elephants danced slowly", None)
     report = run.prepare_speech([*prompts, wrong], tmp_path / "out", unit_file, pocket_sphinx.PocketSphinxAligner())
     assert [(r.id, r.reason in ("poor match", "alignment failed")) for r in report.rejected] == [("wrong", True)]
 
@@ -128,7 +126,7 @@ def test_another_input_is_refused_naming_what_differs_until_overwritten(tones, u
     ]:
         with pytest.raises(DataError, match=f"out: was prepared with {field}.*--overwrite"):
             prepare(**change)
-    soundfile.write(items[1].audio_path, sweep(0.5, 700), 16000)
+    soundfile.write(items[1].audio, sweep(0.5, 700), 16000)
     with pytest.raises(DataError, match="was prepared with audio_files="):
         prepare()
     assert contents(out) == first
@@ -176,7 +174,7 @@ def test_fitting_does_not_depend_on_workers_and_counts_what_it_could_not_read(to
     items = [*manifest.read_items(tones(9), {}), manifest.Item("gone", tmp_path / "gone.wav", "x", None)]
     for workers in (1, 2):
         _, frames, rejected = run.fit_units(items, tmp_path / f"{workers}.safetensors", 5, 0, workers)
-        assert frames == sum(len(LogMelKMeans.features(recordings.load_audio(i.audio_path))) for i in items[:9])
+        assert frames == sum(len(LogMelKMeans.features(recordings.load_audio(i.audio))) for i in items[:9])
         assert [(r.id, r.reason) for r in rejected] == [("gone", "missing audio")]
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
     _, frames, _ = run.fit_units(items, tmp_path / "few.safetensors", 5, 0, max_frames=20)

@@ -88,7 +88,7 @@ def test_killing_the_parent_leaves_no_worker_behind(prompts, unit_file, tmp_path
     path = tmp_path / "many.jsonl"
     path.write_text(
         "".join(
-            json.dumps({"id": f"{i}", "audio": str(prompts[i % 3].audio_path), "text": prompts[i % 3].text}) + "\n"
+            json.dumps({"id": f"{i}", "audio": str(prompts[i % 3].audio), "text": prompts[i % 3].text}) + "\n"
             for i in range(48)
         )
     )
