@@ -8,7 +8,6 @@ A speech manifest has one JSON object per line; the audio path is relative to th
 too (`audio_filepath`). A file may be compressed (.gz, .zst).
 """
 
-import math
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,17 +16,11 @@ from typing import Any, TypeVar
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import line_files
 from lst_jax.prepare import trees
+from lst_jax.prepare.corpora.fields import KNOWN_FIELDS, id_of, item_of, selected, text_of
 from lst_jax.prepare.corpora.protocol import BadItem, Item, TextItem
+from lst_jax.prepare.corpora.registry import Settings
 
 T = TypeVar("T")  # something with an id
-AUDIO_FIELDS = ("audio", "audio_filepath")  # the second is NeMo's
-KNOWN_FIELDS = frozenset({"id", *AUDIO_FIELDS, "text", "speaker", "offset", "duration", "channel"})
-# Fields of other programs that say which part of a recording a line is of. What they say is not read here, so a line
-# with one of them would get the sound of the whole file.
-PART_FIELDS = frozenset(
-    "start end begin stop start_time end_time start_sec end_sec start_ms end_ms onset offset_sec offset_ms duration_sec "
-    "duration_ms segment segments timestamps supervisions channels channel_id channel_selector".split()
-)
 
 
 def read_items(path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False) -> list[Item | BadItem]:
@@ -65,8 +58,8 @@ def read_manifest(path: str | os.PathLike, where: Mapping[str, str], skip_bad: b
             items.append(BadItem(place, fields.reason, f"{place}: {fields}"))
             continue
         try:
-            if _selected(fields, where):
-                items.append(_item(fields, path, place))
+            if selected(fields, where):
+                items.append(item_of(fields, path.parent, place, Settings()))
         except RejectedItem as error:
             if not skip_bad and error.reason != line_files.NOT_TEXT:
                 raise DataError(f"{place}: {error}") from error
@@ -141,10 +134,10 @@ def iter_text_fields(
             yield BadItem(place, fields.reason, f"{place}: {fields}"), {}
             continue
         try:
-            if _selected(fields, where):
+            if selected(fields, where):
                 number = place.rpartition(" ")[2]
-                item_id = _id(fields) if "id" in fields else f"{name}:{number}"
-                yield TextItem(item_id, _text(fields, "text"), place), fields
+                item_id = id_of(fields) if "id" in fields else f"{name}:{number}"
+                yield TextItem(item_id, text_of(fields, "text"), place), fields
         except RejectedItem as error:
             if not skip_bad and error.reason != line_files.NOT_TEXT:
                 raise DataError(f"{place}: {error}") from error
@@ -163,94 +156,6 @@ def short_names(paths: Sequence[str | os.PathLike]) -> list[str]:
         count = next(n for n in range(1, len(mine) + 1) if all(theirs[-n:] != mine[-n:] for theirs in others))
         names.append("/".join(mine[-count:]))
     return names
-
-
-def _item(fields: Mapping[str, Any], path: pathlib.Path, place: str) -> Item:
-    """The item of a line. Raises: RejectedItem."""
-    odd = sorted(fields.keys() & PART_FIELDS)
-    if odd:
-        raise RejectedItem(
-            "field not understood",
-            f"has {', '.join(odd)}, which say what part of the recording it is of and are not read; give offset and "
-            "duration in seconds, and channel",
-        )
-    key = next((name for name in AUDIO_FIELDS if name in fields), AUDIO_FIELDS[0])
-    audio, text = _text(fields, key), _text(fields, "text")
-    offset_sec = _seconds(fields, "offset") or 0.0
-    duration_sec = _seconds(fields, "duration")
-    if duration_sec == 0:
-        raise RejectedItem("wrong type", "duration=0: must be more than 0 seconds; correct it")
-    if "id" in fields:
-        name = _id(fields)
-    elif not pathlib.PurePath(audio).name:
-        raise RejectedItem("wrong type", f"{key}={audio[:60]!r}: is no path of a file; correct it")
-    else:
-        name = str(pathlib.PurePath(audio).with_suffix("")) + (f"-{offset_sec:.3f}" if offset_sec else "")
-    return Item(
-        name,
-        path.parent / audio,
-        " ".join(text.split()),
-        _speaker(fields),
-        offset_sec,
-        duration_sec,
-        _channel(fields),
-        place=place,
-    )
-
-
-def _selected(fields: Mapping[str, Any], where: Mapping[str, str]) -> bool:
-    for key, value in where.items():
-        if key not in fields:
-            raise RejectedItem("missing field", f"has no field {key!r} to select by; add it or leave the filter out")
-        if str(fields[key]) != value:
-            return False
-    return True
-
-
-def _text(fields: Mapping[str, Any], key: str) -> str:
-    if key not in fields:
-        raise RejectedItem("missing field", f"has no {key!r}; it needs audio and text for speech, text for text")
-    value = fields[key]
-    if not isinstance(value, str):
-        raise RejectedItem("wrong type", f"{key} must be a string, not {type(value).__name__}; correct it")
-    line_files.check_text(value, key)
-    return value
-
-
-def _id(fields: Mapping[str, Any]) -> str:
-    """The id; many corpora count their items, so an integer is an id as well."""
-    value = fields["id"]
-    return str(value) if type(value) is int else _text(fields, "id")
-
-
-def _speaker(fields: Mapping[str, Any]) -> str | None:
-    value = fields["speaker"] if "speaker" in fields else None
-    if not isinstance(value, str | None):
-        raise RejectedItem("wrong type", "speaker must be a string or null; correct it")
-    if value is not None:
-        line_files.check_text(value, "speaker")
-    return value
-
-
-def _channel(fields: Mapping[str, Any]) -> str | None:
-    value = fields["channel"] if "channel" in fields else None
-    if type(value) is not int and not isinstance(value, str | None):
-        raise RejectedItem("wrong type", "channel must be a number from 1, or left or right; correct it")
-    return None if value is None else str(value)
-
-
-def _seconds(fields: Mapping[str, Any], key: str) -> float | None:
-    value = fields[key] if key in fields else None
-    if value is None:
-        return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not 0 <= value < 1e9
-        or not math.isfinite(value)
-    ):
-        raise RejectedItem("wrong type", f"{key} must be a number of seconds from 0; correct it")
-    return float(value)
 
 
 def _some(items: list[T], path: pathlib.Path, where: Mapping[str, str]) -> list[T]:
