@@ -18,7 +18,6 @@ from lst_jax.data import line_files
 from lst_jax.prepare import trees
 from lst_jax.prepare.corpora.fields import KNOWN_FIELDS, id_of, item_of, selected, text_of
 from lst_jax.prepare.corpora.protocol import BadItem, Item, TextItem
-from lst_jax.prepare.corpora.registry import Settings
 
 T = TypeVar("T")  # something with an id
 
@@ -59,7 +58,7 @@ def read_manifest(path: str | os.PathLike, where: Mapping[str, str], skip_bad: b
             continue
         try:
             if selected(fields, where):
-                items.append(item_of(fields, path.parent, place, Settings()))
+                items.append(item_of(fields, path.parent, place))
         except RejectedItem as error:
             if not skip_bad and error.reason != line_files.NOT_TEXT:
                 raise DataError(f"{place}: {error}") from error

@@ -10,17 +10,17 @@ import math
 import os
 import pathlib
 import posixpath
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
 
-from lst_jax.core.errors import ConfigError, RejectedItem
+from lst_jax.core.errors import ConfigError, DataError, RejectedItem
 from lst_jax.core.paths import is_address
 from lst_jax.data import line_files
 from lst_jax.prepare.corpora.audio_place import AudioPlace
-from lst_jax.prepare.corpora.protocol import Item
-from lst_jax.prepare.corpora.registry import Settings
+from lst_jax.prepare.corpora.protocol import BadItem, Item
 from lst_jax.storage.place import BucketPath, Place, to_place
 
+T = TypeVar("T")
 AUDIO_FIELDS = ("audio", "audio_filepath")  # the second is NeMo's
 LANGUAGE_FIELDS = ("language", "lang")  # the second is NeMo's
 KNOWN_FIELDS = frozenset({"id", *AUDIO_FIELDS, *LANGUAGE_FIELDS, "text", "speaker", "offset", "duration", "channel"})
@@ -39,11 +39,11 @@ LANGUAGE_NAMES |= {"zho": "zh", "chi": "zh", "chinese": "zh", "jpn": "ja", "japa
 LANGUAGE_NAMES |= {"russian": "ru", "kor": "ko", "korean": "ko"}
 
 
-def item_of(fields: Mapping[str, Any], base: Place, place: str, settings: Settings) -> Item:
+def item_of(fields: Mapping[str, Any], base: Place, place: str, text_field: str = "text") -> Item:
     """The item of a manifest's line. `base` is the folder that relative paths of recordings start from.
 
     The id of a line without one is its audio path without suffix, and the offset where it is a part. The text is the
-    field `settings.text_field`. An empty transcript is kept: it is counted as rejected when it is prepared.
+    field `text_field`. An empty transcript is kept: it is counted as rejected when it is prepared.
     Example: {"audio": "a/u1.ogg", "text": "hi"} in Path("data") -> Item("a/u1", Path("data/a/u1.ogg"), "hi", None)
     Args: `place` says where the line is, as "m.jsonl: line 3".
     Raises: RejectedItem, whose message does not name the place.
@@ -52,10 +52,12 @@ def item_of(fields: Mapping[str, Any], base: Place, place: str, settings: Settin
     key = next((name for name in AUDIO_FIELDS if name in fields), AUDIO_FIELDS[0])
     address = text_of(fields, key)
     offset_sec = seconds_of(fields, "offset") or 0.0
-    return _item(fields, audio_at(base, address, key), _name_of(address, key, offset_sec), place, settings)
+    return _item(fields, audio_at(base, address, key), _name_of(address, key, offset_sec), place, text_field)
 
 
-def sounding_item(fields: Mapping[str, Any], audio: AudioPlace, name: str, place: str, settings: Settings) -> Item:
+def sounding_item(
+    fields: Mapping[str, Any], audio: AudioPlace, name: str, place: str, text_field: str = "text"
+) -> Item:
     """The item whose sound lies beside its fields, in a column of a table or as a member of a tar.
 
     Such sound is of this item alone. So its `duration`, and other programs' times in a longer recording, cut nothing;
@@ -64,11 +66,11 @@ def sounding_item(fields: Mapping[str, Any], audio: AudioPlace, name: str, place
     """
     if not seconds_of(fields, "offset"):
         fields = {key: value for key, value in fields.items() if key not in ("offset", "duration")}
-    return _item(fields, audio, name, place, settings)
+    return _item(fields, audio, name, place, text_field)
 
 
-def _item(fields: Mapping[str, Any], audio: AudioPlace, name: str, place: str, settings: Settings) -> Item:
-    text = text_of(fields, settings.text_field)
+def _item(fields: Mapping[str, Any], audio: AudioPlace, name: str, place: str, text_field: str) -> Item:
+    text = text_of(fields, text_field)
     duration_sec = seconds_of(fields, "duration")
     if duration_sec == 0:
         raise RejectedItem("wrong type", "duration=0: must be more than 0 seconds; correct it")
@@ -85,6 +87,19 @@ def _item(fields: Mapping[str, Any], audio: AudioPlace, name: str, place: str, s
     )
 
 
+def item_or_bad(place: str, skip_bad: bool, make: Callable[[], T]) -> T | BadItem:
+    """What `make` gives. Where it raises a RejectedItem, the BadItem of it, as a text that cannot be stored always is.
+
+    Raises: DataError that names the place, where bad items are not to be skipped.
+    """
+    try:
+        return make()
+    except RejectedItem as error:
+        if not skip_bad and error.reason != line_files.NOT_TEXT:
+            raise DataError(f"{place}: {error}") from error
+        return BadItem(place, error.reason, f"{place}: {error}", place)
+
+
 def check_part_fields(fields: Mapping[str, Any]) -> None:
     """Raises: RejectedItem where a field says in words of another program which part of its recording an item is."""
     odd = sorted(fields.keys() & PART_FIELDS)
@@ -96,7 +111,7 @@ def check_part_fields(fields: Mapping[str, Any]) -> None:
         )
 
 
-def audio_at(base: Place, address: str, key: str) -> Place:
+def audio_at(base: Place, address: str, key: str = "audio") -> Place:
     """Where a recording lies: an address, an absolute path of this machine, or a path from the folder `base`.
 
     Raises: RejectedItem for what names no file.
