@@ -23,6 +23,11 @@ from lst_jax.storage.place import BucketPath, Place, to_place
 T = TypeVar("T")
 AUDIO_FIELDS = ("audio", "audio_filepath")  # the second is NeMo's
 LANGUAGE_FIELDS = ("language", "lang")  # the second is NeMo's
+# Names of columns and of JSON keys in the sets of the Hugging Face hub, the most usual first.
+USUAL_TEXT = ("text", "sentence", "transcription", "transcript", "normalized_text", "raw_text")
+USUAL_ID = ("id", "segment_id", "utterance_id", "audio_id", "key")
+USUAL_SPEAKER = ("speaker", "speaker_id", "client_id")
+USUAL_LANGUAGE = (*LANGUAGE_FIELDS, "locale")
 KNOWN_FIELDS = frozenset({"id", *AUDIO_FIELDS, *LANGUAGE_FIELDS, "text", "speaker", "offset", "duration", "channel"})
 # Fields of other programs that say which part of a recording a line is of. What they say is not read here, so a line
 # with one of them would get the sound of the whole file.
@@ -66,6 +71,17 @@ def sounding_item(
     """
     if not seconds_of(fields, "offset"):
         fields = {key: value for key, value in fields.items() if key not in ("offset", "duration")}
+    return _item(fields, audio, name, place, text_field)
+
+
+def with_usual_types(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields, with speakers as strings where they were counted, and without a language that is a class's number."""
+    found = {key: value for key, value in fields.items() if key != "language" or isinstance(value, str)}
+    return found | {key: str(found[key]) for key in ("speaker",) if key in found and type(found[key]) is int}
+
+
+def filed_item(fields: Mapping[str, Any], audio: AudioPlace, name: str, place: str, text_field: str = "text") -> Item:
+    """The item whose recording is a file that was found already. Args, Raises: as `sounding_item`."""
     return _item(fields, audio, name, place, text_field)
 
 
