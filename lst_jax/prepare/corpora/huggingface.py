@@ -192,7 +192,7 @@ def _is_at(place: Place) -> bool:
     return any(name.endswith(parquet.SUFFIXES) for where in (place, place / "data") for name in objects.names(where))
 
 
-SPEECH = Layout(
+_SPEECH = Layout(
     "huggingface",
     "Parquet files with the audio in a column, as the Hugging Face hub stores data sets",
     "speech",
@@ -201,19 +201,22 @@ SPEECH = Layout(
     parquet.SUFFIXES,
     _is_at,
 )
-PEOPLES_SPEECH = dataclasses.replace(
-    SPEECH,
-    name="peoples-speech",
-    what="People's Speech in Parquet files, as the hub stores it",
-    suffixes=(),
-    is_at=None,
-)
-TEXT = Layout(
-    "huggingface",
-    "Parquet files with texts in a column, as FineWeb and other sets of the Hugging Face hub",
-    "text",
-    TextReader,
-    (ID_FIELD,),
-    parquet.SUFFIXES,
-    _is_at,
+LAYOUTS = (
+    _SPEECH,
+    dataclasses.replace(
+        _SPEECH,
+        name="peoples-speech",
+        what="People's Speech in Parquet files, as the hub stores it",
+        suffixes=(),
+        is_at=None,
+    ),
+    Layout(
+        "huggingface",
+        "Parquet files with texts in a column, as FineWeb and other sets of the Hugging Face hub",
+        "text",
+        TextReader,
+        (ID_FIELD,),
+        parquet.SUFFIXES,
+        _is_at,
+    ),
 )

@@ -8,6 +8,7 @@ begins a group: a header is told by a magic word and a checksum. A compressed ta
 import contextlib
 import dataclasses
 import hashlib
+import io
 import itertools
 import pathlib
 import tarfile
@@ -26,6 +27,7 @@ SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 BLOCK = 512  # bytes of a header
 MAGIC = (257, b"ustar")  # where it stands in a header
 SEARCH_BYTES = 1 << 20  # of one read for a header
+PASSED_BYTES = 1 << 20  # of one read of what is passed over
 MEASURED = 16  # groups at the beginning of a tar, whose size is taken for that of all
 LEAST_PART_BYTES = 1 << 20
 WHAT = "a tar"
@@ -54,7 +56,7 @@ class Tar:
         with ranges.damage(self.place, WHAT):
             self._file.seek(start)
             tar = tarfile.TarFile(fileobj=self._file, mode="r")  # its own loop ends in silence at a damaged header
-            info = tar.firstmember
+            info = tar.next()
         while info is not None:
             if info.isreg():
                 if self.size is not None and info.offset_data + info.size > self.size:
@@ -64,12 +66,13 @@ class Tar:
                 info = self._following(tar)
 
     def _following(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
-        tar.members = []  # which would grow
         self._file.seek(tar.offset)
         try:
             return tarfile.TarInfo.fromtarfile(tar)
-        except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):
-            return None
+        except tarfile.HeaderError as error:
+            if type(error).__name__ in ("EOFHeaderError", "EmptyHeaderError"):  # its end, by zeros or without
+                return None
+            raise
 
     def content(self, member: Member) -> bytes:
         """What a member holds. Raises: DataError where the tar is cut."""
@@ -112,6 +115,34 @@ class Tar:
         return None
 
 
+class _Forward(io.RawIOBase):
+    """A stream that cannot seek, but for passing over what lies before a later position."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream, self._position = stream, 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """See `io.RawIOBase`; all of it, unless the stream ends."""
+        found = self._stream.read(size)
+        self._position += len(found)
+        return found
+
+    def tell(self) -> int:
+        """Bytes that were read."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Forward alone."""
+        assert whence == io.SEEK_SET and offset >= self._position, (offset, whence, self._position)
+        while self._position < offset and self.read(min(PASSED_BYTES, offset - self._position)):
+            pass
+        return self._position
+
+
 def _is_header(block: bytes) -> bool:
     try:
         tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
@@ -128,7 +159,8 @@ def tar_at(place: Place) -> Iterator[Tar]:
             file = stack.enter_context(ranges.opened(place))
             if is_compressed(place):
                 suffix = ".gz" if place.suffix == ".tgz" else place.suffix
-                size, file = None, stack.enter_context(line_files.decompressed(file, suffix, str(place)))
+                file = _Forward(stack.enter_context(line_files.decompressed(file, suffix, str(place))))
+                size = None
             else:
                 size = file.seek(0, 2)
         yield Tar(place, file, size)

@@ -161,11 +161,13 @@ def _is_at(place: Place) -> bool:
     return any(name.endswith(tars.SUFFIXES) for name in objects.names(place))
 
 
-LAYOUT = Layout(
-    "webdataset",
-    "tars of NAME.flac beside NAME.txt or NAME.json (WebDataset)",
-    "speech",
-    WebDatasetReader,
-    suffixes=(".tar", ".tgz"),
-    is_at=_is_at,
+LAYOUTS = (
+    Layout(
+        "webdataset",
+        "tars of NAME.flac beside NAME.txt or NAME.json (WebDataset)",
+        "speech",
+        WebDatasetReader,
+        suffixes=(".tar", ".tgz"),
+        is_at=_is_at,
+    ),
 )
