@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from lst_jax.core.errors import DataError
-from lst_jax.prepare.corpora import huggingface, lines, listing, registry, trees, webdataset
+from lst_jax.prepare.corpora import huggingface, lhotse, lines, listing, registry, trees, webdataset
 from lst_jax.prepare.corpora.corpus import Corpus
 from lst_jax.prepare.corpora.protocol import Reader
 from lst_jax.prepare.corpora.registry import Layout, Settings
@@ -17,7 +17,7 @@ from lst_jax.storage import objects
 from lst_jax.storage.place import Place, to_place
 
 NO_SETTINGS = Settings()
-MODULES = (huggingface, webdataset, trees, lines)  # of several layouts that fit a place, the first one is taken
+MODULES = (huggingface, lhotse, webdataset, trees, lines)  # of several layouts that fit a place, the first one is taken
 
 for _layout in itertools.chain(
     huggingface.LAYOUTS, webdataset.LAYOUTS, trees.LAYOUTS, lines.LAYOUTS
