@@ -38,11 +38,12 @@ class _Reader:
 
     settings: Settings
     name = "huggingface"
+    batch_rows = 1024
 
     @property
     def tables(self) -> parquet.Tables:
         """The files."""
-        return parquet.Tables(self.settings.where, self.settings.exact)
+        return parquet.Tables(self.settings.where, self.settings.exact, self.batch_rows)
 
     def files(self, place: Place) -> list[InputFile]:
         """See `Reader.files`."""
@@ -53,8 +54,13 @@ class _Reader:
         return self.tables.parts(file, number, part_items)
 
     def _column(self, part: Part, columns: Mapping[str, Any], option: str, names: tuple[str, ...]) -> str | None:
+        """The first of `names` that is a column, or the one that the option names. Raises: DataError."""
         given = self.settings.options[option] if option in self.settings.options else None
-        return parquet.only_column(part.place, columns, (given,) if given else names, f"--{option.replace('_', '-')}")
+        if given is not None and given not in columns:
+            raise DataError(
+                f"{part.place}: has no column {given!r}, but {', '.join(columns)}; correct --{option.replace('_', '-')}"
+            )
+        return given or next((name for name in names if name in columns), None)
 
     def _text_column(self, part: Part, columns: Mapping[str, Any], names: tuple[str, ...]) -> str:
         """The column of texts. Raises: DataError where there is none, or it holds no strings."""
@@ -72,6 +78,8 @@ class _Reader:
 
 class SpeechReader(_Reader):
     """Rows → items; their audio is in the row, or in a file that it names."""
+
+    batch_rows = 64  # recordings, which are large
 
     def read(self, part: Part) -> Iterator[Item | BadItem]:
         """See `Reader.read`."""

@@ -22,7 +22,6 @@ from lst_jax.storage.place import Place
 SUFFIXES = (".parquet", ".pq")
 PIECES = 16  # at most, of a row group: whoever reads the last piece decodes those before it
 BATCH_BYTES = 1 << 24  # that are decoded at a time, roughly
-BATCH_ROWS = 1024  # at most
 STREAM_BYTES = 1 << 20  # of one read of a column
 SHARD = re.compile(r"(.+?)-\d{5,}-of-\d{5,}(-[0-9a-f]+)?")  # as the hub and `datasets` name the files of a split
 CONVERTED = re.compile(r"\d{4,}")  # as the hub names those that it made itself, in a folder called as the split
@@ -37,6 +36,7 @@ class Tables:
 
     where: Mapping[str, str]
     exact: bool = False
+    batch_rows: int = 1024  # that are decoded at a time, at most
 
     def files(self, place: Place) -> list[InputFile]:
         """See `Reader.files`. A wanted split leaves out the files whose names say another one. Raises: DataError."""
@@ -78,7 +78,7 @@ class Tables:
             split = split_of(part.place) if "split" not in there else None
             number = first = _rows_before(table, part) + 1
             try:
-                for values in _decoded(table, part, there):
+                for values in _decoded(table, part, there, self.batch_rows):
                     if split is not None and isinstance(values, dict):
                         values["split"] = split
                     yield number, values
@@ -133,14 +133,6 @@ def _cut_exactly(groups: Sequence[int], part_rows: int) -> Iterator[tuple[int, i
         yield group, row - before, min(part_rows, total - row)
 
 
-def only_column(place: Place, columns: Mapping[str, Any], names: Sequence[str], option: str) -> str | None:
-    """The first of `names` that is a column; a single name, which the user gave, must be one. Raises: DataError."""
-    found = next((name for name in names if name in columns), None)
-    if found is None and len(names) == 1:
-        raise DataError(f"{place}: has no column {names[0]!r}, but {', '.join(columns)}; correct {option}")
-    return found
-
-
 @contextlib.contextmanager
 def table_at(place: Place) -> Iterator[Any]:
     """A Parquet file, open (pyarrow.parquet.ParquetFile). Raises: DataError where it is none; StorageError."""
@@ -162,23 +154,32 @@ def _rows_before(table: Any, part: Part) -> int:
         return sum(table.metadata.row_group(group).num_rows for group in range(part.start)) + part.first
 
 
-def _decoded(table: Any, part: Part, columns: Sequence[str]) -> Iterator[dict[str, Any] | RejectedItem]:
+def _decoded(table: Any, part: Part, columns: Sequence[str], most: int) -> Iterator[dict[str, Any] | RejectedItem]:
     """The values of the rows of a part. Raises: DataError where they are damaged."""
     skip, left = part.first, part.count
-    with ranges.damage(part.place, WHAT):
-        groups = _groups_of(table, part)
-        first = table.metadata.row_group(part.start)
-        rows = max(1, min(BATCH_ROWS, BATCH_BYTES * first.num_rows // max(1, first.total_byte_size)))
-        batches = table.iter_batches(rows, row_groups=groups, columns=list(columns), use_threads=False)
-    while left > 0:
-        with ranges.damage(part.place, WHAT):
+    for group in _groups_of(table, part):
+        for batch in _batches(table, part.place, group, columns, most):
+            with ranges.damage(part.place, WHAT):
+                wanted = batch.slice(skip, left)
+            skip, left = max(0, skip - batch.num_rows), left - wanted.num_rows
+            yield from _values(wanted)
+            if not left:
+                return
+    raise DataError(f"{part.place}: has fewer rows than its footer says; make the file again")
+
+
+def _batches(table: Any, place: Place, group: int, columns: Sequence[str], most: int) -> Iterator[Any]:
+    """The rows of a row group, some at a time. Raises: DataError where they are damaged."""
+    with ranges.damage(place, WHAT):
+        said = table.metadata.row_group(group)
+        rows = max(1, min(most, BATCH_BYTES * said.num_rows // max(1, said.total_byte_size)))
+        batches = table.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False)
+    while True:
+        with ranges.damage(place, WHAT):
             batch = next(batches, None)
-            if batch is None:
-                raise DataError(f"{part.place}: has fewer rows than its footer says; make the file again")
-            wanted = batch.slice(skip, left)
-        skip = max(0, skip - batch.num_rows)
-        left -= wanted.num_rows
-        yield from _values(wanted)
+        if batch is None:
+            return
+        yield batch
 
 
 def _groups_of(table: Any, part: Part) -> list[int]:

@@ -181,7 +181,10 @@ def parts(file: InputFile, number: int, part_items: int, key_of: KeyOf) -> Itera
         index = start = 0
         step = max(LEAST_PART_BYTES, part_items * _bytes_of_a_group(tar, key_of))
         while start < tar.size:
-            end = tar.group_from(start + step, key_of) or tar.size
+            end = None
+            with contextlib.suppress(DataError):  # what is damaged is for reading it to say
+                end = tar.group_from(start + step, key_of)
+            end = end or tar.size
             yield Part(part_name(number, index), file.place, digest, start, 0, end - start, (), file.name, end - start)
             index, start = index + 1, end
 
@@ -189,11 +192,12 @@ def parts(file: InputFile, number: int, part_items: int, key_of: KeyOf) -> Itera
 def _bytes_of_a_group(tar: Tar, key_of: KeyOf) -> int:
     """On average over the first ones."""
     keys, end = set(), 0
-    for member in tar.members():
-        if len(keys | {key_of(member.name)}) > MEASURED:
-            break
-        keys.add(key_of(member.name))
-        end = member.start + member.size
+    with contextlib.suppress(DataError):
+        for member in tar.members():
+            if len(keys | {key_of(member.name)}) > MEASURED:
+                break
+            keys.add(key_of(member.name))
+            end = member.start + member.size
     return end // max(1, len(keys))
 
 
