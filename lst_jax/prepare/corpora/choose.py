@@ -19,9 +19,7 @@ from lst_jax.storage.place import Place, to_place
 NO_SETTINGS = Settings()
 MODULES = (huggingface, lhotse, webdataset, trees, lines)  # of several layouts that fit a place, the first one is taken
 
-for _layout in itertools.chain(
-    huggingface.LAYOUTS, webdataset.LAYOUTS, trees.LAYOUTS, lines.LAYOUTS
-):  # the first one that fits is taken
+for _layout in itertools.chain.from_iterable(module.LAYOUTS for module in MODULES):
     registry.register(_layout)
 
 

@@ -59,11 +59,16 @@ class Tar:
             info = tar.next()
         while info is not None:
             if info.isreg():
-                if self.size is not None and info.offset_data + info.size > self.size:
-                    raise DataError(f"{self.place}: ends within {info.name}; copy the file again")
-                yield Member(info.name, info.offset, info.offset_data, info.size)
+                member = Member(info.name, info.offset, info.offset_data, info.size)
+                yield member
+                self._check(member)
             with ranges.damage(self.place, WHAT):
                 info = self._following(tar)
+
+    def _check(self, member: Member) -> None:
+        """Raises: DataError where a plain tar ends before its member does."""
+        if self.size is not None and member.start + member.size > self.size:
+            raise DataError(f"{self.place}: ends within {member.name}; copy the file again")
 
     def _following(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
         self._file.seek(tar.offset)
@@ -86,6 +91,7 @@ class Tar:
     def sound(self, member: Member) -> AudioPlace:
         """Where the audio of a member is: in the file of this machine, else its bytes, which one reading passes."""
         if self.size is not None and isinstance(self.place, pathlib.Path):
+            self._check(member)
             return Stretch(self.place, member.start, member.size, member.name)
         return Content(self.content(member), member.name)
 
