@@ -3,13 +3,13 @@
 A file is known by its suffix, a folder by what lies in it, a pattern by the first file that it matches.
 """
 
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Literal
 
 from lst_jax.core.errors import DataError
-from lst_jax.prepare.corpora import lines, listing, registry, trees
+from lst_jax.prepare.corpora import layouts as _registered  # noqa: F401
+from lst_jax.prepare.corpora import listing, registry
 from lst_jax.prepare.corpora.corpus import Corpus
 from lst_jax.prepare.corpora.protocol import Reader
 from lst_jax.prepare.corpora.registry import Layout, Settings
@@ -17,9 +17,6 @@ from lst_jax.storage import objects
 from lst_jax.storage.place import Place, to_place
 
 NO_SETTINGS = Settings()
-
-for _layout in itertools.chain(trees.LAYOUTS, lines.LAYOUTS):  # the first one that fits is taken
-    registry.register(_layout)
 
 
 def open_corpus(
