@@ -103,8 +103,10 @@ def _run(args: argparse.Namespace) -> int:
         args.any_language,
     )
     engine = arguments.engine(args, arguments.workers(args))
+    corpus = arguments.corpus(args, "speech")
+    arguments.say_unused_fields(corpus)
     report = run.prepare_speech(
-        arguments.items(args),
+        corpus,
         args.out,
         args.units,
         aligner,
@@ -115,6 +117,7 @@ def _run(args: argparse.Namespace) -> int:
         args.max_rejected,
         progress=True,
         channel=args.channel,
+        shard_mb=args.shard_mb,
     )
     print(report.line())
     return 0

@@ -3,13 +3,13 @@
 A file is known by its suffix, a folder by what lies in it, a pattern by the first file that it matches.
 """
 
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Literal
 
 from lst_jax.core.errors import DataError
-from lst_jax.prepare.corpora import huggingface, lhotse, lines, listing, registry, trees, webdataset
+from lst_jax.prepare.corpora import layouts as _registered  # noqa: F401
+from lst_jax.prepare.corpora import listing, registry
 from lst_jax.prepare.corpora.corpus import Corpus
 from lst_jax.prepare.corpora.protocol import Reader
 from lst_jax.prepare.corpora.registry import Layout, Settings
@@ -17,10 +17,6 @@ from lst_jax.storage import objects
 from lst_jax.storage.place import Place, to_place
 
 NO_SETTINGS = Settings()
-MODULES = (huggingface, lhotse, webdataset, trees, lines)  # of several layouts that fit a place, the first one is taken
-
-for _layout in itertools.chain.from_iterable(module.LAYOUTS for module in MODULES):
-    registry.register(_layout)
 
 
 def open_corpus(
