@@ -200,23 +200,15 @@ def _is_at(place: Place) -> bool:
     return any(name.endswith(parquet.SUFFIXES) for where in (place, place / "data") for name in objects.names(where))
 
 
-_SPEECH = Layout(
-    "huggingface",
-    "Parquet files with the audio in a column, as the Hugging Face hub stores data sets",
-    "speech",
-    SpeechReader,
-    (ID_FIELD, AUDIO_FIELD, SPEAKER_FIELD),
-    parquet.SUFFIXES,
-    _is_at,
-)
 LAYOUTS = (
-    _SPEECH,
-    dataclasses.replace(
-        _SPEECH,
-        name="peoples-speech",
-        what="People's Speech in Parquet files, as the hub stores it",
-        suffixes=(),
-        is_at=None,
+    Layout(
+        "huggingface",
+        "Parquet files with the audio in a column, as the Hugging Face hub stores data sets",
+        "speech",
+        SpeechReader,
+        (ID_FIELD, AUDIO_FIELD, SPEAKER_FIELD),
+        parquet.SUFFIXES,
+        _is_at,
     ),
     Layout(
         "huggingface",

@@ -77,7 +77,7 @@ def test_a_layout_in_a_bucket_gives_the_same_records(layouts, prepare, expected,
 
 
 def test_a_layout_may_be_named_and_its_split_chosen(layouts, prepare, expected, capsys):
-    assert prepare(layouts / "parquet", "--layout", "peoples-speech", "--where", "split=train") == expected
+    assert prepare(layouts / "parquet", "--layout", "huggingface", "--where", "split=train") == expected
     words = ["prepare", "speech", "--manifest", layouts / "parquet", "--layout", "webdataset"]
     assert main.main([*map(str, words), "--units", "u", "--out", "o"]) == 3
     assert "has no *.tar, plain or compressed; give a folder of WebDataset shards" in capsys.readouterr().err
