@@ -1,0 +1,184 @@
+"""What readers of layouts share: the files at a place, where audio lies, and what becomes of a bad line."""
+
+import fnmatch
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from lst_jax.core.errors import DataError, RejectedItem
+from lst_jax.core.paths import is_address
+from lst_jax.data.importers.formats import Option
+from lst_jax.data.line_files import NOT_TEXT
+from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Part
+from lst_jax.prepare.corpora.registry import Settings
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
+from lst_jax.storage.walk import files_in, look, walk
+
+AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3")  # where several files have one name, the first counts
+GLOB_MARKS = frozenset("*?[")
+AUDIO_ROOT = Option("audio_root", "the folder where relative paths of the corpus's audio begin", metavar="DIR")
+LANGUAGES = {
+    "dutch": "nl",
+    "english": "en",
+    "french": "fr",
+    "german": "de",
+    "italian": "it",
+    "polish": "pl",
+    "portuguese": "pt",
+    "spanish": "es",
+}
+
+
+def files_at(place: Place, fits: Callable[[str], bool], layout: str, needs: str) -> list[InputFile]:
+    """The file at `place`, or the files below a folder, or those of a glob, whose path from there `fits`.
+
+    A file that the user names is taken whatever it is called. Raises: DataError where there are none: `layout` needs `needs`.
+    """
+    if GLOB_MARKS & set(place.name):
+        root, found = place.parent, [one for one in files_in(place.parent) if fnmatch.fnmatch(one.path, place.name)]
+    elif objects.is_folder(place):
+        root, found = place, [one for _, inside in walk(place) for one in inside if fits(one.path)]
+    else:
+        one = look(place)
+        root, found = place.parent, [one] if one is not None else []
+    if not found:
+        raise DataError(f"{place}: has nothing of the layout {layout}; give {needs}")
+    return [InputFile(root / one.path, one.size, one.version, one.path) for one in found]
+
+
+def tree_at(root: Place, layout: str, needs: str, fits: Callable[[str], bool]) -> list[InputFile]:
+    """A tree of small files as one input. Its version is a digest of all that lies below it.
+
+    Raises: DataError where it is no folder, or no path in it `fits`.
+    """
+    digest, size, some = hashlib.sha256(), 0, False
+    for _, inside in walk(root) if objects.is_folder(root) else ():
+        for one in inside:
+            digest.update(f"{one.path}\0{one.size}\0{one.version}\n".encode(errors="surrogateescape"))
+            size, some = size + one.size, some or fits(one.path)
+    if not some:
+        raise DataError(f"{root}: has nothing of the layout {layout}; give {needs}")
+    return [InputFile(root, size, digest.hexdigest()[:16], root.name)]
+
+
+def entry_parts(
+    file: InputFile, number: int, part_items: int, entries: Iterable[tuple[tuple[str, ...], int, str]]
+) -> Iterator[Part]:
+    """Parts of a tree. `entries` has (names that belong together, how many items they give, their version), lazily."""
+    names: list[str] = []
+    digest, items, count = hashlib.sha256(), 0, 0
+    for together, weight, version in entries:
+        names += together
+        digest.update(f"{together}\0{version}\n".encode(errors="surrogateescape"))
+        items += weight
+        if items >= part_items:
+            yield tree_part(file, number, count, names, digest.hexdigest())
+            names, digest, items, count = [], hashlib.sha256(), 0, count + 1
+    if names:
+        yield tree_part(file, number, count, names, digest.hexdigest())
+
+
+def tree_part(file: InputFile, number: int, count: int, names: list[str], digest: str) -> Part:
+    """Part `count` of tree `number`."""
+    return Part(
+        f"{number:05d}-{count:07d}",
+        file.place,
+        digest[:16],
+        count=len(names),
+        entries=tuple(names),
+        input_name=file.name,
+    )
+
+
+def audio_at(base: Place, path: str) -> Place:
+    """The place that a corpus gives as a path: an address, an absolute path, or one from `base`."""
+    if is_address(path) or path.startswith("/"):
+        return to_place(path)
+    return base / path
+
+
+def audio_root(settings: Settings, default: Place) -> Place:
+    """Where relative paths begin: `--audio-root`, else `default`."""
+    return to_place(settings.options["audio_root"]) if "audio_root" in settings.options else default
+
+
+def check_options(settings: Settings, layout: str, **choices: tuple[str, ...]) -> None:
+    """Raises: DataError where an option has a value that is none of its choices."""
+    for name, allowed in choices.items():
+        if name in settings.options and settings.options[name] not in allowed:
+            option = f"--{name.replace('_', '-')}"
+            raise DataError(f"{option} {settings.options[name]}: must be {', '.join(allowed)} for {layout}; correct it")
+
+
+def refuse_filter(settings: Settings, layout: str) -> None:
+    """Raises: DataError where fields are to select items of a layout that has none."""
+    if settings.where:
+        raise DataError(f"layout {layout}: has no fields to select by {dict(settings.where)}; leave the filter out")
+
+
+def selected(fields: Mapping[str, Any], where: Mapping[str, str]) -> bool:
+    """Whether fields have the values that select. Raises: RejectedItem where there is no such field."""
+    for key, value in where.items():
+        if key not in fields:
+            raise RejectedItem("missing field", f"has no field {key!r} to select by; add it or leave the filter out")
+        if str(fields[key]) != value:
+            return False
+    return True
+
+
+def field(fields: Mapping[str, Any], key: str) -> str:
+    """The text of a field. Raises: RejectedItem where it is missing or no text."""
+    if key not in fields:
+        raise RejectedItem("missing field", f"has no field {key!r}; is it of this layout?")
+    if not isinstance(fields[key], str):
+        raise RejectedItem("wrong type", f"{key} must be a string, not {type(fields[key]).__name__}; correct it")
+    return fields[key]
+
+
+def seconds(fields: Mapping[str, Any], key: str) -> float:
+    """A number of seconds from 0, also written as a text. Raises: RejectedItem."""
+    if key not in fields:
+        raise RejectedItem("missing field", f"has no field {key!r}; is it of this layout?")
+    return number_of_seconds(fields[key], key)
+
+
+def number_of_seconds(value: Any, name: str) -> float:
+    """See `seconds`. Example: "1.5" -> 1.5"""
+    try:
+        found = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < 1e9:
+        raise RejectedItem("wrong type", f"{name}={str(value)[:40]!r}: must be a number of seconds from 0; correct it")
+    return found
+
+
+def plain(text: str) -> str:
+    """A transcript as it is stored: one blank between words."""
+    return " ".join(text.split())
+
+
+def lower(text: str) -> str:
+    """`plain`, in lower case: for corpora that write capitals alone."""
+    return plain(text).lower()
+
+
+def bad_line(where: str, error: RejectedItem, settings: Settings) -> BadItem:
+    """The item in place of a line that is none. Raises: DataError unless `--skip-bad`, as a manifest does."""
+    if not settings.skip_bad and error.reason != NOT_TEXT:
+        raise DataError(f"{where}: {error}") from error
+    return bad_item(where, where, error.reason, str(error))
+
+
+def bad_item(name: str, where: str, reason: str, message: str) -> BadItem:
+    """An item that its corpus describes, and that cannot be used, whatever `--skip-bad` says."""
+    return BadItem(name, reason, f"{where}: {message}")
+
+
+def audio_names(names: Iterable[str]) -> dict[str, str]:
+    """The audio file of each name without suffix, among the names in a folder. Example: "a.flac" -> {"a": "a.flac"}"""
+    found: dict[str, str] = {}
+    for suffix in reversed(AUDIO_SUFFIXES):
+        found |= {name.removesuffix(suffix): name for name in names if name.endswith(suffix)}
+    return found
