@@ -4,6 +4,7 @@ A part of a plain file is read from its first byte. A compressed file has no suc
 open where it stopped, and goes on from there. Parts that a process takes in their order cost one pass over the file.
 """
 
+import atexit
 import dataclasses
 import gzip
 import hashlib
@@ -119,7 +120,7 @@ def opened(place: Place) -> BinaryIO:
     except (FileNotFoundError, IsADirectoryError) as error:
         raise DataError(f"{place}: no such file; correct the path") from error
     if place.suffix == ".gz":
-        return gzip.GzipFile(fileobj=raw)
+        return _Gzip(raw)
     if place.suffix != ".zst":
         return raw
     try:
@@ -139,6 +140,19 @@ def offsets(place: Place) -> Iterator[tuple[bytes, int, int]]:
                 yield line, end, number
         except _errors_of(place) as error:
             raise _damaged(place, error) from error
+
+
+class _Gzip(gzip.GzipFile):
+    """A compressed file that closes what it reads from."""
+
+    def __init__(self, raw: BinaryIO):
+        super().__init__(fileobj=raw)
+        self.raw_file = raw
+
+    def close(self) -> None:
+        """See the class."""
+        super().close()
+        self.raw_file.close()
 
 
 @dataclasses.dataclass
@@ -186,6 +200,9 @@ def _close_kept() -> None:
     for other in _KEPT.values():
         other.file.close()
     _KEPT.clear()
+
+
+atexit.register(_close_kept)
 
 
 def _some(content: bytes) -> bytes:

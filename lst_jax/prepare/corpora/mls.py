@@ -108,7 +108,7 @@ def _language(transcripts: Place) -> str | None:
     for name in transcripts.parts:
         match = FOLDER.fullmatch(name)
         if match:
-            return places.LANGUAGES[match[1]] if match[1] in places.LANGUAGES else match[1]
+            return places.language(match[1])
     return None
 
 

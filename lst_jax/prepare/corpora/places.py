@@ -2,13 +2,14 @@
 
 import fnmatch
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from lst_jax.core.errors import DataError, RejectedItem
+from lst_jax.core.errors import DataError, RejectedItem, first_line
 from lst_jax.core.paths import is_address
 from lst_jax.data.importers.formats import Option
-from lst_jax.data.line_files import NOT_TEXT
+from lst_jax.data.line_files import NOT_TEXT, check_text
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Part
 from lst_jax.prepare.corpora.registry import Settings
 from lst_jax.storage import objects
@@ -127,24 +128,8 @@ def selected(fields: Mapping[str, Any], where: Mapping[str, str]) -> bool:
     return True
 
 
-def field(fields: Mapping[str, Any], key: str) -> str:
-    """The text of a field. Raises: RejectedItem where it is missing or no text."""
-    if key not in fields:
-        raise RejectedItem("missing field", f"has no field {key!r}; is it of this layout?")
-    if not isinstance(fields[key], str):
-        raise RejectedItem("wrong type", f"{key} must be a string, not {type(fields[key]).__name__}; correct it")
-    return fields[key]
-
-
-def seconds(fields: Mapping[str, Any], key: str) -> float:
-    """A number of seconds from 0, also written as a text. Raises: RejectedItem."""
-    if key not in fields:
-        raise RejectedItem("missing field", f"has no field {key!r}; is it of this layout?")
-    return number_of_seconds(fields[key], key)
-
-
 def number_of_seconds(value: Any, name: str) -> float:
-    """See `seconds`. Example: "1.5" -> 1.5"""
+    """A number of seconds from 0, also written as a text. Example: "1.5" -> 1.5. Raises: RejectedItem."""
     try:
         found = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
     except ValueError:
@@ -152,6 +137,11 @@ def number_of_seconds(value: Any, name: str) -> float:
     if not 0 <= found < 1e9:
         raise RejectedItem("wrong type", f"{name}={str(value)[:40]!r}: must be a number of seconds from 0; correct it")
     return found
+
+
+def language(name: str) -> str:
+    """The code of a language that is written out. Example: "English" -> "en", "fr" -> "fr" """
+    return LANGUAGES[name.lower()] if name.lower() in LANGUAGES else name
 
 
 def plain(text: str) -> str:
@@ -182,3 +172,37 @@ def audio_names(names: Iterable[str]) -> dict[str, str]:
     for suffix in reversed(AUDIO_SUFFIXES):
         found |= {name.removesuffix(suffix): name for name in names if name.endswith(suffix)}
     return found
+
+
+def within(value: Any, *path: str | int) -> Any:
+    """What lies at `path` in objects and lists. Example: {"a": [{"b": 5}]}, "a", 0, "b" -> 5
+
+    Raises: RejectedItem where there is nothing.
+    """
+    for depth, key in enumerate(path, 1):
+        inside = isinstance(value, Mapping if isinstance(key, str) else list)
+        if not inside or (key not in value if isinstance(key, str) else len(value) <= key):
+            name = ".".join(map(str, path[:depth]))
+            raise RejectedItem("missing field", f"has no field {name}; is it of this layout?")
+        value = value[key]
+    return value
+
+
+def text_within(value: Any, *path: str | int) -> str:
+    """A text at `path`, see `within`. Raises: RejectedItem, also where it cannot be stored."""
+    found, name = within(value, *path), ".".join(map(str, path))
+    if not isinstance(found, str):
+        raise RejectedItem("wrong type", f"{name} must be a string, not {type(found).__name__}; correct it")
+    check_text(found, name)
+    return found
+
+
+def parsed(line: str) -> dict[str, Any]:
+    """The object of a line of JSON. Raises: RejectedItem."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RejectedItem("not JSON", f"is not JSON ({first_line(error)}); write one object per line") from error
+    if not isinstance(fields, dict):
+        raise RejectedItem("not JSON", f"must be a JSON object, not {type(fields).__name__}; write one per line")
+    return fields

@@ -3,6 +3,7 @@
 import pathlib
 import pickle
 
+import lst_jax.prepare.corpora.layouts  # noqa: F401 - it registers them
 from lst_jax.prepare.corpora.protocol import BadItem, Item, Reader
 from lst_jax.prepare.corpora.registry import Settings, layout_called
 
