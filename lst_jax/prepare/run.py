@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import os
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import tqdm
@@ -14,6 +14,7 @@ from lst_jax.data import text
 from lst_jax.prepare import manifest, recordings
 from lst_jax.prepare.aligners.protocol import Aligner, LengthAligner
 from lst_jax.prepare.corpora import audio_place
+from lst_jax.prepare.corpora.corpus import Corpus
 from lst_jax.prepare.directory import Directory, Rejection, Report, digest
 from lst_jax.prepare.engines import processes
 from lst_jax.prepare.engines.local import Local
@@ -83,15 +84,13 @@ def prepare_speech(
 
 
 def prepare_text(
-    paths: Sequence[str | os.PathLike],
+    corpus: Corpus,
     out_dir: str | os.PathLike,
-    where: Mapping[str, str],
     engine: Engine = LOCAL,
     shard_records: int = SHARD_RECORDS,
     overwrite: bool = False,
     max_rejected: float = MAX_REJECTED,
     progress: bool = False,
-    skip_bad: bool = False,
 ) -> Report:
     """Makes a directory of text records from JSON-lines or .txt files, read twice: to identify, then to write.
 
@@ -102,7 +101,7 @@ def prepare_text(
 
     def identified() -> Iterator[str]:
         nonlocal total
-        for item in _documents(paths, where, skip_bad):
+        for item in corpus.items():
             if item.id in seen:
                 raise DataError(f"{item.id}: two documents have this id; give each its own")
             seen.add(item.id)
@@ -111,12 +110,9 @@ def prepare_text(
 
     documents = digest(identified())
     if not total:
-        raise DataError(
-            f"{', '.join(map(str, paths))}: no documents{f' with {dict(where)}' if where else ''}; add "
-            "some or change the filter"
-        )
+        raise corpus.empty()
     out = Directory(out_dir, {"kind": "text", "documents": documents}, total, shard_records, overwrite)
-    items = _documents(paths, where, skip_bad)
+    items = corpus.items()
 
     def slices(bar: tqdm.tqdm) -> Iterator[tuple[int, list]]:
         for number in range(out.shard_count):
@@ -193,13 +189,6 @@ def train_text_tokenizer(texts: Iterable[str], out_path: str | os.PathLike, size
     """Trains a SentencePiece model of `size` pieces. Raises: DataError, StorageError."""
     _refuse_existing(out_path, overwrite)
     text.train_tokenizer(texts, out_path, size)
-
-
-def _documents(
-    paths: Sequence[str | os.PathLike], where: Mapping[str, str], skip_bad: bool
-) -> Iterator[manifest.TextItem | manifest.BadItem]:
-    for path, name in zip(paths, manifest.short_names(paths), strict=True):
-        yield from manifest.iter_text(path, where, skip_bad, name)
 
 
 def _features(item: manifest.Item | manifest.BadItem) -> np.ndarray | Rejection:

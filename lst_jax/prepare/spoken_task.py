@@ -250,7 +250,7 @@ class ItemMaker:
 
     @functools.cache  # noqa: B019
     def _spoken(self, folder: pathlib.Path) -> dict[str, manifest.Item]:
-        return {item.id: item for item in manifest.read_manifest(folder / synthesise.MANIFEST_NAME, {})}
+        return {item.id: item for item in manifest.read_items(folder / synthesise.MANIFEST_NAME, {})}
 
     @functools.cache  # noqa: B019
     def _refused(self, folder: pathlib.Path) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ Nothing is ever added to an object: fsspec and epath replace an object of a buck
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -20,6 +21,14 @@ from lst_jax.core.hashing import file_sha256
 from lst_jax.storage import bucket
 from lst_jax.storage.place import BucketPath, Place
 
+VERSIONS = (
+    "md5Hash",
+    "ETag",
+    "etag",
+    "generation",
+    "LastModified",
+    "mtime",
+)  # of fsspec's file systems, the best first
 BLOCK = 1 << 24  # bytes of one read of a large object
 
 
@@ -182,6 +191,54 @@ def sizes(place: Place) -> dict[str, int]:
     with bucket.errors_of(place, "read"):
         found = bucket.system_of(place).find(place.key, detail=True)
     return {path.removeprefix(f"{place.key}/"): int(info["size"]) for path, info in sorted(found.items())}
+
+
+def listing(place: Place) -> dict[str, tuple[int, str]]:
+    """Bytes and version of every object below a folder, by its name from there; one listing on a bucket.
+
+    A version changes when the object is written anew: a hash or a generation of a bucket, a time of this machine.
+    """
+    if isinstance(place, pathlib.Path):
+        found = (path for path in sorted(place.rglob("*")) if path.is_file())
+        return {path.relative_to(place).as_posix(): _looked_at(path) for path in found}
+    with bucket.errors_of(place, "read"):
+        return _listed(bucket.system_of(place).find(place.key, detail=True), f"{place.key}/")
+
+
+def look(place: Place) -> tuple[int, str] | None:
+    """Bytes and version of one object, as in `listing`; None where there is no object of that name."""
+    if isinstance(place, pathlib.Path):
+        try:
+            return _looked_at(place) if place.is_file() else None
+        except (OSError, ValueError):  # gone meanwhile, or an impossible name
+            return None
+    info = _info(place)
+    return None if info is None or info["type"] == "directory" else (int(info["size"]), _version(info))
+
+
+def matching(place: Place) -> dict[Place, tuple[int, str]]:
+    """Bytes and version of the objects that a pattern with * ? [ ] matches, sorted; ** also matches folders."""
+    if isinstance(place, pathlib.Path):
+        paths = map(pathlib.Path, sorted(glob.glob(str(place), recursive=True)))
+        return {path: _looked_at(path) for path in paths if path.is_file()}
+    with bucket.errors_of(place, "read"):
+        found = _listed(bucket.system_of(place).glob(place.key, detail=True), "")
+    return {BucketPath(f"{place.scheme}://{key}"): state for key, state in found.items()}
+
+
+def _looked_at(path: pathlib.Path) -> tuple[int, str]:
+    found = path.stat()
+    return found.st_size, str(found.st_mtime_ns)
+
+
+def _listed(found: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, tuple[int, str]]:
+    files_alone = {key: info for key, info in sorted(found.items()) if info["type"] == "file"}
+    return {key.removeprefix(prefix): (int(info["size"]), _version(info)) for key, info in files_alone.items()}
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    """What the server of a bucket says that changes with the content."""
+    return next((str(info[key]) for key in VERSIONS if info.get(key)), "")
 
 
 def delete(place: Place) -> None:

@@ -21,6 +21,8 @@ from lst_jax.jobs.sweeps import text as sweep_text
 from lst_jax.laws.points import read_points
 from lst_jax.prepare import inspect, manifest
 from lst_jax.prepare.acoustic import weights
+from lst_jax.prepare.corpora import choose
+from lst_jax.prepare.corpora.registry import Settings
 from lst_jax.prepare.pronounce import read_pronunciations
 from lst_jax.prepare.recordings import Recording
 from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
@@ -42,8 +44,8 @@ def command(*argv: object) -> None:
 def _manifest(name: str) -> Read:
     def read(folder):
         manifest.read_items(folder / name, {}, skip_bad=True)
-        manifest.unused_fields([folder / name], {"split": "train"})
-        list(manifest.iter_texts(folder / name, {}, skip_bad=True))
+        manifest.unused_fields(choose.open_corpus([folder / name], "speech"))
+        list(manifest.iter_texts([choose.open_corpus([folder / name], "text", Settings(skip_bad=True))]))
         manifest.read_items(folder / name, {"split": "train"})
 
     return read
@@ -51,8 +53,8 @@ def _manifest(name: str) -> Read:
 
 def _texts(name: str) -> Read:
     def read(folder):
-        list(manifest.iter_text(folder / name, {}, skip_bad=True))
-        list(manifest.iter_text(folder / name, {}))
+        list(choose.open_corpus([folder / name], "text", Settings(skip_bad=True)).items())
+        list(choose.open_corpus([folder / name], "text").items())
 
     return read
 

@@ -5,7 +5,7 @@ import json
 import signal
 
 import pytest
-from prepare_helpers import EvenAligner
+from prepare_helpers import EvenAligner, texts
 from test_prepare_resume import contents, start, wait_until
 
 from lst_jax.core.errors import DataError, StorageError, storage_error
@@ -46,11 +46,11 @@ def test_text_from_beam_is_byte_for_byte_the_local_one(tmp_path):
     source = tmp_path / "a.jsonl"
     source.write_text("".join(json.dumps({"id": f"d{i}", "text": "word " * (i % 4)}) + "\n" for i in range(11)))
     for name, engine in {"local": Local(), "beam": load_beam({"runner": "DirectRunner"})}.items():
-        run.prepare_text([source], tmp_path / name, {}, engine, shard_records=3)
+        run.prepare_text(texts([source]), tmp_path / name, engine, shard_records=3)
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")
     shard = tmp_path / "beam" / "shard-00001-of-00004.json"
     shard.unlink()
-    run.prepare_text([source], tmp_path / "beam", {}, load_beam({}), shard_records=3)
+    run.prepare_text(texts([source]), tmp_path / "beam", load_beam({}), shard_records=3)
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")
 
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from prepare_helpers import EvenAligner, sweep
+from prepare_helpers import EvenAligner, sweep, texts
 
 from lst_jax.core.errors import DataError
 from lst_jax.data import shards, text
@@ -154,20 +154,20 @@ def test_text_directories(tmp_path):
         "".join(json.dumps({"id": f"d{i}", "text": t}) + "\n" for i, t in enumerate(["one two", " ", "three"]))
     )
     (tmp_path / "b.txt").write_text("four five six\n")
-    report = run.prepare_text([tmp_path / "a.jsonl"], tmp_path / "one", {}, shard_records=2)
+    report = run.prepare_text(texts([tmp_path / "a.jsonl"]), tmp_path / "one", shard_records=2)
     directory = shards.RecordDirectory(tmp_path / "one", "text")
     directory.verify()
     assert list(directory) == [TextDocument("d0", "one two"), TextDocument("d2", "three")]
     assert (directory.metadata.words, directory.metadata.frames, directory.metadata.unit_rate) == (3, 0, None)
     assert report.reasons() == [("empty document", 1)]
     with pytest.raises(DataError, match="d0: two documents have this id"):
-        run.prepare_text([tmp_path / "a.jsonl"] * 2, tmp_path / "two", {})
+        run.prepare_text(texts([tmp_path / "a.jsonl"] * 2), tmp_path / "two")
     with pytest.raises(DataError, match="no documents"):
         (tmp_path / "c.txt").write_text("\n")
-        run.prepare_text([tmp_path / "c.txt"], tmp_path / "three", {})
-    run.prepare_text([tmp_path / "b.txt"], tmp_path / "four", {})
+        run.prepare_text(texts([tmp_path / "c.txt"]), tmp_path / "three")
+    run.prepare_text(texts([tmp_path / "b.txt"]), tmp_path / "four")
     with pytest.raises(DataError, match="was prepared with documents="):
-        run.prepare_text([tmp_path / "a.jsonl"], tmp_path / "four", {})
+        run.prepare_text(texts([tmp_path / "a.jsonl"]), tmp_path / "four")
 
 
 def test_fitting_does_not_depend_on_workers_and_counts_what_it_could_not_read(tones, tmp_path):

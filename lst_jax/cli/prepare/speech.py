@@ -17,7 +17,7 @@ from lst_jax.prepare.aligners import pocket_sphinx, registry
 def add_arguments(parts) -> None:
     """See `lst_jax.cli.prepare.add_arguments`."""
     parser = arguments.add_part(parts, "speech", _run, "make utterance records: speech units and aligned words")
-    arguments.add_manifest(parser)
+    arguments.add_manifest(parser, "speech")
     parser.add_argument(
         "--units",
         type=path_or_address,

@@ -9,7 +9,7 @@ from lst_jax.prepare import run
 def add_arguments(parts) -> None:
     """See `lst_jax.cli.prepare.add_arguments`."""
     parser = arguments.add_part(parts, "text", _run, "make text records")
-    arguments.add_manifest(parser)
+    arguments.add_manifest(parser, "text")
     arguments.add_directory(parser)
     arguments.add_engine(parser)
 
@@ -17,15 +17,13 @@ def add_arguments(parts) -> None:
 def _run(args: argparse.Namespace) -> int:
     arguments.check_share(args)
     report = run.prepare_text(
-        args.manifest,
+        arguments.corpus(args, "text"),
         args.out,
-        arguments.where(args),
         arguments.engine(args, 1),
         args.shard_records,
         args.overwrite,
         args.max_rejected,
         progress=True,
-        skip_bad=args.skip_bad,
     )
     print(report.line())
     return 0

@@ -11,17 +11,17 @@ from lst_jax.prepare import made, manifest, run
 def add_arguments(parts) -> None:
     """See `lst_jax.cli.prepare.add_arguments`."""
     parser = arguments.add_part(parts, "tokenizer", _run, "train a SentencePiece tokenizer on texts or transcripts")
-    arguments.add_manifest(parser)
+    arguments.add_manifest(parser, "text", "speech")
     parser.add_argument("--out", type=path_or_address, required=True, help="file to write (.model)")
     parser.add_argument("--size", type=int, required=True, help="pieces, the config's vocab.text_size")
     arguments.add_overwrite(parser, "the file")
 
 
 def _run(args: argparse.Namespace) -> int:
-    where = arguments.where(args)
+    corpora = arguments.texts(args)
 
     def texts() -> Iterator[str]:
-        return (text for path in args.manifest for text in manifest.iter_texts(path, where, args.skip_bad))
+        return manifest.iter_texts(corpora)
 
     if not made.begin(args.out, {"size": args.size, "texts": run.digest(texts())}, args.overwrite):
         print(f"{args.out}: was made from the same texts and settings; nothing to do")

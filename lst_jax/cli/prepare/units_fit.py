@@ -14,7 +14,7 @@ def add_arguments(parts) -> None:
     parser = arguments.add_part(
         parts, "units-fit", _run, "fit the embedded speech-unit tokenizer (k-means over log-mel spectra)"
     )
-    arguments.add_manifest(parser)
+    arguments.add_manifest(parser, "speech")
     parser.add_argument("--out", type=path_or_address, required=True, help="file to write (.safetensors)")
     parser.add_argument("--k", type=int, default=500, help="entries of the codebook (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of recordings and of k-means++")

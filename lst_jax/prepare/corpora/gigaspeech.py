@@ -15,7 +15,7 @@ from typing import Any
 
 from lst_jax.core.errors import RejectedItem
 from lst_jax.data.importers.formats import Option
-from lst_jax.prepare.corpora import json_parts, places
+from lst_jax.prepare.corpora import fields, json_parts, reading
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part
 from lst_jax.prepare.corpora.registry import Layout, Settings
 from lst_jax.storage import objects
@@ -37,34 +37,40 @@ class GigaSpeech:
     name = "gigaspeech"
 
     def __post_init__(self):
-        places.refuse_filter(self.settings, self.name)
-        places.check_options(self.settings, self.name, subset=SUBSETS)
+        reading.refuse_filter(self.settings, self.name)
+        reading.check_options(self.settings, self.name, subset=SUBSETS)
 
     def files(self, place: Place) -> list[InputFile]:
         """See `protocol.Reader`."""
-        return places.files_at(place, lambda path: path == FILE, self.name, f"{FILE} or its folder")
+        return reading.files_at(place, lambda path: path == FILE, self.name, f"{FILE} or its folder")
 
     def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
         """See `protocol.Reader`."""
-        yield from json_parts.cut(file, number, part_items, "audios", lambda audio: len(list(self._segments(audio))))
+        exact = self.settings.exact
+        yield from json_parts.parts(file, number, part_items, exact, "audios", lambda audio: len(self._segments(audio)))
 
     def read(self, part: Part) -> Iterator[Item | BadItem]:
         """See `protocol.Reader`."""
-        folder = places.audio_root(self.settings, part.place.parent)
-        for where, _, audio in json_parts.elements(part):
+        folder = reading.audio_root(self.settings, part.place.parent)
+
+        def items(where: str, _: str | None, audio: Any) -> Iterator[Item | BadItem]:
             for segment in self._segments(audio):
                 try:
                     yield _item(audio, segment, folder, where)
                 except RejectedItem as error:
-                    yield places.bad_line(where, error, self.settings)
+                    yield reading.bad_line(where, error, self.settings)
 
-    def _segments(self, audio: Any) -> Iterator[Any]:
+        return json_parts.items_of(part, items)
+
+    def _segments(self, audio: Any) -> list[Any]:
         """The segments of the subset; an audio that is none is one bad segment."""
-        segments = audio["segments"] if isinstance(audio, dict) and "segments" in audio else [None]
+        segments = audio["segments"] if isinstance(audio, dict) and "segments" in audio else None
         subset = self.settings.options["subset"] if "subset" in self.settings.options else None
-        for segment in segments if isinstance(segments, list) else [None]:
-            if subset is None or not isinstance(segment, dict) or f"{{{subset}}}" in segment.get("subsets", ()):
-                yield segment
+        return [segment for segment in segments if _is_of(segment, subset)] if isinstance(segments, list) else [None]
+
+
+def _is_of(segment: Any, subset: str | None) -> bool:
+    return subset is None or not isinstance(segment, dict) or f"{{{subset}}}" in segment.get("subsets", ())
 
 
 def is_at(place: Place) -> bool:
@@ -84,17 +90,17 @@ def text_of(tagged: str) -> str:
 
 
 def _item(audio: Any, segment: Mapping[str, Any], folder: Place, where: str) -> Item | BadItem:
-    name, tagged = places.text_within(segment, "sid"), places.text_within(segment, "text_tn")
-    begin_sec = places.number_of_seconds(places.within(segment, "begin_time"), "begin_time")
-    end_sec = places.number_of_seconds(places.within(segment, "end_time"), "end_time")
+    name, tagged = reading.text_within(segment, "sid"), reading.text_within(segment, "text_tn")
+    begin_sec = reading.number_of_seconds(reading.within(segment, "begin_time"), "begin_time")
+    end_sec = reading.number_of_seconds(reading.within(segment, "end_time"), "end_time")
     if tagged and not set(tagged.split()) - NO_SPEECH:
-        return places.bad_item(name, where, "no speech", f"{name}: is {tagged}, which is no speech; it is left out")
+        return reading.bad_item(name, where, "no speech", f"{name}: is {tagged}, which is no speech; it is left out")
     if end_sec <= begin_sec:
         raise RejectedItem("wrong type", f"{name}: ends at {end_sec:g} s, before it begins; correct its times")
-    speaker = places.text_within(segment, "speaker") if "speaker" in segment else NO_SPEAKER
+    speaker = reading.text_within(segment, "speaker") if "speaker" in segment else NO_SPEAKER
     return Item(
         name,
-        places.audio_at(folder, places.text_within(audio, "path")),
+        fields.audio_at(folder, reading.text_within(audio, "path")),
         text_of(tagged),
         None if speaker == NO_SPEAKER else speaker,
         begin_sec,
@@ -104,11 +110,13 @@ def _item(audio: Any, segment: Mapping[str, Any], folder: Place, where: str) -> 
     )
 
 
-LAYOUT = Layout(
-    "gigaspeech",
-    "GigaSpeech.json and the recordings that it lists",
-    "speech",
-    GigaSpeech,
-    (SUBSET, places.AUDIO_ROOT),
-    is_at=is_at,
+LAYOUTS = (
+    Layout(
+        "gigaspeech",
+        "GigaSpeech.json and the recordings that it lists",
+        "speech",
+        GigaSpeech,
+        (SUBSET, reading.AUDIO_ROOT),
+        is_at=is_at,
+    ),
 )

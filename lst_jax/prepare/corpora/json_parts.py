@@ -7,60 +7,76 @@ import hashlib
 import itertools
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-from lst_jax.core.errors import DataError
-from lst_jax.data.line_files import BYTE_ORDER_MARK
-from lst_jax.prepare.corpora.line_parts import opened
+from lst_jax.core.errors import DataError, first_line
+from lst_jax.data import line_files
+from lst_jax.prepare.corpora import groups, line_parts
 from lst_jax.prepare.corpora.protocol import InputFile, Part
+from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
+T = TypeVar("T")
 BLOCK = 1 << 20
 LONGEST = 1 << 28  # bytes of one element
 SPACE = re.compile(r"[ \t\r\n]*")
 REST_OF_NUMBER = re.compile(r"[-+0-9.eE]*")  # the end of a block may have cut a number
-MARK = BYTE_ORDER_MARK.decode("latin-1")
+MARK = line_files.BYTE_ORDER_MARK.decode("latin-1")
 _DECODER = json.JSONDecoder()
 
 
-def cut(
-    file: InputFile, number: int, part_items: int, key: str | None, weigh: Callable[[Any], int] | None = None
+def parts(
+    file: InputFile,
+    number: int,
+    part_items: int,
+    exact: bool,
+    key: str | None,
+    weigh: Callable[[Any], int] | None = None,
 ) -> Iterator[Part]:
     """Parts of the list or the object under `key` of a document, or of the document itself where it is None.
 
-    `weigh` says how many items an element gives, one where it is None. Raises: DataError.
+    `weigh` says how many items an element gives, one where it is None. `Part.first` and `count` are of elements, its
+    entries the numbers of `groups.Group`. Raises: DataError.
     """
-    digest, start, first, count, items, made = hashlib.sha256(), None, 0, 0, 0, 0
-
-    def part() -> Part:
-        name = f"{number:05d}-{made:07d}"
-        return Part(name, file.place, digest.hexdigest()[:16], start, first, count, input_name=file.name)
-
-    with opened(file.place) as source:
+    with _opened(file.place) as source:
         stream = _Stream(source, file.place, 0)
         _enter(stream, key)
-        for begin, content, value in _elements(stream):
-            start = begin if start is None else start
-            digest.update(content.encode("latin-1"))
-            count, items = count + 1, items + (weigh(value) if weigh else 1)
-            if items >= part_items:
-                yield part()
-                digest, start, first, count, items, made = hashlib.sha256(), None, first + count, 0, 0, made + 1
-        if count:
-            yield part()
+        found = enumerate(_elements(stream))
+        things = (
+            ((index, begin, hashlib.sha256(text.encode("latin-1")).digest()), weigh(value) if weigh else 1)
+            for index, (begin, text, value) in found
+        )
+        for made, group in enumerate(groups.grouped(things, part_items, exact)):
+            first, start, _ = group.things[0]
+            digest = hashlib.sha256(repr((group.skip, group.take, group.things)).encode()).hexdigest()[:16]
+            name, inside = line_parts.part_name(number, made), (str(group.skip), str(group.take))
+            yield Part(name, file.place, digest, start, first, len(group.things), inside, file.name)
 
 
-def elements(part: Part) -> Iterator[tuple[str, str | None, Any]]:
-    """(place for messages, name where it is a member of an object, value) of each element of a part.
+def items_of(part: Part, make: Callable[[str, str | None, Any], Iterator[T]]) -> Iterator[T]:
+    """What `make(place for messages, name, value)` gives for each element; `name` is that of a member of an object.
 
     Raises: DataError where the document was changed or cannot be read.
     """
-    with opened(part.place) as source:
+    skip, take = map(int, part.entries)
+    return groups.chosen((item for element in _elements_of(part) for item in make(*element)), skip, take)
+
+
+def _elements_of(part: Part) -> Iterator[tuple[str, str | None, Any]]:
+    with _opened(part.place) as source:
         source.seek(part.start)
         stream = _Stream(source, part.place, part.start)
         for index, (_, text, _) in enumerate(itertools.islice(_elements(stream), part.count)):
             yield f"{part.place}: element {part.first + index + 1}", *_named(text)
+
+
+def _opened(place: Place) -> BinaryIO:
+    try:
+        return line_files.decompressed(objects.open_to_read(place), place.suffix, str(place))
+    except FileNotFoundError as error:
+        raise DataError(f"{place}: no such file; correct the path") from error
 
 
 class _Stream:
@@ -74,7 +90,10 @@ class _Stream:
     def more(self) -> bool:
         """Reads on; False at the end. As much again as there is, so that a long element is not tried too often."""
         mark = min(self.mark, self.at)
-        block = self.source.read(max(BLOCK, len(self.text) - mark))
+        try:
+            block = self.source.read(max(BLOCK, len(self.text) - mark))
+        except (OSError, EOFError, zlib.error, *line_files.zstd_errors(self.place.suffix)) as error:
+            raise DataError(f"{self.place}: cannot be read ({first_line(error)}); get the file again") from error
         self.begin, self.text, self.at, self.mark = (
             self.begin + mark,
             self.text[mark:] + block.decode("latin-1"),

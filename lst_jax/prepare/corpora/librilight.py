@@ -16,7 +16,7 @@ from typing import Any
 
 from lst_jax.core.errors import RejectedItem
 from lst_jax.data.importers.formats import Option
-from lst_jax.prepare.corpora import line_parts, places
+from lst_jax.prepare.corpora import fields, line_parts, reading
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part
 from lst_jax.prepare.corpora.registry import Layout, Settings
 from lst_jax.storage import objects
@@ -35,44 +35,44 @@ class LibriLight:
     name = "librilight"
 
     def __post_init__(self):
-        places.refuse_filter(self.settings, self.name)
-        places.check_options(self.settings, self.name, transcript=(BOOK, RECOGNISED))
+        reading.refuse_filter(self.settings, self.name)
+        reading.check_options(self.settings, self.name, transcript=(BOOK, RECOGNISED))
 
     def files(self, place: Place) -> list[InputFile]:
         """See `protocol.Reader`."""
         needs = "a file libriheavy_cuts_*.jsonl.gz or their folder"
-        return places.files_at(place, lambda path: _is_manifest(path.rpartition("/")[2]), self.name, needs)
+        return reading.files_at(place, lambda path: _is_manifest(path.rpartition("/")[2]), self.name, needs)
 
     def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
         """See `protocol.Reader`."""
-        yield from line_parts.cut(file, number, part_items)
+        yield from line_parts.parts(file, number, part_items)
 
     def read(self, part: Part) -> Iterator[Item | BadItem]:
         """See `protocol.Reader`."""
 
         def items(line: str, where: str) -> Iterator[Item]:
-            yield self._item(places.parsed(line), where, part.place.parent)
+            yield self._item(reading.parsed(line), where, part.place.parent)
 
-        yield from line_parts.items_of(line_parts.lines(part), self.settings, items)
+        yield from reading.items_of(line_parts.lines(part, skip_bad=True), self.settings, items)
 
     def _item(self, cut: Mapping[str, Any], where: str, folder: Place) -> Item:
-        said, recording = _only(cut, "supervisions"), places.within(cut, "recording")
-        source = places.text_within(_only(recording, "sources"), "source")
+        said, recording = _only(cut, "supervisions"), reading.within(cut, "recording")
+        source = reading.text_within(_only(recording, "sources"), "source")
         texts = said["custom"]["texts"] if isinstance(said.get("custom"), dict) and "texts" in said["custom"] else None
         number = 1 if self._transcript == RECOGNISED else 0
-        text = places.text_within(said, "text") if texts is None else places.text_within(texts, number)
+        text = reading.text_within(said, "text") if texts is None else reading.text_within(texts, number)
         recognised = texts is None or number == 1
-        duration_sec = places.number_of_seconds(places.within(cut, "duration"), "duration")
+        duration_sec = reading.number_of_seconds(reading.within(cut, "duration"), "duration")
         if not duration_sec:
             raise RejectedItem("wrong type", "duration=0: must be more than 0 seconds; correct it")
         return Item(
-            places.text_within(cut, "id"),
-            self._audio(folder, places.text_within(recording, "id"), source),
-            places.lower(text) if text.isupper() and recognised else places.plain(text),
-            places.text_within(said, "speaker") if "speaker" in said else None,
-            places.number_of_seconds(places.within(cut, "start"), "start"),
+            reading.text_within(cut, "id"),
+            self._audio(folder, reading.text_within(recording, "id"), source),
+            reading.lower(text) if text.isupper() and recognised else reading.plain(text),
+            reading.text_within(said, "speaker") if "speaker" in said else None,
+            reading.number_of_seconds(reading.within(cut, "start"), "start"),
             duration_sec,
-            language=places.language(said["language"]) if "language" in said else None,
+            language=reading.language(said["language"]) if "language" in said else None,
             place=where,
         )
 
@@ -82,9 +82,9 @@ class LibriLight:
 
     def _audio(self, folder: Place, recording: str, source: str) -> Place:
         if "audio_root" not in self.settings.options:
-            return places.audio_at(folder, source)
+            return fields.audio_at(folder, source)
         suffix = pathlib.PurePosixPath(source).suffix
-        return places.audio_at(places.audio_root(self.settings, folder), recording + suffix)
+        return fields.audio_at(reading.audio_root(self.settings, folder), recording + suffix)
 
 
 def is_at(place: Place) -> bool:
@@ -97,17 +97,19 @@ def _is_manifest(name: str) -> bool:
 
 
 def _only(fields: Any, key: str) -> Mapping[str, Any]:
-    found = places.within(fields, key)
+    found = reading.within(fields, key)
     if not isinstance(found, list) or len(found) != 1 or not isinstance(found[0], dict):
         raise RejectedItem("several supervisions", f"{key} must be a list of one object; use --layout lhotse")
     return found[0]
 
 
-LAYOUT = Layout(
-    "librilight",
-    "Libriheavy's cuts of LibriLight's recordings",
-    "speech",
-    LibriLight,
-    (places.AUDIO_ROOT, TRANSCRIPT),
-    is_at=is_at,
+LAYOUTS = (
+    Layout(
+        "librilight",
+        "Libriheavy's cuts of LibriLight's recordings",
+        "speech",
+        LibriLight,
+        (reading.AUDIO_ROOT, TRANSCRIPT),
+        is_at=is_at,
+    ),
 )

@@ -13,7 +13,7 @@ import functools
 import re
 from collections.abc import Iterator
 
-from lst_jax.prepare.corpora import line_parts, places
+from lst_jax.prepare.corpora import groups, reading
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part
 from lst_jax.prepare.corpora.registry import Layout, Settings
 from lst_jax.storage import objects
@@ -33,24 +33,27 @@ class LibriSpeech:
     name = "librispeech"
 
     def __post_init__(self):
-        places.refuse_filter(self.settings, self.name)
+        reading.refuse_filter(self.settings, self.name)
 
     def files(self, place: Place) -> list[InputFile]:
         """See `protocol.Reader`."""
         needs = "a folder with SPEAKER/CHAPTER/*.trans.txt below it"
-        return places.tree_at(place, self.name, needs, lambda path: path.endswith(TRANSCRIPTS))
+        return reading.tree_at(place, self.name, needs, lambda path: path.endswith(TRANSCRIPTS))
 
     def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
         """See `protocol.Reader`."""
-        return places.entry_parts(file, number, part_items, _transcript_files(file.place))
+        exact = self.settings.exact
+        return groups.entry_parts(file, number, part_items, exact, _transcript_files(file.place, exact))
 
     def read(self, part: Part) -> Iterator[Item | BadItem]:
         """See `protocol.Reader`."""
-        for entry in part.entries:
-            path = part.place / entry
-            beside = places.audio_names(objects.names(path.parent))
-            make = functools.partial(_items, path.parent, beside)
-            yield from line_parts.items_of(line_parts.all_lines(path), self.settings, make)
+        items = (item for entry in part.entries for item in self._items(part.place / entry))
+        return groups.chosen(items, part.first, part.count)
+
+    def _items(self, transcript: Place) -> Iterator[Item | BadItem]:
+        beside = reading.audio_names(objects.names(transcript.parent))
+        make = functools.partial(_items, transcript.parent, beside)
+        yield from reading.items_of(reading.lines_of_small_file(transcript), self.settings, make)
 
 
 def is_at(place: Place) -> bool:
@@ -67,21 +70,23 @@ def is_at(place: Place) -> bool:
     return False
 
 
-def _transcript_files(root: Place) -> Iterator[tuple[tuple[str, ...], int, str]]:
+def _transcript_files(root: Place, exact: bool) -> Iterator[tuple[tuple[str, ...], int, str]]:
+    """The files of transcripts, and how many items each gives: as many as recordings lie there, or `exact`, its lines."""
     for _, inside in walk(root):
         transcripts = [one for one in inside if one.name.endswith(TRANSCRIPTS)]
-        recordings = sum(one.name.endswith(places.AUDIO_SUFFIXES) for one in inside)
+        recordings = sum(one.name.endswith(reading.AUDIO_SUFFIXES) for one in inside)
         version = str([(one.name, one.size, one.version) for one in inside])
         for one in transcripts:
-            yield (one.path,), max(1, recordings // len(transcripts)), version
+            lines = reading.count_of_lines(root / one.path) if exact else recordings // len(transcripts)
+            yield (one.path,), lines if exact else max(1, lines), version
 
 
 def _items(folder: Place, beside: dict[str, str], line: str, where: str) -> Iterator[Item]:
     name, *rest = re.split(r"\s", line.strip(), maxsplit=1)
-    audio = beside[name] if name in beside else f"{name}{places.AUDIO_SUFFIXES[0]}"
-    yield Item(name, folder / audio, places.lower(rest[0]) if rest else "", name.partition("-")[0], place=where)
+    audio = beside[name] if name in beside else f"{name}{reading.AUDIO_SUFFIXES[0]}"
+    yield Item(name, folder / audio, reading.lower(rest[0]) if rest else "", name.partition("-")[0], place=where)
 
 
-LAYOUT = Layout(
-    "librispeech", "a tree of *.trans.txt with .flac or .wav beside them", "speech", LibriSpeech, is_at=is_at
+LAYOUTS = (
+    Layout("librispeech", "a tree of *.trans.txt with .flac or .wav beside them", "speech", LibriSpeech, is_at=is_at),
 )

@@ -1,224 +1,192 @@
-"""Parts of files of lines, plain or compressed: cut in one pass, read by themselves.
+"""Files of lines cut into parts, and the lines of a part: on this machine or in a bucket, plain or compressed.
 
-A part of a plain file is read from its first byte. A compressed file has no such bytes; so each process keeps the file
-open where it stopped, and goes on from there. Parts that a process takes in their order cost one pass over the file.
+A plain file is cut where lines end, and a part is read by its bytes alone. In a compressed file a part is so many lines
+from a line on: who reads it reads all before it as well, unless it has just read a part before it.
 """
 
-import atexit
-import dataclasses
-import gzip
+import contextlib
 import hashlib
 import io
+import pathlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO
 
-from lst_jax.core.errors import DataError, RejectedItem, first_line
-from lst_jax.data.line_files import BYTE_ORDER_MARK, COMPRESSED, LONGEST_LINE
-from lst_jax.prepare.corpora.places import bad_line
-from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part
-from lst_jax.prepare.corpora.registry import Settings
+import numpy as np
+
+from lst_jax.core.errors import DataError, RejectedItem, StorageError, first_line
+from lst_jax.data import line_files
+from lst_jax.prepare.corpora.protocol import InputFile, Part
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
-DAMAGED = (OSError, EOFError, zlib.error)
-Line = tuple[int, str, str | RejectedItem]  # number, place for messages, text
+BLOCK = 1 << 22  # bytes of one read
+WHOLE_BYTES = 1 << 26  # a plain file up to this size is one part, where parts may have any number of lines
+ONE_REQUEST_BYTES = 1 << 26  # of a part: a larger one is read in blocks
+LINE_END = 10
+
+_stream: tuple[Place, int, BinaryIO] | None = None  # the compressed file that this process reads, and its next line
 
 
-def cut(
-    file: InputFile,
-    number: int,
-    part_items: int,
-    header: bool = False,
-    weigh: Callable[[bytes], int] | None = None,
-) -> Iterator[Part]:
-    """Parts of a file of lines, each with its first byte, the number of its first line (from 1), and its count of lines.
+def parts(file: InputFile, number: int, part_lines: int) -> Iterator[Part]:
+    """Parts of `part_lines` lines, found in one reading of the file, block by block.
 
-    `header` leaves the first line out. `weigh` says how many items a line gives, one where it is None.
-    Raises: DataError where the file cannot be read.
+    Raises: DataError where the file cannot be read; StorageError.
     """
-    digest, start, first, count, items, made = hashlib.sha256(), 0, 1, 0, 0, 0
+    with _errors_of(file.place):
+        if is_compressed(file.place):
+            yield from _parts_of_compressed(file, number, part_lines)
+        else:
+            yield from _parts_of_plain(file, number, part_lines, None)
+
+
+def large_parts(file: InputFile, number: int) -> Iterator[Part]:
+    """Parts for whom the number of lines does not matter: a whole file, or about `WHOLE_BYTES` of a plain one.
+
+    A file that is compressed, or small and in a bucket, is not opened: its version stands for its content.
+    Raises: as `parts`.
+    """
+    opened = not is_compressed(file.place) and (isinstance(file.place, pathlib.Path) or file.size > WHOLE_BYTES)
+    if opened:
+        with _errors_of(file.place):
+            yield from _parts_of_plain(file, number, None, WHOLE_BYTES)
+    elif file.size:
+        digest = hashlib.sha256(f"{file.size} {file.version}".encode()).hexdigest()[:16]
+        yield Part(part_name(number, 0), file.place, digest, 0, 1, 0, input_name=file.name, size=file.size)
+
+
+def part_name(number: int, index: int) -> str:
+    """The name of part `index` of input file `number`. Example: (2, 17) -> "00002-0000017"."""
+    return f"{number:05d}-{index:07d}"
+
+
+def lines(part: Part, skip_bad: bool) -> Iterator[tuple[int, str, str | RejectedItem]]:
+    """(number, place, line) of the lines of a part, as of `line_files.lines`; numbers are those in the file.
+
+    Raises: DataError naming file and line; StorageError.
+    """
+    with _errors_of(part.place):
+        if not is_compressed(part.place):
+            yield from line_files.numbered(_plain(part), str(part.place), skip_bad, part.first)
+            return
+        yield from _lines_of_compressed(part, skip_bad)
+
+
+def is_compressed(place: Place) -> bool:
+    """Whether its name says so."""
+    return place.suffix in line_files.COMPRESSED
+
+
+def _parts_of_plain(file: InputFile, number: int, part_lines: int | None, part_bytes: int | None) -> Iterator[Part]:
+    """A part ends at the first line end at which it has `part_lines` lines, or at least `part_bytes` bytes."""
+    index, start, first, count, digest = 0, 0, 1, 0, hashlib.sha256()
+
+    def part(end: int) -> Part:
+        name = part_name(number, index)
+        return Part(name, file.place, digest.hexdigest()[:16], start, first, count, (), file.name, end - start)
+
+    position, last_byte = 0, b""
+    with objects.open_to_read(file.place) as opened:
+        while block := opened.read(BLOCK):
+            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == LINE_END) + 1
+            used = done = 0  # bytes, and line ends, of the block that belong to parts that have ended
+            while True:
+                last = len(ends) if part_lines is None else done + part_lines - count - 1
+                if part_bytes is not None:
+                    last = min(last, max(done, int(np.searchsorted(ends, start + part_bytes - position))))
+                if last >= len(ends):
+                    break
+                cut = int(ends[last])
+                digest.update(block[used:cut])
+                count += last + 1 - done
+                yield part(position + cut)
+                index, start, first, count = index + 1, position + cut, first + count, 0
+                used, done, digest = cut, last + 1, hashlib.sha256()
+            digest.update(block[used:])
+            count += len(ends) - done
+            position, last_byte = position + len(block), block[-1:]
+    if position > start:
+        count += last_byte != b"\n"  # a line without an end
+        yield part(position)
+
+
+def _parts_of_compressed(file: InputFile, number: int, part_lines: int) -> Iterator[Part]:
+    index, count, digest = 0, 0, hashlib.sha256()
 
     def part() -> Part:
-        name = f"{number:05d}-{made:07d}"
-        return Part(name, file.place, digest.hexdigest()[:16], start, first, count, input_name=file.name)
+        first = index * part_lines + 1
+        name = part_name(number, index)
+        return Part(name, file.place, digest.hexdigest()[:16], 0, first, count, (), file.name)
 
-    for line, end, line_number in offsets(file.place):
-        if header and line_number == 1:
-            start, first = end, 2
-            continue
-        digest.update(line)
-        count, items = count + 1, items + (weigh(line) if weigh else 1)
-        if items >= part_items:
-            yield part()
-            digest, start, first, count, items, made = hashlib.sha256(), end, line_number + 1, 0, 0, made + 1
+    with _decompressed(file.place) as opened:
+        while line := opened.readline(line_files.LONGEST_LINE):
+            digest.update(line)
+            count += 1
+            if count == part_lines:
+                yield part()
+                index, count, digest = index + 1, 0, hashlib.sha256()
     if count:
         yield part()
 
 
-def lines(part: Part) -> Iterator[Line]:
-    """(number, place, line without its end) of a part; a line that is no UTF-8 text comes as its RejectedItem.
-
-    Raises: DataError where the file cannot be read, or ends before the part does.
-    """
-    for index, line in enumerate(_lines_from(part)):
-        number = part.first + index
-        yield number, f"{part.place}: line {number}", decoded(line, number)
+def _plain(part: Part) -> BinaryIO:
+    if part.size <= ONE_REQUEST_BYTES:
+        return io.BytesIO(objects.read_range(part.place, part.start, part.size))
+    opened = objects.open_to_read(part.place)
+    opened.seek(part.start)
+    return io.BufferedReader(_Limited(opened, part.size), BLOCK)
 
 
-def all_lines(place: Place) -> Iterator[Line]:
-    """`lines` of a whole small file. Raises: DataError where there is none."""
-    try:
-        content = objects.read_bytes(place)
-    except OSError as error:
-        raise _damaged(place, error) from error
-    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), 1):
-        yield number, f"{place}: line {number}", decoded(line, number)
+class _Limited(io.RawIOBase):
+    """The next `left` bytes of a file."""
 
+    def __init__(self, file: BinaryIO, left: int):
+        self._file, self._left = file, left
 
-def items_of(
-    numbered: Iterable[Line], settings: Settings, make: Callable[[str, str], Iterable[Item | BadItem]]
-) -> Iterator[Item | BadItem]:
-    """What `make(line, place)` gives for each line that is not blank; a RejectedItem that it raises is a bad line.
+    def readable(self) -> bool:
+        """Yes."""
+        return True
 
-    Raises: DataError.
-    """
-    for _, where, line in numbered:
-        try:
-            if isinstance(line, RejectedItem):
-                raise line
-            if line.strip():
-                yield from make(line, where)
-        except RejectedItem as error:
-            yield bad_line(where, error, settings)
-
-
-def decoded(line: bytes, number: int) -> str | RejectedItem:
-    """The text of a line, without its end; a byte order mark in front of the first one is passed over."""
-    if len(line) == LONGEST_LINE:
-        return RejectedItem("too long", f"has more than {LONGEST_LINE} bytes; is it a text file?")
-    try:
-        return (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        return RejectedItem("not UTF-8", f"is not UTF-8 text ({error.reason}); convert it")
-
-
-def first_text_line(place: Place) -> str:
-    """The first line of a file, for its names of columns. Raises: DataError where there is none."""
-    for line, *_ in offsets(place):
-        text = decoded(line, 1)
-        if isinstance(text, RejectedItem):
-            raise DataError(f"{place}: line 1: {text}")
-        return text
-    raise DataError(f"{place}: is empty; its first line must name the columns")
-
-
-def opened(place: Place) -> BinaryIO:
-    """A file of lines, decompressed. Raises: DataError where there is none, or a package is missing."""
-    try:
-        raw = objects.open_to_read(place)
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise DataError(f"{place}: no such file; correct the path") from error
-    if place.suffix == ".gz":
-        return _Gzip(raw)
-    if place.suffix != ".zst":
-        return raw
-    try:
-        import zstandard  # here alone: few files need it
-    except ModuleNotFoundError as error:
-        raise DataError(f"{place}: needs the package zstandard; pip install zstandard, or decompress it") from error
-    return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
-
-
-def offsets(place: Place) -> Iterator[tuple[bytes, int, int]]:
-    """(line, the byte behind it, its number from 1) of each line."""
-    end = 0
-    with opened(place) as file:
-        try:
-            for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
-                end += len(line)
-                yield line, end, number
-        except _errors_of(place) as error:
-            raise _damaged(place, error) from error
-
-
-class _Gzip(gzip.GzipFile):
-    """A compressed file that closes what it reads from."""
-
-    def __init__(self, raw: BinaryIO):
-        super().__init__(fileobj=raw)
-        self.raw_file = raw
+    def readinto(self, buffer) -> int:
+        """See `io.RawIOBase`."""
+        found = self._file.read(min(len(buffer), self._left))
+        buffer[: len(found)] = found
+        self._left -= len(found)
+        return len(found)
 
     def close(self) -> None:
-        """See the class."""
+        """Closes the file as well."""
+        self._file.close()
         super().close()
-        self.raw_file.close()
 
 
-@dataclasses.dataclass
-class _Open:
-    """A file of lines, open at byte `at` of its content."""
+def _lines_of_compressed(part: Part, skip_bad: bool) -> Iterator[tuple[int, str, str | RejectedItem]]:
+    global _stream
+    place, line, opened = _stream or (None, 0, None)
+    _stream = None
+    if opened is None or place != part.place or line > part.first or part.first == 1:
+        if opened is not None:
+            opened.close()
+        line, opened = 1, _decompressed(part.place)
+    for _ in range(part.first - line):  # of a process that takes every n-th part, those that others take
+        opened.readline(line_files.LONGEST_LINE)
+    yield from line_files.numbered(opened, str(part.place), skip_bad, part.first, part.count or None)
+    if part.count:
+        _stream = part.place, part.first + part.count, opened
+    else:
+        opened.close()
 
-    file: BinaryIO
-    at: int
+
+def _decompressed(place: Place) -> BinaryIO:
+    return line_files.decompressed(objects.open_to_read(place), place.suffix, str(place))
 
 
-_KEPT: dict[Place, _Open] = {}  # of this process: the compressed file that was read last, where nobody reads it
-
-
-def _lines_from(part: Part) -> Iterator[bytes]:
-    source = _taken(part.place, part.start)
-    compressed = part.place.suffix in COMPRESSED
+@contextlib.contextmanager
+def _errors_of(place: Place) -> Iterator[None]:
+    """What reading raises, as one line."""
     try:
-        if not compressed:
-            source.file.seek(part.start)
-        while compressed and source.at < part.start:
-            source.at += len(_some(source.file.read(min(part.start - source.at, 1 << 20))))
-        for _ in range(part.count):
-            line = _some(source.file.readline(LONGEST_LINE))
-            source.at += len(line)
-            yield line
-    except _errors_of(part.place) as error:
-        source.file.close()
-        raise _damaged(part.place, error) from error
-    finally:
-        if compressed and not source.file.closed:
-            _close_kept()
-            _KEPT[part.place] = source
-        else:
-            source.file.close()
-
-
-def _taken(place: Place, start: int) -> _Open:
-    """The file that was kept if it stands at or before byte `start`, else one opened anew."""
-    if place in _KEPT and _KEPT[place].at <= start:
-        return _KEPT.pop(place)
-    return _Open(opened(place), 0)
-
-
-def _close_kept() -> None:
-    for other in _KEPT.values():
-        other.file.close()
-    _KEPT.clear()
-
-
-atexit.register(_close_kept)
-
-
-def _some(content: bytes) -> bytes:
-    if not content:
-        raise EOFError("it ends before the part does")
-    return content
-
-
-def _errors_of(place: Place) -> tuple[type[Exception], ...]:
-    """What a file raises that was cut, or is none of its kind."""
-    if place.suffix != ".zst":
-        return DAMAGED
-    import zstandard
-
-    return (*DAMAGED, zstandard.ZstdError)
-
-
-def _damaged(place: Place, error: Exception) -> DataError:
-    return DataError(f"{place}: cannot be read ({first_line(error)}); make the file again")
+        yield
+    except StorageError:
+        raise
+    except (OSError, EOFError, zlib.error, *line_files.zstd_errors(place.suffix)) as error:  # cut, or not compressed
+        raise DataError(f"{place}: cannot be read ({first_line(error)}); make the file again") from error

@@ -9,12 +9,13 @@ in lower case. Which suffix the audio has is looked at once per part. Source: ht
 """
 
 import dataclasses
+import io
 import itertools
 import re
 from collections.abc import Iterator
 
 from lst_jax.core.errors import DataError, RejectedItem
-from lst_jax.prepare.corpora import line_parts, places
+from lst_jax.prepare.corpora import line_parts, reading
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part
 from lst_jax.prepare.corpora.registry import Layout, Settings
 from lst_jax.storage import objects
@@ -32,27 +33,26 @@ class Mls:
     name = "mls"
 
     def __post_init__(self):
-        places.refuse_filter(self.settings, self.name)
+        reading.refuse_filter(self.settings, self.name)
 
     def files(self, place: Place) -> list[InputFile]:
         """See `protocol.Reader`."""
         needs = "a folder with transcripts.txt and audio/SPEAKER/BOOK below it"
-        return places.files_at(place, lambda path: path.rpartition("/")[2] == TRANSCRIPTS, self.name, needs)
+        return reading.files_at(place, lambda path: path.rpartition("/")[2] == TRANSCRIPTS, self.name, needs)
 
     def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
-        """See `protocol.Reader`. The entries of a part are the first byte of its segments, and how many there are."""
-        segments = file.place.with_name(SEGMENTS)
-        ends = (end for _, end, _ in line_parts.offsets(segments)) if objects.exists(segments) else iter(())
-        start = 0
-        for part in line_parts.cut(file, number, part_items):
-            passed = list(itertools.islice(ends, part.count))
-            yield dataclasses.replace(part, entries=(str(start), str(len(passed))))
-            start = passed[-1] if passed else start
+        """See `protocol.Reader`. The entries of a part are the first byte, and the bytes, of its segments."""
+        segments, start = file.place.with_name(SEGMENTS), 0
+        with objects.open_to_read(segments) if objects.exists(segments) else io.BytesIO() as opened:
+            for part in line_parts.parts(file, number, part_items):
+                size = sum(map(len, itertools.islice(opened, part.count)))
+                yield dataclasses.replace(part, entries=(str(start), str(size)))
+                start += size
 
     def read(self, part: Part) -> Iterator[Item | BadItem]:
         """See `protocol.Reader`."""
         make = _Items(part.place, _lengths(part))
-        yield from line_parts.items_of(line_parts.lines(part), self.settings, make)
+        yield from reading.items_of(line_parts.lines(part, skip_bad=True), self.settings, make)
 
 
 def is_at(place: Place) -> bool:
@@ -75,28 +75,28 @@ class _Items:
         stem = self.folder / speaker / others.partition("_")[0] / name
         if self.suffix is None:
             self.suffix = _suffix(stem)
-        text, length = places.lower(rest[0]) if rest else "", self.lengths[name] if name in self.lengths else None
-        audio = stem.with_name(stem.name + (self.suffix or places.AUDIO_SUFFIXES[0]))
+        text, length = reading.lower(rest[0]) if rest else "", self.lengths[name] if name in self.lengths else None
+        audio = stem.with_name(stem.name + (self.suffix or reading.AUDIO_SUFFIXES[0]))
         yield Item(name, audio, text, speaker, duration_sec=length, language=self.language, place=where)
 
 
 def _suffix(stem: Place) -> str | None:
     """The suffix of a recording that is there."""
-    return next((s for s in places.AUDIO_SUFFIXES if objects.exists(stem.with_name(stem.name + s))), None)
+    return next((s for s in reading.AUDIO_SUFFIXES if objects.exists(stem.with_name(stem.name + s))), None)
 
 
 def _lengths(part: Part) -> dict[str, float | None]:
     """Seconds of each utterance whose segment stands at the part's place in segments.txt."""
-    start, count = map(int, part.entries)
-    if not count:
+    start, size = map(int, part.entries)
+    if not size:
         return {}
-    segments = dataclasses.replace(part, place=part.place.with_name(SEGMENTS), start=start, count=count)
+    segments = dataclasses.replace(part, place=part.place.with_name(SEGMENTS), start=start, size=size)
     found = {}
-    for _, where, line in line_parts.lines(segments):
-        fields = [] if isinstance(line, RejectedItem) else line.split("\t")
+    for _, where, line in line_parts.lines(segments, skip_bad=True):
+        fields = [] if isinstance(line, RejectedItem) else line.rstrip("\r\n").split("\t")
         if len(fields) == 4:
             try:
-                length = places.number_of_seconds(fields[3], "end") - places.number_of_seconds(fields[2], "start")
+                length = reading.number_of_seconds(fields[3], "end") - reading.number_of_seconds(fields[2], "start")
             except RejectedItem as error:
                 raise DataError(f"{where}: {error}") from error
             found[fields[0]] = length if length > 0 else None
@@ -108,8 +108,8 @@ def _language(transcripts: Place) -> str | None:
     for name in transcripts.parts:
         match = FOLDER.fullmatch(name)
         if match:
-            return places.language(match[1])
+            return reading.language(match[1])
     return None
 
 
-LAYOUT = Layout("mls", "MLS: transcripts.txt with audio/SPEAKER/BOOK beside it", "speech", Mls, is_at=is_at)
+LAYOUTS = (Layout("mls", "MLS: transcripts.txt with audio/SPEAKER/BOOK beside it", "speech", Mls, is_at=is_at),)

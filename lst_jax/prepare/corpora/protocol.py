@@ -99,6 +99,7 @@ class Part:
     count: int = 0
     entries: tuple[str, ...] = ()
     input_name: str = ""  # `InputFile.name`
+    size: int = 0  # bytes of the input that the part is, for the progress bar; 0 where the reader does not know
 
 
 @typing.runtime_checkable

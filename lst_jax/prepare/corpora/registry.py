@@ -22,6 +22,7 @@ class Settings:
     where: Mapping[str, str] = dataclasses.field(default_factory=dict)  # fields and the values that select
     skip_bad: bool = False  # a line that is no item becomes a BadItem
     text_field: str = "text"
+    exact: bool = False  # parts must have `part_items` items, but for the last of a file
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the layout's `options`, those given
 
 

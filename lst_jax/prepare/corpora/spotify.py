@@ -18,12 +18,12 @@ from typing import Any
 
 from lst_jax.core.errors import RejectedItem, first_line
 from lst_jax.data.alignment import Placed
-from lst_jax.prepare.corpora import places
+from lst_jax.prepare.corpora import groups, reading
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part
 from lst_jax.prepare.corpora.registry import Layout, Settings
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place
-from lst_jax.storage.walk import walk
+from lst_jax.storage.walk import Found, walk
 
 TRANSCRIPTS, AUDIO, SUFFIX = "podcasts-transcripts", "podcasts-audio", ".json"
 PAUSE_SEC = 0.5  # of the silence beside an utterance that belongs to it
@@ -39,33 +39,42 @@ class Spotify:
     name = "spotify"
 
     def __post_init__(self):
-        places.refuse_filter(self.settings, self.name)
+        reading.refuse_filter(self.settings, self.name)
 
     def files(self, place: Place) -> list[InputFile]:
         """See `protocol.Reader`."""
         root = place / TRANSCRIPTS if TRANSCRIPTS in objects.names(place) else place
         needs = f"a folder with {TRANSCRIPTS}/*/*/show_*/*.json"
-        return places.tree_at(root, self.name, needs, lambda path: path.endswith(SUFFIX))
+        return reading.tree_at(root, self.name, needs, lambda path: path.endswith(SUFFIX))
 
     def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
         """See `protocol.Reader`."""
         episodes = (
-            ((one.path,), max(1, one.size // BYTES_PER_UTTERANCE), f"{one.size} {one.version}")
+            ((one.path,), self._count(file.place, one), f"{one.size} {one.version}")
             for _, inside in walk(file.place)
             for one in inside
             if one.path.endswith(SUFFIX)
         )
-        return places.entry_parts(file, number, part_items, episodes)
+        return groups.entry_parts(file, number, part_items, self.settings.exact, episodes)
 
     def read(self, part: Part) -> Iterator[Item | BadItem]:
         """See `protocol.Reader`."""
-        root = places.audio_root(self.settings, part.place.parent / AUDIO)
-        for entry in part.entries:
-            transcript = part.place / entry
-            try:
-                yield from episode(_results(transcript), root / f"{entry.removesuffix(SUFFIX)}.ogg", str(transcript))
-            except RejectedItem as error:
-                yield places.bad_line(str(transcript), error, self.settings)
+        items = (item for entry in part.entries for item in self._items(part.place, entry))
+        return groups.chosen(items, part.first, part.count)
+
+    def _items(self, transcripts: Place, entry: str) -> Iterator[Item | BadItem]:
+        root = reading.audio_root(self.settings, transcripts.parent / AUDIO)
+        where = str(transcripts / entry)
+        try:
+            yield from episode(_results(transcripts / entry), root / f"{entry.removesuffix(SUFFIX)}.ogg", where)
+        except RejectedItem as error:
+            yield reading.bad_line(where, error, self.settings)
+
+    def _count(self, transcripts: Place, found: Found) -> int:
+        """How many items an episode gives; a guess by its size, unless parts must be exact."""
+        if self.settings.exact:
+            return sum(1 for _ in self._items(transcripts, found.path))
+        return max(1, found.size // BYTES_PER_UTTERANCE)
 
 
 def is_at(place: Place) -> bool:
@@ -98,7 +107,7 @@ def _utterance(
     first_sec, last_sec = placed[0][1], placed[-1][2]
     times = [time for _, start, end in placed for time in (start, end)]
     if times != sorted(times) or last_sec <= first_sec:
-        return places.bad_item(name, where, "words out of order", "has words that overlap or go back; leave it out")
+        return reading.bad_item(name, where, "words out of order", "has words that overlap or go back; leave it out")
     start_sec = first_sec - min(PAUSE_SEC, max(0.0, first_sec - before_sec) / 2)
     end_sec = last_sec + min(PAUSE_SEC, max(0.0, behind_sec - last_sec) / 2)
     words = tuple((word, round(a - start_sec, 6), round(b - start_sec, 6)) for word, a, b in placed)
@@ -118,7 +127,7 @@ def _results(transcript: Place) -> list[Any]:
         found = json.loads(objects.read_bytes(transcript))
     except (ValueError, RecursionError) as error:
         raise RejectedItem("not JSON", f"is not JSON ({first_line(error)}); get the file again") from error
-    results = places.within(found, "results")
+    results = reading.within(found, "results")
     if not isinstance(results, list):
         raise RejectedItem("wrong type", "results must be a list; is it a transcript of this dataset?")
     return results
@@ -126,24 +135,26 @@ def _results(transcript: Place) -> list[Any]:
 
 def _words(result: Any) -> list[Any]:
     """The words of the first alternative; none where nothing was recognised."""
-    first = places.within(result, "alternatives", 0)
-    return places.within(first, "words") if "words" in first else []
+    first = reading.within(result, "alternatives", 0)
+    return reading.within(first, "words") if "words" in first else []
 
 
 def _spelt(word: Any) -> str:
-    return places.plain(places.text_within(word, "word"))
+    return reading.plain(reading.text_within(word, "word"))
 
 
 def _seconds(word: Any, key: str) -> float:
     """Example: "1.200s" -> 1.2"""
-    return places.number_of_seconds(places.text_within(word, key).removesuffix("s"), key)
+    return reading.number_of_seconds(reading.text_within(word, key).removesuffix("s"), key)
 
 
-LAYOUT = Layout(
-    "spotify",
-    "podcasts with Google's transcripts and the times of words",
-    "speech",
-    Spotify,
-    (places.AUDIO_ROOT,),
-    is_at=is_at,
+LAYOUTS = (
+    Layout(
+        "spotify",
+        "podcasts with Google's transcripts and the times of words",
+        "speech",
+        Spotify,
+        (reading.AUDIO_ROOT,),
+        is_at=is_at,
+    ),
 )

@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from reading import read, write
+from read_corpus import read, write
 
 from lst_jax.core.errors import DataError
 from lst_jax.prepare.corpora import gigaspeech, json_parts
@@ -128,7 +128,7 @@ def test_elements_of_a_document_are_those_that_json_loads_gives(tmp_path, monkey
         tmp_path / "d.json", json.dumps({"before": [1, {"x": "}"}], "in": inside}, indent=indent, ensure_ascii=False)
     )
     for key, place in (("in", path), (None, write(tmp_path / "e.json", "\ufeff" + json.dumps(inside, indent=indent)))):
-        parts = list(json_parts.cut(InputFile(place, 0, "", "d"), 0, 3, key))
-        found = [(name, value) for part in parts for _, name, value in json_parts.elements(part)]
+        parts = list(json_parts.parts(InputFile(place, 0, "", "d"), 0, 3, False, key))
+        found = [pair for part in parts for pair in json_parts.items_of(part, lambda _, *pair: [pair])]
         assert [p.count for p in parts] == [3] * 6 + [2] and [p.first for p in parts] == list(range(0, 20, 3))
         assert found == ([(None, v) for v in values] if of is list else list(inside.items()))

@@ -5,7 +5,7 @@ import json
 import pathlib
 
 import pytest
-from reading import parts_of, read, write
+from read_corpus import parts_of, read, write
 
 from lst_jax.core.errors import DataError
 from lst_jax.prepare.corpora import librilight, line_parts
@@ -86,11 +86,10 @@ def test_the_transcript_is_chosen(heavy, tmp_path):
 def test_parts_of_a_compressed_file_are_read_in_any_order_and_opened_once_in_their_own(heavy, monkeypatch):
     reader = librilight.LibriLight(Settings())
     parts = parts_of(reader, heavy, part_items=1)
-    opened, real = [], line_parts.opened
-    monkeypatch.setattr(line_parts, "opened", lambda place: opened.append(place) or real(place))
-    line_parts._close_kept()
-    ids = [item.id[-1] for part in parts for item in reader.read(part)]
-    assert ids == list("01234") and len(opened) == 1
+    opened, real = [], line_parts._decompressed
+    monkeypatch.setattr(line_parts, "_decompressed", lambda place: opened.append(place) or real(place))
+    assert [item.id[-1] for part in parts for item in reader.read(part)] == list("01234") and len(opened) == 1
+    assert [item.id[-1] for part in parts[::2] for item in reader.read(part)] == list("024") and len(opened) == 2
     assert [item.id[-1] for part in reversed(parts) for item in reader.read(part)] == list("43210")
     at_once = zip(*(reader.read(part) for part in parts), strict=True)
     assert [item.id[-1] for items in at_once for item in items] == list("01234")

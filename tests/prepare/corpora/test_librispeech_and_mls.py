@@ -1,7 +1,7 @@
 """Trees of LibriSpeech and of MLS, in the exact layout of their archives."""
 
 import pytest
-from reading import parts_of, read, write
+from read_corpus import parts_of, read, write
 
 from lst_jax.core.errors import DataError
 from lst_jax.prepare.corpora import librispeech, mls

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from reading import read, write
+from read_corpus import read, write
 
 from lst_jax.core.errors import DataError
 from lst_jax.prepare.corpora import spotify

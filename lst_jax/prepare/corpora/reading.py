@@ -1,23 +1,23 @@
-"""What readers of layouts share: the files at a place, where audio lies, and what becomes of a bad line."""
+"""What readers of layouts share: the files at a place, the items of lines, fields, and what becomes of a bad line."""
 
-import fnmatch
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from lst_jax.core.errors import DataError, RejectedItem, first_line
-from lst_jax.core.paths import is_address
+from lst_jax.data import line_files
 from lst_jax.data.importers.formats import Option
-from lst_jax.data.line_files import NOT_TEXT, check_text
-from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Part
+from lst_jax.prepare.corpora import listing
+from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item
 from lst_jax.prepare.corpora.registry import Settings
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place, to_place
-from lst_jax.storage.walk import files_in, look, walk
+from lst_jax.storage.walk import walk
 
+Line = tuple[int, str, str | RejectedItem]  # number, place for messages, text
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3")  # where several files have one name, the first counts
-GLOB_MARKS = frozenset("*?[")
 AUDIO_ROOT = Option("audio_root", "the folder where relative paths of the corpus's audio begin", metavar="DIR")
 LANGUAGES = {
     "dutch": "nl",
@@ -32,20 +32,11 @@ LANGUAGES = {
 
 
 def files_at(place: Place, fits: Callable[[str], bool], layout: str, needs: str) -> list[InputFile]:
-    """The file at `place`, or the files below a folder, or those of a glob, whose path from there `fits`.
-
-    A file that the user names is taken whatever it is called. Raises: DataError where there are none: `layout` needs `needs`.
-    """
-    if GLOB_MARKS & set(place.name):
-        root, found = place.parent, [one for one in files_in(place.parent) if fnmatch.fnmatch(one.path, place.name)]
-    elif objects.is_folder(place):
-        root, found = place, [one for _, inside in walk(place) for one in inside if fits(one.path)]
-    else:
-        one = look(place)
-        root, found = place.parent, [one] if one is not None else []
+    """`listing.input_files`, of a layout that needs `needs`. Raises: DataError where there are none."""
+    found = listing.input_files(place, fits)
     if not found:
         raise DataError(f"{place}: has nothing of the layout {layout}; give {needs}")
-    return [InputFile(root / one.path, one.size, one.version, one.path) for one in found]
+    return found
 
 
 def tree_at(root: Place, layout: str, needs: str, fits: Callable[[str], bool]) -> list[InputFile]:
@@ -61,42 +52,6 @@ def tree_at(root: Place, layout: str, needs: str, fits: Callable[[str], bool]) -
     if not some:
         raise DataError(f"{root}: has nothing of the layout {layout}; give {needs}")
     return [InputFile(root, size, digest.hexdigest()[:16], root.name)]
-
-
-def entry_parts(
-    file: InputFile, number: int, part_items: int, entries: Iterable[tuple[tuple[str, ...], int, str]]
-) -> Iterator[Part]:
-    """Parts of a tree. `entries` has (names that belong together, how many items they give, their version), lazily."""
-    names: list[str] = []
-    digest, items, count = hashlib.sha256(), 0, 0
-    for together, weight, version in entries:
-        names += together
-        digest.update(f"{together}\0{version}\n".encode(errors="surrogateescape"))
-        items += weight
-        if items >= part_items:
-            yield tree_part(file, number, count, names, digest.hexdigest())
-            names, digest, items, count = [], hashlib.sha256(), 0, count + 1
-    if names:
-        yield tree_part(file, number, count, names, digest.hexdigest())
-
-
-def tree_part(file: InputFile, number: int, count: int, names: list[str], digest: str) -> Part:
-    """Part `count` of tree `number`."""
-    return Part(
-        f"{number:05d}-{count:07d}",
-        file.place,
-        digest[:16],
-        count=len(names),
-        entries=tuple(names),
-        input_name=file.name,
-    )
-
-
-def audio_at(base: Place, path: str) -> Place:
-    """The place that a corpus gives as a path: an address, an absolute path, or one from `base`."""
-    if is_address(path) or path.startswith("/"):
-        return to_place(path)
-    return base / path
 
 
 def audio_root(settings: Settings, default: Place) -> Place:
@@ -118,16 +73,6 @@ def refuse_filter(settings: Settings, layout: str) -> None:
         raise DataError(f"layout {layout}: has no fields to select by {dict(settings.where)}; leave the filter out")
 
 
-def selected(fields: Mapping[str, Any], where: Mapping[str, str]) -> bool:
-    """Whether fields have the values that select. Raises: RejectedItem where there is no such field."""
-    for key, value in where.items():
-        if key not in fields:
-            raise RejectedItem("missing field", f"has no field {key!r} to select by; add it or leave the filter out")
-        if str(fields[key]) != value:
-            return False
-    return True
-
-
 def number_of_seconds(value: Any, name: str) -> float:
     """A number of seconds from 0, also written as a text. Example: "1.5" -> 1.5. Raises: RejectedItem."""
     try:
@@ -144,6 +89,37 @@ def language(name: str) -> str:
     return LANGUAGES[name.lower()] if name.lower() in LANGUAGES else name
 
 
+def lines_of_small_file(place: Place) -> Iterator[Line]:
+    """The lines of a file that is read in one go. Raises: DataError where there is none."""
+    try:
+        content = objects.read_bytes(place)
+    except OSError as error:
+        raise DataError(f"{place}: cannot be read ({first_line(error)}); get the file again") from error
+    yield from line_files.numbered(io.BytesIO(content), str(place), skip_bad=True)
+
+
+def count_of_lines(place: Place) -> int:
+    """How many items `items_of` gives for a small file, where each line is one. Raises: DataError."""
+    return sum(isinstance(line, RejectedItem) or bool(line.strip()) for *_, line in lines_of_small_file(place))
+
+
+def items_of(
+    lines: Iterable[Line], settings: Settings, make: Callable[[str, str], Iterable[Item | BadItem]]
+) -> Iterator[Item | BadItem]:
+    """What `make(line, place)` gives for each line that is not blank; a RejectedItem that it raises is a bad line.
+
+    Raises: DataError.
+    """
+    for _, where, line in lines:
+        try:
+            if isinstance(line, RejectedItem):
+                raise line
+            if line.strip():
+                yield from make(line.rstrip("\r\n"), where)
+        except RejectedItem as error:
+            yield bad_line(where, error, settings)
+
+
 def plain(text: str) -> str:
     """A transcript as it is stored: one blank between words."""
     return " ".join(text.split())
@@ -156,7 +132,7 @@ def lower(text: str) -> str:
 
 def bad_line(where: str, error: RejectedItem, settings: Settings) -> BadItem:
     """The item in place of a line that is none. Raises: DataError unless `--skip-bad`, as a manifest does."""
-    if not settings.skip_bad and error.reason != NOT_TEXT:
+    if not settings.skip_bad and error.reason != line_files.NOT_TEXT:
         raise DataError(f"{where}: {error}") from error
     return bad_item(where, where, error.reason, str(error))
 
@@ -193,7 +169,7 @@ def text_within(value: Any, *path: str | int) -> str:
     found, name = within(value, *path), ".".join(map(str, path))
     if not isinstance(found, str):
         raise RejectedItem("wrong type", f"{name} must be a string, not {type(found).__name__}; correct it")
-    check_text(found, name)
+    line_files.check_text(found, name)
     return found
 
 
