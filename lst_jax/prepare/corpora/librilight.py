@@ -68,7 +68,7 @@ class LibriLight:
         return Item(
             reading.text_within(cut, "id"),
             self._audio(folder, reading.text_within(recording, "id"), source),
-            reading.lower(text) if text.isupper() and recognised else reading.plain(text),
+            reading.usual(text) if recognised else reading.plain(text),
             reading.text_within(said, "speaker") if "speaker" in said else None,
             reading.number_of_seconds(reading.within(cut, "start"), "start"),
             duration_sec,

@@ -1,16 +1,18 @@
 """What readers of layouts share: the files at a place, the items of lines, fields, and what becomes of a bad line."""
 
+import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from lst_jax.core.errors import DataError, RejectedItem, first_line
 from lst_jax.data import line_files
 from lst_jax.data.importers.formats import Option
-from lst_jax.prepare.corpora import listing
-from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item
+from lst_jax.prepare.corpora import fields as item_fields
+from lst_jax.prepare.corpora import line_parts, listing
+from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part
 from lst_jax.prepare.corpora.registry import Settings
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place, to_place
@@ -18,6 +20,7 @@ from lst_jax.storage.walk import walk
 
 Line = tuple[int, str, str | RejectedItem]  # number, place for messages, text
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3")  # where several files have one name, the first counts
+HEADER_BYTES = 1 << 16
 AUDIO_ROOT = Option("audio_root", "the folder where relative paths of the corpus's audio begin", metavar="DIR")
 LANGUAGES = {
     "dutch": "nl",
@@ -120,6 +123,49 @@ def items_of(
             yield bad_line(where, error, settings)
 
 
+def columns(place: Place, delimiter: str) -> list[str]:
+    """The names of the columns of a table, from its first line. Raises: DataError where there is none."""
+    for *_, line in line_files.numbered(io.BytesIO(objects.read_range(place, 0, HEADER_BYTES)), str(place)):
+        return [name.strip() for name in split_row(line, delimiter)]
+    raise DataError(f"{place}: is empty; its first line must name its columns")
+
+
+def rows_of(
+    part: Part,
+    settings: Settings,
+    delimiter: str,
+    needs: Collection[str],
+    make: Callable[[dict[str, str], str], Iterable],
+) -> Iterator[Item | BadItem]:
+    """`items_of` of a table whose first line names its columns; `make(row, place)` gets the rows that are selected.
+
+    Raises: DataError, also where the table lacks one of the columns that the layout `needs`.
+    """
+    names = columns(part.place, delimiter)
+    missing = [name for name in needs if name not in names]
+    if missing:
+        raise DataError(f"{part.place}: line 1: has no column {', '.join(missing)}; is it of this layout?")
+
+    def items(line: str, where: str) -> Iterable[Item | BadItem]:
+        cells = split_row(line, delimiter)
+        if len(cells) != len(names):
+            raise RejectedItem("wrong columns", f"has {len(cells)} columns, the first line {len(names)}; correct it")
+        row = dict(zip(names, cells, strict=True))
+        line_files.check_text(line, "the line")
+        return make(row, where) if item_fields.selected(row, settings.where) else ()
+
+    lines = (found for found in line_parts.lines(part, skip_bad=True) if found[0] > 1)
+    return items_of(lines, settings, items)
+
+
+def split_row(line: str, delimiter: str) -> list[str]:
+    """The cells of a line. Only those parted by commas may be quoted: other tables have quotes in their texts."""
+    line = line.rstrip("\r\n")
+    if delimiter != ",":
+        return line.split(delimiter)
+    return next(csv.reader([line], skipinitialspace=True), [])
+
+
 def plain(text: str) -> str:
     """A transcript as it is stored: one blank between words."""
     return " ".join(text.split())
@@ -128,6 +174,11 @@ def plain(text: str) -> str:
 def lower(text: str) -> str:
     """`plain`, in lower case: for corpora that write capitals alone."""
     return plain(text).lower()
+
+
+def usual(text: str) -> str:
+    """`plain`, in lower case where there are capitals alone."""
+    return lower(text) if text.isupper() else plain(text)
 
 
 def bad_line(where: str, error: RejectedItem, settings: Settings) -> BadItem:
