@@ -17,7 +17,7 @@ from lst_jax.data.alignment import Placed, to_frames
 from lst_jax.prepare import audio, manifest, recordings, tags
 from lst_jax.prepare.accounts import Made, Rejection
 from lst_jax.prepare.aligners import fit
-from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner, LanguageAligner, LengthAligner
+from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner, LanguageAligner, LengthAligner, WordsAligner
 from lst_jax.prepare.corpora import fields
 from lst_jax.prepare.speech_tokenizers.protocol import BatchUnitTokenizer, BlockUnitTokenizer, UnitTokenizer
 
@@ -153,10 +153,11 @@ class SpeechMaker:
             )
 
         def align(item: manifest.Item, sound: Sound, _: np.ndarray) -> list[Placed]:
+            length_sec = len(sound.level_db) / fit.FRAMES_PER_SEC
+            if isinstance(aligner, WordsAligner):
+                return aligner.align_words(item.id, item.words, length_sec, sound.words)
             if sound.samples is None:
-                return aligner.align_length(  # ty: ignore[missing-attribute]
-                    item.id, len(sound.level_db) / fit.FRAMES_PER_SEC, sound.words
-                )
+                return aligner.align_length(item.id, length_sec, sound.words)  # ty: ignore[missing-attribute]
             return aligner.align(item.id, sound.samples, sound.words)
 
         return each(align, items, sounds, ids)

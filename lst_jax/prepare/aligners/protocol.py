@@ -50,6 +50,16 @@ class LengthAligner(Aligner, typing.Protocol):
 
 
 @typing.runtime_checkable
+class WordsAligner(LengthAligner, typing.Protocol):
+    """An aligner that takes the words which come with an item (`Item.words`)."""
+
+    def align_words(
+        self, item_id: str, placed: Sequence[Placed] | None, length_sec: float, words: Sequence[str]
+    ) -> list[Placed]:
+        """`align_length` of an item that brings `placed`. Raises: RejectedItem."""
+
+
+@typing.runtime_checkable
 class BatchAligner(Aligner, typing.Protocol):
     """A model: it is faster with several recordings at a time, and it runs in one process."""
 

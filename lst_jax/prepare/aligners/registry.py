@@ -15,6 +15,7 @@ from typing import Any
 from lst_jax.core.errors import DataError
 from lst_jax.data.importers import registry as formats
 from lst_jax.prepare.aligners.from_files import FileAligner
+from lst_jax.prepare.aligners.of_corpus import NAME, CorpusAligner
 from lst_jax.prepare.aligners.pocket_sphinx import EMBEDDED, PocketSphinxAligner
 from lst_jax.prepare.aligners.protocol import Aligner
 
@@ -86,6 +87,13 @@ def _embedded(argument: str, settings: Settings) -> Aligner:
     )
 
 
+def _of_corpus(argument: str, settings: Settings) -> Aligner:
+    _refuse_options(NAME, settings)
+    if argument or (settings.least_score, settings.most_outside_sec, settings.pronunciations) != (None, None, None):
+        raise DataError(f"--aligner {NAME}: takes no path and no --least-score, --most-outside or --pronunciations")
+    return CorpusAligner()
+
+
 def _refuse_options(spec: str, settings: Settings) -> None:
     for option in settings.options:
         takers = " or ".join(f"{name}:PATH" for name in formats.formats_with(option))
@@ -93,3 +101,4 @@ def _refuse_options(spec: str, settings: Settings) -> None:
 
 
 register(EMBEDDED, _embedded)
+register(NAME, _of_corpus)

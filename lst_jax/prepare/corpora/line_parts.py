@@ -1,7 +1,7 @@
 """Files of lines cut into parts, and the lines of a part: on this machine or in a bucket, plain or compressed.
 
 A plain file is cut where lines end, and a part is read by its bytes alone. In a compressed file a part is so many lines
-from a line on: who reads it reads all before it as well, unless it has just read the part before.
+from a line on: who reads it reads all before it as well, unless it has just read a part before it.
 """
 
 import contextlib
@@ -164,12 +164,12 @@ def _lines_of_compressed(part: Part, skip_bad: bool) -> Iterator[tuple[int, str,
     global _stream
     place, line, opened = _stream or (None, 0, None)
     _stream = None
-    if opened is None or place != part.place or line != part.first or part.first == 1:
+    if opened is None or place != part.place or line > part.first or part.first == 1:
         if opened is not None:
             opened.close()
-        opened = _decompressed(part.place)
-        for _ in range(part.first - 1):
-            opened.readline(line_files.LONGEST_LINE)
+        line, opened = 1, _decompressed(part.place)
+    for _ in range(part.first - line):  # of a process that takes every n-th part, those that others take
+        opened.readline(line_files.LONGEST_LINE)
     yield from line_files.numbered(opened, str(part.place), skip_bad, part.first, part.count or None)
     if part.count:
         _stream = part.place, part.first + part.count, opened
