@@ -22,7 +22,6 @@ for _layouts in (  # the first one that a folder looks like is taken
     gigaspeech.LAYOUTS,
     kaldi.LAYOUTS,
     librilight.LAYOUTS,
-    librispeech.LAYOUTS,
     ljspeech.LAYOUTS,
     mls.LAYOUTS,
     nemo.LAYOUTS,
@@ -30,6 +29,7 @@ for _layouts in (  # the first one that a folder looks like is taken
     speechbrain.LAYOUTS,
     spotify.LAYOUTS,
     text_beside.LAYOUTS,
+    librispeech.LAYOUTS,  # it looks through a whole tree
     lines.LAYOUTS,
 ):
     for _layout in _layouts:
