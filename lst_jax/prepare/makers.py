@@ -15,9 +15,9 @@ from lst_jax.core.errors import DataError, RejectedItem, UserError, first_line
 from lst_jax.data import records
 from lst_jax.data.alignment import Placed, to_frames
 from lst_jax.prepare import audio, manifest, recordings, tags
+from lst_jax.prepare.accounts import Made, Rejection
 from lst_jax.prepare.aligners import fit
 from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner, LengthAligner, WordsAligner
-from lst_jax.prepare.directory import Made, Rejection
 from lst_jax.prepare.speech_tokenizers.protocol import BatchUnitTokenizer, BlockUnitTokenizer, UnitTokenizer
 
 GROUP = 128  # recordings that a model sees together, and memory holds: 0.25 GB of 30 s each
@@ -29,6 +29,7 @@ class Maker(typing.Protocol):
     """Makes the records of items; pickles as its settings."""
 
     batched: bool  # several items at a time, by one process
+    light: bool  # made faster than an item is handed to another process
 
     def __call__(self, item: Any) -> Made:
         """The record of one item."""
@@ -62,6 +63,7 @@ class SpeechMaker:
         `channel` is used of recordings that have several, where the item does not say which.
         """
         self.load_units, self.aligner, self.source, self.channel = load_units, aligner, source, channel
+        self.light = False
 
     @functools.cached_property
     def unit_tokenizer(self) -> UnitTokenizer:
@@ -175,7 +177,7 @@ class SpeechMaker:
 class TextMaker:
     """Document → text record."""
 
-    batched = False
+    batched, light = False, True
 
     def __call__(self, item: manifest.TextItem | manifest.BadItem) -> Made:
         """The record; an empty document is a rejection."""

@@ -290,6 +290,9 @@ def copy(source: Place, target: Place) -> None:
         upload(source, target)
     elif isinstance(target, pathlib.Path):
         download(source, target)
+    elif source.scheme == target.scheme:
+        with bucket.errors_of(target, "written"):
+            bucket.system_of(target).cp_file(source.key, target.key)
     else:
         with scratch("copy") as folder:
             download(source, pathlib.Path(folder) / "object")

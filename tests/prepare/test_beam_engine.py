@@ -37,7 +37,7 @@ def test_speech_from_beam_is_byte_for_byte_the_local_one(prompts, unit_file, tmp
             shard_records=2,
             source="prompts",
         )
-        assert [r.id for r in report.rejected] == ["wrong"]
+        assert [r.id for r in report.examples] == ["wrong"]
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")
     assert len(contents(tmp_path / "beam")) == 3 * 2 + 3
 
@@ -59,15 +59,18 @@ def test_a_killed_job_goes_on_where_it_was(tones, unit_file, tmp_path):
     items = manifest.read_items(path, {})
     run.prepare_speech(items, tmp_path / "unbroken", unit_file, EvenAligner(), shard_records=2)
     process = start(path, out, unit_file, workers="beam")
-    wait_until(lambda: len(list(out.glob("shard-*.json"))) >= 2)
+    wait_until(lambda: len(list(out.glob("parts/*.json"))) >= 2)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
     assert not (out / "metadata.json").exists()
-    kept = {p: p.stat().st_mtime_ns for p in (p.with_suffix(".array_record") for p in out.glob("shard-*.json"))}
+    kept = {p.name.partition(".")[0]: p.stat().st_mtime_ns for p in out.glob("parts/*.array_record")}
     run.prepare_speech(items, out, unit_file, EvenAligner(), load_beam({}), shard_records=2)
     assert contents(out) == contents(tmp_path / "unbroken")
-    assert len(kept) >= 2 and all(p.stat().st_mtime_ns == before for p, before in kept.items())
+    sidecars = [json.loads(p.read_text()) for p in out.glob("shard-*.json")]
+    names = {s["parts"][0]["name"]: out / s["shard"]["name"] for s in sidecars}
+    assert len(kept) >= 2
+    assert sum(names[name].stat().st_mtime_ns == before for name, before in kept.items()) >= 2
 
 
 @pytest.mark.parametrize("options", [{}, {"direct_running_mode": "multi_processing", "direct_num_workers": "2"}])
@@ -84,7 +87,7 @@ def test_what_a_worker_says_to_the_user_arrives_as_one_line(prompts, unit_file, 
     with pytest.raises(StorageError) as caught:
         run.prepare_speech(prompts, tmp_path / "out", unit_file, FullDisk(), load_beam(options), shard_records=2)
     assert str(caught.value) == str(storage_error("/data/x", OSError(errno.ENOSPC, "no")))
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["prepare.json"]
+    assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["prepare.json"]
 
 
 def test_a_job_that_fails_is_one_line(prompts, unit_file, tmp_path, monkeypatch):

@@ -12,10 +12,11 @@ from prepare_helpers import EvenAligner, sweep, texts
 from lst_jax.core.errors import DataError
 from lst_jax.data import shards, text
 from lst_jax.data.records import TextDocument, Word
-from lst_jax.prepare import manifest, recordings, run
+from lst_jax.prepare import fit, manifest, recordings, run
 from lst_jax.prepare.aligners import pocket_sphinx
 from lst_jax.prepare.directory import Directory
 from lst_jax.prepare.engines.local import Local
+from lst_jax.prepare.merging import Size
 from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
 
 
@@ -95,7 +96,7 @@ def test_bad_items_are_left_out_and_every_one_is_reported(tones, unit_file, tmp_
 def test_text_that_is_not_what_is_said_is_rejected(prompts, unit_file, tmp_path):
     wrong = manifest.Item("wrong", prompts[0].audio, "seventeen purple elephants danced slowly", None)
     report = run.prepare_speech([*prompts, wrong], tmp_path / "out", unit_file, pocket_sphinx.PocketSphinxAligner())
-    assert [(r.id, r.reason in ("poor match", "alignment failed")) for r in report.rejected] == [("wrong", True)]
+    assert [(r.id, r.reason in ("poor match", "alignment failed")) for r in report.examples] == [("wrong", True)]
 
 
 def test_too_many_rejections_end_with_an_error_but_keep_the_rest(tones, unit_file, tmp_path):
@@ -146,7 +147,7 @@ def test_a_directory_of_something_else_is_left_alone(tones, unit_file, tmp_path)
     with pytest.raises(DataError, match="is not the JSON object"):
         run.prepare_speech(manifest.read_items(tones(1), {}), tmp_path / "mine", unit_file, EvenAligner())
     with pytest.raises(DataError, match="shard_records=0: must be at least 1"):
-        Directory(tmp_path / "x", {}, 1, 0, False)
+        Directory(tmp_path / "x", {}, Size(records=0), False, "transcripts")
 
 
 def test_text_directories(tmp_path):
@@ -173,24 +174,24 @@ def test_text_directories(tmp_path):
 def test_fitting_does_not_depend_on_workers_and_counts_what_it_could_not_read(tones, tmp_path):
     items = [*manifest.read_items(tones(9), {}), manifest.Item("gone", tmp_path / "gone.wav", "x", None)]
     for workers in (1, 2):
-        _, frames, rejected = run.fit_units(items, tmp_path / f"{workers}.safetensors", 5, 0, workers)
+        _, frames, rejected = fit.fit_units(items, tmp_path / f"{workers}.safetensors", 5, 0, workers)
         assert frames == sum(len(LogMelKMeans.features(recordings.load_audio(i.audio))) for i in items[:9])
         assert [(r.id, r.reason) for r in rejected] == [("gone", "missing audio")]
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
-    _, frames, _ = run.fit_units(items, tmp_path / "few.safetensors", 5, 0, max_frames=20)
+    _, frames, _ = fit.fit_units(items, tmp_path / "few.safetensors", 5, 0, max_frames=20)
     assert 20 <= frames < 35
     with pytest.raises(DataError, match="few.safetensors: is there already"):
-        run.fit_units(items, tmp_path / "few.safetensors", 5, 0)
+        fit.fit_units(items, tmp_path / "few.safetensors", 5, 0)
 
 
 def test_training_a_text_tokenizer(tmp_path):
     texts = [f"the number {i} is followed by the number {i + 1}" for i in range(50)]
-    run.train_text_tokenizer(texts, tmp_path / "new" / "t.model", 300)
+    fit.train_text_tokenizer(texts, tmp_path / "new" / "t.model", 300)
     assert text.load_tokenizer(tmp_path / "new" / "t.model").get_piece_size() == 300
     with pytest.raises(DataError, match="is there already"):
-        run.train_text_tokenizer(texts, tmp_path / "new" / "t.model", 300)
+        fit.train_text_tokenizer(texts, tmp_path / "new" / "t.model", 300)
     with pytest.raises(DataError, match="t2.model: no tokenizer of 99999 pieces"):
-        run.train_text_tokenizer(texts, tmp_path / "t2.model", 99999)
+        fit.train_text_tokenizer(texts, tmp_path / "t2.model", 99999)
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
 
 
@@ -201,10 +202,10 @@ def test_importing_the_whole_package_loads_no_jax():
 
 def test_a_shard_that_went_elsewhere_is_noticed(tones, unit_file, tmp_path):
     class Elsewhere(Local):
-        def make_shards(self, out, maker, slices, tick):
-            super().make_shards(out, maker, list(slices)[1:], tick)
+        def make_parts(self, work, parts, tick):
+            super().make_parts(work, list(parts)[1:], tick)
 
-    with pytest.raises(DataError, match="shard-00000-of-00002 is not there though its maker ended well"):
+    with pytest.raises(DataError, match="part 00000-0000000 is not there though its maker ended well"):
         run.prepare_speech(
             manifest.read_items(tones(3), {}), tmp_path / "out", unit_file, EvenAligner(), Elsewhere(), shard_records=2
         )

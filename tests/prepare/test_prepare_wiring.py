@@ -57,7 +57,7 @@ def test_words_of_files_enter_the_records(format_name, prompts, unit_file, tmp_p
     assert [word for word, *_ in placed] == ["that", "conference", "is", "full"]
     assert utterance.words == to_frames(placed, 25.0, len(utterance.units))
     assert abs(utterance.words[1].start_frame - 0.3 * 25) <= 1
-    assert {(r.id, r.reason) for r in report.rejected} == {(item.id, "no alignment") for item in prompts[1:]}
+    assert {(r.id, r.reason) for r in report.examples} == {(item.id, "no alignment") for item in prompts[1:]}
 
 
 @pytest.mark.parametrize("format_name", sorted(ALIGNMENT_FORMATS))

@@ -9,7 +9,7 @@ from lst_jax.cli.import_ import add_option, given_options
 from lst_jax.cli.local_paths import free_text, path_or_address
 from lst_jax.core.errors import DataError
 from lst_jax.data.importers.formats import Option
-from lst_jax.prepare import manifest, run
+from lst_jax.prepare import manifest, merging, run
 from lst_jax.prepare.corpora import choose
 from lst_jax.prepare.corpora import registry as layout_registry
 from lst_jax.prepare.corpora.corpus import Corpus
@@ -147,7 +147,17 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
         help="directory to make, or to finish; it may lie in a bucket",
     )
     parser.add_argument(
-        "--shard-records", type=int, default=run.SHARD_RECORDS, help="items per shard (default: %(default)s)"
+        "--shard-records",
+        type=int,
+        metavar="N",
+        help="items per shard, and fewer where a file of the input ends (default: as many as --shard-mb says)",
+    )
+    parser.add_argument(
+        "--shard-mb",
+        type=float,
+        default=merging.SHARD_MB,
+        metavar="MB",
+        help="megabytes of a shard, at least; only the whole may be less (default: %(default)s)",
     )
     parser.add_argument(
         "--max-rejected",
@@ -176,7 +186,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=tuple(registry.ENGINES),
         default="local",
-        help="local: processes of this machine; beam: Apache Beam with workers of its own, a shard at "
+        help="local: processes of this machine; beam: Apache Beam with workers of its own, a part at "
         "a time; the result is the same (default: %(default)s)",
     )
     parser.add_argument(

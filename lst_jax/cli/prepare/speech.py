@@ -93,8 +93,10 @@ def _run(args: argparse.Namespace) -> int:
         args.aligner, args.least_score, pronunciations, _aligner_options(args), args.most_outside
     )
     engine = arguments.engine(args, arguments.workers(args))
+    corpus = arguments.corpus(args, "speech")
+    arguments.say_unused_fields(corpus)
     report = run.prepare_speech(
-        arguments.items(args),
+        corpus,
         args.out,
         args.units,
         aligner,
@@ -105,6 +107,7 @@ def _run(args: argparse.Namespace) -> int:
         args.max_rejected,
         progress=True,
         channel=args.channel,
+        shard_mb=args.shard_mb,
     )
     print(report.line())
     return 0

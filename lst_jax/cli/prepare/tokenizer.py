@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from lst_jax.cli.local_paths import path_or_address
 from lst_jax.cli.prepare import arguments
-from lst_jax.prepare import made, manifest, run
+from lst_jax.prepare import digests, fit, made, manifest
 
 
 def add_arguments(parts) -> None:
@@ -23,9 +23,9 @@ def _run(args: argparse.Namespace) -> int:
     def texts() -> Iterator[str]:
         return manifest.iter_texts(corpora)
 
-    if not made.begin(args.out, {"size": args.size, "texts": run.digest(texts())}, args.overwrite):
+    if not made.begin(args.out, {"size": args.size, "texts": digests.digest(texts())}, args.overwrite):
         print(f"{args.out}: was made from the same texts and settings; nothing to do")
         return 0
-    run.train_text_tokenizer(texts(), args.out, args.size, args.overwrite)
+    fit.train_text_tokenizer(texts(), args.out, args.size, args.overwrite)
     print(f"{args.out}: {args.size} pieces")
     return 0

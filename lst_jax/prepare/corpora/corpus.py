@@ -14,7 +14,7 @@ from typing import Any
 from lst_jax.core.errors import DataError
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Part, Reader
 from lst_jax.prepare.corpora.registry import Settings
-from lst_jax.prepare.directory import digest
+from lst_jax.prepare.digests import digest
 
 PART_ITEMS = 1000  # of a part, where nothing else is asked for
 COMPARED_BYTES = 1 << 28  # up to this size of all files, ids are compared over the whole corpus
@@ -67,6 +67,19 @@ class Corpus:
         names = [file.name for file in self.files]
         return names if len(names) <= NAMES else [f"{len(names)} files, {digest(names)}"]
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether its items were given, and not read from files."""
+        return all(_settings(reader) is None for reader in self.readers.readers)
+
+    def choices(self) -> dict[str, Any]:
+        """What the command chose among the items, for the identity of what is made from them."""
+        settings = next((found for found in map(_settings, self.readers.readers) if found is not None), Settings())
+        choices = {"where": dict(settings.where), **settings.options}
+        if self.kind == "text" and settings.text_field != Settings.text_field:
+            choices["text_field"] = settings.text_field
+        return {key: value for key, value in choices.items() if value not in (None, {})}
+
     def parts(self, part_items: int) -> Iterator[Part]:
         """All parts in order, found as they are needed. Their sizes add up to `input_bytes`.
 
@@ -92,7 +105,7 @@ class Corpus:
         seen: dict[str, None] = {}
         for item in self.items():
             if item.id in seen:
-                raise repeated(item, self.kind)
+                raise repeated(item.id, item.place, self.kind == "text")
             seen[item.id] = None
         if not seen:
             raise self.empty()
@@ -126,12 +139,12 @@ def _exact(reader: Reader) -> Reader:
     return dataclasses.replace(reader, settings=dataclasses.replace(settings, exact=True))
 
 
-def repeated(item: Any, kind: str) -> DataError:
-    """What is wrong with an item whose id another one has."""
-    where = f"{item.place}: " if item.place else ""
-    if kind == "speech":
-        return DataError(f"{where}{item.id}: the id is there twice; give every item its own")
-    return DataError(f"{where}{item.id}: two documents have this id; give each its own")
+def repeated(item_id: str, place: str, is_text: bool) -> DataError:
+    """What is wrong with an item whose id another one has. `place` is where it is written down, or ""."""
+    where = f"{place}: " if place else ""
+    if is_text:
+        return DataError(f"{where}{item_id}: two documents have this id; give each its own")
+    return DataError(f"{where}{item_id}: the id is there twice; give every item its own")
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """The layouts that `--layout NAME` can name, and how a new one is added.
 
-To add one, write a file with a reader (`protocol.Reader`) and a LAYOUT that describes it, and list it in LAYOUTS below:
+To add one, write a file with a reader (`protocol.Reader`) and a LAYOUT that describes it, and list it in `layouts`:
 
     LAYOUT = Layout("librispeech", "a tree of *.trans.txt files", "speech", LibriSpeech)
 """
