@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import Literal
 
-import lst_jax.prepare.corpora.layouts  # noqa: F401 - it registers them
 from lst_jax.core.errors import DataError
+from lst_jax.prepare.corpora import layouts as _registered  # noqa: F401
 from lst_jax.prepare.corpora import listing, registry
 from lst_jax.prepare.corpora.corpus import Corpus
 from lst_jax.prepare.corpora.protocol import Reader

@@ -1,4 +1,4 @@
-"""All layouts, registered: one import line and one entry for each file of readers."""
+"""All layouts, registered: one import line and one entry for each reader. Of those that fit a place the first is taken."""
 
 from lst_jax.prepare.corpora import (
     common_voice,
@@ -20,23 +20,22 @@ from lst_jax.prepare.corpora import (
 )
 from lst_jax.prepare.corpora.registry import register
 
-for _layouts in (  # the first one that a folder looks like is taken
-    common_voice.LAYOUTS,
-    gigaspeech.LAYOUTS,
-    kaldi.LAYOUTS,
-    librilight.LAYOUTS,
-    ljspeech.LAYOUTS,
-    mls.LAYOUTS,
-    nemo.LAYOUTS,
-    peoples_speech.LAYOUTS,
-    speechbrain.LAYOUTS,
-    spotify.LAYOUTS,
-    lhotse.LAYOUTS,  # its cuts are also LibriLight's
-    huggingface.LAYOUTS,
-    text_beside.LAYOUTS,
-    librispeech.LAYOUTS,  # it looks through a whole tree
-    webdataset.LAYOUTS,  # tars also lie beside what was unpacked from them
-    lines.LAYOUTS,
+for _layout in (
+    *common_voice.LAYOUTS,
+    *gigaspeech.LAYOUTS,
+    *kaldi.LAYOUTS,
+    *librilight.LAYOUTS,
+    *ljspeech.LAYOUTS,
+    *mls.LAYOUTS,
+    *nemo.LAYOUTS,
+    *peoples_speech.LAYOUTS,
+    *speechbrain.LAYOUTS,
+    *spotify.LAYOUTS,
+    *lhotse.LAYOUTS,  # its cuts are also LibriLight's
+    *huggingface.LAYOUTS,
+    *text_beside.LAYOUTS,
+    *librispeech.LAYOUTS,  # it looks through a whole tree of this machine
+    *webdataset.LAYOUTS,  # tars also lie beside what was unpacked from them
+    *lines.LAYOUTS,
 ):
-    for _layout in _layouts:
-        register(_layout)
+    register(_layout)

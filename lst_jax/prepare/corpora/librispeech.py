@@ -10,6 +10,7 @@ Source: https://www.openslr.org/12 (README.TXT of the archives), Panayotov et al
 
 import dataclasses
 import functools
+import pathlib
 import re
 from collections.abc import Iterator
 
@@ -21,7 +22,7 @@ from lst_jax.storage.place import Place
 from lst_jax.storage.walk import walk
 
 TRANSCRIPTS = ".trans.txt"
-LOOKED_AT = 2  # folders of each level, when a tree is to be recognised
+LOOKED_AT = 2  # folders of each level, when a tree in a bucket is to be recognised: each takes a request
 LEVELS = 5
 
 
@@ -57,7 +58,9 @@ class LibriSpeech:
 
 
 def is_at(place: Place) -> bool:
-    """Whether one of the first folders of a tree has a file of transcripts."""
+    """Whether a tree has a file of transcripts; in a bucket, whether one of its first folders has."""
+    if isinstance(place, pathlib.Path):
+        return any(one.name.endswith(TRANSCRIPTS) for _, inside in walk(place) for one in inside)
     level = [place]
     for _ in range(LEVELS):
         below = []
@@ -66,7 +69,7 @@ def is_at(place: Place) -> bool:
             if any(name.endswith(TRANSCRIPTS) for name in names):
                 return True
             below += [folder / name for name in names if "." not in name][:LOOKED_AT]
-        level = [folder for folder in below if objects.is_folder(folder)]
+        level = below
     return False
 
 

@@ -22,6 +22,7 @@ from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
 TRANSCRIPTS, SEGMENTS = "transcripts.txt", "segments.txt"
+SPLITS = ("train", "dev", "test")
 FOLDER = re.compile(r"mls_([a-z]+)(_opus)?")
 
 
@@ -56,8 +57,9 @@ class Mls:
 
 
 def is_at(place: Place) -> bool:
-    """Whether a folder, or one of those in it, has transcripts.txt beside audio."""
-    folders = [place, *(place / split for split in ("train", "dev", "test"))]
+    """Whether a folder is a split, a language or a folder of languages by its names."""
+    languages = [place, *(place / name for name in objects.names(place) if FOLDER.fullmatch(name))]
+    folders = [folder for language in languages for folder in (language, *(language / split for split in SPLITS))]
     return any({TRANSCRIPTS, "audio"} <= set(objects.names(folder)) for folder in folders)
 
 
