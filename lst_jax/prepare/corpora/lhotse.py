@@ -119,7 +119,7 @@ class LhotseReader:
         def supervisions() -> list[Any]:
             if isinstance(cut, RejectedItem):
                 raise cut
-            if "type" in cut and cut["type"] not in CUT_KINDS:
+            if "type" in cut and str(cut["type"]) not in CUT_KINDS:
                 raise RejectedItem(
                     "mixed cut", f"is a {str(cut['type'])[:40]}, not {' or '.join(sorted(CUT_KINDS))}; leave it out"
                 )
