@@ -1,4 +1,4 @@
-"""Beam workers that share nothing but a bucket make the bytes of the local engine: manifest, sound, units and output lie there."""
+"""Beam workers that share nothing but a bucket make the bytes of the local engine."""
 
 import json
 import pathlib
