@@ -93,6 +93,8 @@ def _run(args: argparse.Namespace) -> int:
             f"--most-outside {args.most_outside}: must be at least 0 seconds; leave it out for the usual one"
         )
     recordings.check_channel("--channel", args.channel)
+    if args.dry_run:
+        return arguments.dry_run(args, "speech")
     pronunciations = pronounce.read_pronunciations(args.pronunciations) if args.pronunciations else None
     aligner = registry.load_aligner(
         args.aligner,
