@@ -28,6 +28,7 @@ USUAL_TEXT = ("text", "sentence", "transcription", "transcript", "normalized_tex
 USUAL_ID = ("id", "segment_id", "utterance_id", "audio_id", "key")
 USUAL_SPEAKER = ("speaker", "speaker_id", "client_id")
 USUAL_LANGUAGE = (*LANGUAGE_FIELDS, "locale")
+STATED_LENGTHS = {"duration": 1.0, "duration_ms": 0.001, "audio_duration": 1.0, "duration_sec": 1.0}  # in seconds
 KNOWN_FIELDS = frozenset({"id", *AUDIO_FIELDS, *LANGUAGE_FIELDS, "text", "speaker", "offset", "duration", "channel"})
 # Fields of other programs that say which part of a recording a line is of. What they say is not read here, so a line
 # with one of them would get the sound of the whole file.
@@ -72,6 +73,15 @@ def sounding_item(
     if not seconds_of(fields, "offset"):
         fields = {key: value for key, value in fields.items() if key not in ("offset", "duration")}
     return _item(fields, audio, name, place, text_field)
+
+
+def stated_sec(fields: Mapping[str, Any]) -> float | None:
+    """How long a recording is, as fields beside its sound say; None where they do not. Raises: RejectedItem."""
+    for name, in_sec in STATED_LENGTHS.items():
+        found = seconds_of(fields, name)
+        if found is not None:
+            return found * in_sec
+    return None
 
 
 def with_usual_types(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +146,9 @@ def audio_at(base: Place, address: str, key: str = "audio") -> Place:
         try:
             return to_place(address)
         except ConfigError as error:
-            raise RejectedItem("wrong type", f"{key}: {error}") from error
+            raise RejectedItem(
+                "wrong type", f"{key}={address[:60]!r}: names nothing in a bucket; correct it"
+            ) from error
     if not pathlib.PurePath(address).name:
         raise RejectedItem("wrong type", f"{key}={address[:60]!r}: is no path of a file; correct it")
     if isinstance(base, pathlib.Path) or os.path.isabs(address):

@@ -92,7 +92,8 @@ class SpeechReader(_Reader):
             "language": next((name for name in fields.USUAL_LANGUAGE if name in columns), None),
             **{name: name if name in columns else None for name in PART_COLUMNS},
         }
-        wanted = [text, audio, *(name for name in renamed.values() if name is not None)]
+        wanted = [text, *(name for name in renamed.values() if name is not None)]
+        wanted += [audio] if self.settings.sound else [name for name in fields.STATED_LENGTHS if name in columns]
         others = sorted(columns.keys() & fields.PART_FIELDS)  # refused where the audio is a file
         for number, row in self.tables.rows(part, [*wanted, *others]):
             place = f"{part.place}: row {number}"
@@ -102,7 +103,7 @@ class SpeechReader(_Reader):
                     raise row
                 if not fields.selected(row, self.settings.where):
                     return None
-                return _item(row, text, audio, renamed, part, number, place)
+                return _item(row, text, audio if self.settings.sound else None, renamed, part, number, place)
 
             item = fields.item_or_bad(place, self.settings.skip_bad, make)
             if item is not None:
@@ -152,18 +153,21 @@ class TextReader(_Reader):
 def _item(
     row: Mapping[str, Any],
     text: str,
-    audio: str,
+    audio: str | None,
     renamed: Mapping[str, str | None],
     part: Part,
     number: int,
     place: str,
 ) -> Item:
-    """The item of a row. Raises: RejectedItem."""
+    """The item of a row; without the column `audio`, of as much sound as the row says. Raises: RejectedItem."""
     said = {field: row[name] for field, name in renamed.items() if name is not None and row[name] is not None}
     said = fields.with_usual_types(said)
     said[text] = row[text]
-    sound = _sound(row[audio], audio, part)
     name = f"{part.input_name}:{number}"
+    if audio is None:
+        item = fields.sounding_item(said, Content(b"", "sound"), name, place, text)
+        return dataclasses.replace(item, duration_sec=item.duration_sec or fields.stated_sec(row))
+    sound = _sound(row[audio], audio, part)
     if isinstance(sound, Content):
         return fields.sounding_item(said, sound, name, place, text)
     fields.check_part_fields({key: value for key, value in row.items() if value is not None and key not in said})

@@ -107,7 +107,9 @@ class LhotseReader:
                             f"{archive}: has {key!r} where {place} has {str(named)[:60]!r}; a shard's cuts and recordings "
                             "must be of one order; write the shard again"
                         )
-                    yield from self._items(place, cut, part, tar.sound(sounds[0]) if sounds else None)
+                    yield from self._items(
+                        place, cut, part, tar.sound(sounds[0], self.settings.sound) if sounds else None
+                    )
         except DataError as error:
             if not self.settings.skip_bad:
                 raise

@@ -88,12 +88,15 @@ class Tar:
             raise DataError(f"{self.place}: ends within {member.name}; copy the file again")
         return found
 
-    def sound(self, member: Member) -> AudioPlace:
-        """Where the audio of a member is: in the file of this machine, else its bytes, which one reading passes."""
+    def sound(self, member: Member, with_content: bool = True) -> AudioPlace:
+        """Where the audio of a member is: in the file of this machine, else its bytes, which one reading passes.
+
+        Raises: DataError where the tar is cut.
+        """
         if self.size is not None and isinstance(self.place, pathlib.Path):
             self._check(member)
             return Stretch(self.place, member.start, member.size, member.name)
-        return Content(self.content(member), member.name)
+        return Content(self.content(member) if with_content else b"", member.name)
 
     def group_from(self, position: int, key_of: KeyOf) -> int | None:
         """The first header at or behind a byte at which a group begins; None where there is none.

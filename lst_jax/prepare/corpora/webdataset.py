@@ -63,7 +63,7 @@ class WebDatasetReader:
             with tars.tar_at(part.place) as tar:
                 for key, members in tars.groups(tar, part, key_of):
                     if key:
-                        yield from self._items(_sample(tar, key, members), f"{part.place}: {key}")
+                        yield from self._items(_sample(tar, key, members, self.settings.sound), f"{part.place}: {key}")
         except DataError as error:
             if not self.settings.skip_bad or isinstance(error, RejectedItem):
                 raise
@@ -113,7 +113,10 @@ class WebDatasetReader:
         name = f"{sample.key}.{stem}" if stem else sample.key
         if stem:
             said.pop("id", None)  # of the sample, not of its part
-        return fields.sounding_item(fields.with_usual_types(said), sample.audio[stem], name, place, field)
+        item = fields.sounding_item(fields.with_usual_types(said), sample.audio[stem], name, place, field)
+        if self.settings.sound:
+            return item
+        return dataclasses.replace(item, duration_sec=item.duration_sec or fields.stated_sec(said))
 
 
 def key_of(name: str) -> str:
@@ -125,13 +128,13 @@ def key_of(name: str) -> str:
     return found[1] if found else ""
 
 
-def _sample(tar: tars.Tar, key: str, members: Iterator[tars.Member]) -> _Sample:
+def _sample(tar: tars.Tar, key: str, members: Iterator[tars.Member], with_sound: bool) -> _Sample:
     sample = _Sample(key, {}, {}, {})
     for member in members:
         stem, _, suffix = NAME.fullmatch(member.name.removeprefix("./"))[2].rpartition(".")
         last = suffix.lower()
         if last in AUDIO:
-            sample.audio[stem] = tar.sound(member)
+            sample.audio[stem] = tar.sound(member, with_sound)
         elif last in TEXT:
             sample.texts[stem] = tar.content(member)
         elif last == "json":

@@ -266,3 +266,17 @@ def test_a_made_up_corpus_has_the_bytes_of_its_recordings_in_every_row(tmp_path)
     assert [item.id for item in found] == [f"made-up/{n:09d}" for n in range(2000)]
     assert all((item.audio.content, item.text) == recordings[n % 3] for n, item in enumerate(found))
     assert isinstance(found[0].audio, Content)
+
+
+def test_a_dry_run_reads_lengths_and_no_sound(tmp_path, peoples_speech):
+    content = bytearray((peoples_speech / "clean/train-00000-of-00002.parquet").read_bytes())
+    path = tmp_path / "t.parquet"
+    path.write_bytes(content)
+    group = pyarrow.parquet.ParquetFile(path).metadata.row_group(0)
+    sound = next(c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == "audio.bytes")
+    content[sound.dictionary_page_offset : sound.dictionary_page_offset + 40] = bytes(40)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        items_of(speech(), path)
+    found = items_of(speech(sound=False), path)
+    assert [(i.id, i.duration_sec, i.text) for i in found] == [(f"{p['id']}.flac", 1.0, p["text"]) for p in prompts(4)]

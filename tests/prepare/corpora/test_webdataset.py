@@ -234,3 +234,9 @@ def test_garbage_and_folders_without_tars_are_one_line(tmp_path):
 def test_a_folder_of_tars_is_known_without_a_name(shards, tmp_path):
     assert layout_of(shards, "speech").name == "webdataset"
     assert layout_of(write_tar(tmp_path / "one/x.tar.gz", members(1), "w:gz"), "speech").name == "webdataset"
+
+
+def test_a_dry_run_takes_lengths_from_json_and_no_sound_from_a_bucket(shards, bucket):
+    found = items_of(reader(sound=False), in_bucket(bucket, shards), 3)
+    assert [item.duration_sec for item in found[:9]] == [99.0 if n % 2 else None for n in range(9)]
+    assert {item.audio.content for item in found} == {b""}
