@@ -2,11 +2,12 @@
 
 import gzip
 import io
+import itertools
 import json
 import pathlib
 import zlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
 
 from lst_jax.core.errors import DataError, RejectedItem, first_line
 
@@ -16,7 +17,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_LINE = 1 << 28  # bytes: a file without line ends must not fill memory
 
 
-def suffix(path: pathlib.Path) -> str:
+def suffix(path: pathlib.PurePath) -> str:
     """What the name of a file, or of the file that was compressed, ends with. Example: "a.txt.gz" -> ".txt" """
     return path.with_suffix("").suffix if path.suffix in COMPRESSED else path.suffix
 
@@ -31,17 +32,24 @@ def lines(path: pathlib.Path, skip_bad: bool = False) -> Iterator[tuple[int, str
         found = "is no regular file" if path.exists() else "no such file"
         raise DataError(f"{path}: {found}; give a file of lines")
     try:
-        with _opened(path) as file:
-            for number, line in enumerate(_cut(file), 1):
-                place = f"{path}: line {number}"
-                try:
-                    yield number, place, _decoded(line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line)
-                except RejectedItem as error:
-                    if not skip_bad:
-                        raise DataError(f"{place}: {error}") from error
-                    yield number, place, error
-    except (OSError, EOFError, zlib.error, *_zstd_errors(path)) as error:  # a compressed file that was cut, or is none
+        with decompressed(path.open("rb"), path.suffix, str(path)) as file:
+            yield from numbered(file, str(path), skip_bad)
+    except (OSError, EOFError, zlib.error, *zstd_errors(path.suffix)) as error:  # compressed, and cut, or is none
         raise DataError(f"{path}: cannot be read ({first_line(error)}); make the file again") from error
+
+
+def numbered(
+    file: BinaryIO, name: str, skip_bad: bool = False, first: int = 1, count: int | None = None
+) -> Iterator[tuple[int, str, str | RejectedItem]]:
+    """`lines` of an open file called `name`: the next `count`, or all, numbered from `first`. Raises: DataError."""
+    for number, line in zip(range(first, first + count) if count else itertools.count(first), _cut(file), strict=False):
+        place = f"{name}: line {number}"
+        try:
+            yield number, place, _decoded(line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line)
+        except RejectedItem as error:
+            if not skip_bad:
+                raise DataError(f"{place}: {error}") from error
+            yield number, place, error
 
 
 def json_lines(path: pathlib.Path, skip_bad: bool = False) -> Iterator[tuple[str, dict[str, Any] | RejectedItem]]:
@@ -49,7 +57,14 @@ def json_lines(path: pathlib.Path, skip_bad: bool = False) -> Iterator[tuple[str
 
     Raises: DataError naming file and line.
     """
-    for _, place, line in lines(path, skip_bad):
+    return objects_of(lines(path, skip_bad), skip_bad)
+
+
+def objects_of(
+    found: Iterable[tuple[int, str, str | RejectedItem]], skip_bad: bool = False
+) -> Iterator[tuple[str, dict[str, Any] | RejectedItem]]:
+    """`json_lines` of lines that `lines` or `numbered` found. Raises: DataError naming file and line."""
+    for _, place, line in found:
         if isinstance(line, RejectedItem):
             yield place, line
             continue
@@ -76,27 +91,48 @@ def check_text(text: str, what: str) -> None:
         ) from error
 
 
-def _zstd_errors(path: pathlib.Path) -> tuple[type[Exception], ...]:
-    if path.suffix != ".zst":
+def zstd_errors(suffix: str) -> tuple[type[Exception], ...]:
+    """What reading a file with this suffix may raise beside the usual errors."""
+    if suffix != ".zst":
         return ()
-    import zstandard
-
+    try:
+        import zstandard
+    except ModuleNotFoundError:  # which `decompressed` says in a line
+        return ()
     return (zstandard.ZstdError,)
 
 
-def _opened(path: pathlib.Path) -> io.BufferedIOBase:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")
-    if path.suffix == ".zst":
+def decompressed(file: BinaryIO, suffix: str, name: str) -> BinaryIO:
+    """The content of an open file whose name ends with `suffix`, which closing it closes as well.
+
+    Raises: DataError, with `name`, where a package is needed that is not installed.
+    """
+    if suffix == ".gz":
+        return _Gzip(file)
+    if suffix == ".zst":
         try:
             import zstandard  # here alone: few files need it
         except ModuleNotFoundError as error:
-            raise DataError(f"{path}: needs the package zstandard; pip install zstandard, or decompress it") from error
-        return io.BufferedReader(zstandard.open(path, "rb"))
-    return path.open("rb")
+            raise DataError(f"{name}: needs the package zstandard; pip install zstandard, or decompress it") from error
+        reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=True)
+        return io.BufferedReader(reader, 1 << 17)
+    return file
 
 
-def _cut(file: io.BufferedIOBase) -> Iterator[bytes]:
+class _Gzip(gzip.GzipFile):
+    """Closes the file that it reads, too."""
+
+    def __init__(self, file: BinaryIO):
+        super().__init__(fileobj=file)
+        self._file = file
+
+    def close(self) -> None:
+        """See the class."""
+        super().close()
+        self._file.close()
+
+
+def _cut(file: BinaryIO) -> Iterator[bytes]:
     while line := file.readline(LONGEST_LINE):
         yield line
 

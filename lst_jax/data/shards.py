@@ -32,6 +32,7 @@ HIGHEST_RATE = 1e6  # units per second: more than any codec has
 LARGEST_CODEBOOK = 2**16  # units of records are uint16
 WRITER_OPTIONS = "group_size:1"  # one record per chunk, which random access needs
 PASSING_SIGNS = ("Retry policy exhausted",)  # in what ArrayRecord says when a bucket has not answered for 15 minutes
+READ_RECORDS = 256  # at a time, where all are read
 LISTING_THREADS = 32  # that ask for the sizes of files: each answer of a mount takes a while
 
 
@@ -63,15 +64,72 @@ class Metadata:
     shards: tuple[ShardInfo, ...]
 
 
-def write_shard(path: str | os.PathLike, payloads: Sequence[bytes]) -> ShardInfo:
-    """Writes one ArrayRecord file, completely or not at all: a temporary name in the same folder, fsync, rename.
+class OpenShard:
+    """An ArrayRecord file that is being written."""
+
+    def __init__(self, path: pathlib.Path, name: str):
+        """`path` is where it is written, `name` what it will be called."""
+        self._path, self._name, self._records = path, name, 0
+        self._info: ShardInfo | None = None
+        with array_record_errors():
+            self._writer = array_record_module.ArrayRecordWriter(str(path), WRITER_OPTIONS)
+
+    def write(self, payload: bytes) -> None:
+        """Adds a record. Raises: OSError."""
+        with array_record_errors():
+            self._writer.write(payload)
+        self._records += 1
+
+    def close(self) -> None:
+        """Writes what is left. Raises: OSError."""
+        with array_record_errors():
+            self._writer.close()
+
+    def sum_up(self) -> None:
+        """Reads the closed file for its checksum."""
+        self._info = ShardInfo(self._name, self._records, self._path.stat().st_size, file_sha256(self._path))
+
+    def info(self) -> ShardInfo:
+        """What the file is, once it is whole."""
+        assert self._info is not None
+        return self._info
+
+
+@contextlib.contextmanager
+def open_shard(path: str | os.PathLike) -> Iterator[OpenShard]:
+    """Gives one ArrayRecord file to fill, which is there completely or not at all: a temporary name, fsync, rename.
 
     Raises: StorageError where the file system refuses. The temporary file is removed then.
     """
     with files.replacing(path) as temporary:
-        _write_array_record(temporary, payloads)
-        size, digest = temporary.stat().st_size, file_sha256(temporary)
-    return ShardInfo(pathlib.Path(path).name, len(payloads), size, digest)
+        shard = OpenShard(temporary, pathlib.Path(path).name)
+        try:
+            yield shard
+        finally:
+            shard.close()
+        shard.sum_up()
+
+
+def write_shard(path: str | os.PathLike, payloads: Sequence[bytes]) -> ShardInfo:
+    """Writes one ArrayRecord file of these records; see `open_shard`. Raises: StorageError."""
+    with open_shard(path) as shard:
+        for payload in payloads:
+            shard.write(payload)
+    return shard.info()
+
+
+def read_payloads(path: str | os.PathLike) -> Iterator[bytes]:
+    """The records of an ArrayRecord file of this machine, in order, as they were written. Raises: DataError."""
+    try:
+        reader = array_record_module.ArrayRecordReader(str(path))
+        try:
+            number = reader.num_records()
+            for start in range(0, number, READ_RECORDS):
+                yield from reader.read(start, min(start + READ_RECORDS, number))
+        finally:
+            reader.close()
+    except (RuntimeError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({first_line(error)}); run the same command again") from error
 
 
 def count_records(path: str | os.PathLike) -> int:
@@ -294,16 +352,6 @@ def check_records(directory, where: Callable[[int], str]) -> None:
                 records.check_utterance(record, directory.metadata.codebook_size)
             except DataError as error:
                 raise DataError(f"{where(index)}: {error}") from error
-
-
-def _write_array_record(path: pathlib.Path, payloads: Sequence[bytes]) -> None:
-    with array_record_errors():
-        writer = array_record_module.ArrayRecordWriter(str(path), WRITER_OPTIONS)
-        try:
-            for payload in payloads:
-                writer.write(payload)
-        finally:
-            writer.close()
 
 
 @contextlib.contextmanager

@@ -1,260 +1,225 @@
-"""A directory in the making: what it is made from, which shards are finished, and how it is closed.
+"""A directory in the making: what it is made from, which parts are finished, and how it is closed.
 
 Beside the shards and `metadata.json` there are
 
-    prepare.json                  the identity of the input; another input is refused
-    shard-00003-of-00007.json     written after its shard: counts, checksum, what was rejected
+    prepare.json                  settings, and the names of the input's files; other ones are refused
+    parts/                        the parts that are finished, until the directory is closed (`part_files`)
+    shard-00003-of-00007.json     of a closed directory: counts, checksum, parts, what was rejected (`merging`)
     report.json                   what was rejected and why, over all shards
 
 All are written whole or not at all, so that a run killed at any time can be repeated and then ends with the same bytes.
-The directory may lie in a bucket: shards are made on this machine, one at a time, and copied there.
+Whether the input is the same is compared part by part. The directory may lie in a bucket.
 """
 
-import collections
 import dataclasses
 import fnmatch
-import hashlib
 import json
 import os
 import pathlib
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import lst_jax
-from lst_jax.core import files
 from lst_jax.core.errors import DataError, storage_error
 from lst_jax.data import shards
+from lst_jax.prepare import merging
+from lst_jax.prepare.accounts import REPORT_NAME, PartState, Report
+from lst_jax.prepare.corpora.protocol import Part
+from lst_jax.prepare.digests import digest
+from lst_jax.prepare.merging import Group, Sidecar, Size
+from lst_jax.prepare.part_files import FOLDER, Known, PartFiles
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place, in_bucket, to_place
 
 IDENTITY_NAME = "prepare.json"
-REPORT_NAME = "report.json"
-VERSION = 1  # of what is written here and of how records are made; raise it when either changes
-EXAMPLES = 5  # of each reason in the report; all are in the shards' own files
-
-
-@dataclasses.dataclass(frozen=True)
-class Rejection:
-    """An item that was left out, the short reason it is counted under, and the line that says more."""
-
-    id: str
-    reason: str
-    message: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """What became of one item: the record's bytes and counts, or a rejection."""
-
-    payload: bytes | None
-    frames: int
-    words: int
-    rejection: Rejection | None
-    guessed: tuple[str, ...]
-    notes: dict[str, int | float] = dataclasses.field(default_factory=dict)  # what was accepted but should be known
-
-
-@dataclasses.dataclass(frozen=True)
-class Sidecar:
-    """What the file beside a finished shard says."""
-
-    input_hash: str
-    shard: shards.ShardInfo
-    items: int
-    frames: int
-    words: int
-    rejected: tuple[Rejection, ...]
-    guessed_words: dict[str, int]  # words whose pronunciation was guessed, and how often
-    notes: dict[str, int | float] = dataclasses.field(default_factory=dict)  # of all items, summed
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """The outcome: counts, rejections by reason, guessed words."""
-
-    directory: Place
-    items: int
-    prepared: int
-    rejected: tuple[Rejection, ...]
-    guessed_words: dict[str, int]
-    notes: dict[str, int | float] = dataclasses.field(default_factory=dict)
-
-    def line(self) -> str:
-        """One line for the log."""
-        text = f"{self.directory}: {self.prepared} prepared, {len(self.rejected)} rejected"
-        if self.rejected:
-            text += f" ({', '.join(f'{count} {reason}' for reason, count in self.reasons())})"
-        if self.guessed_words:
-            text += f", {len(self.guessed_words)} words with guessed pronunciation"
-        for what, amount in self.notes.items():
-            text += f", {amount:g} {what}"
-        return f"{text}; {self.directory / REPORT_NAME} says more"
-
-    def reasons(self) -> list[tuple[str, int]]:
-        """Reasons and counts, the commonest first."""
-        return collections.Counter(rejection.reason for rejection in self.rejected).most_common()
-
-    def mapping(self) -> dict[str, Any]:
-        """What `report.json` holds."""
-        reasons = {}
-        for reason, count in self.reasons():
-            examples = [r for r in self.rejected if r.reason == reason][:EXAMPLES]
-            reasons[reason] = {"count": count, "examples": {r.id: r.message for r in examples}}
-        return {
-            "items": self.items,
-            "prepared": self.prepared,
-            "rejected": len(self.rejected),
-            "reasons": reasons,
-            "guessed_words": dict(sorted(self.guessed_words.items(), key=lambda pair: (-pair[1], pair[0]))),
-            "notes": self.notes,
-        }
+VERSION = 2  # of what is written here and of how records are made; raise it when either changes
+MANY = 64  # sidecars that are read at a time
 
 
 class Directory:
-    """An output directory opened for one input, `identity`, of `count` items, `shard_records` items a shard."""
+    """An output directory opened for one input, of which `identity` tells the settings and the names of files.
+
+    `content` is what messages call the parts' digests: "transcripts" or "documents".
+    """
 
     def __init__(
-        self,
-        path: str | os.PathLike | Place,
-        identity: Mapping[str, Any],
-        count: int,
-        shard_records: int,
-        overwrite: bool,
+        self, path: str | os.PathLike | Place, identity: Mapping[str, Any], size: Size, overwrite: bool, content: str
     ):
         """Creates the directory, or goes on with one of the same identity.
 
         Raises: DataError where it holds something else and `overwrite` is not set; StorageError.
         """
         self.path = to_place(path)
-        if shard_records < 1:
-            raise DataError(f"shard_records={shard_records}: must be at least 1; use 1000")
-        self.count, self.shard_records = count, shard_records
-        self.identity = {"version": VERSION, **identity, "items": count, "shard_records": shard_records}
-        self.input_hash = digest([json.dumps(self.identity, sort_keys=True)])
-        self.shard_count = -(-count // shard_records)
-        self._sizes: dict[str, int] = {}
+        size.check()
+        chosen = {"shard_mb": size.megabytes} if size.records is None else {"shard_records": size.records}
+        self.size, self._content = size, content
+        self.identity = {"version": VERSION, **identity, **chosen}
+        self.parts = PartFiles(self.path, digest([json.dumps(self.identity, sort_keys=True)]))
+        self._order: list[Known] = []
         try:
             self._open(overwrite)
         except OSError as error:
             raise storage_error(self.path, error) from error
+        self._there = {known.name: known for sidecar in self._sidecars() for known in merging.known_of(sidecar.parts)}
+        self._closed = frozenset(self._there)
+        self._there |= {name: known for name, known in self.parts.finished().items() if name not in self._there}
 
-    def stem(self, number: int) -> str:
-        """File name of shard `number` without suffix."""
-        return f"shard-{number:05d}-of-{self.shard_count:05d}"
+    def finished(self, part: Part) -> Known | None:
+        """What is known of a part that is finished; None where it is to be made. Ask in the order of the input.
 
-    def items_of(self, number: int) -> slice:
-        """The items that shard `number` is made from."""
-        return slice(number * self.shard_records, min((number + 1) * self.shard_records, self.count))
+        Raises: DataError where the directory has the part of another content.
+        """
+        known = self._there.get(part.name)
+        if known is not None and known.digest != part.digest:
+            raise self._other(self._content, part.name, known.digest, part.digest)
+        if known is not None and known.name not in self._closed and not self._is_whole(known):
+            known = None
+        self._order.append(known or Known(part.name, part.digest, ""))
+        return known
 
-    def finished(self, number: int) -> Sidecar | None:
-        """The sidecar of a finished shard of this input; None where the shard is to be made."""
-        try:
-            if in_bucket(self.path) and f"{self.stem(number)}.json" not in self._sizes:
-                return None
-            mapping = json.loads(objects.read_text(self.path / f"{self.stem(number)}.json"))
-            sidecar = Sidecar(
-                **{
-                    **mapping,
-                    "shard": shards.ShardInfo(**mapping["shard"]),
-                    "rejected": tuple(Rejection(**r) for r in mapping["rejected"]),
-                }
-            )
-            size = self._size(sidecar.shard.name)
-        except (OSError, ValueError, TypeError, KeyError):  # missing or not whole: made again
-            return None
-        return sidecar if sidecar.input_hash == self.input_hash and size == sidecar.shard.bytes else None
+    def check_audio(self, known: Known, audio_files: str) -> None:
+        """Raises: DataError where a part was made from other recordings."""
+        if known.audio_files != audio_files:
+            raise self._other("audio_files", known.name, known.audio_files, audio_files)
 
-    def write(self, number: int, made: Sequence[Made]) -> None:
-        """Writes a shard, then its sidecar; `made` is of all its items, in order. Raises: StorageError."""
-        info = self._write_shard(
-            f"{self.stem(number)}.array_record", [m.payload for m in made if m.payload is not None]
-        )
-        items = self.items_of(number)
-        assert len(made) == items.stop - items.start
-        guessed = collections.Counter(word for m in made for word in m.guessed)
-        sidecar = Sidecar(
-            self.input_hash,
-            info,
-            len(made),
-            sum(m.frames for m in made),
-            sum(m.words for m in made),
-            tuple(m.rejection for m in made if m.rejection),
-            dict(sorted(guessed.items())),
-            _total(m.notes for m in made),
-        )
-        objects.write_json(self.path / f"{self.stem(number)}.json", dataclasses.asdict(sidecar))
+    def check_order(self) -> None:
+        """Call it when `finished` was asked of all parts. Raises: DataError where the directory has more parts."""
+        more = self._there.keys() - {known.name for known in self._order}
+        if more:
+            known = self._there[min(more)]
+            raise self._other(self._content, known.name, known.digest, None)
 
-    def _write_shard(self, name: str, payloads: Sequence[bytes]) -> shards.ShardInfo:
-        if isinstance(self.path, pathlib.Path):
-            return shards.write_shard(self.path / name, payloads)
-        with objects.scratch("shard") as folder:
-            info = shards.write_shard(pathlib.Path(folder) / name, payloads)
-            objects.upload(pathlib.Path(folder) / name, self.path / name)
-        return info
+    def to_merge(self) -> list[Group]:
+        """The groups of parts that are to become shards, or are shards already without being listed.
 
-    def _size(self, name: str) -> int:
-        """Bytes of a shard. Raises: OSError or KeyError where it is not there."""
-        return (self.path / name).stat().st_size if isinstance(self.path, pathlib.Path) else self._sizes[name]
+        Raises: DataError where a part is missing.
+        """
+        there = {sidecar.shard.name: sidecar for sidecar in self._sidecars()}
+        states = {part.name: part for sidecar in there.values() for part in sidecar.parts}
+        self._groups = merging.plan(self._states(states), self.size)
+        done = {f"{group.stem}.array_record": group.parts for group in self._groups}
+        for name, sidecar in there.items():
+            if done.get(name) == sidecar.parts:
+                del done[name]
+        return [group for group in self._groups if f"{group.stem}.array_record" in done]
 
-    def close(self, max_rejected: float, **fields: Any) -> Report:
+    def close(self, max_rejected: float, empty: Callable[[], DataError], **fields: Any) -> Report:
         """Writes `report.json` and, where there are records, `metadata.json` with `fields` beside the counts.
 
         Raises: DataError where a shard is missing, nothing was prepared, or more than the share `max_rejected` was
-        rejected; what was prepared is kept.
+        rejected; what was prepared is kept. `empty` says what is wrong where there were no items.
         """
-        self._look()
-        sidecars = []
-        for number in range(self.shard_count):
-            if (sidecar := self.finished(number)) is None:
-                raise DataError(
-                    f"{self.path}: {self.stem(number)} is not there though its maker ended well; do all "
-                    "workers write to this directory?"
-                )
-            sidecars.append(sidecar)
-        guessed = collections.Counter()
-        for sidecar in sidecars:
-            guessed.update(sidecar.guessed_words)
-        rejected = tuple(rejection for sidecar in sidecars for rejection in sidecar.rejected)
-        report = Report(
-            self.path,
-            self.count,
-            sum(s.shard.records for s in sidecars),
-            rejected,
-            dict(guessed),
-            _total(s.notes for s in sidecars),
-        )
-        objects.write_json(self.path / REPORT_NAME, report.mapping())
+        report, infos = Report(self.path), []
+        wanted = {f"{group.stem}.array_record" for group in self._groups}
+        for sidecar in self._sidecars():
+            if sidecar.shard.name in wanted:
+                report.add(sidecar.shard, sidecar.account)
+                infos.append(sidecar.shard)
+        missing = sorted(wanted - {info.name for info in infos})
+        if missing:
+            raise self._not_there(missing[0])
+        if not report.items:
+            raise empty()
+        self._write(REPORT_NAME, report.mapping())
         if report.prepared:
-            self._write_metadata(
-                shards.Metadata(
-                    format_version=shards.FORMAT_VERSION,
-                    records=report.prepared,
-                    frames=sum(s.frames for s in sidecars),
-                    words=sum(s.words for s in sidecars),
-                    code_version=lst_jax.__version__,
-                    shards=tuple(s.shard for s in sidecars),
-                    **fields,
-                ),
+            metadata = shards.Metadata(
+                format_version=shards.FORMAT_VERSION,
+                records=report.prepared,
+                frames=report.frames,
+                words=report.words,
+                code_version=lst_jax.__version__,
+                shards=tuple(infos),
+                **fields,
             )
-        if not report.prepared or len(rejected) > max_rejected * self.count:
+            self._write(shards.METADATA_NAME, dataclasses.asdict(metadata))
+        self._remove_parts(wanted)
+        if not report.prepared or report.rejected > max_rejected * report.items:
             reason, count = report.reasons()[0]
-            example = next(r for r in rejected if r.reason == reason)
+            example = next(r for r in report.examples if r.reason == reason)
             raise DataError(
-                f"{self.path}: {len(rejected)} of {self.count} items were rejected, {count} for {reason!r} "
+                f"{self.path}: {report.rejected} of {report.items} items were rejected, {count} for {reason!r} "
                 f"({example.id}: {example.message.replace(';', ',')}); see {REPORT_NAME}, mend the input, "
                 "or raise --max-rejected"
             )
         return report
 
-    def _write_metadata(self, metadata: shards.Metadata) -> None:
-        """The file that makes the directory readable, written last."""
-        objects.write_json(self.path / shards.METADATA_NAME, dataclasses.asdict(metadata))
+    def _sidecars(self) -> Iterator[Sidecar]:
+        """Those of all shards that are whole, in their order; a few are in memory at a time."""
+        sizes = self._sizes()
+        names = fnmatch.filter(sizes, "shard-*-of-*.json")
+        for start in range(0, len(names), MANY):
+            for content in objects.read_many([self.path / name for name in names[start : start + MANY]]):
+                sidecar = merging.read_sidecar(content, self.parts.input_hash)
+                if sidecar is not None and sizes.get(sidecar.shard.name) == sidecar.shard.bytes:
+                    yield sidecar
 
-    def _look(self) -> None:
-        """Lists a bucket once, where asking for each shard would take a request each."""
+    def _sizes(self) -> dict[str, int]:
+        """Bytes of the files right in the directory, by name."""
+        if isinstance(self.path, pathlib.Path):
+            return {path.name: path.stat().st_size for path in sorted(self.path.iterdir()) if path.is_file()}
+        return {name: size for name, size in objects.sizes(self.path).items() if "/" not in name}
+
+    def _is_whole(self, known: Known) -> bool:
+        """Whether a part of this machine's disk can be trusted: objects of a bucket are whole or not there."""
         if in_bucket(self.path):
-            self._sizes = objects.sizes(self.path)
+            return True
+        try:
+            state, _ = self.parts.read(known)
+            return os.stat(self.parts.folder / state.file_name).st_size == state.bytes
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return False
+
+    def _states(self, states: Mapping[str, PartState]) -> Iterator[PartState]:
+        """The states of all parts in order: `states` has those that are in shards."""
+        finished = self.parts.finished()
+        for start in range(0, len(self._order), MANY):
+            chosen = self._order[start : start + MANY]
+            pending = [finished.get(known.name) for known in chosen if known.name not in states]
+            if None in pending:
+                names = [known.name for known in chosen if known.name not in states and known.name not in finished]
+                raise self._not_there(f"part {names[0]}")
+            files = [self.parts.folder / ".".join([*known, "json"]) for known in pending if known is not None]
+            read = {state.name: state for state in map(self._state, objects.read_many(files))}
+            yield from (states[k.name] if k.name in states else read[k.name] for k in chosen)
+
+    def _state(self, content: bytes) -> PartState:
+        try:
+            return self.parts.parsed(content)[0]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DataError(
+                f"{self.parts.folder}: holds the account of a part that is damaged or of other settings; remove this "
+                "folder and run the same command again"
+            ) from error
+
+    def _not_there(self, what: str) -> DataError:
+        return DataError(
+            f"{self.path}: {what} is not there though its maker ended well; do all workers write to this directory?"
+        )
+
+    def _other(self, what: str, part: str, theirs: str, ours: str | None) -> DataError:
+        now = "the input has no such part" if ours is None else f"it is {ours!r}"
+        return DataError(
+            f"{self.path}: was prepared with {what}={theirs!r} in part {part}, now {now}; choose another directory or "
+            "pass --overwrite"
+        )
+
+    def _write(self, name: str, mapping: Mapping[str, Any]) -> None:
+        """Writes a JSON object, unless it is there already: a closed directory is left as it is."""
+        place, text = self.path / name, json.dumps(mapping, indent=1, ensure_ascii=False) + "\n"
+        try:
+            if objects.read_bytes(place) == text.encode():
+                return
+        except OSError:
+            pass  # not there
+        objects.write_text(place, text)
+
+    def _remove_parts(self, wanted: set[str]) -> None:
+        """Removes what has become shards, and shards of another plan; the metadata list none of them."""
+        objects.delete_folder(self.path / FOLDER)
+        stems = {name.removesuffix(".array_record") for name in wanted}
+        for name in fnmatch.filter(objects.names(self.path), "shard-*-of-*.*"):
+            if name.rpartition(".")[0] not in stems:
+                objects.delete(self.path / name)
 
     def _open(self, overwrite: bool) -> None:
         if isinstance(self.path, pathlib.Path):
@@ -266,10 +231,10 @@ class Directory:
             self._clear(there)
         elif IDENTITY_NAME in there:
             self._check_identity(self.path / IDENTITY_NAME)
-        for leftover in fnmatch.filter(there, ".*.tmp"):  # of a run that was killed
-            objects.delete(self.path / leftover)
-        objects.write_json(self.path / IDENTITY_NAME, self.identity)
-        self._look()
+        for folder in (self.path, self.parts.folder):
+            for leftover in fnmatch.filter(objects.names(folder), ".*.tmp"):  # of a run that was killed
+                objects.delete(folder / leftover)
+        self._write(IDENTITY_NAME, self.identity)
 
     def _check_identity(self, path: Place) -> None:
         try:
@@ -293,59 +258,9 @@ class Directory:
 
         Metadata go first, so that nobody reads a mixture, the identity last, so that a killed clearing can be repeated.
         """
-        for pattern in (
-            shards.METADATA_NAME,
-            REPORT_NAME,
-            "shard-*-of-*.json",
-            "shard-*-of-*.array_record",
-            IDENTITY_NAME,
-        ):
+        for pattern in (shards.METADATA_NAME, REPORT_NAME, "shard-*-of-*.json", "shard-*-of-*.array_record"):
             for name in fnmatch.filter(there, pattern):
                 objects.delete(self.path / name)
-
-
-def _total(notes: Iterable[Mapping[str, int | float]]) -> dict[str, int | float]:
-    total: dict[str, int | float] = {}
-    for one in notes:
-        for what, amount in one.items():
-            total[what] = amount + (total[what] if what in total else 0)
-    return {what: round(amount, 2) for what, amount in sorted(total.items()) if amount}
-
-
-def begin(out: pathlib.Path, name: str, identity: Mapping[str, Any], made: Sequence[str], overwrite: bool) -> None:
-    """Makes a directory whose file `name` holds what it is made from, or goes on with one of the same identity.
-
-    `overwrite` removes the files and folders `made`, in this order, and the identity last.
-    Raises: DataError where the directory holds something else, StorageError.
-    """
-    note = out / name
-    try:
-        if not note.is_file() and out.exists() and any(out.iterdir()):
-            raise DataError(f"{out}: is not empty and has no {name}; choose another directory")
-        if note.is_file() and overwrite:
-            for old in (out / child for child in made):
-                if old.is_dir():
-                    shutil.rmtree(old, ignore_errors=True)
-                else:
-                    old.unlink(missing_ok=True)
-            note.unlink()
-        if note.is_file():
-            before = json.loads(note.read_text(encoding="utf-8"))
-            differing = sorted(k for k in identity.keys() | before.keys() if identity.get(k) != before.get(k))
-            if differing:
-                raise DataError(
-                    f"{out}: was begun with another input ({', '.join(differing)} differ); choose another "
-                    "directory or pass --overwrite"
-                )
-        else:
-            files.write_json(note, identity)
-    except OSError as error:
-        raise storage_error(out, error) from error
-
-
-def digest(parts: Iterable[str]) -> str:
-    """Sixteen hex digits over a sequence of strings, their order and borders included."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(f"{len(part)}:{part}".encode())
-    return total.hexdigest()[:16]
+        objects.delete_folder(self.path / FOLDER)
+        if IDENTITY_NAME in there:
+            objects.delete(self.path / IDENTITY_NAME)

@@ -15,7 +15,7 @@ from lst_jax.data.patching import AlignedRule, BoundaryRule, SpeechRun, StaticRu
 from lst_jax.data.records import Utterance
 from lst_jax.data.shards import METADATA_NAME, RecordDirectory, count_records, read_metadata
 from lst_jax.data.unit_pieces import UnitPieces, check_codebook
-from lst_jax.prepare.directory import REPORT_NAME
+from lst_jax.prepare.accounts import REPORT_NAME
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 

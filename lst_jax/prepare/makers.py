@@ -15,9 +15,10 @@ from lst_jax.core.errors import DataError, RejectedItem, UserError, first_line
 from lst_jax.data import records
 from lst_jax.data.alignment import Placed, to_frames
 from lst_jax.prepare import audio, manifest, recordings, tags
+from lst_jax.prepare.accounts import Made, Rejection
 from lst_jax.prepare.aligners import fit
-from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner, LengthAligner
-from lst_jax.prepare.directory import Made, Rejection
+from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner, LanguageAligner, LengthAligner, WordsAligner
+from lst_jax.prepare.corpora import fields
 from lst_jax.prepare.speech_tokenizers.protocol import BatchUnitTokenizer, BlockUnitTokenizer, UnitTokenizer
 
 GROUP = 128  # recordings that a model sees together, and memory holds: 0.25 GB of 30 s each
@@ -29,6 +30,7 @@ class Maker(typing.Protocol):
     """Makes the records of items; pickles as its settings."""
 
     batched: bool  # several items at a time, by one process
+    light: bool  # made faster than an item is handed to another process
 
     def __call__(self, item: Any) -> Made:
         """The record of one item."""
@@ -62,6 +64,7 @@ class SpeechMaker:
         `channel` is used of recordings that have several, where the item does not say which.
         """
         self.load_units, self.aligner, self.source, self.channel = load_units, aligner, source, channel
+        self.light = False
 
     @functools.cached_property
     def unit_tokenizer(self) -> UnitTokenizer:
@@ -101,6 +104,7 @@ class SpeechMaker:
     def _load(self, item: manifest.Item | manifest.BadItem) -> Sound:
         if isinstance(item, manifest.BadItem):
             raise RejectedItem(item.reason, item.message)
+        fields.check_language(item, self.aligner.languages if isinstance(self.aligner, LanguageAligner) else None)
         text, marks = tags.without_tags(item.text)
         if not text:
             raise RejectedItem("empty transcript", "its text is empty; add the words or leave it out")
@@ -116,7 +120,7 @@ class SpeechMaker:
 
     def _channel(self, item: manifest.Item) -> str | None:
         """What the item says; else, where there are several, what the command says, or whose the words are."""
-        if item.channel is not None or recordings.channels_of(item.audio_path) == 1:
+        if item.channel is not None or recordings.channels_of(item.audio) == 1:
             return item.channel
         if self.channel is not None or not isinstance(self.aligner, LengthAligner):
             return self.channel
@@ -149,10 +153,11 @@ class SpeechMaker:
             )
 
         def align(item: manifest.Item, sound: Sound, _: np.ndarray) -> list[Placed]:
+            length_sec = len(sound.level_db) / fit.FRAMES_PER_SEC
+            if isinstance(aligner, WordsAligner):
+                return aligner.align_words(item.id, item.words, length_sec, sound.words)
             if sound.samples is None:
-                return aligner.align_length(  # ty: ignore[missing-attribute]
-                    item.id, len(sound.level_db) / fit.FRAMES_PER_SEC, sound.words
-                )
+                return aligner.align_length(item.id, length_sec, sound.words)  # ty: ignore[missing-attribute]
             return aligner.align(item.id, sound.samples, sound.words)
 
         return each(align, items, sounds, ids)
@@ -174,7 +179,7 @@ class SpeechMaker:
 class TextMaker:
     """Document → text record."""
 
-    batched = False
+    batched, light = False, True
 
     def __call__(self, item: manifest.TextItem | manifest.BadItem) -> Made:
         """The record; an empty document is a rejection."""

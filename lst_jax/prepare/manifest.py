@@ -1,139 +1,43 @@
-"""What is to be prepared: JSON-lines manifests, trees of recordings and plain text.
+"""Manifests that are small enough to be held: their items as lists, for commands that need all of them at once."""
 
-A speech manifest has one JSON object per line; the audio path is relative to the manifest:
-
-    {"id": "u1", "audio": "audio/u1.ogg", "text": "hello world", "speaker": "s1", "split": "train"}
-
-`offset` and `duration` in seconds choose a part of the recording, `channel` one of its channels. NeMo's names are read
-too (`audio_filepath`). A file may be compressed (.gz, .zst).
-"""
-
-import dataclasses
-import math
 import os
-import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import line_files
-from lst_jax.prepare import trees
-from lst_jax.prepare.recordings import Recording
+from lst_jax.prepare.corpora import fields, line_parts, lines
+from lst_jax.prepare.corpora.choose import open_corpus
+from lst_jax.prepare.corpora.corpus import Corpus, without_bad
+from lst_jax.prepare.corpora.protocol import BadItem, Item, TextItem
+from lst_jax.prepare.corpora.registry import Settings
 
 T = TypeVar("T")  # something with an id
-AUDIO_FIELDS = ("audio", "audio_filepath")  # the second is NeMo's
-KNOWN_FIELDS = frozenset({"id", *AUDIO_FIELDS, "text", "speaker", "offset", "duration", "channel"})
-# Fields of other programs that say which part of a recording a line is of. What they say is not read here, so a line
-# with one of them would get the sound of the whole file.
-PART_FIELDS = frozenset(
-    "start end begin stop start_time end_time start_sec end_sec start_ms end_ms onset offset_sec offset_ms duration_sec "
-    "duration_ms segment segments timestamps supervisions channels channel_id channel_selector".split()
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Item:
-    """A recording, or a part of it, and its transcript. `place` says where it is written down, for messages."""
-
-    id: str
-    audio_path: pathlib.Path
-    text: str
-    speaker: str | None
-    offset_sec: float = 0.0
-    duration_sec: float | None = None
-    channel: str | None = None
-    place: str = dataclasses.field(default="", compare=False)
-
-    @property
-    def recording(self) -> Recording:
-        """Its sound."""
-        return Recording(self.audio_path, self.offset_sec, self.duration_sec, self.channel)
-
-    def identity(self) -> str:
-        """A text that changes whenever the item means something else; its audio's content is not looked at."""
-        part = (self.offset_sec, self.duration_sec, self.channel)
-        return f"{self.id}\0{self.text}\0{self.speaker}" + (f"\0{part}" if part != (0.0, None, None) else "")
-
-
-@dataclasses.dataclass(frozen=True)
-class TextItem:
-    """A text document. `place` says where it is written down, for messages."""
-
-    id: str
-    text: str
-    place: str = dataclasses.field(default="", compare=False)
-
-    def identity(self) -> str:
-        """A text that changes whenever the item means something else."""
-        return f"{self.id}\0{self.text}"
-
-
-@dataclasses.dataclass(frozen=True)
-class BadItem:
-    """A line that is no item: it is rejected for `reason` when it is prepared, and the others go on."""
-
-    id: str  # where it is
-    reason: str
-    message: str  # says where it is as well
-    place: str = ""
-
-    def identity(self) -> str:
-        """See `Item.identity`."""
-        return f"{self.id}\0{self.reason}\0{self.message}"
 
 
 def read_items(path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False) -> list[Item | BadItem]:
-    """Items of a manifest file or, where `path` is a directory, of a tree of recordings with transcripts.
+    """Items of a speech manifest, or of another corpus whose layout is seen by its name.
 
     `where` keeps the lines with these field values. With `skip_bad`, a line that is no item becomes a BadItem.
-    Raises: DataError naming the file, the line and the fix.
+    Raises: DataError naming the file, the line and the fix; also where two items have one id, or there are none.
     """
-    path = pathlib.Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such file or directory; give a JSON-lines manifest or a LibriSpeech-style tree")
-    if not path.is_dir():
-        return read_manifest(path, where, skip_bad)
-    if where:
-        raise DataError(f"{path}: a tree has no fields to select by {dict(where)}; leave the filter out")
-    items = [
-        Item(found.id, found.audio_path, " ".join(found.text.lower().split()), found.speaker, place=found.place)
-        for found in trees.read_tree(path)
-    ]
-    return _some(unique(items, path), path, where)
+    corpus = open_corpus([path], "speech", Settings(where, skip_bad))
+    items = unique(list(corpus.items()), path)
+    if not items:
+        raise corpus.empty()
+    return items
 
 
-def read_manifest(path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False) -> list[Item | BadItem]:
-    """Reads `{audio, text[, id, speaker, offset, duration, channel]}` lines; see `read_items`.
-
-    The id of a line without one is its audio path without suffix, and the offset where it is a part. Empty transcripts
-    are kept here: they are counted as rejected when they are prepared.
-    Example: read_manifest("m.jsonl", {"split": "train"}) -> [Item("u1", Path("audio/u1.ogg"), "hello world", "s1")]
-    Raises: DataError naming file and line where the JSON, a key or an id is wrong, or nothing is selected.
-    """
-    path = pathlib.Path(path)
-    items: list[Item | BadItem] = []
-    for place, fields in line_files.json_lines(path, skip_bad):
-        if isinstance(fields, RejectedItem):
-            items.append(BadItem(place, fields.reason, f"{place}: {fields}"))
-            continue
-        try:
-            if _selected(fields, where):
-                items.append(_item(fields, path, place))
-        except RejectedItem as error:
-            if not skip_bad and error.reason != line_files.NOT_TEXT:
-                raise DataError(f"{place}: {error}") from error
-            items.append(BadItem(place, error.reason, f"{place}: {error}"))
-    return _some(unique(items, path), path, where)
-
-
-def unused_fields(paths: Iterable[str | os.PathLike], where: Mapping[str, str]) -> dict[str, int]:
-    """How many lines of the manifests have each field that nothing here reads. Trees have none."""
+def unused_fields(corpus: Corpus) -> dict[str, int]:
+    """How many lines of the JSON-lines manifests of a corpus have each field that nothing here reads."""
     counts: dict[str, int] = {}
-    for path in map(pathlib.Path, paths):
-        if path.is_dir() or path.suffix == ".txt":
+    for part in corpus.parts(1000):
+        reader = corpus.readers.of(part)
+        if not isinstance(reader, lines.JsonLines):
             continue
-        for _, fields in line_files.json_lines(path, skip_bad=True):
-            for name in () if isinstance(fields, RejectedItem) else fields.keys() - KNOWN_FIELDS - where.keys():
+        known = fields.KNOWN_FIELDS | reader.settings.where.keys()
+        for _, found in line_files.objects_of(line_parts.lines(part, skip_bad=True), skip_bad=True):
+            for name in () if isinstance(found, RejectedItem) else found.keys() - known:
                 counts[name] = counts.get(name, 0) + 1
     return dict(sorted(counts.items()))
 
@@ -148,165 +52,16 @@ def unique(items: list[T], place: str | os.PathLike) -> list[T]:
     return items
 
 
-def read_all_items(
-    paths: Sequence[str | os.PathLike], where: Mapping[str, str], skip_bad: bool = False
-) -> list[Item | BadItem]:
-    """The items of several manifests and trees. Raises: DataError where two items have one id."""
-    found = [read_items(path, where, skip_bad) for path in paths]
-    return unique([item for items in found for item in items], ", ".join(map(str, paths)))
+def iter_texts(corpora: Sequence[Corpus]) -> Iterator[str]:
+    """The texts alone, of documents or of transcripts, empty and bad ones left out. Raises: DataError."""
+    return (item.text for corpus in corpora for item in without_bad(corpus.items()) if item.text.strip())
 
 
-def iter_texts(path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False) -> Iterator[str]:
-    """The texts alone, of text documents or of transcripts, empty and bad ones left out. Raises: as `iter_text`."""
-    found = read_items(path, where, skip_bad) if pathlib.Path(path).is_dir() else iter_text(path, where, skip_bad)
-    return (item.text for item in found if not isinstance(item, BadItem) and item.text.strip())
-
-
-def iter_text(
-    path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False, name: str | None = None
-) -> Iterator[TextItem | BadItem]:
-    """Text documents of a JSON-lines file `{text[, id]}`, or of a .txt file with one document per line.
-
-    A document without id is named by file and line: "news.txt:12", or by `name` and line (`short_names`). Blank lines of
-    a .txt file are no documents. Raises: DataError naming file and line; with `skip_bad` such a line is a BadItem.
-    """
-    return (item for item, _ in iter_text_fields(path, where, skip_bad, name))
-
-
-def iter_text_fields(
-    path: str | os.PathLike, where: Mapping[str, str], skip_bad: bool = False, name: str | None = None
-) -> Iterator[tuple[TextItem | BadItem, dict[str, Any]]]:
-    """As `iter_text`, each document with all fields of its line, none for .txt."""
-    path = pathlib.Path(path)
-    name = path.name if name is None else name
-    if line_files.suffix(path) == ".txt":
-        if where:
-            raise DataError(f"{path}: plain text has no fields to select by {dict(where)}; leave the filter out")
-        for number, place, line in line_files.lines(path, skip_bad):
-            if isinstance(line, RejectedItem):
-                yield BadItem(place, line.reason, f"{place}: {line}"), {}
-            elif line.strip():
-                yield TextItem(f"{name}:{number}", line.strip(), place), {}
-        return
-    for place, fields in line_files.json_lines(path, skip_bad):
-        if isinstance(fields, RejectedItem):
-            yield BadItem(place, fields.reason, f"{place}: {fields}"), {}
-            continue
-        try:
-            if _selected(fields, where):
-                number = place.rpartition(" ")[2]
-                item_id = _id(fields) if "id" in fields else f"{name}:{number}"
-                yield TextItem(item_id, _text(fields, "text"), place), fields
-        except RejectedItem as error:
-            if not skip_bad and error.reason != line_files.NOT_TEXT:
-                raise DataError(f"{place}: {error}") from error
-            yield BadItem(place, error.reason, f"{place}: {error}"), {}
-
-
-def short_names(paths: Sequence[str | os.PathLike]) -> list[str]:
-    """A name for each file, for ids: its own, with as many folders before it as tell it from the others.
-
-    Example: ["a/part-0.jsonl", "b/part-0.jsonl", "b/c.txt"] -> ["a/part-0.jsonl", "b/part-0.jsonl", "c.txt"]
-    """
-    parts = [pathlib.PurePath(os.path.abspath(path)).parts for path in paths]
-    names = []
-    for mine in parts:
-        others = [theirs for theirs in parts if theirs != mine]
-        count = next(n for n in range(1, len(mine) + 1) if all(theirs[-n:] != mine[-n:] for theirs in others))
-        names.append("/".join(mine[-count:]))
-    return names
-
-
-def _item(fields: Mapping[str, Any], path: pathlib.Path, place: str) -> Item:
-    """The item of a line. Raises: RejectedItem."""
-    odd = sorted(fields.keys() & PART_FIELDS)
-    if odd:
-        raise RejectedItem(
-            "field not understood",
-            f"has {', '.join(odd)}, which say what part of the recording it is of and are not read; give offset and "
-            "duration in seconds, and channel",
-        )
-    key = next((name for name in AUDIO_FIELDS if name in fields), AUDIO_FIELDS[0])
-    audio, text = _text(fields, key), _text(fields, "text")
-    offset_sec = _seconds(fields, "offset") or 0.0
-    duration_sec = _seconds(fields, "duration")
-    if duration_sec == 0:
-        raise RejectedItem("wrong type", "duration=0: must be more than 0 seconds; correct it")
-    if "id" in fields:
-        name = _id(fields)
-    elif not pathlib.PurePath(audio).name:
-        raise RejectedItem("wrong type", f"{key}={audio[:60]!r}: is no path of a file; correct it")
-    else:
-        name = str(pathlib.PurePath(audio).with_suffix("")) + (f"-{offset_sec:.3f}" if offset_sec else "")
-    return Item(
-        name,
-        path.parent / audio,
-        " ".join(text.split()),
-        _speaker(fields),
-        offset_sec,
-        duration_sec,
-        _channel(fields),
-        place,
-    )
-
-
-def _selected(fields: Mapping[str, Any], where: Mapping[str, str]) -> bool:
-    for key, value in where.items():
-        if key not in fields:
-            raise RejectedItem("missing field", f"has no field {key!r} to select by; add it or leave the filter out")
-        if str(fields[key]) != value:
-            return False
-    return True
-
-
-def _text(fields: Mapping[str, Any], key: str) -> str:
-    if key not in fields:
-        raise RejectedItem("missing field", f"has no {key!r}; it needs audio and text for speech, text for text")
-    value = fields[key]
-    if not isinstance(value, str):
-        raise RejectedItem("wrong type", f"{key} must be a string, not {type(value).__name__}; correct it")
-    line_files.check_text(value, key)
-    return value
-
-
-def _id(fields: Mapping[str, Any]) -> str:
-    """The id; many corpora count their items, so an integer is an id as well."""
-    value = fields["id"]
-    return str(value) if type(value) is int else _text(fields, "id")
-
-
-def _speaker(fields: Mapping[str, Any]) -> str | None:
-    value = fields["speaker"] if "speaker" in fields else None
-    if not isinstance(value, str | None):
-        raise RejectedItem("wrong type", "speaker must be a string or null; correct it")
-    if value is not None:
-        line_files.check_text(value, "speaker")
-    return value
-
-
-def _channel(fields: Mapping[str, Any]) -> str | None:
-    value = fields["channel"] if "channel" in fields else None
-    if type(value) is not int and not isinstance(value, str | None):
-        raise RejectedItem("wrong type", "channel must be a number from 1, or left or right; correct it")
-    return None if value is None else str(value)
-
-
-def _seconds(fields: Mapping[str, Any], key: str) -> float | None:
-    value = fields[key] if key in fields else None
-    if value is None:
-        return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not 0 <= value < 1e9
-        or not math.isfinite(value)
-    ):
-        raise RejectedItem("wrong type", f"{key} must be a number of seconds from 0; correct it")
-    return float(value)
-
-
-def _some(items: list[T], path: pathlib.Path, where: Mapping[str, str]) -> list[T]:
-    if not items:
-        chosen = f" with {dict(where)}" if where else ""
-        raise DataError(f"{path}: has no items{chosen}; add lines or change the filter")
-    return items
+def iter_text_fields(corpus: Corpus) -> Iterator[tuple[TextItem | BadItem, dict[str, Any]]]:
+    """The documents of a corpus of texts, each with all fields of its line; none where it is no JSON line."""
+    for part in corpus.parts(1000):
+        reader = corpus.readers.of(part)
+        if isinstance(reader, lines.JsonLines):
+            yield from reader.read_with_fields(part)  # ty: ignore[invalid-yield]
+        else:
+            yield from ((item, {}) for item in reader.read(part))

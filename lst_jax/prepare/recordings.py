@@ -15,6 +15,8 @@ import soxr
 
 from lst_jax.core.errors import DataError, RejectedItem, first_line
 from lst_jax.prepare.audio import RATE, SHORTEST_SEC
+from lst_jax.prepare.corpora import audio_place
+from lst_jax.prepare.corpora.audio_place import AudioPlace
 
 BLOCK_SEC = 10
 BLOCK_VALUES = 1 << 22  # of all channels: files with many channels have shorter blocks
@@ -36,7 +38,7 @@ class Recording:
     same: a mean of two speakers would be units of neither.
     """
 
-    path: pathlib.Path
+    audio: AudioPlace
     offset_sec: float = 0.0
     duration_sec: float | None = None
     channel: str | None = None
@@ -53,7 +55,7 @@ class Recording:
             if total > longest_sec * RATE:
                 raise RejectedItem(
                     TOO_LONG,
-                    f"{self.path}: is longer than {longest_sec:g} s; cut it into utterances, with the fields offset "
+                    f"{self.audio}: is longer than {longest_sec:g} s; cut it into utterances, with the fields offset "
                     "and duration",
                 )
         return np.concatenate(blocks)
@@ -64,17 +66,19 @@ class Recording:
         What is only known at the end (too short, silent, several channels) is raised there. Raises: as `samples`.
         """
         try:
-            if not self.path.is_file():
-                raise RejectedItem("missing audio", f"{self.path}: no such audio file; correct the path")
-            with _Sequential(self.path) as file:
+            if not audio_place.is_there(self.audio):
+                raise FileNotFoundError
+            with _Sequential(audio_place.opened(self.audio)) as file:
                 yield from self._resampled(file)
         except RejectedItem:
             raise
+        except FileNotFoundError as error:
+            raise RejectedItem("missing audio", f"{self.audio}: no such audio file; correct the path") from error
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
             # TypeError: soundfile takes a file called .raw for one without a header. ValueError: NUL in a path.
             raise RejectedItem(
                 "unreadable audio",
-                f"{self.path}: cannot be read as audio ({_cause(error)}); give WAV, FLAC, Ogg or MP3",
+                f"{self.audio}: cannot be read as audio ({_cause(error)}); give WAV, FLAC, Ogg or MP3",
             ) from error
 
     def _resampled(self, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
@@ -82,7 +86,7 @@ class Recording:
         if not RATES[0] <= rate <= RATES[1]:
             raise RejectedItem(
                 "absurd rate",
-                f"{self.path}: says it has {rate} samples per second, speech has {RATES[0]} to {RATES[1]}; "
+                f"{self.audio}: says it has {rate} samples per second, speech has {RATES[0]} to {RATES[1]}; "
                 "correct its header",
             )
         if rate == RATE:
@@ -99,7 +103,7 @@ class Recording:
         apart = together = 0.0  # energy of the difference between channels, and of their sum
         for block in self._frames(file):
             if not np.isfinite(block).all():
-                raise RejectedItem("NaN audio", f"{self.path}: has samples that are not finite; make the file again")
+                raise RejectedItem("NaN audio", f"{self.audio}: has samples that are not finite; make the file again")
             if column is None and file.channels > 1:
                 mean = block.mean(axis=1)
                 apart += float(np.square(block - mean[:, None], dtype=np.float64).mean(axis=1).sum())
@@ -110,17 +114,17 @@ class Recording:
         if total < SHORTEST_SEC * file.samplerate:
             raise RejectedItem(
                 "too short",
-                f"{self.path}: is {total / file.samplerate:.3f} s long, shorter than one frame of {SHORTEST_SEC} s; "
+                f"{self.audio}: is {total / file.samplerate:.3f} s long, shorter than one frame of {SHORTEST_SEC} s; "
                 "leave it out",
             )
         if apart > SAME_SOUND * together:
             raise RejectedItem(
                 "several channels",
-                f"{self.path}: has {file.channels} channels that say different things; choose one with the field "
+                f"{self.audio}: has {file.channels} channels that say different things; choose one with the field "
                 "channel or with --channel: 1 (left), 2 (right), or mean",
             )
         if not loud:
-            raise RejectedItem("silent audio", f"{self.path}: every sample is zero; make the file again")
+            raise RejectedItem("silent audio", f"{self.audio}: every sample is zero; make the file again")
 
     def _frames(self, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
         """Frames [n, channels] of the part."""
@@ -144,7 +148,7 @@ class Recording:
             until = "its end" if self.duration_sec is None else f"{self.offset_sec + self.duration_sec:g} s"
             raise RejectedItem(
                 "beyond the end",
-                f"{self.path}: ends before the part from {self.offset_sec:g} s to {until} does; correct offset and "
+                f"{self.audio}: ends before the part from {self.offset_sec:g} s to {until} does; correct offset and "
                 "duration",
             )
 
@@ -156,7 +160,7 @@ class Recording:
         if number is None or number > channels:
             raise RejectedItem(
                 "no such channel",
-                f"{self.path}: has {channels} channel{'s' * (channels != 1)}, not channel {self.channel}; channels are "
+                f"{self.audio}: has {channels} channel{'s' * (channels != 1)}, not channel {self.channel}; channels are "
                 "1, 2, … or A, B, …, left, right, or mean",
             )
         return number - 1
@@ -198,10 +202,10 @@ def check_channel(option: str, channel: str | None) -> None:
         raise DataError(f"{option} {channel}: names no channel; use 1, 2, … or A, B, …, left, right, or {MEAN}")
 
 
-def channels_of(path: pathlib.Path) -> int:
+def channels_of(audio: AudioPlace) -> int:
     """How many channels a file has; 1 where it cannot be read, which is for reading it to say."""
     try:
-        with _Sequential(path) as file:
+        with _Sequential(audio_place.opened(audio)) as file:
             return file.channels
     except (soundfile.SoundFileError, OSError, TypeError, ValueError):
         return 1

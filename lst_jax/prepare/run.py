@@ -1,58 +1,59 @@
-"""`lst prepare`: items to shards, in parallel, resumable shard by shard, with an account of what was left out."""
+"""`lst prepare speech` and `text`: a corpus to shards, in parallel, resumable part by part, with an account of what was left out.
 
-import dataclasses
-import itertools
+Memory does not grow with the corpus: parts are found, made and merged one after the other.
+"""
+
 import os
-import pathlib
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import numpy as np
 import tqdm
 
-from lst_jax.core.errors import DataError, RejectedItem
-from lst_jax.data import text
-from lst_jax.prepare import manifest, recordings
+from lst_jax.prepare import manifest
+from lst_jax.prepare.accounts import Report
 from lst_jax.prepare.aligners.protocol import Aligner, LengthAligner
-from lst_jax.prepare.directory import Directory, Rejection, Report, digest
-from lst_jax.prepare.engines import processes
+from lst_jax.prepare.corpora import listed
+from lst_jax.prepare.corpora.corpus import PART_ITEMS, Corpus
+from lst_jax.prepare.corpora.protocol import Part
+from lst_jax.prepare.directory import Directory
 from lst_jax.prepare.engines.local import Local
-from lst_jax.prepare.engines.protocol import Engine
-from lst_jax.prepare.makers import SpeechMaker, TextMaker, each, rejection_of
-from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LEVEL_DB, LogMelKMeans, feature_chunks
+from lst_jax.prepare.engines.protocol import Engine, Work, audio_state
+from lst_jax.prepare.makers import Maker, SpeechMaker, TextMaker
+from lst_jax.prepare.merging import SHARD_MB, Size
+from lst_jax.prepare.part_files import AudioStates
 from lst_jax.prepare.speech_tokenizers.registry import loader
-from lst_jax.storage import objects
-from lst_jax.storage.place import to_place
+from lst_jax.storage.place import in_bucket
 
-SHARD_RECORDS = 1000
 MAX_REJECTED = 0.5  # above this share something is wrong with the input as a whole
-FIT_FRAMES = 200_000  # frames that k-means sees; 320 float32 each
-FRAMES_PER_RECORDING = 15_000  # of k-means, ten minutes: a longer recording gives its beginning
 LOCAL = Local()
 
 
 def prepare_speech(
-    items: Sequence[manifest.Item | manifest.BadItem],
+    corpus: Corpus | Sequence[manifest.Item | manifest.BadItem],
     out_dir: str | os.PathLike,
     unit_tokenizer_path: str | os.PathLike,
     aligner: Aligner,
     engine: Engine = LOCAL,
-    shard_records: int = SHARD_RECORDS,
+    shard_records: int | None = None,
     source: str | None = None,
     overwrite: bool = False,
     max_rejected: float = MAX_REJECTED,
     progress: bool = False,
     channel: str | None = None,
+    shard_mb: float = SHARD_MB,
 ) -> Report:
     """Makes a directory of utterance records; a directory begun with the same input is finished.
 
-    The result does not depend on `engine` nor on interruptions. Shard k is made from items [k, k+1)·shard_records.
-    `channel` is used of recordings that have several, where an item does not say which.
+    The result does not depend on `engine` nor on interruptions. A shard has at least `shard_mb` megabytes, or else
+    `shard_records` items. `channel` is used of recordings that have several, where an item does not say which.
     Raises: DataError where the directory holds another input, nothing could be prepared, or more than the share
     `max_rejected` was rejected; StorageError where writing fails.
     """
-    if isinstance(aligner, LengthAligner):
-        aligner = aligner.for_items([item.id for item in items])
+    if not isinstance(corpus, Corpus):
+        corpus = listed.corpus_of(corpus, "speech")
+    ids = corpus.checked_ids() if corpus.is_small else None
+    if ids is not None and isinstance(aligner, LengthAligner):
+        aligner = aligner.for_items(ids)
     maker = SpeechMaker(loader(unit_tokenizer_path), aligner, source, channel)
     tokenizer = maker.unit_tokenizer
     identity = {
@@ -60,19 +61,15 @@ def prepare_speech(
         "units": tokenizer.fingerprint,
         "aligner": aligner.name,
         "source": source,
-        "transcripts": digest(item.identity() for item in items),
-        "audio_files": digest(_file_states(items)),
         **({} if channel is None else {"channel": channel}),
+        "transcripts": corpus.names(),
+        **corpus.choices(),
     }
-    out = Directory(out_dir, identity, len(items), shard_records, overwrite)
-    slices = [(n, items[out.items_of(n)]) for n in range(out.shard_count) if not out.finished(n)]
-    done = len(items) - sum(len(chosen) for _, chosen in slices)
-    with tqdm.tqdm(
-        total=len(items), initial=done, desc=f"prepare {out.path.name}", unit="utterance", disable=not progress
-    ) as bar:
-        engine.make_shards(out, maker, slices, bar.update)
+    out = Directory(out_dir, identity, Size(shard_mb, shard_records), overwrite, "transcripts")
+    make(corpus, out, maker, engine, progress)
     return out.close(
         max_rejected,
+        corpus.empty,
         kind="utterance",
         unit_rate=tokenizer.unit_rate,
         codebook_size=tokenizer.codebook_size,
@@ -83,54 +80,24 @@ def prepare_speech(
 
 
 def prepare_text(
-    paths: Sequence[str | os.PathLike],
+    corpus: Corpus,
     out_dir: str | os.PathLike,
-    where: Mapping[str, str],
     engine: Engine = LOCAL,
-    shard_records: int = SHARD_RECORDS,
+    shard_records: int | None = None,
     overwrite: bool = False,
     max_rejected: float = MAX_REJECTED,
     progress: bool = False,
-    skip_bad: bool = False,
+    shard_mb: float = SHARD_MB,
 ) -> Report:
-    """Makes a directory of text records from JSON-lines or .txt files, read twice: to identify, then to write.
-
-    Memory holds one shard and the ids. With `skip_bad`, lines that are no documents are rejected and the rest goes on.
-    Raises: as `prepare_speech`.
-    """
-    total, seen = 0, set()
-
-    def identified() -> Iterator[str]:
-        nonlocal total
-        for item in _documents(paths, where, skip_bad):
-            if item.id in seen:
-                raise DataError(f"{item.id}: two documents have this id; give each its own")
-            seen.add(item.id)
-            total += 1
-            yield item.identity()
-
-    documents = digest(identified())
-    if not total:
-        raise DataError(
-            f"{', '.join(map(str, paths))}: no documents{f' with {dict(where)}' if where else ''}; add "
-            "some or change the filter"
-        )
-    out = Directory(out_dir, {"kind": "text", "documents": documents}, total, shard_records, overwrite)
-    items = _documents(paths, where, skip_bad)
-
-    def slices(bar: tqdm.tqdm) -> Iterator[tuple[int, list]]:
-        for number in range(out.shard_count):
-            span = out.items_of(number)
-            chosen = list(itertools.islice(items, span.stop - span.start))
-            if out.finished(number):
-                bar.update(len(chosen))
-            else:
-                yield number, chosen
-
-    with tqdm.tqdm(total=total, desc=f"prepare {out.path.name}", unit="document", disable=not progress) as bar:
-        engine.make_shards(out, TextMaker(), slices(bar), bar.update)
+    """Makes a directory of text records. Raises: as `prepare_speech`."""
+    if corpus.is_small:
+        corpus.checked_ids()
+    identity = {"kind": "text", "documents": corpus.names(), **corpus.choices()}
+    out = Directory(out_dir, identity, Size(shard_mb, shard_records), overwrite, "documents")
+    make(corpus, out, TextMaker(), engine, progress)
     return out.close(
         max_rejected,
+        corpus.empty,
         kind="text",
         unit_rate=None,
         codebook_size=None,
@@ -140,102 +107,54 @@ def prepare_text(
     )
 
 
-def fit_identity(
-    items: Sequence[manifest.Item | manifest.BadItem], k: int, seed: int, max_frames: int
-) -> dict[str, typing.Any]:
-    """What a fit is made from, for `made.begin`."""
-    return {
-        "k": k,
-        "seed": seed,
-        "max_frames": max_frames,
-        "recordings": digest(i.id for i in items),
-        "audio_files": digest(_file_states(items)),
-    }
+def make(corpus: Corpus, out: Directory, maker: Maker, engine: Engine, progress: bool) -> None:
+    """Makes what is missing of all parts of a directory, and merges them. Raises: DataError, StorageError."""
+    if out.size.records is not None:
+        corpus = corpus.in_exact_parts()
+    work = Work(out.parts, maker, corpus.readers)
+    with _Bar(corpus, f"prepare {out.path.name}", progress) as bar:
+        engine.make_parts(work, _missing(corpus, out, bar), bar.tick)
+    out.check_order()
+    groups = out.to_merge()
+    with tqdm.tqdm(total=len(groups), desc="shards", unit="shard", disable=not progress or len(groups) < 2) as shards:
+        engine.merge(work, groups, lambda count, _: shards.update(count))
 
 
-def fit_units(
-    items: Sequence[manifest.Item | manifest.BadItem],
-    out_path: str | os.PathLike,
-    k: int,
-    seed: int,
-    workers: int = 1,
-    max_frames: int = FIT_FRAMES,
-    overwrite: bool = False,
-    progress: bool = False,
-) -> tuple[LogMelKMeans, int, list[Rejection]]:
-    """Fits the embedded unit tokenizer to recordings drawn in random order until there are `max_frames` frames.
+def _missing(corpus: Corpus, out: Directory, bar: "_Bar") -> Iterator[Part]:
+    """The parts that are to be made, in order. Others are compared with what the directory says of them.
 
-    Returns: the tokenizer (saved at `out_path`), the frames it saw, and the recordings that could not be read.
+    Recordings are looked at where corpus and recordings are files of this machine; elsewhere each look is a request.
     """
-    _refuse_existing(out_path, overwrite)
-    if max_frames < k:
-        raise DataError(f"max_frames={max_frames}: is less than k={k}; give more")
-    order = np.random.default_rng(seed).permutation(len(items))
-    chunks, rejected, frames = [], [], 0
-    made = processes.ordered_map(_features, (items[i] for i in order), workers)
-    with tqdm.tqdm(total=max_frames, desc="features", unit="frame", disable=not progress) as bar:
-        for result in made:
-            if isinstance(result, Rejection):
-                rejected.append(result)
-                continue
-            chunks.append(result)
-            frames += len(result)
-            bar.update(len(result))
-            if frames >= max_frames:
-                break
-    made.close()  # ty: ignore[missing-attribute]
-    tokenizer = LogMelKMeans.fit(chunks, k, seed, progress=progress)
-    tokenizer.save(out_path)
-    return tokenizer, frames, rejected
+    for part in corpus.parts(out.size.records or PART_ITEMS):
+        known = out.finished(part)
+        if known is None:
+            yield part
+            continue
+        if corpus.kind == "speech" and not in_bucket(part.place):
+            states = AudioStates()
+            for item in corpus.readers.read(part):
+                states.add(audio_state(item))
+            out.check_audio(known, states.digest())
+        bar.tick(0, part.size)
 
 
-def train_text_tokenizer(texts: Iterable[str], out_path: str | os.PathLike, size: int, overwrite: bool = False) -> None:
-    """Trains a SentencePiece model of `size` pieces. Raises: DataError, StorageError."""
-    _refuse_existing(out_path, overwrite)
-    text.train_tokenizer(texts, out_path, size)
+class _Bar:
+    """Progress in bytes of the input, with the number of items that were made beside it."""
 
+    def __init__(self, corpus: Corpus, name: str, show: bool):
+        unit = {"unit": "item"} if corpus.is_in_memory else {"unit": "B", "unit_scale": True}
+        self._items, self._what = 0, "utterances" if corpus.kind == "speech" else "documents"
+        self._bar = tqdm.tqdm(total=corpus.input_bytes, desc=name, disable=not show, **unit)
 
-def _documents(
-    paths: Sequence[str | os.PathLike], where: Mapping[str, str], skip_bad: bool
-) -> Iterator[manifest.TextItem | manifest.BadItem]:
-    for path, name in zip(paths, manifest.short_names(paths), strict=True):
-        yield from manifest.iter_text(path, where, skip_bad, name)
+    def tick(self, items: int, size: int) -> None:
+        """Counts items that are done, and bytes of the input."""
+        self._items += items
+        if items:
+            self._bar.set_postfix_str(f"{self._items} {self._what}", refresh=False)
+        self._bar.update(size)
 
+    def __enter__(self) -> "_Bar":
+        return self
 
-def _features(item: manifest.Item | manifest.BadItem) -> np.ndarray | Rejection:
-    """Features of the first minutes of a recording; of several channels, of their mean."""
-    if isinstance(item, manifest.BadItem):
-        return Rejection(item.id, item.reason, item.message)
-    recording = item.recording
-    if recording.channel is None:
-        recording = dataclasses.replace(recording, channel=recordings.MEAN)
-    (made,) = each(lambda one: _first_features(one.blocks), [recording])
-    return rejection_of(item, made).rejection if isinstance(made, RejectedItem) else made
-
-
-def _first_features(blocks: Callable[[], Iterable[np.ndarray]]) -> np.ndarray:
-    chunks, frames = [], 0
-    for chunk in feature_chunks(blocks, LEVEL_DB):
-        chunks.append(chunk)
-        frames += len(chunk)
-        if frames >= FRAMES_PER_RECORDING:
-            break
-    return np.concatenate(chunks)
-
-
-def _file_states(items: Iterable[manifest.Item | manifest.BadItem]) -> Iterator[str]:
-    return (_file_state(item.audio_path) for item in items if isinstance(item, manifest.Item))
-
-
-def _file_state(path: pathlib.Path) -> str:
-    """Size and time of change: enough to see that a file was replaced, without reading hours of audio."""
-    try:
-        state = path.stat()
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return "missing"
-    return f"{state.st_size} {state.st_mtime_ns}"
-
-
-def _refuse_existing(path: str | os.PathLike, overwrite: bool) -> None:
-    if objects.exists(to_place(path)) and not overwrite:
-        raise DataError(f"{path}: is there already; choose another name or pass --overwrite")
+    def __exit__(self, *_: Any) -> None:
+        self._bar.close()

@@ -27,10 +27,10 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import records, rng
 from lst_jax.data.tasks import items as task_items
 from lst_jax.data.tasks.items import Item, Part, Task
-from lst_jax.prepare import directory, manifest, recordings, utterances
+from lst_jax.prepare import digests, manifest, recordings, utterances
 from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner
 from lst_jax.prepare.aligners.registry import load_aligner
-from lst_jax.prepare.directory import digest
+from lst_jax.prepare.digests import digest
 from lst_jax.prepare.engines import processes
 from lst_jax.prepare.makers import SpeechMaker
 from lst_jax.prepare.speech_tokenizers.protocol import BatchUnitTokenizer, UnitTokenizer
@@ -250,7 +250,7 @@ class ItemMaker:
 
     @functools.cache  # noqa: B019
     def _spoken(self, folder: pathlib.Path) -> dict[str, manifest.Item]:
-        return {item.id: item for item in manifest.read_manifest(folder / synthesise.MANIFEST_NAME, {})}
+        return {item.id: item for item in manifest.read_items(folder / synthesise.MANIFEST_NAME, {})}
 
     @functools.cache  # noqa: B019
     def _refused(self, folder: pathlib.Path) -> dict[str, list[str]]:
@@ -264,7 +264,7 @@ class ItemMaker:
 def _begin(out: pathlib.Path, task: Task, tokenizer: UnitTokenizer, source: dict[str, Any], overwrite: bool) -> None:
     """Makes the directory, or goes on with one of the same input. Raises: DataError, StorageError."""
     items = digest(json.dumps(task_items.line(item, None, None), sort_keys=True) for item in task.items)
-    directory.begin(
+    digests.begin(
         out,
         IDENTITY_NAME,
         {"version": VERSION, "items": items, "units": tokenizer.fingerprint, **source},

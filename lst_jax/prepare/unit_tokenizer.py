@@ -14,7 +14,7 @@ from lst_jax.data.rng import permuted
 from lst_jax.data.shards import METADATA_NAME
 from lst_jax.data.sources import RecordSource, open_records
 from lst_jax.data.unit_pieces import Codebook, UnitPieces, codebook_of, train_unit_pieces
-from lst_jax.prepare.directory import digest
+from lst_jax.prepare.digests import digest
 
 SIZE, SEQUENCES = 1000, 100_000  # the paper's (§7)
 

@@ -3,11 +3,12 @@
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from lst_jax.core.errors import DataError
 from lst_jax.prepare import manifest, pronounce
+from lst_jax.prepare.corpora.corpus import Corpus
 
 WORDS_MIN, WORDS_MAX = 8, 25
 SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*$")
@@ -63,25 +64,20 @@ def cut(words: Sequence[str], words_min: int = WORDS_MIN, words_max: int = WORDS
     return [*runs, list(words[first:])]
 
 
-def of_manifests(
-    paths: Sequence[str], where: Mapping[str, str], skip_bad: bool, words_min: int, words_max: int
-) -> tuple[list[Utterance], list[manifest.BadItem]]:
+def of_corpus(corpus: Corpus, words_min: int, words_max: int) -> tuple[list[Utterance], list[manifest.BadItem]]:
     """The utterances of all documents, and the lines that are no documents.
 
     Raises: DataError where there are no documents, or an id is there twice.
     """
     spoken, bad = [], []
-    for path, name in zip(paths, manifest.short_names(paths), strict=True):
-        for item, fields in manifest.iter_text_fields(path, where, skip_bad, name):
-            if isinstance(item, manifest.BadItem):
-                bad.append(item)
-            else:
-                spoken += of_document(item, fields, words_min, words_max)
+    for item, fields in manifest.iter_text_fields(corpus):
+        if isinstance(item, manifest.BadItem):
+            bad.append(item)
+        else:
+            spoken += of_document(item, fields, words_min, words_max)
     if not spoken:
-        raise DataError(
-            f"{', '.join(paths)}: no documents{f' with {dict(where)}' if where else ''}; add some or change the filter"
-        )
-    return manifest.unique(spoken, ", ".join(paths)), bad
+        raise corpus.empty()
+    return manifest.unique(spoken, corpus.where), bad
 
 
 def of_document(item: manifest.TextItem, fields: dict[str, Any], words_min: int, words_max: int) -> list[Utterance]:

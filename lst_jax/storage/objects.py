@@ -4,6 +4,7 @@ Nothing is ever added to an object: fsspec and epath replace an object of a buck
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError, storage_error
@@ -20,6 +21,14 @@ from lst_jax.core.hashing import file_sha256
 from lst_jax.storage import bucket
 from lst_jax.storage.place import BucketPath, Place
 
+VERSIONS = (
+    "md5Hash",
+    "ETag",
+    "etag",
+    "generation",
+    "LastModified",
+    "mtime",
+)  # of fsspec's file systems, the best first
 BLOCK = 1 << 24  # bytes of one read of a large object
 
 
@@ -29,6 +38,24 @@ def read_bytes(place: Place) -> bytes:
         return place.read_bytes()
     with bucket.errors_of(place, "read"):
         return bucket.system_of(place).cat_file(place.key)
+
+
+def read_range(place: Place, start: int, size: int) -> bytes:
+    """At most `size` bytes from byte `start`. Raises: as `read_bytes`."""
+    if isinstance(place, pathlib.Path):
+        with place.open("rb") as file:
+            file.seek(start)
+            return file.read(size)
+    with bucket.errors_of(place, "read"):
+        return bucket.system_of(place).cat_file(place.key, start=start, end=start + size)
+
+
+def open_to_read(place: Place) -> BinaryIO:
+    """The object as a file that can seek; of a bucket, only the ranges that are read travel. Raises: as `read_bytes`."""
+    if isinstance(place, pathlib.Path):
+        return place.open("rb")
+    with bucket.errors_of(place, "read"):
+        return bucket.system_of(place).open(place.key, "rb")
 
 
 def read_text(place: Place) -> str:
@@ -166,6 +193,54 @@ def sizes(place: Place) -> dict[str, int]:
     return {path.removeprefix(f"{place.key}/"): int(info["size"]) for path, info in sorted(found.items())}
 
 
+def listing(place: Place) -> dict[str, tuple[int, str]]:
+    """Bytes and version of every object below a folder, by its name from there; one listing on a bucket.
+
+    A version changes when the object is written anew: a hash or a generation of a bucket, a time of this machine.
+    """
+    if isinstance(place, pathlib.Path):
+        found = (path for path in sorted(place.rglob("*")) if path.is_file())
+        return {path.relative_to(place).as_posix(): _looked_at(path) for path in found}
+    with bucket.errors_of(place, "read"):
+        return _listed(bucket.system_of(place).find(place.key, detail=True), f"{place.key}/")
+
+
+def look(place: Place) -> tuple[int, str] | None:
+    """Bytes and version of one object, as in `listing`; None where there is no object of that name."""
+    if isinstance(place, pathlib.Path):
+        try:
+            return _looked_at(place) if place.is_file() else None
+        except (OSError, ValueError):  # gone meanwhile, or an impossible name
+            return None
+    info = _info(place)
+    return None if info is None or info["type"] == "directory" else (int(info["size"]), _version(info))
+
+
+def matching(place: Place) -> dict[Place, tuple[int, str]]:
+    """Bytes and version of the objects that a pattern with * ? [ ] matches, sorted; ** also matches folders."""
+    if isinstance(place, pathlib.Path):
+        paths = map(pathlib.Path, sorted(glob.glob(str(place), recursive=True)))
+        return {path: _looked_at(path) for path in paths if path.is_file()}
+    with bucket.errors_of(place, "read"):
+        found = _listed(bucket.system_of(place).glob(place.key, detail=True), "")
+    return {BucketPath(f"{place.scheme}://{key}"): state for key, state in found.items()}
+
+
+def _looked_at(path: pathlib.Path) -> tuple[int, str]:
+    found = path.stat()
+    return found.st_size, str(found.st_mtime_ns)
+
+
+def _listed(found: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, tuple[int, str]]:
+    files_alone = {key: info for key, info in sorted(found.items()) if info["type"] == "file"}
+    return {key.removeprefix(prefix): (int(info["size"]), _version(info)) for key, info in files_alone.items()}
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    """What the server of a bucket says that changes with the content."""
+    return next((str(info[key]) for key in VERSIONS if info.get(key)), "")
+
+
 def delete(place: Place) -> None:
     """Removes an object; nothing where there is none. Raises: StorageError, also for a folder of this machine."""
     with _removing(place):
@@ -215,6 +290,9 @@ def copy(source: Place, target: Place) -> None:
         upload(source, target)
     elif isinstance(target, pathlib.Path):
         download(source, target)
+    elif source.scheme == target.scheme:
+        with bucket.errors_of(target, "written"):
+            bucket.system_of(target).cp_file(source.key, target.key)
     else:
         with scratch("copy") as folder:
             download(source, pathlib.Path(folder) / "object")

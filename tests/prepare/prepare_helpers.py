@@ -8,6 +8,7 @@ import soxr
 
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.prepare.aligners import pocket_sphinx
+from lst_jax.prepare.corpora import choose
 from lst_jax.prepare.synthesis.protocol import Speech, Synthesiser
 
 PLAIN = "you are in a maze of twisty little passages all alike and the magic words derive from this game"
@@ -16,6 +17,11 @@ TO_ALIGN = [
     "that conference is full",
     "all circuits are busy now",
 ]
+
+
+def texts(paths):
+    """The corpus of text files."""
+    return choose.open_corpus(paths, "text")
 
 
 class EvenAligner:

@@ -17,7 +17,7 @@ from lst_jax.prepare.recordings import load_audio
 
 @pytest.fixture(scope="module")
 def recordings(prompts):
-    return [(load_audio(item.audio_path), item.text.split()) for item in prompts]
+    return [(load_audio(item.audio), item.text.split()) for item in prompts]
 
 
 def test_a_reused_decoder_aligns_as_a_new_one(recordings):

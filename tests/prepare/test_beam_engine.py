@@ -5,7 +5,7 @@ import json
 import signal
 
 import pytest
-from prepare_helpers import EvenAligner
+from prepare_helpers import EvenAligner, texts
 from test_prepare_resume import contents, start, wait_until
 
 from lst_jax.core.errors import DataError, StorageError, storage_error
@@ -19,10 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Beam's own, many
 
 
 def with_rejections(prompts):
-    items = [
-        manifest.Item(f"{item.id}-{i}", item.audio_path, item.text, item.speaker) for i in range(2) for item in prompts
-    ]
-    items[1] = manifest.Item("wrong", items[1].audio_path, "seventeen purple elephants danced slowly", None)
+    items = [manifest.Item(f"{item.id}-{i}", item.audio, item.text, item.speaker) for i in range(2) for item in prompts]
+    items[1] = manifest.Item("wrong", items[1].audio, "seventeen purple elephants danced slowly", None)
     return items
 
 
@@ -39,7 +37,7 @@ def test_speech_from_beam_is_byte_for_byte_the_local_one(prompts, unit_file, tmp
             shard_records=2,
             source="prompts",
         )
-        assert [r.id for r in report.rejected] == ["wrong"]
+        assert [r.id for r in report.examples] == ["wrong"]
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")
     assert len(contents(tmp_path / "beam")) == 3 * 2 + 3
 
@@ -48,11 +46,11 @@ def test_text_from_beam_is_byte_for_byte_the_local_one(tmp_path):
     source = tmp_path / "a.jsonl"
     source.write_text("".join(json.dumps({"id": f"d{i}", "text": "word " * (i % 4)}) + "\n" for i in range(11)))
     for name, engine in {"local": Local(), "beam": load_beam({"runner": "DirectRunner"})}.items():
-        run.prepare_text([source], tmp_path / name, {}, engine, shard_records=3)
+        run.prepare_text(texts([source]), tmp_path / name, engine, shard_records=3)
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")
     shard = tmp_path / "beam" / "shard-00001-of-00004.json"
     shard.unlink()
-    run.prepare_text([source], tmp_path / "beam", {}, load_beam({}), shard_records=3)
+    run.prepare_text(texts([source]), tmp_path / "beam", load_beam({}), shard_records=3)
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")
 
 
@@ -61,15 +59,18 @@ def test_a_killed_job_goes_on_where_it_was(tones, unit_file, tmp_path):
     items = manifest.read_items(path, {})
     run.prepare_speech(items, tmp_path / "unbroken", unit_file, EvenAligner(), shard_records=2)
     process = start(path, out, unit_file, workers="beam")
-    wait_until(lambda: len(list(out.glob("shard-*.json"))) >= 2)
+    wait_until(lambda: len(list(out.glob("parts/*.json"))) >= 2)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
     assert not (out / "metadata.json").exists()
-    kept = {p: p.stat().st_mtime_ns for p in (p.with_suffix(".array_record") for p in out.glob("shard-*.json"))}
+    kept = {p.name.partition(".")[0]: p.stat().st_mtime_ns for p in out.glob("parts/*.array_record")}
     run.prepare_speech(items, out, unit_file, EvenAligner(), load_beam({}), shard_records=2)
     assert contents(out) == contents(tmp_path / "unbroken")
-    assert len(kept) >= 2 and all(p.stat().st_mtime_ns == before for p, before in kept.items())
+    sidecars = [json.loads(p.read_text()) for p in out.glob("shard-*.json")]
+    names = {s["parts"][0]["name"]: out / s["shard"]["name"] for s in sidecars}
+    assert len(kept) >= 2
+    assert sum(names[name].stat().st_mtime_ns == before for name, before in kept.items()) >= 2
 
 
 @pytest.mark.parametrize("options", [{}, {"direct_running_mode": "multi_processing", "direct_num_workers": "2"}])
@@ -86,7 +87,7 @@ def test_what_a_worker_says_to_the_user_arrives_as_one_line(prompts, unit_file, 
     with pytest.raises(StorageError) as caught:
         run.prepare_speech(prompts, tmp_path / "out", unit_file, FullDisk(), load_beam(options), shard_records=2)
     assert str(caught.value) == str(storage_error("/data/x", OSError(errno.ENOSPC, "no")))
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["prepare.json"]
+    assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["prepare.json"]
 
 
 def test_a_job_that_fails_is_one_line(prompts, unit_file, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from lst_jax.cli import prepare
 from lst_jax.core.errors import DataError
 from lst_jax.data import records, shards
 from lst_jax.data.records import Utterance, Word
-from lst_jax.prepare import inspect, manifest, picture, run
+from lst_jax.prepare import fit, inspect, manifest, picture, run
 
 
 def lst(*words) -> int:
@@ -168,7 +168,7 @@ def test_pictures_share_one_time_axis_and_grow_with_the_sound(speech, unit_file,
 def test_mistakes_are_one_line(speech, unit_file, tmp_path, monkeypatch, arguments, part):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other.jsonl").write_text('{"audio": "x.wav", "text": "a"}\n')
-    run.fit_units(manifest.read_items("tones.jsonl", {}), "other.safetensors", 5, 0)
+    fit.fit_units(manifest.read_items("tones.jsonl", {}), "other.safetensors", 5, 0)
     with pytest.raises(DataError, match=part) as caught:
         lst("inspect", speech, *arguments)
     assert "\n" not in str(caught.value)
@@ -176,7 +176,7 @@ def test_mistakes_are_one_line(speech, unit_file, tmp_path, monkeypatch, argumen
 
 def test_the_commands_from_manifest_to_records(prompts, tmp_path, capsys):
     lines = [
-        json.dumps({"id": p.id, "audio": str(p.audio_path), "text": p.text, "split": s})
+        json.dumps({"id": p.id, "audio": str(p.audio), "text": p.text, "split": s})
         for p, s in zip(prompts, ("train", "train", "test"), strict=True)
     ]
     (tmp_path / "m.jsonl").write_text("\n".join(lines))

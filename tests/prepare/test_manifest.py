@@ -7,6 +7,8 @@ import pytest
 
 from lst_jax.core.errors import DataError
 from lst_jax.prepare import manifest
+from lst_jax.prepare.corpora import choose
+from lst_jax.prepare.corpora.registry import Settings
 
 
 def write(path: pathlib.Path, *lines) -> pathlib.Path:
@@ -75,14 +77,14 @@ def test_librispeech_tree(tmp_path):
 
 def test_text_documents_from_json_lines_and_plain_text(tmp_path):
     lines = write(tmp_path / "t.jsonl", {"id": "d1", "text": "one\ntwo"}, {"text": "three"})
-    assert list(manifest.iter_text(lines, {})) == [
+    assert list(choose.open_corpus([lines], "text").items()) == [
         manifest.TextItem("d1", "one\ntwo"),
         manifest.TextItem("t.jsonl:2", "three"),
     ]
     plain = write(tmp_path / "t.txt", "first one", "", "  second\u2028half ")
-    assert list(manifest.iter_text(plain, {})) == [
+    assert list(choose.open_corpus([plain], "text").items()) == [
         manifest.TextItem("t.txt:1", "first one"),
         manifest.TextItem("t.txt:3", "second\u2028half"),
     ]
     with pytest.raises(DataError, match="t.txt: plain text has no fields"):
-        list(manifest.iter_text(plain, {"split": "train"}))
+        choose.open_corpus([plain], "text", Settings({"split": "train"}))

@@ -7,15 +7,16 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from prepare_helpers import EvenAligner, sweep
+from prepare_helpers import EvenAligner, sweep, texts
 
 from lst_jax.core.errors import DataError
 from lst_jax.data import shards, text
 from lst_jax.data.records import TextDocument, Word
-from lst_jax.prepare import manifest, recordings, run
+from lst_jax.prepare import fit, manifest, recordings, run
 from lst_jax.prepare.aligners import pocket_sphinx
 from lst_jax.prepare.directory import Directory
 from lst_jax.prepare.engines.local import Local
+from lst_jax.prepare.merging import Size
 from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
 
 
@@ -31,7 +32,7 @@ def test_records_hold_units_words_and_speaker_and_metadata_says_how(tones, unit_
     tokenizer = LogMelKMeans.load(unit_file)
     assert [u.id for u in directory] == [i.id for i in items]
     for item, utterance in zip(items, directory, strict=True):
-        np.testing.assert_array_equal(utterance.units, tokenizer.encode(recordings.load_audio(item.audio_path), 16000))
+        np.testing.assert_array_equal(utterance.units, tokenizer.encode(recordings.load_audio(item.audio), 16000))
         frames, first = len(utterance.units), utterance.words[0]
         assert utterance.words == (
             Word("tone", 0, first.end_frame),
@@ -47,10 +48,8 @@ def test_records_hold_units_words_and_speaker_and_metadata_says_how(tones, unit_
 
 
 def test_the_number_of_workers_changes_no_byte(prompts, unit_file, tmp_path):
-    items = [
-        manifest.Item(f"{item.id}-{i}", item.audio_path, item.text, item.speaker) for i in range(6) for item in prompts
-    ]
-    items[4] = manifest.Item("wrong", items[4].audio_path, "seventeen purple elephants danced slowly", None)
+    items = [manifest.Item(f"{item.id}-{i}", item.audio, item.text, item.speaker) for i in range(6) for item in prompts]
+    items[4] = manifest.Item("wrong", items[4].audio, "seventeen purple elephants danced slowly", None)
     for workers in (1, 2):
         run.prepare_speech(
             items,
@@ -73,7 +72,7 @@ def bad_items(tmp_path, tones):
         manifest.Item("gone", tmp_path / "gone.wav", "two words", None),
         manifest.Item("junk", tmp_path / "junk.wav", "two words", None),
         manifest.Item("nan", tmp_path / "nan.wav", "two words", None),
-        manifest.Item("empty", items[0].audio_path, "", None),
+        manifest.Item("empty", items[0].audio, "", None),
         manifest.Item("crowded", tmp_path / "brief.wav", "five words in one frame", None),
     ]
 
@@ -95,9 +94,9 @@ def test_bad_items_are_left_out_and_every_one_is_reported(tones, unit_file, tmp_
 
 
 def test_text_that_is_not_what_is_said_is_rejected(prompts, unit_file, tmp_path):
-    wrong = manifest.Item("wrong", prompts[0].audio_path, "seventeen purple elephants danced slowly", None)
+    wrong = manifest.Item("wrong", prompts[0].audio, "seventeen purple elephants danced slowly", None)
     report = run.prepare_speech([*prompts, wrong], tmp_path / "out", unit_file, pocket_sphinx.PocketSphinxAligner())
-    assert [(r.id, r.reason in ("poor match", "alignment failed")) for r in report.rejected] == [("wrong", True)]
+    assert [(r.id, r.reason in ("poor match", "alignment failed")) for r in report.examples] == [("wrong", True)]
 
 
 def test_too_many_rejections_end_with_an_error_but_keep_the_rest(tones, unit_file, tmp_path):
@@ -128,7 +127,7 @@ def test_another_input_is_refused_naming_what_differs_until_overwritten(tones, u
     ]:
         with pytest.raises(DataError, match=f"out: was prepared with {field}.*--overwrite"):
             prepare(**change)
-    soundfile.write(items[1].audio_path, sweep(0.5, 700), 16000)
+    soundfile.write(items[1].audio, sweep(0.5, 700), 16000)
     with pytest.raises(DataError, match="was prepared with audio_files="):
         prepare()
     assert contents(out) == first
@@ -148,7 +147,7 @@ def test_a_directory_of_something_else_is_left_alone(tones, unit_file, tmp_path)
     with pytest.raises(DataError, match="is not the JSON object"):
         run.prepare_speech(manifest.read_items(tones(1), {}), tmp_path / "mine", unit_file, EvenAligner())
     with pytest.raises(DataError, match="shard_records=0: must be at least 1"):
-        Directory(tmp_path / "x", {}, 1, 0, False)
+        Directory(tmp_path / "x", {}, Size(records=0), False, "transcripts")
 
 
 def test_text_directories(tmp_path):
@@ -156,43 +155,43 @@ def test_text_directories(tmp_path):
         "".join(json.dumps({"id": f"d{i}", "text": t}) + "\n" for i, t in enumerate(["one two", " ", "three"]))
     )
     (tmp_path / "b.txt").write_text("four five six\n")
-    report = run.prepare_text([tmp_path / "a.jsonl"], tmp_path / "one", {}, shard_records=2)
+    report = run.prepare_text(texts([tmp_path / "a.jsonl"]), tmp_path / "one", shard_records=2)
     directory = shards.RecordDirectory(tmp_path / "one", "text")
     directory.verify()
     assert list(directory) == [TextDocument("d0", "one two"), TextDocument("d2", "three")]
     assert (directory.metadata.words, directory.metadata.frames, directory.metadata.unit_rate) == (3, 0, None)
     assert report.reasons() == [("empty document", 1)]
     with pytest.raises(DataError, match="d0: two documents have this id"):
-        run.prepare_text([tmp_path / "a.jsonl"] * 2, tmp_path / "two", {})
+        run.prepare_text(texts([tmp_path / "a.jsonl"] * 2), tmp_path / "two")
     with pytest.raises(DataError, match="no documents"):
         (tmp_path / "c.txt").write_text("\n")
-        run.prepare_text([tmp_path / "c.txt"], tmp_path / "three", {})
-    run.prepare_text([tmp_path / "b.txt"], tmp_path / "four", {})
+        run.prepare_text(texts([tmp_path / "c.txt"]), tmp_path / "three")
+    run.prepare_text(texts([tmp_path / "b.txt"]), tmp_path / "four")
     with pytest.raises(DataError, match="was prepared with documents="):
-        run.prepare_text([tmp_path / "a.jsonl"], tmp_path / "four", {})
+        run.prepare_text(texts([tmp_path / "a.jsonl"]), tmp_path / "four")
 
 
 def test_fitting_does_not_depend_on_workers_and_counts_what_it_could_not_read(tones, tmp_path):
     items = [*manifest.read_items(tones(9), {}), manifest.Item("gone", tmp_path / "gone.wav", "x", None)]
     for workers in (1, 2):
-        _, frames, rejected = run.fit_units(items, tmp_path / f"{workers}.safetensors", 5, 0, workers)
-        assert frames == sum(len(LogMelKMeans.features(recordings.load_audio(i.audio_path))) for i in items[:9])
+        _, frames, rejected = fit.fit_units(items, tmp_path / f"{workers}.safetensors", 5, 0, workers)
+        assert frames == sum(len(LogMelKMeans.features(recordings.load_audio(i.audio))) for i in items[:9])
         assert [(r.id, r.reason) for r in rejected] == [("gone", "missing audio")]
     assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
-    _, frames, _ = run.fit_units(items, tmp_path / "few.safetensors", 5, 0, max_frames=20)
+    _, frames, _ = fit.fit_units(items, tmp_path / "few.safetensors", 5, 0, max_frames=20)
     assert 20 <= frames < 35
     with pytest.raises(DataError, match="few.safetensors: is there already"):
-        run.fit_units(items, tmp_path / "few.safetensors", 5, 0)
+        fit.fit_units(items, tmp_path / "few.safetensors", 5, 0)
 
 
 def test_training_a_text_tokenizer(tmp_path):
     texts = [f"the number {i} is followed by the number {i + 1}" for i in range(50)]
-    run.train_text_tokenizer(texts, tmp_path / "new" / "t.model", 300)
+    fit.train_text_tokenizer(texts, tmp_path / "new" / "t.model", 300)
     assert text.load_tokenizer(tmp_path / "new" / "t.model").get_piece_size() == 300
     with pytest.raises(DataError, match="is there already"):
-        run.train_text_tokenizer(texts, tmp_path / "new" / "t.model", 300)
+        fit.train_text_tokenizer(texts, tmp_path / "new" / "t.model", 300)
     with pytest.raises(DataError, match="t2.model: no tokenizer of 99999 pieces"):
-        run.train_text_tokenizer(texts, tmp_path / "t2.model", 99999)
+        fit.train_text_tokenizer(texts, tmp_path / "t2.model", 99999)
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
 
 
@@ -203,10 +202,10 @@ def test_importing_the_whole_package_loads_no_jax():
 
 def test_a_shard_that_went_elsewhere_is_noticed(tones, unit_file, tmp_path):
     class Elsewhere(Local):
-        def make_shards(self, out, maker, slices, tick):
-            super().make_shards(out, maker, list(slices)[1:], tick)
+        def make_parts(self, work, parts, tick):
+            super().make_parts(work, list(parts)[1:], tick)
 
-    with pytest.raises(DataError, match="shard-00000-of-00002 is not there though its maker ended well"):
+    with pytest.raises(DataError, match="part 00000-0000000 is not there though its maker ended well"):
         run.prepare_speech(
             manifest.read_items(tones(3), {}), tmp_path / "out", unit_file, EvenAligner(), Elsewhere(), shard_records=2
         )

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from prepare_helpers import texts as texts_of
 
 from lst_jax.cli import main
 from lst_jax.core.errors import DataError
 from lst_jax.data.sources import open_records
 from lst_jax.data.text import tokenizer_fingerprint
-from lst_jax.prepare import directory, run
+from lst_jax.prepare import part_files, run
 from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans
 from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
 from lst_jax.storage import objects
@@ -45,17 +46,17 @@ def test_a_directory_in_a_bucket_has_the_bytes_of_a_local_one(texts, bucket, tmp
 
 def test_a_directory_that_was_begun_goes_on_and_another_input_is_refused(texts, bucket, tmp_path, monkeypatch):
     out, made = to_place(f"{bucket}/{tmp_path.name}/text"), []
-    run.prepare_text([texts], out, {}, shard_records=3)
+    run.prepare_text(texts_of([texts]), out, shard_records=3)
     whole = contents(out)
     objects.delete(out / "metadata.json")
     objects.delete(out / "shard-00001-of-00004.json")
-    write = directory.Directory.write
-    monkeypatch.setattr(directory.Directory, "write", lambda self, n, m: made.append(n) or write(self, n, m))
-    run.prepare_text([texts], out, {}, shard_records=3)
-    assert made == [1] and contents(out) == whole
+    write = part_files.PartFiles.write
+    monkeypatch.setattr(part_files.PartFiles, "write", lambda *words: made.append(words[1].name) or write(*words))
+    run.prepare_text(texts_of([texts]), out, shard_records=3)
+    assert made == ["00000-0000001"] and contents(out) == whole
     with pytest.raises(DataError, match="was prepared with shard_records=3, now it is 4; choose another"):
-        run.prepare_text([texts], out, {}, shard_records=4)
-    run.prepare_text([texts], out, {}, shard_records=4, overwrite=True)
+        run.prepare_text(texts_of([texts]), out, shard_records=4)
+    run.prepare_text(texts_of([texts]), out, shard_records=4, overwrite=True)
     assert "shard-00001-of-00003.json" in contents(out) and "shard-00001-of-00004.json" not in contents(out)
 
 

@@ -47,7 +47,7 @@ def write(format_name, root, item_id, times, end):
 
 @pytest.mark.parametrize("format_name", sorted(ALIGNMENT_FORMATS))
 def test_words_of_files_enter_the_records(format_name, prompts, unit_file, tmp_path):
-    audio = load_audio(prompts[0].audio_path)
+    audio = load_audio(prompts[0].audio)
     path = write(format_name, tmp_path / "there", prompts[0].id, TIMES, round(len(audio) / 16000, 3))
     aligner = load_aligner(f"{format_name}:{path}")
     assert isinstance(aligner, Aligner) and not isinstance(aligner, BatchAligner)
@@ -57,7 +57,7 @@ def test_words_of_files_enter_the_records(format_name, prompts, unit_file, tmp_p
     assert [word for word, *_ in placed] == ["that", "conference", "is", "full"]
     assert utterance.words == to_frames(placed, 25.0, len(utterance.units))
     assert abs(utterance.words[1].start_frame - 0.3 * 25) <= 1
-    assert {(r.id, r.reason) for r in report.rejected} == {(item.id, "no alignment") for item in prompts[1:]}
+    assert {(r.id, r.reason) for r in report.examples} == {(item.id, "no alignment") for item in prompts[1:]}
 
 
 @pytest.mark.parametrize("format_name", sorted(ALIGNMENT_FORMATS))
@@ -71,7 +71,7 @@ def test_the_name_of_files_changes_with_their_words_and_not_with_their_place(for
 
 
 def test_files_of_another_recording_are_found_out(prompts, tmp_path):
-    audio = load_audio(prompts[0].audio_path)
+    audio = load_audio(prompts[0].audio)
     seconds = len(audio) / 16000
     for end, times in ((seconds + 0.5, TIMES), (seconds, [*TIMES[:3], ("full", 1.0, seconds + 0.5)])):
         aligner = load_aligner(f"textgrid:{write('textgrid', tmp_path / 'x', 'u', times, end)}")

@@ -63,7 +63,7 @@ def test_words_of_the_ctm_are_the_words_of_the_manifest_where_their_sound_is(spo
     aligner = load_aligner(f"ctm:{spoken / 'words.ctm'}")
     assert [item.id for item in items] == [f"u{i}" for i in range(9)]
     for item in items:
-        samples, rate = soundfile.read(item.audio_path)
+        samples, rate = soundfile.read(item.audio)
         assert rate == 16000 and samples.ndim == 1
         placed = aligner.align(item.id, samples, [])
         assert [word for word, *_ in placed] == item.text.split()

@@ -1,12 +1,21 @@
 """Arguments that several parts of `lst prepare` share, and what they say."""
 
 import argparse
+import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Literal
 
+from lst_jax.cli.import_ import add_option, given_options
 from lst_jax.cli.local_paths import free_text, path_or_address
 from lst_jax.core.errors import DataError
-from lst_jax.prepare import manifest, run
+from lst_jax.data.importers.formats import Option
+from lst_jax.prepare import manifest, merging, run
+from lst_jax.prepare.corpora import choose
+from lst_jax.prepare.corpora import registry as layout_registry
+from lst_jax.prepare.corpora.corpus import Corpus
+from lst_jax.prepare.corpora.registry import Layout, Settings
+from lst_jax.prepare.dry_run import look
 from lst_jax.prepare.engines import processes, registry
 from lst_jax.prepare.engines.protocol import Engine
 
@@ -18,15 +27,25 @@ def add_part(subparsers, name: str, action: Callable[[argparse.Namespace], int],
     return parser
 
 
-def add_manifest(parser: argparse.ArgumentParser) -> None:
-    """`--manifest` and `--where`."""
+def add_manifest(parser: argparse.ArgumentParser, *kinds: Literal["speech", "text"]) -> None:
+    """`--manifest`, how it is read, and the options of the layouts of these kinds."""
+    layouts = [layout for layout in layout_registry.LAYOUTS.values() if layout.kind in kinds]
     parser.add_argument(
         "--manifest",
+        type=path_or_address,
         required=True,
         action="append",
         metavar="PATH",
-        help="JSON lines {audio, text[, id, speaker, offset, duration, channel]} or {text[, id]}, a tree like "
-        "LibriSpeech's or MLS's, or .txt with a document per line; also .gz and .zst; may be given several times",
+        help="JSON lines {audio, text[, id, speaker, offset, duration, channel]} or {text[, id]}, .txt with a document "
+        "per line, or a corpus of another layout; a file, a folder or a pattern, here or in a bucket; also .gz and "
+        ".zst; may be given several times",
+    )
+    parser.add_argument(
+        "--layout",
+        type=free_text,
+        metavar="NAME",
+        help="how the corpus lies there, if its names do not tell: "
+        + "; ".join(dict.fromkeys(f"{layout.name}, {layout.what}" for layout in layouts)),
     )
     parser.add_argument(
         "--where",
@@ -39,6 +58,36 @@ def add_manifest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave lines out that are no items, and count them; do not stop"
     )
+    parser.add_argument(
+        "--text-field",
+        type=free_text,
+        default="text",
+        metavar="NAME",
+        help="field or column of the text or the transcript (default: %(default)s, else a usual name of a column)",
+    )
+    for option in _layout_options(layouts):
+        add_option(parser, option)
+
+
+def _layout_options(layouts: Iterable[Layout]) -> list[Option]:
+    """The options of all layouts, each once."""
+    return list({option.name: option for layout in layouts for option in layout.options}.values())
+
+
+def settings(args: argparse.Namespace) -> Settings:
+    """What the command says to every reader. Raises: DataError."""
+    options = [option for option in _layout_options(layout_registry.LAYOUTS.values()) if hasattr(args, option.name)]
+    return Settings(where(args), args.skip_bad, args.text_field, options=given_options(args, options))
+
+
+def corpus(args: argparse.Namespace, kind: Literal["speech", "text"]) -> Corpus:
+    """The corpus at all `--manifest`. Raises: DataError where there is none of a known layout."""
+    return choose.open_corpus(args.manifest, kind, settings(args), args.layout)
+
+
+def texts(args: argparse.Namespace) -> list[Corpus]:
+    """The corpora at each `--manifest`, of texts or of speech. Raises: DataError."""
+    return [choose.open_any([path], settings(args), args.layout) for path in args.manifest]
 
 
 def where(args: argparse.Namespace) -> dict[str, str]:
@@ -52,18 +101,12 @@ def where(args: argparse.Namespace) -> dict[str, str]:
     return wanted
 
 
-def items(args: argparse.Namespace) -> list[manifest.Item | manifest.BadItem]:
-    """The recordings of all manifests; fields that nothing reads are named on standard error.
-
-    Raises: DataError where two have one id.
-    """
-    wanted = where(args)
-    found = manifest.read_all_items(args.manifest, wanted, args.skip_bad)
-    unused = manifest.unused_fields(args.manifest, wanted)
+def say_unused_fields(found: Corpus) -> None:
+    """Names the fields of JSON lines that nothing reads on standard error; not of a corpus too large to read first."""
+    unused = manifest.unused_fields(found) if found.is_small else {}
     if unused:
         names = ", ".join(f"{name} ({count})" for name, count in unused.items())
-        print(f"{', '.join(args.manifest)}: fields that are not read, and their lines: {names}", file=sys.stderr)
-    return found
+        print(f"{found.where}: fields that are not read, and their lines: {names}", file=sys.stderr)
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +136,17 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
         help="directory to make, or to finish; it may lie in a bucket",
     )
     parser.add_argument(
-        "--shard-records", type=int, default=run.SHARD_RECORDS, help="items per shard (default: %(default)s)"
+        "--shard-records",
+        type=int,
+        metavar="N",
+        help="items per shard, and fewer where a file of the input ends (default: as many as --shard-mb says)",
+    )
+    parser.add_argument(
+        "--shard-mb",
+        type=float,
+        default=merging.SHARD_MB,
+        metavar="MB",
+        help="megabytes of a shard, at least; only the whole may be less (default: %(default)s)",
     )
     parser.add_argument(
         "--max-rejected",
@@ -102,7 +155,20 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="end with an error where more than this share is rejected (default: %(default)s)",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="count items, hours, shards and what would be refused, from the metadata alone, and write nothing",
+    )
     add_overwrite(parser)
+
+
+def dry_run(args: argparse.Namespace, kind: Literal["speech", "text"]) -> int:
+    """What `--dry-run` does. Raises: DataError."""
+    found = choose.open_corpus(args.manifest, kind, dataclasses.replace(settings(args), skip_bad=True), args.layout)
+    for line in look(found, merging.Size(args.shard_mb, args.shard_records), progress=True).lines():
+        print(line)
+    return 0
 
 
 def check_share(args: argparse.Namespace) -> None:
@@ -122,7 +188,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=tuple(registry.ENGINES),
         default="local",
-        help="local: processes of this machine; beam: Apache Beam with workers of its own, a shard at "
+        help="local: processes of this machine; beam: Apache Beam with workers of its own, a part at "
         "a time; the result is the same (default: %(default)s)",
     )
     parser.add_argument(

@@ -17,7 +17,7 @@ from lst_jax.prepare.aligners import pocket_sphinx, registry
 def add_arguments(parts) -> None:
     """See `lst_jax.cli.prepare.add_arguments`."""
     parser = arguments.add_part(parts, "speech", _run, "make utterance records: speech units and aligned words")
-    arguments.add_manifest(parser)
+    arguments.add_manifest(parser, "speech")
     parser.add_argument(
         "--units",
         type=path_or_address,
@@ -59,6 +59,11 @@ def add_arguments(parts) -> None:
         help=f"{pocket_sphinx.EMBEDDED} rejects alignments with more speech than this outside all words "
         f"(default: {pocket_sphinx.MOST_OUTSIDE_SEC})",
     )
+    parser.add_argument(
+        "--any-language",
+        action="store_true",
+        help=f"let {pocket_sphinx.EMBEDDED} align recordings that their corpus says are not in English, too",
+    )
     parser.add_argument("--source", help="name of the corpus, written into every record")
     arguments.add_workers(parser)
     arguments.add_directory(parser)
@@ -88,13 +93,22 @@ def _run(args: argparse.Namespace) -> int:
             f"--most-outside {args.most_outside}: must be at least 0 seconds; leave it out for the usual one"
         )
     recordings.check_channel("--channel", args.channel)
+    if args.dry_run:
+        return arguments.dry_run(args, "speech")
     pronunciations = pronounce.read_pronunciations(args.pronunciations) if args.pronunciations else None
     aligner = registry.load_aligner(
-        args.aligner, args.least_score, pronunciations, _aligner_options(args), args.most_outside
+        args.aligner,
+        args.least_score,
+        pronunciations,
+        _aligner_options(args),
+        args.most_outside,
+        args.any_language,
     )
     engine = arguments.engine(args, arguments.workers(args))
+    corpus = arguments.corpus(args, "speech")
+    arguments.say_unused_fields(corpus)
     report = run.prepare_speech(
-        arguments.items(args),
+        corpus,
         args.out,
         args.units,
         aligner,
@@ -105,6 +119,7 @@ def _run(args: argparse.Namespace) -> int:
         args.max_rejected,
         progress=True,
         channel=args.channel,
+        shard_mb=args.shard_mb,
     )
     print(report.line())
     return 0

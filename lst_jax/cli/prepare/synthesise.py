@@ -16,7 +16,7 @@ def add_arguments(parts) -> None:
         _run,
         "make recordings with word times from texts: audio, a manifest and a CTM file for `lst prepare speech`",
     )
-    arguments.add_manifest(parser)
+    arguments.add_manifest(parser, "text")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory to make, or to finish")
     parser.add_argument(
         "--synthesiser",
@@ -49,9 +49,7 @@ def add_arguments(parts) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     synthesiser, workers = registry.load_synthesiser(args.synthesiser), arguments.workers(args)
-    spoken, bad = utterances.of_manifests(
-        args.manifest, arguments.where(args), args.skip_bad, args.words_min, args.words_max
-    )
+    spoken, bad = utterances.of_corpus(arguments.corpus(args, "text"), args.words_min, args.words_max)
     for item in bad:
         print(f"left out: {item.message}", file=sys.stderr)
     report = synthesise.synthesise(

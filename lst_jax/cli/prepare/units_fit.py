@@ -6,7 +6,7 @@ import sys
 from lst_jax.cli.local_paths import path_or_address
 from lst_jax.cli.prepare import arguments
 from lst_jax.core.errors import DataError
-from lst_jax.prepare import made, run
+from lst_jax.prepare import fit, made
 
 
 def add_arguments(parts) -> None:
@@ -14,12 +14,12 @@ def add_arguments(parts) -> None:
     parser = arguments.add_part(
         parts, "units-fit", _run, "fit the embedded speech-unit tokenizer (k-means over log-mel spectra)"
     )
-    arguments.add_manifest(parser)
+    arguments.add_manifest(parser, "speech")
     parser.add_argument("--out", type=path_or_address, required=True, help="file to write (.safetensors)")
     parser.add_argument("--k", type=int, default=500, help="entries of the codebook (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of recordings and of k-means++")
     parser.add_argument(
-        "--max-frames", type=int, default=run.FIT_FRAMES, help="frames to look at (default: %(default)s)"
+        "--max-frames", type=int, default=fit.FIT_FRAMES, help="frames to look at (default: %(default)s)"
     )
     arguments.add_workers(parser)
     arguments.add_overwrite(parser, "the file")
@@ -29,12 +29,15 @@ def _run(args: argparse.Namespace) -> int:
     for option, value, least in (("--k", args.k, 2), ("--seed", args.seed, 0), ("--max-frames", args.max_frames, 1)):
         if value < least:
             raise DataError(f"{option} {value}: must be at least {least}; use {least} or more")
-    items = arguments.items(args)
-    if not made.begin(args.out, run.fit_identity(items, args.k, args.seed, args.max_frames), args.overwrite):
+    corpus = arguments.corpus(args, "speech")
+    arguments.say_unused_fields(corpus)
+    if corpus.is_small:
+        corpus.checked_ids()
+    if not made.begin(args.out, fit.fit_identity(corpus, args.k, args.seed, args.max_frames), args.overwrite):
         print(f"{args.out}: was made from the same recordings and settings; nothing to do")
         return 0
-    tokenizer, frames, rejected = run.fit_units(
-        items, args.out, args.k, args.seed, arguments.workers(args), args.max_frames, args.overwrite, progress=True
+    tokenizer, frames, rejected = fit.fit_units(
+        corpus, args.out, args.k, args.seed, arguments.workers(args), args.max_frames, args.overwrite, progress=True
     )
     print(
         f"{args.out}: {tokenizer.codebook_size} units at {tokenizer.unit_rate:g} Hz from {frames} frames, "

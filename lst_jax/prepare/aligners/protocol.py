@@ -26,6 +26,16 @@ class Aligner(typing.Protocol):
 
 
 @typing.runtime_checkable
+class LanguageAligner(Aligner, typing.Protocol):
+    """An aligner of some languages. An item that says it is in another one is rejected before it is aligned.
+
+    `languages` are two letters each, as "en"; None takes any.
+    """
+
+    languages: frozenset[str] | None
+
+
+@typing.runtime_checkable
 class LengthAligner(Aligner, typing.Protocol):
     """An aligner that needs no sound, only its length: it knows the words' times from elsewhere."""
 
@@ -37,6 +47,16 @@ class LengthAligner(Aligner, typing.Protocol):
 
     def align_length(self, item_id: str, length_sec: float, words: Sequence[str]) -> list[Placed]:
         """`align` of a recording that lasts `length_sec`. Raises: RejectedItem."""
+
+
+@typing.runtime_checkable
+class WordsAligner(LengthAligner, typing.Protocol):
+    """An aligner that takes the words which come with an item (`Item.words`)."""
+
+    def align_words(
+        self, item_id: str, placed: Sequence[Placed] | None, length_sec: float, words: Sequence[str]
+    ) -> list[Placed]:
+        """`align_length` of an item that brings `placed`. Raises: RejectedItem."""
 
 
 @typing.runtime_checkable

@@ -1,93 +1,100 @@
-"""The Apache Beam engine: one element is one shard. Imported only where Beam is asked for.
+"""The Apache Beam engine: one element is one part, or one shard to merge. Imported only where Beam is asked for.
 
-All workers must see the recordings and the tokenizer at the same paths, on a shared or mounted file system. So they must
-the output directory, unless it lies in a bucket. The workers need this package (Beam's `setup_file` or
-`sdk_container_image`).
+An element carries all that a worker needs: the address, where the part begins, how much it is. A worker reads lines and
+recordings there, and writes to the address of the output. So where manifest, recordings, tokenizer and output lie in a
+bucket, no disk is shared. Else all workers must see them at the same paths. The workers need this package (Beam's
+`setup_file` or `sdk_container_image`).
 """
 
 import dataclasses
+import itertools
 import pathlib
 import pickle
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from lst_jax.core.errors import DataError, UserError
-from lst_jax.prepare.directory import Directory
-from lst_jax.prepare.engines.protocol import Slice
-from lst_jax.prepare.makers import Maker
-from lst_jax.storage import objects
-from lst_jax.storage.place import Place
+from lst_jax.prepare.corpora.protocol import Part
+from lst_jax.prepare.engines.protocol import Tick, Work
+from lst_jax.prepare.merging import Group
 
 LOCAL_RUNNER = "DirectRunner"  # Beam's default: threads or processes of this machine
 ERRORS = {error.__name__: error for error in UserError.__subclasses__()}
+BATCH = 256  # elements that are packed together: a job's own graph must be small
+JOB = 100_000  # elements of one job at most: 2 MB of its graph
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
 class Beam:
-    """A pipeline of one step; `options` are Beam's, by name, None where an option has no value."""
+    """Pipelines of one step; `options` are Beam's, by name, None where an option has no value."""
 
     options: dict[str, str | None]
 
-    def make_shards(self, out: Directory, maker: Maker, slices: Iterable[Slice], tick: Callable[[int], Any]) -> None:
-        """See `Engine.make_shards`. Items lie in objects of the directory meanwhile: a job's own graph must be small.
+    def make_parts(self, work: Work, parts: Iterable[Part], tick: Tick) -> None:
+        """See `Engine.make_parts`. Raises: what a worker raised, if it is a line for the user; else DataError."""
+        self._check_places(work)
+        waiting = iter(parts)
+        while chosen := list(itertools.islice(waiting, JOB)):
+            self._run("make", work.make, chosen)
+            for part in chosen:
+                tick(0, part.size)
 
-        Raises: what a worker raised, where it is a line for the user; else DataError with Beam's line.
-        """
-        is_local = "runner" not in self.options or self.options["runner"] == LOCAL_RUNNER
-        if isinstance(out.path, pathlib.Path) and not is_local and not out.path.is_absolute():
-            raise DataError(
-                f"--out {out.path}: workers on other machines find a place by its whole path; start it, "
-                "--manifest, --units and --aligner with /"
-            )
-        flags = [f"--{name}" if value is None else f"--{name}={value}" for name, value in self.options.items()]
-        sizes: dict[int, int] = {}
+    def merge(self, work: Work, groups: Iterable[Group], tick: Tick) -> None:
+        """See `Engine.merge`. Raises: as `make_parts`."""
+        waiting = iter(groups)
+        while chosen := list(itertools.islice(waiting, JOB)):
+            self._run("merge", work.merge, chosen)
+            for group in chosen:
+                tick(1, sum(part.bytes for part in group.parts))
+
+    def _run(self, name: str, function: Callable[[Any], Any], elements: list[Any]) -> None:
+        flags = [f"--{key}" if value is None else f"--{key}={value}" for key, value in self.options.items()]
         try:
-            _write_work(out, slices, sizes)
-            if not sizes:
-                return
             with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
                 _ = (
                     pipeline
-                    | "shards" >> beam.Create(list(sizes))
+                    | "elements" >> beam.Create(list(_packed(elements)))
+                    | "unpack" >> beam.FlatMap(_unpacked)
                     | "spread" >> beam.Reshuffle()
-                    | "make" >> beam.ParDo(_MakeShard(out, maker))
+                    | name >> beam.ParDo(_Do(function))
                 )
         except UserError as error:
             raise type(error)(_first_line(str(error))) from error
         except Exception as error:  # each runner has its own
             raise _of_worker(error) from error
-        finally:
-            for number in sizes:
-                objects.delete(_work_place(out, number))
-        for size in sizes.values():
-            tick(size)
+
+    def _check_places(self, work: Work) -> None:
+        is_local, out = self.options.get("runner", LOCAL_RUNNER) == LOCAL_RUNNER, work.parts.path
+        if isinstance(out, pathlib.Path) and not is_local and not out.is_absolute():
+            raise DataError(
+                f"--out {out}: workers on other machines find a place by its whole path; start it, "
+                "--manifest, --units and --aligner with /, or give addresses of a bucket"
+            )
 
 
-class _MakeShard(beam.DoFn):
-    """The number of a shard → the shard and its sidecar; no output. Its items are an object of the directory."""
+class _Do(beam.DoFn):
+    """An element → what `function` does with it; no output."""
 
-    def __init__(self, out: Directory, maker: Maker):
-        self._out, self._maker = out, maker
+    def __init__(self, function: Callable[[Any], Any]):
+        self._function = function
 
-    def process(self, element: int) -> None:
-        if not self._out.finished(element):  # else made before a worker was lost
-            items = pickle.loads(objects.read_bytes(_work_place(self._out, element)))
-            self._out.write(element, self._maker.make(items))
+    def process(self, element: Any) -> None:
+        self._function(element)
 
 
-def _write_work(out: Directory, slices: Iterable[Slice], sizes: dict[int, int]) -> None:
-    """Writes the items of each slice, and notes their number in `sizes`. Raises: StorageError."""
-    for number, items in slices:
-        sizes[number] = len(items)
-        objects.write_bytes(_work_place(out, number), pickle.dumps(items))
+def _packed(elements: list[T]) -> Iterator[bytes]:
+    for start in range(0, len(elements), BATCH):
+        yield zlib.compress(pickle.dumps(elements[start : start + BATCH]))
 
 
-def _work_place(out: Directory, number: int) -> Place:
-    return out.path / f".work-{number:05d}.tmp"  # ends like other leftovers, so that the next run removes it
+def _unpacked(batch: bytes) -> list[Any]:
+    return pickle.loads(zlib.decompress(batch))
 
 
 def _of_worker(error: Exception) -> UserError:

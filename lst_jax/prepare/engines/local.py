@@ -3,44 +3,72 @@
 import collections
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from lst_jax.prepare.directory import Directory
+from lst_jax.prepare.corpora.protocol import Part
 from lst_jax.prepare.engines import processes
-from lst_jax.prepare.engines.protocol import Slice
-from lst_jax.prepare.makers import Maker
-
-T = TypeVar("T")
+from lst_jax.prepare.engines.protocol import Tick, Work, audio_state
+from lst_jax.prepare.merging import Group
+from lst_jax.prepare.part_files import Entry
 
 
 @dataclasses.dataclass(frozen=True)
 class Local:
-    """`workers` processes share the items, also within a shard. Models have one process, and whole shards."""
+    """`workers` processes share the items, also within a part. Models have one process, and texts go by whole parts."""
 
     workers: int = 1
 
-    def make_shards(self, out: Directory, maker: Maker, slices: Iterable[Slice], tick: Callable[[int], Any]) -> None:
-        """See `Engine.make_shards`; slices are taken as they are needed."""
-        if maker.batched:
-            for number, items in slices:
-                out.write(number, maker.make(items))
-                tick(len(items))
-            return
-        sizes: collections.deque[tuple[int, int]] = collections.deque()
+    def make_parts(self, work: Work, parts: Iterable[Part], tick: Tick) -> None:
+        """See `Engine.make_parts`."""
+        if work.maker.batched or (work.maker.light and self.workers == 1):
+            for part in parts:
+                tick(work.make(part), part.size)
+        elif work.maker.light:
+            self._by_parts(work, parts, tick)
+        else:
+            self._by_items(work, parts, tick)
 
-        def items_of_all() -> Iterator[Any]:
-            for number, items in slices:
-                sizes.append((number, len(items)))
-                yield from items
+    def merge(self, work: Work, groups: Iterable[Group], tick: Tick) -> None:
+        """See `Engine.merge`."""
+        every = list(groups)
+        copies = sum(len(group.parts) > 1 for group in every)  # others only get another name
+        workers = min(self.workers, max(copies, 1))
+        for group, _ in zip(every, processes.ordered_map(work.merge, every, workers, 1), strict=True):
+            tick(1, sum(part.bytes for part in group.parts))
 
-        made = _ticking(processes.ordered_map(maker, items_of_all(), self.workers), tick)
-        for first in made:
-            number, size = sizes.popleft()
-            out.write(number, [first, *itertools.islice(made, size - 1)])
+    def _by_parts(self, work: Work, parts: Iterable[Part], tick: Tick) -> None:
+        pending: collections.deque[Part] = collections.deque()
 
+        def taken() -> Iterator[Part]:
+            for part in parts:
+                pending.append(part)
+                yield part
 
-def _ticking(values: Iterable[T], tick: Callable[[int], Any]) -> Iterator[T]:
-    for value in values:
-        tick(1)
-        yield value
+        first = list(itertools.islice(source := taken(), 2))
+        workers = self.workers if len(first) > 1 else 1
+        for items in processes.ordered_map(work.make, itertools.chain(first, source), workers, 1):
+            tick(items, pending.popleft().size)
+
+    def _by_items(self, work: Work, parts: Iterable[Part], tick: Tick) -> None:
+        """This process reads the items and writes the parts; the others make records."""
+        pending: collections.deque[tuple[Part, Any]] = collections.deque()  # None behind the items of a part
+
+        def taken() -> Iterator[Any]:
+            for part in parts:
+                for item in work.readers.read(part):
+                    pending.append((part, (item.id, audio_state(item))))
+                    yield item
+                pending.append((part, None))
+
+        entries: list[Entry] = []
+        for made in itertools.chain(processes.ordered_map(work.maker, taken(), self.workers), [None]):
+            while pending and pending[0][1] is None:
+                part, _ = pending.popleft()
+                work.write(part, entries)
+                tick(0, part.size)
+                entries = []
+            if made is not None:
+                _, (item_id, state) = pending.popleft()
+                entries.append(Entry(item_id, state, made))
+                tick(1, 0)

@@ -24,16 +24,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def ordered_map(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
+def ordered_map(
+    function: Callable[[Any], Any], items: Iterable[Any], workers: int, chunk_items: int = CHUNK
+) -> Iterator[Any]:
     """function(item) for every item, in the order of the items, by `workers` processes (1: in this one).
 
     `function` is pickled once per process, so that it can hold what is slow to load. Items are taken as they are
-    needed. Raises: what `function` raises; DataError where a process dies.
+    needed, and handed over `chunk_items` at a time. Raises: what `function` raises; DataError where a process dies.
     """
     if workers == 1:
         yield from map(function, items)
         return
-    chunks = _chunked(items)
+    chunks = _chunked(items, chunk_items)
     pending: collections.deque[concurrent.futures.Future] = collections.deque()
     with environment(SINGLE_THREAD):
         pool = concurrent.futures.ProcessPoolExecutor(
@@ -55,11 +57,11 @@ def ordered_map(function: Callable[[Any], Any], items: Iterable[Any], workers: i
             pool.shutdown(cancel_futures=True)
 
 
-def _chunked(items: Iterable[Any]) -> Iterator[list[Any]]:
+def _chunked(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     chunk = []
     for item in items:
         chunk.append(item)
-        if len(chunk) == CHUNK:
+        if len(chunk) == size:
             yield chunk
             chunk = []
     if chunk:

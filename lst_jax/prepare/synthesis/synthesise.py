@@ -29,7 +29,7 @@ from lst_jax.data import rng
 from lst_jax.data.alignment import check_placed
 from lst_jax.data.importers import base, ctm
 from lst_jax.prepare import audio
-from lst_jax.prepare.directory import begin, digest
+from lst_jax.prepare.digests import begin, digest
 from lst_jax.prepare.engines import processes
 from lst_jax.prepare.synthesis.protocol import Synthesiser
 from lst_jax.prepare.utterances import Utterance

@@ -88,7 +88,7 @@ def test_records_are_what_the_models_say_of_each_recording_alone(models, recorde
     items = {item.id: item for item in manifest.read_items(recorded, {})}
     for utterance in directory:
         item = items[utterance.id]
-        samples, _ = soundfile.read(item.audio_path, dtype="float32")
+        samples, _ = soundfile.read(item.audio, dtype="float32")
         assert utterance.units.tolist() == tokenizer.encode(samples, 16000).tolist()
         placed = aligner.align(item.id, samples, item.text.split())
         assert utterance.words == to_frames(placed, 25.0, len(utterance.units))
