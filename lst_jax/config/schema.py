@@ -107,10 +107,12 @@ class InterleaveConfig:
     text_words_max: int = learned(default=30)
     text_fraction_max: float = learned(default=0.6)  # the longest text block, as a part of the document's words
     speech_ratio: float = learned(default=0.5)  # length of a speech block over that of the text block before it
-    first_speech_words_min: int = learned(default=2, at_least=1)
+    first_speech_words_min: int = learned(default=2, at_least=1)  # of rule "clipped_draw" alone, as the next field
     first_speech_words_max: int = learned(default=15)
     block_words_min: int = learned(default=2, at_least=1)
     last_block_words_min: int = learned(default=3)  # a shorter last block joins the one before it
+    # How blocks are drawn and silences divided: as the released code does it, or as this project's first runs did
+    rule: Literal["capped_range", "clipped_draw"] = learned(default="capped_range", since="clipped_draw")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

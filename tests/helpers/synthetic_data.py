@@ -17,7 +17,7 @@ WORDS = tuple(
     "the of and to in he was that his it with is as had for her at on by which not or from this but she they "
     "pleasant time little river followed winding path waded stream pentecost anglers".split()
 )
-INTERLEAVE = cfg.InterleaveConfig(5, 30, 0.6, 0.5, 2, 15, 2, 3)
+INTERLEAVE = cfg.InterleaveConfig(5, 30, 0.6, 0.5, 2, 15, 2, 3, rule="clipped_draw")
 
 
 @functools.cache
