@@ -75,7 +75,8 @@ def _ranges(config: Config) -> None:
 
 def _first_speech_block(interleave: InterleaveConfig) -> None:
     """What only one rule of interleaving reads is not set for the other."""
-    if interleave.rule == "clipped_draw":
+    reader = "clipped_draw"
+    if interleave.rule == reader:
         return
     for field in dataclasses.fields(interleave):
         value = getattr(interleave, field.name)
@@ -83,7 +84,7 @@ def _first_speech_block(interleave: InterleaveConfig) -> None:
             fail(
                 f"data.interleave.{field.name}",
                 value,
-                f"is read by data.interleave.rule='clipped_draw' alone, not by {interleave.rule!r}",
+                f"is read by data.interleave.rule={reader!r} alone, not by {interleave.rule!r}",
                 f"use {field.default}, or that rule",
             )
 

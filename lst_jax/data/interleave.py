@@ -44,8 +44,7 @@ def interleave(utterance: Utterance, config: InterleaveConfig, rng: np.random.Ge
     for number, size in enumerate(sizes):
         end = first + size
         if speech_first == (number % 2 == 0):
-            odd_frame_stays = config.rule == "capped_range"
-            last_frame = _edge(utterance, end, odd_frame_before=odd_frame_stays)
+            last_frame = _edge(utterance, end, odd_frame_before=_RULES[config.rule].odd_frame_stays)
             spans.append(Span("speech", first, end, _edge(utterance, first), last_frame))
         else:
             spans.append(Span("text", first, end, 0, 0))
@@ -78,7 +77,7 @@ def block_sizes(words: int, speech_first: bool, config: InterleaveConfig, rng: n
 
     The end of the utterance cuts the last block, which joins the one before it if it is too short.
     """
-    draw = _DRAWS[config.rule]
+    draw = _RULES[config.rule].draw
     sizes: list[int] = []
     left, speech = words, speech_first
     while left:
@@ -127,7 +126,12 @@ def _clipped_draw(
     return int(rng.integers(config.first_speech_words_min, config.first_speech_words_max, endpoint=True))
 
 
-_DRAWS = {"capped_range": _capped_range, "clipped_draw": _clipped_draw}  # by `data.interleave.rule`
+class _Rule(NamedTuple):
+    draw: Callable[[int, bool, int | None, InterleaveConfig, np.random.Generator], int]
+    odd_frame_stays: bool  # of a silence behind speech, with the speech
+
+
+_RULES = {"capped_range": _Rule(_capped_range, True), "clipped_draw": _Rule(_clipped_draw, False)}
 
 
 def halves(utterance: Utterance) -> tuple[Span, Span]:

@@ -56,6 +56,8 @@ def test_the_identity_leaves_out_a_later_field_at_the_value_that_older_runs_mean
     assert later == {
         "data.documents",
         "data.interleave.rule",
+        "data.interleave.text_ends_in_space",
+        "data.patching.marker_opens_patch",
         "data.row_speech_patches",
         "train.init_from",
         "train.branch_from",
