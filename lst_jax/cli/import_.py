@@ -25,9 +25,13 @@ def add_arguments(subparsers) -> None:
     formats = importer.add_subparsers(dest="format", required=True, metavar="FORMAT")
     for form in registry.UNIT_FORMATS.values():
         parser = _format_parser(formats, form, form.what, _import_units)
+        parser.add_argument(
+            "src", metavar="SRC", nargs="+", help=f"files, globs, or folders of {' or '.join(form.patterns)} files"
+        )
         _add_unit_arguments(parser, form)
     for form in registry.ALIGNMENT_FORMATS.values():
         parser = _format_parser(formats, form, f"{form.what}, words for units from elsewhere", _import_alignments)
+        parser.add_argument("src", metavar="SRC", help="file or folder to read")
         parser.add_argument(
             "--units",
             type=path_or_address,
@@ -42,7 +46,6 @@ def _format_parser(
 ) -> argparse.ArgumentParser:
     parser = formats.add_parser(form.name, help=what, description=f"Reads {what}.")
     parser.set_defaults(run=action)
-    parser.add_argument("src", metavar="SRC", help="file or folder to read")
     parser.add_argument("--out", required=True, metavar="DIR", help="directory to make")
     parser.add_argument("--source", metavar="NAME", help="name of the corpus, written into every record")
     parser.add_argument("--shard-records", type=int, default=write.SHARD_RECORDS, help="default: %(default)s")
@@ -85,17 +88,21 @@ def _add_unit_arguments(parser: argparse.ArgumentParser, form: UnitFormat) -> No
 
 def _import_units(args: argparse.Namespace) -> int:
     form, rate = registry.UNIT_FORMATS[args.format], args.unit_rate
+    files = base.source_files(args.src, form.patterns)
     if rate is None and form.stated_rate is not None:
-        rate = form.stated_rate(args.src)
+        rate = form.stated_rate(files[0])
     if rate is None or not 0 < rate < HIGHEST_RATE:
-        raise DataError(f"--unit-rate: {args.src} does not say the number of units per second; give it, for example 25")
+        raise DataError(f"--unit-rate: {files[0]} does not say the number of units per second; give it, for example 25")
     if not 1 <= args.codebook_size <= 65536:
         raise DataError(
             f"--codebook-size {args.codebook_size}: must lie in 1..65536; give the number of different units"
         )
     tally = write.Tally()
-    units = Units(rate, args.codebook_size, args.source, given_options(args, form.options))
-    utterances = form.read(args.src, units, tally if args.skip_bad else base.stop)
+    units = Units(rate, args.codebook_size, args.source, given_options(args, form.options), tally.note)
+    on_bad = tally if args.skip_bad else base.stop
+    utterances = form.read(files[0], units, on_bad)
+    if len(files) > 1:
+        utterances = base.unique(((str(file), u) for file in files for u in form.read(file, units, on_bad)), on_bad)
     origin = write.Origin(rate, args.codebook_size, args.codebook_fingerprint, f"import/{args.format}")
     return _write(args, utterances, origin, tally)
 

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from lst_jax.config.fields import Leaf, leaves
-from lst_jax.config.schema import Config, TrainConfig
+from lst_jax.config.schema import Config, InterleaveConfig, TrainConfig
 from lst_jax.core.errors import ConfigError
 from lst_jax.core.strict import fail
 from lst_jax.storage.place import to_place, to_run_place
@@ -20,6 +20,7 @@ def check(config: Config) -> None:
         _finite(leaf)
         _within_bounds(leaf)
     _ranges(config)
+    _first_speech_block(config.data.interleave)
     _checkpoints_kept(config.train)
     _warmup(config)
     _spike_factor(config)
@@ -70,6 +71,22 @@ def _ranges(config: Config) -> None:
     ):
         if high < low:
             fail(path, high, f"must be at least {low}", f"use {low}")
+
+
+def _first_speech_block(interleave: InterleaveConfig) -> None:
+    """What only one rule of interleaving reads is not set for the other."""
+    reader = "clipped_draw"
+    if interleave.rule == reader:
+        return
+    for field in dataclasses.fields(interleave):
+        value = getattr(interleave, field.name)
+        if field.name.startswith("first_speech_words") and value != field.default:
+            fail(
+                f"data.interleave.{field.name}",
+                value,
+                f"is read by data.interleave.rule={reader!r} alone, not by {interleave.rule!r}",
+                f"use {field.default}, or that rule",
+            )
 
 
 def _checkpoints_kept(train: TrainConfig) -> None:

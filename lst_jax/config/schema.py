@@ -97,6 +97,8 @@ class PatchingConfig:
     tau2: int = learned()  # curriculum: the step from which P = final_probability
     # Curriculum: 0 ends in static patches, 0.5 in mixed ones
     final_probability: float = learned(default=0.0, first_runs=0.0, at_least=0, at_most=1)
+    # The first static patch of a run holds <s> and p - 1 units, as in the released code; False: <s> is its own patch
+    marker_opens_patch: bool = learned(default=False, since=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +109,14 @@ class InterleaveConfig:
     text_words_max: int = learned(default=30)
     text_fraction_max: float = learned(default=0.6)  # the longest text block, as a part of the document's words
     speech_ratio: float = learned(default=0.5)  # length of a speech block over that of the text block before it
-    first_speech_words_min: int = learned(default=2, at_least=1)
+    first_speech_words_min: int = learned(default=2, at_least=1)  # of rule "clipped_draw" alone, as the next field
     first_speech_words_max: int = learned(default=15)
     block_words_min: int = learned(default=2, at_least=1)
     last_block_words_min: int = learned(default=3)  # a shorter last block joins the one before it
+    # How blocks are drawn and silences divided: as the released code does it, or as this project's first runs did
+    rule: Literal["capped_range", "clipped_draw"] = learned(default="capped_range", since="clipped_draw")
+    # Text before <s> ends in the text piece of a bare space, as in the released code
+    text_ends_in_space: bool = learned(default=False, since=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -102,6 +102,11 @@ def check_lst(config: Config) -> None:
             f"data.patching.strategy={config.data.patching.strategy}: patches of aligned words cannot be "
             "found from tokens, as transformers has to; convert a static, mixed or curriculum run"
         )
+    if config.data.patching.marker_opens_patch:
+        raise DataError(
+            "data.patching.marker_opens_patch=True: the code for transformers gives <s> a patch of its own; convert it to "
+            "orbax, or ask it with `lst evaluate` and `lst generate`"
+        )
 
 
 def config_json(config: Config) -> dict[str, Any]:

@@ -8,6 +8,7 @@ Example: words "a" and "b" with "a" as text and "b" as the speech units 7 7 9, s
 import bisect
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,12 +17,13 @@ from jaxtyping import Bool, Int
 from sentencepiece import SentencePieceProcessor
 
 from lst_jax.config import Config
+from lst_jax.core.errors import DataError
 from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 from lst_jax.data.interleave import Span
 from lst_jax.data.patching import Boundaries, BoundaryRule, SpeechRun, run_without_words, word_edges
 from lst_jax.data.records import TextDocument, Utterance
 from lst_jax.data.unit_pieces import UnitPieces, open_unit_pieces, piece_cuts
-from lst_jax.data.word_encoder import WordEncoder
+from lst_jax.data.word_encoder import SPACE, WordEncoder
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,9 +65,10 @@ class Example:
         begins[0] = cut[0] = True
         number = bisect.bisect(self.restarting_runs, (start,)) - 1  # the last run that begins before `start`
         if number >= 0 and start < (end := self.restarting_runs[number][1]):
-            recounted = self.rule.boundaries(run_without_words(end - start))
+            marker = int(self.rule.takes_marker)  # the one that is repeated before the segment
+            recounted = self.rule.boundaries(run_without_words(marker + end - start))
             for ours, anew in zip((begins, ends), recounted, strict=True):
-                ours[: end - start] = anew[: len(ours)]
+                ours[: end - start] = anew[marker:][: len(ours)]
         return Example(self.token[here], begins, ends, cut, loss_from=max(0, self.loss_from - start))
 
 
@@ -82,16 +85,24 @@ class Run(NamedTuple):
 class ExampleBuilder:
     """Makes examples with one vocabulary and tokenizer. If it has `pieces`, it writes speech in these unit pieces."""
 
-    def __init__(self, vocab: Vocab, tokenizer: SentencePieceProcessor, pieces: UnitPieces | None = None):
-        """Keeps the three."""
+    def __init__(
+        self,
+        vocab: Vocab,
+        tokenizer: SentencePieceProcessor,
+        pieces: UnitPieces | None = None,
+        text_ends_in_space: bool = False,
+    ):
+        """`text_ends_in_space` as in the configuration. Raises: DataError where the tokenizer has no piece for that."""
         self.vocab, self.tokenizer, self.pieces = vocab, tokenizer, pieces
+        self._space = _space_piece(tokenizer) if text_ends_in_space else None
         self._words = WordEncoder(tokenizer)
         self._piece_chars = functools.lru_cache(1 << 16)(functools.partial(piece_chars, tokenizer))
 
     @classmethod
     def of(cls, config: Config, tokenizer: SentencePieceProcessor) -> "ExampleBuilder":
-        """The builder for a run. Raises: DataError where the unit tokenizer does not fit the run."""
-        return cls(config.joint_vocab, tokenizer, open_unit_pieces(config))
+        """The builder for a run. Raises: DataError where the unit tokenizer or the tokenizer does not fit the run."""
+        space = config.data.interleave.text_ends_in_space
+        return cls(config.joint_vocab, tokenizer, open_unit_pieces(config), space)
 
     @property
     def codebook_size(self) -> int:
@@ -123,7 +134,7 @@ class ExampleBuilder:
         Args: `rule` cuts the spans of speech into patches. `prompted`: the last span is an answer, and the loss is on
             it and EOS alone.
         """
-        runs = [self.run(utterance, span, rule) for span in spans]
+        runs = self.spaced([self.run(utterance, span, rule) for span in spans])
         example = self.join(runs, len(utterance.words))
         if not prompted:
             return example
@@ -149,6 +160,16 @@ class ExampleBuilder:
         bounds, cut = rule.patch(run, may_cut)
         return Run(self.vocab.speech_marker, unit + self.vocab.unit_offset, bounds, cut, rule)
 
+    def spaced(self, runs: list[Run]) -> list[Run]:
+        """The runs, where text before a speech marker ends in a space if `data.interleave.text_ends_in_space` says so."""
+        if self._space is None:
+            return runs
+        spaced = list(runs)
+        for number, (run, following) in enumerate(itertools.pairwise(runs)):
+            if run.marker == self.vocab.text_marker and following.marker == self.vocab.speech_marker:
+                spaced[number] = run._replace(token=np.append(run.token, np.int32(self._space)))
+        return spaced
+
     def join(self, runs: Sequence[Run], words: int = 0) -> Example:
         """The runs one after the other between BOS and EOS. `words` is the number for `Example.words`."""
         parts = [part for run in runs for part in ([run.marker], run.token)[run.marker is None :]]
@@ -161,6 +182,9 @@ class ExampleBuilder:
             if run.bounds is not None:
                 start[here], end[here] = run.bounds
                 cut[here] = run.cut
+            if run.rule is not None and run.rule.takes_marker and run.marker is not None:
+                marked = slice(pos - 1, here.stop)
+                start[marked], end[marked] = run.rule.boundaries(run_without_words(1 + len(run.token)))
             if run.rule is not None and run.rule.restarts:
                 restarting.append((here.start, here.stop))
                 rule = run.rule
@@ -172,6 +196,17 @@ class ExampleBuilder:
 
     def _text_run(self, text: str) -> Run:
         return Run(self.vocab.text_marker, self._words.encode(text), None)
+
+
+def _space_piece(tokenizer: SentencePieceProcessor) -> int:
+    """The id of the text piece of a space alone. Raises: DataError where there is none."""
+    piece = tokenizer.piece_to_id(SPACE)
+    if piece == tokenizer.unk_id():
+        raise DataError(
+            "data.tokenizer: has no text piece of a space alone; set data.interleave.text_ends_in_space to False, or use "
+            "the tokenizer of Llama-2"
+        )
+    return piece
 
 
 def piece_chars(tokenizer: SentencePieceProcessor, word: str) -> tuple[int, ...]:

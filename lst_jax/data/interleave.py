@@ -5,6 +5,10 @@ starts at frame 15, so five silent frames lie between them. The cut falls at fra
 the side of the text are dropped:
 
     [Span("text", 0, 3, 0, 0), Span("speech", 3, 6, 12, frames)]
+
+`data.interleave.rule` chooses between two ways of drawing the blocks. "capped_range" is that of the released code. Runs
+of this project from before it was known exactly have "clipped_draw". They differ in what the cap of a text block does,
+in how halves are rounded, and in who gets the odd frame of a silence.
 """
 
 import math
@@ -40,7 +44,8 @@ def interleave(utterance: Utterance, config: InterleaveConfig, rng: np.random.Ge
     for number, size in enumerate(sizes):
         end = first + size
         if speech_first == (number % 2 == 0):
-            spans.append(Span("speech", first, end, _edge(utterance, first), _edge(utterance, end)))
+            last_frame = _edge(utterance, end, odd_frame_before=_RULES[config.rule].odd_frame_stays)
+            spans.append(Span("speech", first, end, _edge(utterance, first), last_frame))
         else:
             spans.append(Span("text", first, end, 0, 0))
         first = end
@@ -68,30 +73,65 @@ def spans_of(documents: str, utterance: Utterance, config: InterleaveConfig, rng
 
 
 def block_sizes(words: int, speech_first: bool, config: InterleaveConfig, rng: np.random.Generator) -> list[int]:
-    """Sizes in words of the alternating blocks.
+    """Sizes in words of the alternating blocks. The rule draws them; no block is shorter than `block_words_min`.
 
-    The size of a text block is uniform in its range, and at most `floor(text_fraction_max * words)`. A speech block is
-    `speech_ratio` times the text block before it, rounded half up. The minimum `block_words_min` is applied last, so it
-    wins over both. The end of the utterance cuts the last block, which joins the one before it if it is too short.
+    The end of the utterance cuts the last block, which joins the one before it if it is too short.
     """
+    draw = _RULES[config.rule].draw
     sizes: list[int] = []
-    left, text_size, speech = words, 0, speech_first
+    left, speech = words, speech_first
     while left:
-        if not speech:
-            drawn = int(rng.integers(config.text_words_min, config.text_words_max, endpoint=True))
-            text_size = size = max(config.block_words_min, min(drawn, math.floor(config.text_fraction_max * words)))
-        elif sizes:
-            size = max(config.block_words_min, math.floor(config.speech_ratio * text_size + 0.5))
-        else:
-            drawn = rng.integers(config.first_speech_words_min, config.first_speech_words_max, endpoint=True)
-            size = max(config.block_words_min, int(drawn))
-        sizes.append(min(size, left))
+        drawn = draw(words, speech, sizes[-1] if sizes else None, config, rng)
+        sizes.append(min(max(config.block_words_min, drawn), left))
         left -= sizes[-1]
         speech = not speech
     if len(sizes) > 1 and sizes[-1] < config.last_block_words_min:
         last = sizes.pop()
         sizes[-1] += last
     return sizes
+
+
+def _capped_range(
+    words: int, speech: bool, before: int | None, config: InterleaveConfig, rng: np.random.Generator
+) -> int:
+    """The words of a block as the released code draws them (paper A.1.1).
+
+    The cap `floor(text_fraction_max * words)` bounds the range of text blocks, and no draw is clipped. Speech behind text
+    is `speech_ratio` times that text, rounded down. Speech that opens the document is drawn between such parts of the range.
+    """
+    least = config.block_words_min
+    high = max(least, min(config.text_words_max, math.floor(config.text_fraction_max * words)))
+    low = max(least, min(config.text_words_min, high))
+    if not speech:
+        return int(rng.integers(low, high, endpoint=True))
+    if before is not None:
+        return math.floor(config.speech_ratio * before)
+    shortest, longest = (max(least, math.floor(config.speech_ratio * end)) for end in (low, high))
+    return int(rng.integers(shortest, longest, endpoint=True))
+
+
+def _clipped_draw(
+    words: int, speech: bool, before: int | None, config: InterleaveConfig, rng: np.random.Generator
+) -> int:
+    """The words of a block as this project's first runs drew them.
+
+    A text block is uniform in its whole range, and then at most `floor(text_fraction_max * words)`. Speech behind text is
+    `speech_ratio` times that text, rounded half up. Speech that opens the document has a range of its own.
+    """
+    if not speech:
+        drawn = int(rng.integers(config.text_words_min, config.text_words_max, endpoint=True))
+        return min(drawn, math.floor(config.text_fraction_max * words))
+    if before is not None:
+        return math.floor(config.speech_ratio * before + 0.5)
+    return int(rng.integers(config.first_speech_words_min, config.first_speech_words_max, endpoint=True))
+
+
+class _Rule(NamedTuple):
+    draw: Callable[[int, bool, int | None, InterleaveConfig, np.random.Generator], int]
+    odd_frame_stays: bool  # of a silence behind speech, with the speech
+
+
+_RULES = {"capped_range": _Rule(_capped_range, True), "clipped_draw": _Rule(_clipped_draw, False)}
 
 
 def halves(utterance: Utterance) -> tuple[Span, Span]:
@@ -105,11 +145,14 @@ def _whole(utterance: Utterance, modality: Literal["text", "speech"]) -> Span:
     return Span(modality, 0, len(utterance.words), 0, len(utterance.units) if modality == "speech" else 0)
 
 
-def _edge(utterance: Utterance, word: int) -> int:
-    """The frame that separates word `word` from the word before it: the middle of the silence, rounded down."""
+def _edge(utterance: Utterance, word: int, odd_frame_before: bool = False) -> int:
+    """The frame that separates word `word` from the word before it: the middle of the silence.
+
+    Where the silence has an odd number of frames, the middle one belongs to word `word`, or else to the word before it.
+    """
     if word == 0:
         return 0
     if word == len(utterance.words):
         return len(utterance.units)
     end, start = utterance.words[word - 1].end_frame, utterance.words[word].start_frame
-    return end + (start - end) // 2
+    return end + (start - end + odd_frame_before) // 2

@@ -137,7 +137,8 @@ class RowBuilder:
         stop = at + repeated + end - start
         if repeated:
             self.token[at] = self._marker(example, start)
-            self.patch_start[at] = self.patch_end[at] = True
+            self.patch_start[at] = True
+            self.patch_end[at] = not self._marker_stays_open(example, self.token[at])
         segment = example.tail(start, end - start + 1)  # one token more tells whether the end cuts a patch
         for row, some in (
             (self.token, segment.token),
@@ -193,6 +194,11 @@ class RowBuilder:
 
     def _repeats_marker(self, example: Example, start: int) -> int:
         return int(start > 0 and example.token[start] not in self._markers)
+
+    def _marker_stays_open(self, example: Example, marker: int) -> bool:
+        """Whether a repeated marker opens a patch that units go on with, if any follow."""
+        rule = example.rule
+        return bool(marker == self._vocab.speech_marker and rule and rule.takes_marker and rule.fixed_size != 1)
 
     def _marker(self, example: Example, start: int) -> int:
         """Marker of the span that position `start` is in. EOS belongs to the span before it."""

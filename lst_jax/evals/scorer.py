@@ -99,6 +99,7 @@ def candidate(
     runs = [_run(builder, group, rule) for group in groups]
     markers = [run.marker for run in runs]
     runs = [run._replace(marker=None) if i and markers[i - 1] == run.marker else run for i, run in enumerate(runs)]
+    runs = builder.spaced(runs)
     starts, pos = [], 1
     for run in runs:
         starts.append(pos + (run.marker is not None))

@@ -92,7 +92,7 @@ class Generator:
             )
         self.config, self.mesh, self.vocab = config, mesh, config.joint_vocab
         model = build(config.model, self.vocab, config.data.row_patches, placement=sharding.placement_for_steps(mesh))
-        self.decoder = cached_model(model, self.rule.fixed_size)
+        self.decoder = cached_model(model, self.rule.fixed_size, self.rule.takes_marker)
         self.params = matrices_in_compute_dtype(model, params, free)
         self.builder = ExampleBuilder.of(config, open_tokenizer(config))
         self.metadata = speech_metadata(config)
@@ -123,10 +123,12 @@ class Generator:
         Raises: DataError where a part is empty, or has units that the run does not know.
         """
         runs = [self._run(part) for part in parts]
+        none = np.zeros(0, np.int32)
         marker = {"text": self.vocab.text_marker, "speech": self.vocab.speech_marker}.get(output)
         if marker is not None and (not runs or runs[-1].marker != marker):
-            runs.append(Run(marker, np.zeros(0, np.int32), None))
-        example = self.builder.join(runs)
+            is_speech = marker == self.vocab.speech_marker
+            runs.append(self._speech(none) if is_speech else Run(marker, none, None))
+        example = self.builder.join(self.builder.spaced(runs))
         return example.tail(0, len(example.token) - 1)
 
     def _run(self, part: str | np.ndarray) -> Run:
@@ -139,8 +141,11 @@ class Generator:
                 f"prompt: units {part.min()}..{part.max()} are outside the run's codebook of "
                 f"{self.builder.codebook_size}; use the units that it was trained on"
             )
+        return self._speech(part)
+
+    def _speech(self, units: np.ndarray) -> Run:
         return self.builder.run(
-            Utterance("prompt", part.astype(np.uint16), (), None, None), Span("speech", 0, 0, 0, len(part)), self.rule
+            Utterance("prompt", units.astype(np.uint16), (), None, None), Span("speech", 0, 0, 0, len(units)), self.rule
         )
 
     def generate(

@@ -109,7 +109,7 @@ def _local_work(decoder: CachedModel, vocab: Vocab, params, main: GlobalState, l
     logits_BV, local = decoder.read(params, local, main, reads_B)
     token_B, carry = choose(carry, logits_BV, rows, reads_B)
     rows = _write(rows, token_B, reads_B, limits)
-    starts_B, ends_B = patch_edges(vocab, decoder.patch_units, rows)
+    starts_B, ends_B = patch_edges(vocab, decoder.patch_units, rows, decoder.takes_marker)
     # the end of a short last patch shows only now: the patch is advanced before this token is encoded
     closes_B = on_B & rows.alive_B & (rows.place_B > 0) & starts_B
     encodes_B = on_B & rows.alive_B & ~closes_B
@@ -126,13 +126,18 @@ def _local_work(decoder: CachedModel, vocab: Vocab, params, main: GlobalState, l
     )
 
 
-def patch_edges(vocab: Vocab, patch_units: int, rows: Rows) -> tuple[Bool[Array, "B"], Bool[Array, "B"]]:
+def patch_edges(
+    vocab: Vocab, patch_units: int, rows: Rows, takes_marker: bool = False
+) -> tuple[Bool[Array, "B"], Bool[Array, "B"]]:
     """Whether the newest token of each row starts its patch, and whether it is known to end it, as in static patches.
 
-    Text tokens and markers do both. The first unit of a patch starts it, and the unit number `patch_units` ends it.
+    Text tokens and markers do both. The first unit of a patch starts it, and the unit number `patch_units` ends it. With
+    `takes_marker` the marker of speech starts its patch as the first unit would.
     """
     unit_B = vocab.is_speech(rows.token_B)
-    return ~unit_B | (rows.place_B == 0), ~unit_B | (rows.place_B == patch_units - 1)
+    inside_B = unit_B | ((rows.token_B == vocab.speech_marker) & takes_marker)
+    # A marker that closes the patch before it is asked again, at place 0
+    return ~unit_B | (rows.place_B == 0), ~inside_B | (rows.place_B == patch_units - 1)
 
 
 def _write(rows: Rows, token_B, on_B, limits: Limits) -> Rows:

@@ -29,10 +29,14 @@ from lst_jax.model.local_cache import LocalState
 
 @dataclasses.dataclass(frozen=True)
 class CachedModel:
-    """A model and the most units of a patch, as pure functions; hashable, to be used as a static argument."""
+    """A model and the most units of a patch, as pure functions; hashable, to be used as a static argument.
+
+    `takes_marker`: the marker of speech counts as a unit, and opens the first patch of its run.
+    """
 
     model: Architecture
     patch_units: int
+    takes_marker: bool = False
 
     def prefill(
         self,
@@ -73,7 +77,7 @@ class CachedModel:
         return self.model.apply({"params": params}, *args, method=method)
 
 
-def cached_model(model: Architecture, patch_units: int) -> CachedModel:
+def cached_model(model: Architecture, patch_units: int, takes_marker: bool = False) -> CachedModel:
     """The cached form of a model whose longest patch has `patch_units` units.
 
     On a mesh, its functions are called on each device with its rows and its parts of `params`; so they make its part of
@@ -81,7 +85,7 @@ def cached_model(model: Architecture, patch_units: int) -> CachedModel:
     """
     # the bounds on speech are those of training rows, not of prompts
     whole = model.clone(row_speech_tokens=None, row_speech_patches=None)
-    return CachedModel(whole, patch_units if model.patches_speech else 1)
+    return CachedModel(whole, patch_units if model.patches_speech else 1, takes_marker)
 
 
 def matrices_in_compute_dtype(model: Architecture, params: Any, free: bool = False) -> Any:

@@ -55,6 +55,9 @@ def test_the_identity_leaves_out_a_later_field_at_the_value_that_older_runs_mean
     later = {path for path, _, field in declared_leaves(cfg.Config) if field.notes.since is not NOTHING}
     assert later == {
         "data.documents",
+        "data.interleave.rule",
+        "data.interleave.text_ends_in_space",
+        "data.patching.marker_opens_patch",
         "data.row_speech_patches",
         "train.init_from",
         "train.branch_from",

@@ -53,6 +53,40 @@ def test_a_segment_that_goes_on_in_static_speech_counts_its_patches_anew():
     assert from_the_run.patch_start.tolist() == example.patch_start[2:10].tolist()
 
 
+RELEASED_SPANS = [Span("speech", 0, 1, 0, 5), Span("text", 1, 2, 0, 0), Span("speech", 1, 2, 5, 8)]
+
+
+def test_a_marker_that_opens_the_first_static_patch_counts_as_a_unit_of_it():
+    example = builder().interleaved(RECORD, RELEASED_SPANS, StaticRule(3, takes_marker=True))
+    text = len(tokenizer().encode("river"))
+    # |BOS |<s> 0 1 |2 3 4 |<t> |text |<s> 5 6 |7 |EOS
+    second = 8 + text
+    assert np.flatnonzero(example.patch_start).tolist() == [
+        0,
+        1,
+        4,
+        7,
+        *range(8, second),
+        second,
+        second + 3,
+        second + 4,
+    ]
+    assert np.flatnonzero(example.patch_end).tolist() == [0, 3, 6, 7, *range(8, second), second + 2, second + 4]
+    rest = example.tail(4, 100)  # behind a marker that the row repeats: <s> 2 3 |4
+    assert rest.patch_start[:4].tolist() == [False, False, True, True]
+    assert rest.patch_end[:4].tolist() == [False, True, False, True]
+
+
+def test_a_text_before_speech_ends_in_the_piece_of_a_space_where_asked_for():
+    spans = [Span("text", 0, 1, 0, 0), Span("speech", 0, 1, 0, 5), Span("text", 1, 2, 0, 0)]
+    plain = builder().interleaved(RECORD, spans, STATIC)
+    spaced = ExampleBuilder(VOCAB, tokenizer(), text_ends_in_space=True).interleaved(RECORD, spans, STATIC)
+    at = 2 + len(tokenizer().encode("the"))
+    assert tokenizer().id_to_piece(int(spaced.token[at])) == "\u2581"
+    assert np.delete(spaced.token, at).tolist() == plain.token.tolist()
+    assert spaced.patch_start[at] and spaced.patch_end[at] and spaced.cut[at]
+
+
 @pytest.mark.parametrize(
     "rule, cuts",
     [

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from synthetic_data import INTERLEAVE, utterance
 
+from lst_jax import config as cfg
 from lst_jax.data.interleave import Span, block_sizes, interleave
 from lst_jax.data.records import Utterance, Word
 
@@ -118,3 +119,48 @@ def test_an_utterance_without_words_is_all_speech():
     assert interleave(utterance(0, 0), INTERLEAVE, np.random.default_rng(0)) == [
         Span("speech", 0, 0, 0, len(utterance(0, 0).units))
     ]
+
+
+RELEASED = cfg.InterleaveConfig()
+
+
+@pytest.mark.parametrize(
+    "words, speech_first, draws, sizes, asked",
+    [
+        # the cap bounds the range: floor(0.6 * 19) = 11; speech of floor(5.5) = 5, then 3 words are left
+        (19, False, (11, 5), [11, 5, 3], [(5, 11)] * 2),
+        # two words left over join the speech block
+        (18, False, (9, 9), [9, 4, 5], [(5, 10)] * 2),
+        (40, False, (9, 12, 18), [9, 4, 12, 6, 9], [(5, 24)] * 3),
+        # speech that opens the document has halves of both ends, rounded down
+        (14, True, (4, 5, 8), [4, 5, 2, 3], [(2, 4), (5, 8), (5, 8)]),
+        # the minimum bounds both ends: floor(0.6 * 3) = 1
+        (3, False, (2,), [3], [(2, 2)]),
+        (1, True, (2,), [1], [(2, 2)]),
+    ],
+)
+def test_blocks_of_the_released_code_follow_the_draws(words, speech_first, draws, sizes, asked):
+    rng = Scripted(*draws)
+    assert block_sizes(words, speech_first, RELEASED, rng) == sizes
+    assert rng.asked == asked
+
+
+@pytest.mark.parametrize(
+    "words, share, blocks", [(12, 0.356, 2.83), (20, 0.324, 3.39), (41, 0.318, 4.25), (100, 0.321, 8.18)]
+)
+def test_shares_of_speech_are_those_of_the_released_code(words, share, blocks):
+    rng = np.random.default_rng(words)
+    runs = []
+    for _ in range(20_000):
+        speech_first = bool(rng.integers(2))
+        runs.append((speech_first, block_sizes(words, speech_first, RELEASED, rng)))
+    spoken = [sum(sizes[1 - first :: 2]) / words for first, sizes in runs]
+    assert abs(np.mean(spoken) - share) < 0.006
+    assert abs(np.mean([len(sizes) for _, sizes in runs]) - blocks) < 0.03
+
+
+def test_speech_keeps_the_longer_half_of_a_silence_on_both_sides():
+    config = dataclasses.replace(SMALL, rule="capped_range", block_words_min=3)
+    # words 2 and 3 lie at frames 9-10 and 15-18, five silent frames apart
+    assert interleave(SILENT, config, seeded(False)) == [Span("text", 0, 3, 0, 0), Span("speech", 3, 6, 12, 40)]
+    assert interleave(SILENT, config, seeded(True)) == [Span("speech", 0, 3, 0, 13), Span("text", 3, 6, 0, 0)]

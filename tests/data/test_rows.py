@@ -64,8 +64,10 @@ def check_shape(config, batch):
     assert (batch.doc_id_BT[:used] > 0).all() and not batch.doc_id_BT[used:].any()
     assert not batch.patch_start_BT[used:].any() and not batch.patch_end_BT[used:].any()
     for start, end in pieces:
-        assert batch.patch_start_BT[start] and batch.patch_end_BT[start]
-        assert end == start + 1 or batch.patch_start_BT[start + 1]
+        assert batch.patch_start_BT[start]
+        if not config.data.patching.marker_opens_patch:
+            assert batch.patch_end_BT[start]
+            assert end == start + 1 or batch.patch_start_BT[start + 1]
         assert batch.target_BT[start : end - 1].tolist() == batch.token_BT[start + 1 : end].tolist()
         vocab = config.joint_vocab
         assert batch.token_BT[end - 1] not in (BOS_ID, vocab.text_marker, vocab.speech_marker)
@@ -103,6 +105,11 @@ def follow(config, records, row, made):
             starts, ends = patches_from(document, at, vocab)
             assert batch.patch_end_BT[first:end].tolist() == ends[:size]
             assert batch.patch_start_BT[first + 1 : end].tolist() == starts[1:size]
+            if first > start:
+                is_taken = document.rule is not None and document.rule.takes_marker
+                is_open = is_taken and document.rule.fixed_size > 1 and batch.token_BT[start] == vocab.speech_marker
+                assert batch.patch_start_BT[start] and batch.patch_end_BT[start] != is_open
+                assert batch.patch_start_BT[first] == (starts[0] or not is_taken)
             if at + size < len(document.token) and not document.cut[at + size]:
                 off_word += 1
                 split += not starts[size]
@@ -123,8 +130,9 @@ def patches_from(document, at, vocab):
         for i, token in enumerate(document.token[at:]):
             if not vocab.is_speech(token):
                 break
-            starts[i] = i % document.rule.fixed_size == 0
-            ends[i] = (i + 1) % document.rule.fixed_size == 0
+            before = i + document.rule.takes_marker
+            starts[i] = before % document.rule.fixed_size == 0
+            ends[i] = (before + 1) % document.rule.fixed_size == 0
     return starts, ends
 
 
@@ -154,6 +162,7 @@ CONFIGS = st.fixed_dictionaries(
         "share": st.floats(0.05, 0.95),
         "swap": st.booleans(),
         "seed": st.integers(0, 100),
+        "marker_opens_patch": st.booleans(),
     }
 )
 
@@ -178,6 +187,7 @@ def test_no_token_is_lost_or_repeated_and_every_row_keeps_the_contract(drawn):
         measure=drawn["measure"],
         aligned_to=drawn["aligned_to"],
         silence=drawn["silence"],
+        marker_opens_patch=drawn["marker_opens_patch"] and drawn["strategy"] not in ("aligned", "none"),
     )
     row = drawn["seed"] % drawn["rows"]
     made = make_rows(config, records, row, 12)

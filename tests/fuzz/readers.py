@@ -87,6 +87,9 @@ def _audio(name: str) -> Read:
     return read
 
 
+UNIT_FILES = {"gslm": "f.txt", "km": "f.km"}  # other formats have f.jsonl
+
+
 def _import(format_name: str, name: str) -> Read:
     def read(folder):
         options = ["--codebook-size", 501, "--unit-rate", 25, "--overwrite"]
@@ -203,12 +206,13 @@ READERS: dict[str, Read] = {
     "audio-flac": _audio("a.flac"),
     "audio-ogg": _audio("a.ogg"),
     "audio-float": _audio("a.wav"),
-    **{f"import-{name}": _import(name, "f.txt" if name == "gslm" else "f.jsonl") for name in UNIT_FORMATS},
+    **{f"import-{name}": _import(name, UNIT_FILES.get(name, "f.jsonl")) for name in UNIT_FORMATS},
     "align-moshi": _align("moshi", "."),
     "align-moshi-index": _align("moshi", "index.jsonl"),
     "align-textgrid": _align("textgrid", "."),
     "align-ctm": _align("ctm", "f.ctm"),
     "align-librispeech": _align("librispeech", "f.alignment.txt"),
+    "align-whisper": _align("whisper", "."),
     "records-speech": _records,
     "records-metadata": _records,
     "records-text": _records,

@@ -235,12 +235,15 @@ def _units_and_words() -> dict[str, Files]:
         "lst": "".join(lst_release.format_line(u) + "\n" for u in UTTERANCES),
         "slamkit": "".join(slamkit.format_line(u, 25.0) + "\n" for u in UTTERANCES),
         "gslm": "".join(gslm.format_line(u, 25.0) for u in UTTERANCES),
+        "km": "".join(" ".join(map(str, u.units.tolist())) + "\n" for u in UTTERANCES),
     }
     assert len(units) == len(UNIT_FORMATS), "a new format needs a sample here"
     found: dict[str, Files] = {
-        f"import-{name}": {"f.jsonl" if name != "gslm" else "f.txt": text.encode()}
+        f"import-{name}": {{"gslm": "f.txt", "km": "f.km"}.get(name, "f.jsonl"): text.encode()}
         for name, text in zip(UNIT_FORMATS, (units[_unit_key(name, units)] for name in UNIT_FORMATS), strict=True)
     }
+    names = "".join(f"{u.id}.wav\t{640 * len(u.units)}\n" for u in UTTERANCES)
+    found["import-km"]["f.tsv"] = f"/data\n{names}".encode()
     words = {
         "moshi": {f"{u.id}.json": moshi.format_file(u, 25.0).encode() for u in UTTERANCES},
         "textgrid": {f"{u.id}.TextGrid": textgrid.FORMAT.export.format(u, 25.0).encode() for u in UTTERANCES},
@@ -248,6 +251,7 @@ def _units_and_words() -> dict[str, Files]:
         "librispeech": {
             "f.alignment.txt": "".join(librispeech.format_line(u, 25.0) + "\n" for u in UTTERANCES).encode()
         },
+        "whisper": {f"{u.id}.json": json.dumps(_whisper(u)).encode() for u in UTTERANCES},
     }
     assert words.keys() == ALIGNMENT_FORMATS.keys(), "a new format needs a sample here"
     index = {"index.jsonl": lines({"path": f"{u.id}.wav", "duration": 0.32} for u in UTTERANCES)}
@@ -256,6 +260,14 @@ def _units_and_words() -> dict[str, Files]:
         | {f"align-{name}": files for name, files in words.items()}
         | {"align-moshi-index": words["moshi"] | index}
     )
+
+
+def _whisper(utterance: records.Utterance) -> dict:
+    words = [
+        {"word": f" {w.text}", "start": w.start_frame / 25, "end": w.end_frame / 25, "speaker": "SPEAKER_00"}
+        for w in utterance.words
+    ]
+    return {"segments": [{"start": 0.0, "end": len(utterance.units) / 25, "words": [*words, {"word": "2"}]}]}
 
 
 def _unit_key(name: str, units: dict[str, str]) -> str:

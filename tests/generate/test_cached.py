@@ -40,19 +40,21 @@ def compiled(name):
     return jax.jit(built(name)[0])
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_every_logit_is_that_of_the_training_forward(name):
+@pytest.mark.parametrize(
+    "name, takes_marker", [*((name, False) for name in SYSTEMS), ("lst", True), ("lst_bypass", True)]
+)
+def test_every_logit_is_that_of_the_training_forward(name, takes_marker):
     """Speech, text and mixed documents, after prompts of one token, of any number, and cut within a patch."""
     model, params = built(name)
-    decoder, rng = cached_model(model, SIZE), np.random.default_rng(7)
+    decoder, rng = cached_model(model, SIZE, takes_marker), np.random.default_rng(7)
     documents = [document(rng, kinds) for kinds in KINDS]
     for prompts in (
         [1] * len(documents),
         [int(rng.integers(2, len(d) - 1)) for d in documents],
         [int(rng.integers(2, len(d) - 1)) for d in documents],
     ):
-        whole = rows_of(documents, SIZE, LENGTH)
-        prompt = rows_of([d[:n] for d, n in zip(documents, prompts, strict=True)], SIZE, LENGTH)
+        whole = rows_of(documents, SIZE, LENGTH, takes_marker)
+        prompt = rows_of([d[:n] for d, n in zip(documents, prompts, strict=True)], SIZE, LENGTH, takes_marker)
         # boundaries do not depend on what follows, so a prompt has those of its document
         np.testing.assert_array_equal(prompt[3], whole[3] & (prompt[1] > 0))
         length = np.array([len(d) for d in documents])

@@ -24,22 +24,24 @@ def document(rng, kinds, most=9):
     return np.array([*token, EOS_ID], np.int32)
 
 
-def boundaries(token, size):
+def boundaries(token, size, takes_marker=False):
     """Token by token: where patches start and where they are known to end, with static patches of `size` units."""
     start, end, place = [], [], 0
     for t in token:
         unit = t >= VOCAB.unit_offset
+        if takes_marker and t == VOCAB.speech_marker:
+            unit, place = True, 0
         start.append(not unit or place % size == 0)
         end.append(not unit or place % size == size - 1)
         place = place + 1 if unit else 0
     return np.array(start), np.array(end)
 
 
-def rows_of(documents, size, length):
+def rows_of(documents, size, length, takes_marker=False):
     """Arguments of the model: one document a row, padded behind."""
     rows = [np.zeros((len(documents), length), kind) for kind in (np.int32, np.int32, bool, bool)]
     for i, token in enumerate(documents):
-        for row, values in zip(rows, (token, np.ones(len(token)), *boundaries(token, size)), strict=True):
+        for row, values in zip(rows, (token, np.ones(len(token)), *boundaries(token, size, takes_marker)), strict=True):
             row[i, : len(token)] = values
     return rows
 

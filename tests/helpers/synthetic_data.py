@@ -17,7 +17,7 @@ WORDS = tuple(
     "the of and to in he was that his it with is as had for her at on by which not or from this but she they "
     "pleasant time little river followed winding path waded stream pentecost anglers".split()
 )
-INTERLEAVE = cfg.InterleaveConfig(5, 30, 0.6, 0.5, 2, 15, 2, 3)
+INTERLEAVE = cfg.InterleaveConfig(5, 30, 0.6, 0.5, 2, 15, 2, 3, rule="clipped_draw")
 
 
 @functools.cache
@@ -87,6 +87,7 @@ def make_config(
     speech_patches=None,
     unit_tokenizer=None,
     documents="interleaved",
+    marker_opens_patch=False,
 ) -> cfg.Config:
     sources = sources or (
         cfg.SourceConfig("speech", "utterance", "speech", 1 / 3),
@@ -114,7 +115,9 @@ def make_config(
         False,
         "none",
     )
-    patching = cfg.PatchingConfig(strategy, static_size, aligned_to, silence, noise_ms, *taus, final_probability)
+    patching = cfg.PatchingConfig(
+        strategy, static_size, aligned_to, silence, noise_ms, *taus, final_probability, marker_opens_patch
+    )
     data = cfg.DataConfig(
         tokenizer=tokenizer_path(),
         unit_tokenizer=unit_tokenizer,

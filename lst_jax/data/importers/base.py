@@ -1,5 +1,6 @@
 """What all importers share: bad items that stop or are counted, JSON lines, units and words out of JSON."""
 
+import glob
 import math
 import os
 import pathlib
@@ -72,6 +73,32 @@ def unique(utterances: Iterable[tuple[str, Utterance]], on_bad: OnBad) -> Iterat
             continue
         seen.add(utterance.id)
         yield utterance
+
+
+def source_files(paths: Sequence[str], patterns: Sequence[str]) -> list[pathlib.Path]:
+    """The files that are meant: files by name, those of a folder and its folders by `patterns`, those of a glob.
+
+    A pattern counts for compressed files as well. Folders and globs are in the order of the names, and no file is twice.
+
+    Example: source_files(["data"], ["*.on_the_fly"]) -> [Path("data/a.chunk.00.on_the_fly"), Path("data/b/c.on_the_fly.gz")]
+    Raises: DataError where nothing is there.
+    """
+    found: dict[pathlib.Path, None] = {}
+    for name in paths:
+        path = pathlib.Path(name)
+        if path.is_dir():
+            wanted = [pattern + end for pattern in patterns for end in ("", *line_files.COMPRESSED)]
+            files = sorted({file for pattern in wanted for file in path.rglob(pattern) if file.is_file()})
+            if not files:
+                raise DataError(f"{path}: has no {' or '.join(patterns)} files; give the files themselves")
+        elif glob.has_magic(name) and not path.exists():
+            files = sorted(file for file in map(pathlib.Path, glob.glob(name, recursive=True)) if file.is_file())
+            if not files:
+                raise DataError(f"{name}: fits no file; correct the pattern")
+        else:
+            files = [path]
+        found |= dict.fromkeys(files)
+    return list(found)
 
 
 def text_lines(path: str | os.PathLike) -> Iterator[tuple[str, str]]:

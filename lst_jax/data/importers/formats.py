@@ -26,6 +26,9 @@ class Option:
     metavar: str | None = None
 
 
+SPEAKER = Option("speaker", "whose words, where a file has several speakers (of a moshi file: SPEAKER_MAIN)")
+
+
 @dataclasses.dataclass(frozen=True)
 class Units:
     """What the command line says of a file of units, for its reader."""
@@ -34,6 +37,7 @@ class Units:
     codebook_size: int
     source: str | None  # name of the corpus, for utterances that name none
     options: Mapping[str, Any]  # of the format's `options`, those that were given
+    note: Callable[[str], None] = lambda what: None  # counts what a reader had to change, for the report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +55,8 @@ class UnitFormat:
 
     `read(path, units, on_bad)` gives the utterances; a bad item goes to `on_bad` as a RejectedItem.
     `unit_rate` and `codebook_size` are the format's own values, where it has them; without, the user is asked.
-    `stated_rate` reads the rate from the file, where the file can say it.
+    `stated_rate` reads the rate from the file, where the file can say it. `patterns` are the names that such files have
+    in a folder.
     """
 
     name: str
@@ -62,6 +67,7 @@ class UnitFormat:
     stated_rate: Callable[[Path], float | None] | None = None
     options: tuple[Option, ...] = ()
     export: Export | None = None
+    patterns: tuple[str, ...] = ("*.jsonl", "*.json", "*.txt")
 
 
 @dataclasses.dataclass(frozen=True)

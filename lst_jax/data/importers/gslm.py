@@ -23,6 +23,11 @@ def parse_line(line: str, codebook_size: int, source: str | None) -> Utterance:
     name = name.strip()
     if not separator or not name:
         raise RejectedItem("bad structure", f"is {base.short(line)}, not NAME{SEPARATOR}UNITS; is it a unit file?")
+    return utterance_of(name, units, codebook_size, source)
+
+
+def utterance_of(name: str, units: str, codebook_size: int, source: str | None) -> Utterance:
+    """The utterance of a recording's name and its units between blanks. Raises: DataError."""
     parts = units.split()
     odd = next((part for part in parts if not (part.isascii() and part.isdigit() and len(part) <= 5)), None)
     if odd is not None:
@@ -51,5 +56,9 @@ def read(path: Path, units: Units, on_bad: base.OnBad) -> Iterator[Utterance]:
 
 
 FORMAT = UnitFormat(
-    "gslm", "lines of NAME|UNITS", read, export=Export("one file of NAME|UNITS, units alone", format_line)
+    "gslm",
+    "lines of NAME|UNITS",
+    read,
+    export=Export("one file of NAME|UNITS, units alone", format_line),
+    patterns=("*.txt", "*.units"),
 )

@@ -14,7 +14,7 @@ from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTree, tree_paths, words_of
-from lst_jax.data.importers.formats import AlignmentFormat, Export, Option
+from lst_jax.data.importers.formats import SPEAKER, AlignmentFormat, Export
 from lst_jax.data.records import Utterance
 
 MAIN_SPEAKER, MAIN_CHANNEL = "SPEAKER_MAIN", "left"
@@ -94,6 +94,6 @@ FORMAT = AlignmentFormat(
     "moshi",
     "moshi-finetune's .json files",
     open_alignments,
-    options=(Option("speaker", f"whose words of a moshi file (default: {MAIN_SPEAKER})"),),
+    options=(SPEAKER,),
     export=Export("a folder of ID.json", format_file, ".json"),
 )

@@ -5,7 +5,18 @@ To add one, write its reader and register it, here or in a module of your own:
     register(UnitFormat("words_per_line", "text files of units", read=read_lines))
 """
 
-from lst_jax.data.importers import ctm, gslm, librispeech, lst_release, moshi, slamkit, textgrid, unit_lines
+from lst_jax.data.importers import (
+    ctm,
+    gslm,
+    km,
+    librispeech,
+    lst_release,
+    moshi,
+    slamkit,
+    textgrid,
+    unit_lines,
+    whisper,
+)
 from lst_jax.data.importers.formats import AlignmentFormat, UnitFormat
 
 UNIT_FORMATS: dict[str, UnitFormat] = {}
@@ -35,9 +46,11 @@ for _form in (
     slamkit.FORMAT,
     unit_lines.FORMAT,
     gslm.FORMAT,
+    km.FORMAT,
     moshi.FORMAT,
     textgrid.FORMAT,
     ctm.FORMAT,
     librispeech.FORMAT,
+    whisper.FORMAT,
 ):
     register(_form)

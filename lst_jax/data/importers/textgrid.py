@@ -10,11 +10,11 @@ import os
 import re
 from collections.abc import Iterator
 
-from lst_jax.core.errors import RejectedItem
+from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import Placed, to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTree, tree_paths, words_of
-from lst_jax.data.importers.formats import AlignmentFormat, Export, Option
+from lst_jax.data.importers.formats import SPEAKER, AlignmentFormat, Export, Option
 from lst_jax.data.records import Utterance
 
 SUFFIX = ".TextGrid"
@@ -32,8 +32,15 @@ _STARTS = (
 )
 
 
-def open_alignments(path: str | os.PathLike, tier: str | None = None) -> AlignmentTree:
-    """The TextGrids under a folder; `tier` names the one with the words. Raises: DataError where there are none."""
+def open_alignments(path: str | os.PathLike, tier: str | None = None, speaker: str | None = None) -> AlignmentTree:
+    """The TextGrids under a folder. `tier` names the one with the words; `speaker` stands for "SPEAKER - words".
+
+    Raises: DataError where there are none, or both are given.
+    """
+    if speaker is not None:
+        if tier is not None:
+            raise DataError(f"--speaker {speaker}: a speaker has one tier, and --tier names it; leave one of them out")
+        tier = f"{speaker} - {WORD_TIER}"
     return AlignmentTree("textgrid", tree_paths(path, SUFFIX), lambda file: parse(file.read_bytes(), tier))
 
 
@@ -161,7 +168,7 @@ def _chosen(tiers: list[tuple[str, list[Placed]]], wanted: str | None) -> list[P
         raise RejectedItem(
             "no word tier",
             f"{len(found)} of its interval tiers ({names}) are named "
-            f"{WORD_TIER if wanted is None else wanted!r}; name the tier with --tier",
+            f"{WORD_TIER if wanted is None else wanted!r}; name the tier with --tier, or one of several speakers with --speaker",
         )
     return found[0]
 
@@ -170,6 +177,6 @@ FORMAT = AlignmentFormat(
     "textgrid",
     "a tree of Praat TextGrids",
     open_alignments,
-    options=(Option("tier", f"tier of a TextGrid with the words (default: {WORD_TIER})"),),
+    options=(Option("tier", f"tier of a TextGrid with the words (default: {WORD_TIER})"), SPEAKER),
     export=Export("a folder of ID.TextGrid", format_file, SUFFIX),
 )

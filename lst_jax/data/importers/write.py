@@ -25,6 +25,7 @@ class Tally:
         """Nothing counted."""
         self.reasons: collections.Counter[str] = collections.Counter()
         self.examples: dict[str, list[str]] = {}
+        self.notes: collections.Counter[str] = collections.Counter()
 
     def __call__(self, error: RejectedItem) -> None:
         """Counts one."""
@@ -32,6 +33,10 @@ class Tally:
         examples = self.examples.setdefault(error.reason, [])
         if len(examples) < EXAMPLES:
             examples.append(str(error))
+
+    def note(self, what: str) -> None:
+        """Counts what a reader had to change in an item that is good."""
+        self.notes[what] += 1
 
     def __len__(self) -> int:
         """Number of bad items."""
@@ -42,12 +47,14 @@ class Tally:
         reasons = {
             reason: {"count": count, "examples": self.examples[reason]} for reason, count in self.reasons.most_common()
         }
-        return {"items": done + len(self), "prepared": done, "rejected": len(self), "reasons": reasons}
+        counts = {"items": done + len(self), "prepared": done, "rejected": len(self), "reasons": reasons}
+        return counts | ({"notes": dict(self.notes.most_common())} if self.notes else {})
 
     def line(self) -> str:
         """The counts in words. Example: "3 rejected (2 bad units, 1 no alignment)"."""
         detail = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common())
-        return f"{len(self)} rejected" + (f" ({detail})" if detail else "")
+        notes = "".join(f", {count} {what}" for what, count in self.notes.most_common())
+        return f"{len(self)} rejected" + (f" ({detail})" if detail else "") + notes
 
 
 @dataclasses.dataclass(frozen=True)

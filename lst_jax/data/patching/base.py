@@ -60,6 +60,7 @@ class BoundaryRule(abc.ABC):
     # None where the size depends on words, which a model that generates does not have
     needs_words: bool = False  # patches follow aligned words, so speech without words cannot be cut
     reads_text_pieces: bool = False  # `boundaries` reads `SpeechRun.piece_chars`
+    takes_marker: bool = False  # the marker before a run is the first token of its first patch; the rule must restart
     restarts: bool = False  # A segment that begins inside a run counts its patches from its own first unit, so a
     # document may be cut at any word edge. Otherwise it may only be cut where a patch starts too.
 
@@ -130,6 +131,13 @@ class Strategy(abc.ABC):
     def check(self, config: Config) -> None:
         """Checks the rules of this strategy. Raises: ConfigError for the first field that breaks one."""
         data = config.data
+        if self.config.marker_opens_patch and not self.inference_rule.takes_marker:
+            fail(
+                "data.patching.marker_opens_patch",
+                self.config.marker_opens_patch,
+                f"is about static patches, and strategy={self.name!r} does not end in them",
+                "use False",
+            )
         if self.config.boundary_noise_ms and not self.draws_words:
             fail(
                 "data.patching.boundary_noise_ms",

@@ -9,7 +9,7 @@ import numpy as np
 
 from lst_jax.data.patching.aligned import ALIGNED_NAME, aligned_fields, aligned_rule
 from lst_jax.data.patching.base import DEFAULT_SIZE, BoundaryRule, Strategy
-from lst_jax.data.patching.static import StaticRule
+from lst_jax.data.patching.static import static_rule
 
 
 class Mixed(Strategy):
@@ -23,7 +23,7 @@ class Mixed(Strategy):
     @functools.cached_property
     def inference_rule(self) -> BoundaryRule:
         """Static patches, which need no words: the model has seen both kinds."""
-        return StaticRule(self.config.static_size)
+        return static_rule(self.config)
 
     @functools.cached_property
     def _aligned_rule(self) -> BoundaryRule:

@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Callable
 
 from lst_jax.core.errors import DataError
-from lst_jax.prepare.speech_tokenizers import log_mel_kmeans
+from lst_jax.prepare.speech_tokenizers import log_mel_kmeans, onnx_model
 from lst_jax.prepare.speech_tokenizers.protocol import UnitTokenizer
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place, to_place
@@ -54,7 +54,10 @@ def loader(path: str | os.PathLike) -> Callable[[], UnitTokenizer]:
             return functools.partial(kind.load, path)
     known = ", ".join(f"{kind.what} ({kind.name})" for kind in KINDS.values())
     if objects.is_folder(place):
-        raise DataError(f"{path}: has no config.json; give a model's directory or a .safetensors file")
+        raise DataError(
+            f"{path}: has no config.json; give a model's directory or a .safetensors file, or write {onnx_model.DESCRIPTION} "
+            "beside an ONNX model"
+        )
     if not objects.exists(place):
         raise DataError(f"{path}: no such file; make it with `lst prepare units-fit`")
     log_mel_kmeans.check_kind(path, known)
@@ -71,6 +74,14 @@ def _load_model(path: str | os.PathLike) -> UnitTokenizer:
     return HubertKMeans.load(path)
 
 
+register(
+    Kind(
+        onnx_model.OnnxUnits.kind,
+        f"a directory of an ONNX model with {onnx_model.DESCRIPTION}",
+        onnx_model.recognises,
+        onnx_model.OnnxUnits.load,
+    )
+)
 register(Kind("hubert", "a HuBERT or wav2vec2 directory with units.safetensors", _is_model, _load_model))
 register(
     Kind(

@@ -88,11 +88,15 @@ def test_files_round_trip(parts, rate):
     assert found.duration_sec == len(utterance.units) / rate
 
 
-def test_tiers_of_several_speakers_are_named():
+def test_tiers_of_several_speakers_are_named(tmp_path):
     two = SHORT.replace('"words"', '"anna - words"').replace('"phones"', '"ben - words"')
     with pytest.raises(RejectedItem, match="2 of its interval tiers .*--tier"):
         textgrid.parse(two.encode(), None)
     assert textgrid.parse(two.encode(), "ben - words").words == (("x", 0.0, 1.2),)
+    (tmp_path / "u.TextGrid").write_text(two)
+    assert textgrid.open_alignments(tmp_path, speaker="ben").align("u") == [("x", 0.0, 1.2)]
+    with pytest.raises(DataError, match="one tier, and --tier names it"):
+        textgrid.open_alignments(tmp_path, tier="words", speaker="ben")
     assert textgrid.parse(SHORT.replace('"words"', '"anna - Words"').encode(), None).words == EXPECTED
 
 

@@ -1,6 +1,7 @@
 """CTM, LibriSpeech alignments, moshi sidecars, and their pairing with units."""
 
 import dataclasses
+import gzip
 import json
 
 import pytest
@@ -39,6 +40,21 @@ def test_ctm_skips_comments_silence_and_other_channels(tmp_path):
     for item, message in messages.items():
         with pytest.raises(RejectedItem, match=message):
             ctm.open_alignments(path).align(item)
+
+
+def test_ctm_of_eight_fields_and_nemos_folders(tmp_path):
+    for folder, word in (("words", "i'll"), ("segments", "i'll<space>take"), ("tokens", "▁i")):
+        (tmp_path / "ctm" / folder).mkdir(parents=True)
+        (tmp_path / "ctm" / folder / "u1.ctm").write_text(f"u1 1 0.00 0.32 {word} NA lex NA\n")
+    assert ctm.open_alignments(tmp_path / "ctm").align("u1") == [("i'll", 0.0, 0.32)]
+    with pytest.raises(RejectedItem, match="is 2 words"):
+        ctm.open_alignments(tmp_path / "ctm" / "segments").align("u1")
+    spoken = "u2 1 0 1 a 0.9 lex ann\nu2 1 1 1 b 0.9 lex ben\nu2 1 2 1 hm 0.9 non-lex ann\n"
+    (tmp_path / "two.ctm.gz").write_bytes(gzip.compress(spoken.encode()))
+    assert ctm.open_alignments(tmp_path / "two.ctm.gz").align("u2") == [("a", 0.0, 1.0), ("b", 1.0, 2.0)]
+    assert ctm.open_alignments(tmp_path / "two.ctm.gz", speaker="ben").align("u2") == [("b", 1.0, 2.0)]
+    with pytest.raises(DataError, match="no words of speaker eve; --speaker must be one of ann, ben"):
+        ctm.open_alignments(tmp_path / "two.ctm.gz", speaker="eve")
 
 
 @given(utterance_parts(words=PLAIN_WORDS), st.sampled_from(RATES))
