@@ -29,6 +29,7 @@ PRE_TRAINING = f"{MODEL} {ROWS} {STEPS} {CURRICULUM} --set eval.completion_items
 # pattern of a command -> why it is not run here
 NOT_RUN = {
     r"lst .*gs://.*": "needs a bucket of Google Cloud Storage",
+    r"lst prepare speech --manifest (LibriSpeech|peoples_speech)/.*": "needs the corpus; tests/prepare/corpora reads small ones",
     r"make install|source .venv/bin/activate": "the environment of the tests is installed",
     r"pip install -e .*": "installs packages",
     r"make demo-bpe": "tests/train/test_unit_piece_run.py trains on pieces of units",
