@@ -44,6 +44,12 @@ def test_a_list_in_a_field_of_recordings(tmp_path):
     assert found == [Item("b", tmp_path / "b.flac", "b", None)]
 
 
+def test_a_byte_that_is_not_utf8_is_one_bad_element(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'[{"text": "good"}, {"text": "\xff"}]')
+    good, bad = items_of(reader(), tmp_path)
+    assert (good.text, bad.reason) == ("good", "not text")
+
+
 def test_what_is_no_list_is_one_line(tmp_path):
     (tmp_path / "cut.json").write_text('[{"text": "a"}, {"te')
     (tmp_path / "word.json").write_text('"a"')
