@@ -49,10 +49,9 @@ def drawn(corpus: Corpus, seed: int) -> Iterator[manifest.Item | manifest.BadIte
     for number in rng.permutation(len(parts)):
         chosen: list[manifest.Item | manifest.BadItem] = []
         for seen, item in enumerate(corpus.readers.read(parts[number])):
-            place = seen if seen < FROM_EACH else int(rng.integers(seen + 1))  # Vitter's algorithm R
-            if place == len(chosen):
+            if seen < FROM_EACH:
                 chosen.append(item)
-            elif place < FROM_EACH:
+            elif (place := int(rng.integers(seen + 1))) < FROM_EACH:  # Vitter's algorithm R
                 chosen[place] = item
         yield from (chosen[i] for i in rng.permutation(len(chosen)))
 

@@ -59,6 +59,25 @@ def test_speech_is_made_with_no_common_folder(corpus, tmp_path, monkeypatch):
     assert set(tmp_path.rglob("*")) == before
 
 
+def test_words_of_files_lie_there_as_well(corpus, tmp_path, prompts):
+    words = [(f"u{number}", item.text.split()) for number, item in enumerate([*prompts, *prompts])]
+    lines = [f"{name} 1 {0.1 * i:.1f} 0.1 {word}" for name, spoken in words for i, word in enumerate(spoken)]
+    objects.write_text(corpus / "words.ctm", "\n".join(lines) + "\n")
+    command = [
+        "prepare",
+        "speech",
+        "--manifest",
+        str(corpus / "lists" / "m.jsonl"),
+        "--aligner",
+        f"ctm:{corpus}/words.ctm",
+    ]
+    command += ["--units", str(corpus / "units.safetensors"), "--out"]
+    assert main.main([*command, str(corpus / "local"), "--workers", "1"]) == 0
+    beam = [word for option in PROCESSES for word in ("--beam-option", option)]
+    assert main.main([*command, str(corpus / "beam"), "--engine", "beam", *beam]) == 0
+    assert contents(corpus / "beam") == contents(corpus / "local")
+
+
 def test_parts_are_merged_there_too(corpus, tmp_path):
     found = choose.open_corpus([str(corpus / "lists" / "m.jsonl")], "speech")
     assert [part.size > 0 for part in found.parts(2)] == [True] * 3

@@ -28,6 +28,7 @@ def add_arguments(parts) -> None:
     )
     parser.add_argument(
         "--aligner",
+        type=path_or_address,
         default=pocket_sphinx.EMBEDDED,
         metavar="SPEC",
         help=f"{pocket_sphinx.EMBEDDED} (the default), the directory of a HuBERT or wav2vec2 model with a CTC "
