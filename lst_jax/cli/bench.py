@@ -16,6 +16,7 @@ PARTS = (
     bench_machine.add_generate,
     bench_compiled.add_decode,
     bench_machine.add_convert,
+    bench_machine.add_prepare,
 )
 
 

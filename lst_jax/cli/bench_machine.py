@@ -17,6 +17,7 @@ LENGTH_SECTION = "Longer rows, and documents"
 TORCH_SECTION = "Beside PyTorch"
 GENERATE_SECTION = "Generation"
 CONVERT_SECTION = "Conversion"
+PREPARE_SECTION = "Preparation at size"
 
 
 def add_data(parts) -> None:
@@ -276,3 +277,28 @@ def _convert(args: argparse.Namespace) -> int:
     return report(
         args, f"{CONVERT_SECTION}: {args.config}", convert, measured, config=args.config, formats=args.formats
     )
+
+
+def add_prepare(parts) -> None:
+    """Registers `lst bench prepare`."""
+    prepare = parts.add_parser(
+        "prepare",
+        help="speed and memory of preparation over made-up manifests; minutes for millions of lines",
+        description="Writes manifests of made-up lines and prepares them without decoding sound: the time to the first "
+        "part, lines per second, and the most memory, which must not grow with the manifest.",
+    )
+    prepare.add_argument(
+        "--lines", type=int, nargs="+", default=[200_000, 2_000_000], metavar="N", help="(default: %(default)s)"
+    )
+    prepare.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
+    add_outputs(prepare, _prepare)
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from lst_jax.bench import prepare
+
+    for count in args.lines:
+        check_count("lines", count, 2_000_000)
+    check_count("workers", args.workers, 2)
+    measured = prepare.measure(args.lines, args.workers)
+    return report(args, PREPARE_SECTION, prepare, measured, lines=args.lines, workers=args.workers)

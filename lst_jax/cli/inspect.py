@@ -10,7 +10,10 @@ from lst_jax.cli.local_paths import path_or_address
 from lst_jax.core import console
 from lst_jax.core.errors import DataError
 from lst_jax.data.unit_pieces import UnitPieces
-from lst_jax.prepare import audio, inspect, manifest, picture, recordings
+from lst_jax.prepare import audio, inspect, picture, recordings
+from lst_jax.prepare.corpora.choose import open_corpus
+from lst_jax.prepare.corpora.corpus import without_bad
+from lst_jax.prepare.corpora.registry import Settings
 from lst_jax.prepare.speech_tokenizers.protocol import AudibleUnitTokenizer
 from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
 
@@ -71,10 +74,11 @@ def _picture(args: argparse.Namespace, directory) -> None:
     utterance = inspect.find(directory, args.picture)
     samples, tokenizer = None, None
     if args.audio:
-        items = [item for item in manifest.read_items(args.audio, {}, skip_bad=True) if item.id == utterance.id]
-        if not items:
+        corpus = open_corpus([args.audio], "speech", Settings(skip_bad=True))
+        item = next((item for item in without_bad(corpus.items()) if item.id == utterance.id), None)
+        if item is None:
             raise DataError(f"{args.audio}: {utterance.id}: no item has this id; give the manifest it was made from")
-        sound = items[0].recording
+        sound = item.recording
         samples = dataclasses.replace(sound, channel=sound.channel or recordings.MEAN).samples()
     if args.units:
         tokenizer = load_unit_tokenizer(args.units)

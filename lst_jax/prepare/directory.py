@@ -50,10 +50,7 @@ class Directory:
         Raises: DataError where it holds something else and `overwrite` is not set; StorageError.
         """
         self.path = to_place(path)
-        if size.records is not None and size.records < 1:
-            raise DataError(f"shard_records={size.records}: must be at least 1; use 1000")
-        if not size.megabytes > 0:
-            raise DataError(f"--shard-mb {size.megabytes:g}: must be above 0; use {merging.SHARD_MB}")
+        size.check()
         chosen = {"shard_mb": size.megabytes} if size.records is None else {"shard_records": size.records}
         self.size, self._content = size, content
         self.identity = {"version": VERSION, **identity, **chosen}

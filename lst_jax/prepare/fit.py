@@ -12,7 +12,8 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import text
 from lst_jax.prepare import manifest, recordings
 from lst_jax.prepare.accounts import Rejection
-from lst_jax.prepare.corpora import audio_place
+from lst_jax.prepare.corpora import audio_place, listed
+from lst_jax.prepare.corpora.corpus import PART_ITEMS, Corpus
 from lst_jax.prepare.digests import digest
 from lst_jax.prepare.engines import processes
 from lst_jax.prepare.makers import each, rejection_of
@@ -21,24 +22,42 @@ from lst_jax.storage import objects
 from lst_jax.storage.place import to_place
 
 FIT_FRAMES = 200_000  # frames that k-means sees; 320 float32 each
+FROM_EACH = 32  # items of each part of a large corpus: more than enough frames, of all its speakers
 FRAMES_PER_RECORDING = 15_000  # of k-means, ten minutes: a longer recording gives its beginning
 
 
-def fit_identity(
-    items: Sequence[manifest.Item | manifest.BadItem], k: int, seed: int, max_frames: int
-) -> dict[str, typing.Any]:
-    """What a fit is made from, for `made.begin`."""
+def fit_identity(corpus: Corpus, k: int, seed: int, max_frames: int) -> dict[str, typing.Any]:
+    """What a fit is made from, for `made.begin`. Of a large corpus only its manifests are looked at."""
+    settings = {"k": k, "seed": seed, "max_frames": max_frames}
+    if not corpus.is_small:
+        return {**settings, "recordings": digest(part.digest for part in corpus.parts(PART_ITEMS)), **corpus.choices()}
     return {
-        "k": k,
-        "seed": seed,
-        "max_frames": max_frames,
-        "recordings": digest(i.id for i in items),
-        "audio_files": digest(_file_states(items)),
+        **settings,
+        "recordings": digest(item.id for item in corpus.items()),
+        "audio_files": digest(_file_states(corpus.items())),
     }
 
 
+def drawn(corpus: Corpus, seed: int) -> Iterator[manifest.Item | manifest.BadItem]:
+    """Items of a corpus in random order: all, or of a large one FROM_EACH of each part, the parts in random order."""
+    rng = np.random.default_rng(seed)
+    if corpus.is_small:
+        items = list(corpus.items())
+        yield from (items[i] for i in rng.permutation(len(items)))
+        return
+    parts = list(corpus.parts(PART_ITEMS))
+    for number in rng.permutation(len(parts)):
+        chosen: list[manifest.Item | manifest.BadItem] = []
+        for seen, item in enumerate(corpus.readers.read(parts[number])):
+            if seen < FROM_EACH:
+                chosen.append(item)
+            elif (place := int(rng.integers(seen + 1))) < FROM_EACH:  # Vitter's algorithm R
+                chosen[place] = item
+        yield from (chosen[i] for i in rng.permutation(len(chosen)))
+
+
 def fit_units(
-    items: Sequence[manifest.Item | manifest.BadItem],
+    corpus: Corpus | Sequence[manifest.Item | manifest.BadItem],
     out_path: str | os.PathLike,
     k: int,
     seed: int,
@@ -54,9 +73,10 @@ def fit_units(
     _refuse_existing(out_path, overwrite)
     if max_frames < k:
         raise DataError(f"max_frames={max_frames}: is less than k={k}; give more")
-    order = np.random.default_rng(seed).permutation(len(items))
+    if not isinstance(corpus, Corpus):
+        corpus = listed.corpus_of(corpus, "speech")
     chunks, rejected, frames = [], [], 0
-    made = processes.ordered_map(_features, (items[i] for i in order), workers)
+    made = processes.ordered_map(_features, drawn(corpus, seed), workers)
     with tqdm.tqdm(total=max_frames, desc="features", unit="frame", disable=not progress) as bar:
         for result in made:
             if isinstance(result, Rejection):

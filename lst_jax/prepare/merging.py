@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from lst_jax.core import files
-from lst_jax.core.errors import storage_error
+from lst_jax.core.errors import DataError, storage_error
 from lst_jax.data import shards
 from lst_jax.prepare import accounts
 from lst_jax.prepare.accounts import Account, PartState
@@ -31,6 +31,13 @@ class Size:
 
     megabytes: float = SHARD_MB
     records: int | None = None
+
+    def check(self) -> None:
+        """Raises: DataError where no shard can have this size."""
+        if self.records is not None and self.records < 1:
+            raise DataError(f"shard_records={self.records}: must be at least 1; use 1000")
+        if not self.megabytes > 0:
+            raise DataError(f"--shard-mb {self.megabytes:g}: must be above 0; use {SHARD_MB}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +83,8 @@ def plan(parts: Iterable[PartState], size: Size) -> list[Group]:
         groups[-1].append(part)
         held += weight
     if size.records is None and len(groups) > 1 and held < size.megabytes * 1e6:
-        groups[-2] += groups.pop()  # the rest is too small for a shard of its own
+        rest = groups.pop()  # too small for a shard of its own
+        groups[-1] += rest
     return [Group(number, len(groups), tuple(group)) for number, group in enumerate(groups)]
 
 

@@ -66,7 +66,7 @@ def prepare_speech(
         **corpus.choices(),
     }
     out = Directory(out_dir, identity, Size(shard_mb, shard_records), overwrite, "transcripts")
-    _make(corpus, out, maker, engine, progress)
+    make(corpus, out, maker, engine, progress)
     return out.close(
         max_rejected,
         corpus.empty,
@@ -94,7 +94,7 @@ def prepare_text(
         corpus.checked_ids()
     identity = {"kind": "text", "documents": corpus.names(), **corpus.choices()}
     out = Directory(out_dir, identity, Size(shard_mb, shard_records), overwrite, "documents")
-    _make(corpus, out, TextMaker(), engine, progress)
+    make(corpus, out, TextMaker(), engine, progress)
     return out.close(
         max_rejected,
         corpus.empty,
@@ -107,8 +107,8 @@ def prepare_text(
     )
 
 
-def _make(corpus: Corpus, out: Directory, maker: Maker, engine: Engine, progress: bool) -> None:
-    """Makes what is missing of all parts, and merges them."""
+def make(corpus: Corpus, out: Directory, maker: Maker, engine: Engine, progress: bool) -> None:
+    """Makes what is missing of all parts of a directory, and merges them. Raises: DataError, StorageError."""
     if out.size.records is not None:
         corpus = corpus.in_exact_parts()
     work = Work(out.parts, maker, corpus.readers)

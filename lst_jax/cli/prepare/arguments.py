@@ -1,6 +1,7 @@
 """Arguments that several parts of `lst prepare` share, and what they say."""
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Callable, Iterable
 from typing import Literal
@@ -14,6 +15,7 @@ from lst_jax.prepare.corpora import choose
 from lst_jax.prepare.corpora import registry as layout_registry
 from lst_jax.prepare.corpora.corpus import Corpus
 from lst_jax.prepare.corpora.registry import Layout, Settings
+from lst_jax.prepare.dry_run import look
 from lst_jax.prepare.engines import processes, registry
 from lst_jax.prepare.engines.protocol import Engine
 
@@ -101,17 +103,6 @@ def where(args: argparse.Namespace) -> dict[str, str]:
     return wanted
 
 
-def items(args: argparse.Namespace) -> list[manifest.Item | manifest.BadItem]:
-    """The recordings of all manifests; fields that nothing reads are named on standard error.
-
-    Raises: DataError where two have one id.
-    """
-    found = corpus(args, "speech")
-    say_unused_fields(found)
-    found.checked_ids()
-    return list(found.items())
-
-
 def say_unused_fields(found: Corpus) -> None:
     """Names the fields of JSON lines that nothing reads on standard error; not of a corpus too large to read first."""
     unused = manifest.unused_fields(found) if found.is_small else {}
@@ -166,7 +157,20 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="end with an error where more than this share is rejected (default: %(default)s)",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="count items, hours, shards and what would be refused, from the metadata alone, and write nothing",
+    )
     add_overwrite(parser)
+
+
+def dry_run(args: argparse.Namespace, kind: Literal["speech", "text"]) -> int:
+    """What `--dry-run` does. Raises: DataError."""
+    found = choose.open_corpus(args.manifest, kind, dataclasses.replace(settings(args), skip_bad=True), args.layout)
+    for line in look(found, merging.Size(args.shard_mb, args.shard_records), progress=True).lines():
+        print(line)
+    return 0
 
 
 def check_share(args: argparse.Namespace) -> None:

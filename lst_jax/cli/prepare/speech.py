@@ -28,6 +28,7 @@ def add_arguments(parts) -> None:
     )
     parser.add_argument(
         "--aligner",
+        type=path_or_address,
         default=pocket_sphinx.EMBEDDED,
         metavar="SPEC",
         help=f"{pocket_sphinx.EMBEDDED} (the default), the directory of a HuBERT or wav2vec2 model with a CTC "
@@ -88,6 +89,8 @@ def _run(args: argparse.Namespace) -> int:
             f"--most-outside {args.most_outside}: must be at least 0 seconds; leave it out for the usual one"
         )
     recordings.check_channel("--channel", args.channel)
+    if args.dry_run:
+        return arguments.dry_run(args, "speech")
     pronunciations = pronounce.read_pronunciations(args.pronunciations) if args.pronunciations else None
     aligner = registry.load_aligner(
         args.aligner, args.least_score, pronunciations, _aligner_options(args), args.most_outside

@@ -17,6 +17,8 @@ def add_arguments(parts) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     arguments.check_share(args)
+    if args.dry_run:
+        return arguments.dry_run(args, "text")
     report = run.prepare_text(
         arguments.corpus(args, "text"),
         args.out,

@@ -29,12 +29,15 @@ def _run(args: argparse.Namespace) -> int:
     for option, value, least in (("--k", args.k, 2), ("--seed", args.seed, 0), ("--max-frames", args.max_frames, 1)):
         if value < least:
             raise DataError(f"{option} {value}: must be at least {least}; use {least} or more")
-    items = arguments.items(args)
-    if not made.begin(args.out, fit.fit_identity(items, args.k, args.seed, args.max_frames), args.overwrite):
+    corpus = arguments.corpus(args, "speech")
+    arguments.say_unused_fields(corpus)
+    if corpus.is_small:
+        corpus.checked_ids()
+    if not made.begin(args.out, fit.fit_identity(corpus, args.k, args.seed, args.max_frames), args.overwrite):
         print(f"{args.out}: was made from the same recordings and settings; nothing to do")
         return 0
     tokenizer, frames, rejected = fit.fit_units(
-        items, args.out, args.k, args.seed, arguments.workers(args), args.max_frames, args.overwrite, progress=True
+        corpus, args.out, args.k, args.seed, arguments.workers(args), args.max_frames, args.overwrite, progress=True
     )
     print(
         f"{args.out}: {tokenizer.codebook_size} units at {tokenizer.unit_rate:g} Hz from {frames} frames, "

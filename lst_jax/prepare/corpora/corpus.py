@@ -113,8 +113,9 @@ class Corpus:
 
     def empty(self) -> DataError:
         """What is wrong with a corpus without items."""
-        what = "items" if self.kind == "speech" else "documents"
-        return DataError(f"{self.where}: has no {what}{self._filter()}; add lines or change the filter")
+        if self.kind == "speech":
+            return DataError(f"{self.where}: has no items{self._filter()}; add lines or change the filter")
+        return DataError(f"{self.where}: no documents{self._filter()}; add some or change the filter")
 
     def in_exact_parts(self) -> "Corpus":
         """This corpus, whose readers cut it into parts of exactly so many items (`Settings.exact`)."""
