@@ -53,23 +53,26 @@ def grouped(things: Iterable[tuple[T, int]], part_items: int, exact: bool) -> It
         yield Group([one for one, _ in held], skip, count - skip if exact else 0)
 
 
-def entry_parts(
-    file: InputFile, number: int, part_items: int, exact: bool, entries: Iterable[tuple[tuple[str, ...], int, str]]
-) -> Iterator[Part]:
-    """Parts of a tree. `entries` has (names that belong together, how many items they give, their version), lazily.
+class Entry(NamedTuple):
+    """Files of a tree that belong together: their names, how many items they give, and the bytes that are read as text."""
 
-    `Part.first` and `count` are those of `Group`.
-    """
-    things = (((names, version), items) for names, items, version in entries)
-    for index, group in enumerate(grouped(things, part_items, exact)):
-        digest = hashlib.sha256(repr((group.skip, group.take, group.things)).encode(errors="surrogateescape"))
-        names = tuple(name for together, _ in group.things for name in together)
+    names: tuple[str, ...]
+    items: int
+    size: int
+    version: str
+
+
+def entry_parts(file: InputFile, number: int, part_items: int, exact: bool, entries: Iterable[Entry]) -> Iterator[Part]:
+    """Parts of a tree, found as `entries` are. `Part.first` and `count` are those of `Group`."""
+    for index, group in enumerate(grouped(((one, one.items) for one in entries), part_items, exact)):
+        digest = hashlib.sha256(repr(group).encode(errors="surrogateescape"))
         yield Part(
             part_name(number, index),
             file.place,
             digest.hexdigest()[:16],
             first=group.skip,
             count=group.take,
-            entries=names,
+            entries=tuple(name for one in group.things for name in one.names),
             input_name=file.name,
+            size=sum(one.size for one in group.things[bool(group.skip) :]),
         )

@@ -45,14 +45,15 @@ def parts(
         _enter(stream, key)
         found = enumerate(_elements(stream))
         things = (
-            ((index, begin, hashlib.sha256(text.encode("latin-1")).digest()), weigh(value) if weigh else 1)
+            ((index, begin, len(text), hashlib.sha256(text.encode("latin-1")).digest()), weigh(value) if weigh else 1)
             for index, (begin, text, value) in found
         )
         for made, group in enumerate(groups.grouped(things, part_items, exact)):
-            first, start, _ = group.things[0]
+            (first, start, *_), *_ = group.things
+            size = sum(one[2] for one in group.things[bool(group.skip) :])
             digest = hashlib.sha256(repr((group.skip, group.take, group.things)).encode()).hexdigest()[:16]
             name, inside = line_parts.part_name(number, made), (str(group.skip), str(group.take))
-            yield Part(name, file.place, digest, start, first, len(group.things), inside, file.name)
+            yield Part(name, file.place, digest, start, first, len(group.things), inside, file.name, size)
 
 
 def items_of(part: Part, make: Callable[[str, str | None, Any], Iterator[T]]) -> Iterator[T]:

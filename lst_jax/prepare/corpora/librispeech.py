@@ -73,7 +73,7 @@ def is_at(place: Place) -> bool:
     return False
 
 
-def _transcript_files(root: Place, exact: bool) -> Iterator[tuple[tuple[str, ...], int, str]]:
+def _transcript_files(root: Place, exact: bool) -> Iterator[groups.Entry]:
     """The files of transcripts, and how many items each gives: as many as recordings lie there, or `exact`, its lines."""
     for _, inside in walk(root):
         transcripts = [one for one in inside if one.name.endswith(TRANSCRIPTS)]
@@ -81,7 +81,7 @@ def _transcript_files(root: Place, exact: bool) -> Iterator[tuple[tuple[str, ...
         version = str([(one.name, one.size, one.version) for one in inside])
         for one in transcripts:
             lines = reading.count_of_lines(root / one.path) if exact else recordings // len(transcripts)
-            yield (one.path,), lines if exact else max(1, lines), version
+            yield groups.Entry((one.path,), lines if exact else max(1, lines), one.size, version)
 
 
 def _items(folder: Place, beside: dict[str, str], line: str, where: str) -> Iterator[Item]:

@@ -43,18 +43,19 @@ def files_at(place: Place, fits: Callable[[str], bool], layout: str, needs: str)
 
 
 def tree_at(root: Place, layout: str, needs: str, fits: Callable[[str], bool]) -> list[InputFile]:
-    """A tree of small files as one input. Its version is a digest of all that lies below it.
+    """A tree of small files as one input. Its size is that of the files whose path `fits`, which are read as text.
 
-    Raises: DataError where it is no folder, or no path in it `fits`.
+    Its version is a digest of all that lies below it. Raises: DataError where it is no folder, or no path `fits`.
     """
     digest, size, some = hashlib.sha256(), 0, False
     for _, inside in walk(root) if objects.is_folder(root) else ():
         for one in inside:
             digest.update(f"{one.path}\0{one.size}\0{one.version}\n".encode(errors="surrogateescape"))
-            size, some = size + one.size, some or fits(one.path)
+            if fits(one.path):
+                size, some = size + one.size, True
     if not some:
         raise DataError(f"{root}: has nothing of the layout {layout}; give {needs}")
-    return [InputFile(root, size, digest.hexdigest()[:16], root.name)]
+    return [InputFile(root, size, digest.hexdigest()[:16], str(root))]
 
 
 def audio_root(settings: Settings, default: Place) -> Place:

@@ -50,7 +50,7 @@ class Spotify:
     def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
         """See `protocol.Reader`."""
         episodes = (
-            ((one.path,), self._count(file.place, one), f"{one.size} {one.version}")
+            groups.Entry((one.path,), self._count(file.place, one), one.size, one.version)
             for _, inside in walk(file.place)
             for one in inside
             if one.path.endswith(SUFFIX)

@@ -48,7 +48,7 @@ class Vctk:
     def files(self, place: Place) -> list[InputFile]:
         """See `protocol.Reader`."""
         needs = f"a folder with {AUDIO_FOLDERS[0]} and {TEXTS}"
-        return reading.tree_at(place, self.name, needs, lambda path: path.split("/")[0] in AUDIO_FOLDERS)
+        return reading.tree_at(place, self.name, needs, lambda path: path.startswith(f"{TEXTS}/"))
 
     def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
         """See `protocol.Reader`."""
@@ -60,16 +60,22 @@ class Vctk:
             name = text.rpartition("/")[2].removesuffix(".txt")
             yield _item(name, part.place, audio, text, content, name.partition("_")[0], "en")
 
-    def _pairs(self, root: Place) -> Iterator[tuple[tuple[str, ...], int, str]]:
+    def _pairs(self, root: Place) -> Iterator[groups.Entry]:
         folder = next((folder for folder in AUDIO_FOLDERS if objects.is_folder(root / folder)), AUDIO_FOLDERS[0])
         mic = self.settings.options["mic"] if "mic" in self.settings.options else MICS[0]
         for speaker, inside in walk(root / folder):
+            if not speaker:
+                continue
+            spoken = root / TEXTS / speaker
+            texts = {one.name: one for _, below in walk(spoken) for one in below} if objects.is_folder(spoken) else {}
             for one in inside:
                 stem, _, suffix = one.name.rpartition(".")
                 if f".{suffix}" not in reading.AUDIO_SUFFIXES or (stem.endswith(MICS) and not stem.endswith(mic)):
                     continue
-                text = f"{TEXTS}/{speaker}/{stem.removesuffix(f'_{mic}')}.txt"
-                yield (f"{folder}/{one.path}", text), 1, f"{one.size} {one.version}"
+                text = f"{stem.removesuffix(f'_{mic}')}.txt"
+                size, version = (texts[text].size, texts[text].version) if text in texts else (0, "")
+                names = f"{folder}/{one.path}", f"{TEXTS}/{speaker}/{text}"
+                yield groups.Entry(names, 1, size, f"{one.size} {one.version} {size} {version}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +119,7 @@ def is_mfa(place: Place) -> bool:
     return any(name.endswith(TEXT_SUFFIXES[0]) for name in (*names, *inside))
 
 
-def _beside(inside: list[Found]) -> Iterator[tuple[tuple[str, ...], int, str]]:
+def _beside(inside: list[Found]) -> Iterator[groups.Entry]:
     """(recording, text) of each name in a folder, the missing one as ""."""
     paths = {one.name: one for one in inside}
     audio = reading.audio_names(paths)
@@ -123,7 +129,8 @@ def _beside(inside: list[Found]) -> Iterator[tuple[tuple[str, ...], int, str]]:
     for stem in sorted(audio.keys() | texts.keys()):
         found = [paths[names[stem]] if stem in names else None for names in (audio, texts)]
         version = str([(one.size, one.version) for one in found if one is not None])
-        yield tuple("" if one is None else one.path for one in found), 1, version
+        names = tuple("" if one is None else one.path for one in found)
+        yield groups.Entry(names, 1, found[1].size if found[1] is not None else 0, version)
 
 
 def _pairs_of(part: Part) -> Iterator[tuple[str, str, bytes | None]]:

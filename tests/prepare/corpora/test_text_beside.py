@@ -1,11 +1,12 @@
 """VCTK and the corpora of the Montreal Forced Aligner, in their exact layouts."""
 
 import pytest
-from read_corpus import read, write
+from read_corpus import parts_of, read, write
 
 from lst_jax.core.errors import DataError
 from lst_jax.prepare.corpora import text_beside
 from lst_jax.prepare.corpora.protocol import Item
+from lst_jax.prepare.corpora.registry import Settings
 from lst_jax.storage import objects
 from lst_jax.storage.place import to_place
 
@@ -40,6 +41,22 @@ def test_the_utterances_of_vctk(vctk):
     assert text_beside.is_vctk(vctk) and not text_beside.is_vctk(audio)
     with pytest.raises(DataError, match="--mic 3: must be mic1, mic2"):
         read("vctk", vctk, options={"mic": "3"})
+
+
+def test_a_part_changes_with_its_texts_and_recordings(vctk, mfa):
+    for reader, root, files in (
+        (
+            text_beside.Vctk(Settings()),
+            vctk,
+            ("txt/p225/p225_001.txt", "wav48_silence_trimmed/p225/p225_002_mic1.flac"),
+        ),
+        (text_beside.Mfa(Settings()), mfa, ("anna/one.lab", "anna/one.wav")),
+    ):
+        for file in files:
+            before = parts_of(reader, root, part_items=3)
+            write(root / file, "quite another content")
+            changed = [one.digest != other.digest for one, other in zip(before, parts_of(reader, root, 3), strict=True)]
+            assert changed == [True, False]
 
 
 def test_the_first_version_of_vctk(tmp_path):
