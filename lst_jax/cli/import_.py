@@ -59,7 +59,8 @@ def add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     if option.flag:
         parser.add_argument(flag, action="store_true", default=None, help=option.help)
     else:
-        parser.add_argument(flag, metavar=option.metavar, help=option.help)
+        kind = path_or_address if option.address else None
+        parser.add_argument(flag, type=kind, metavar=option.metavar, help=option.help)
 
 
 def given_options(args: argparse.Namespace, options: Iterable[Option]) -> dict[str, object]:
