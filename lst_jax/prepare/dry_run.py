@@ -71,6 +71,7 @@ def look(corpus: Corpus, size: Size, progress: bool = False) -> DryRun:
     """
     size.check()
     found, states, ids = DryRun(corpus), [], set()
+    corpus = corpus.without_sound()
     if size.records is not None:
         corpus = corpus.in_exact_parts()
     with tqdm.tqdm(total=corpus.input_bytes, desc="dry run", unit="B", unit_scale=True, disable=not progress) as bar:

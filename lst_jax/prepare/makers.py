@@ -17,7 +17,8 @@ from lst_jax.data.alignment import Placed, to_frames
 from lst_jax.prepare import audio, manifest, recordings, tags
 from lst_jax.prepare.accounts import Made, Rejection
 from lst_jax.prepare.aligners import fit
-from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner, LengthAligner, WordsAligner
+from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner, LanguageAligner, LengthAligner, WordsAligner
+from lst_jax.prepare.corpora import fields
 from lst_jax.prepare.speech_tokenizers.protocol import BatchUnitTokenizer, BlockUnitTokenizer, UnitTokenizer
 
 GROUP = 128  # recordings that a model sees together, and memory holds: 0.25 GB of 30 s each
@@ -103,6 +104,7 @@ class SpeechMaker:
     def _load(self, item: manifest.Item | manifest.BadItem) -> Sound:
         if isinstance(item, manifest.BadItem):
             raise RejectedItem(item.reason, item.message)
+        fields.check_language(item, self.aligner.languages if isinstance(self.aligner, LanguageAligner) else None)
         text, marks = tags.without_tags(item.text)
         if not text:
             raise RejectedItem("empty transcript", "its text is empty; add the words or leave it out")

@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from lst_jax.laws.points import read_points
 from lst_jax.prepare import inspect, manifest
 from lst_jax.prepare.acoustic import weights
 from lst_jax.prepare.corpora import choose
+from lst_jax.prepare.corpora.protocol import Item
 from lst_jax.prepare.corpora.registry import Settings
 from lst_jax.prepare.pronounce import read_pronunciations
 from lst_jax.prepare.recordings import Recording
@@ -63,6 +65,17 @@ def _tree(folder: pathlib.Path) -> None:
     for item in manifest.read_items(folder, {}):
         with contextlib.suppress(RejectedItem):
             item.recording.samples()
+
+
+def _corpus(layout: str, kind: Literal["speech", "text"] = "speech") -> Read:
+    def read(folder):
+        for settings in (Settings(skip_bad=True), Settings({"split": "train"})):
+            for item in choose.open_corpus([folder], kind, settings, layout).items(2):
+                if isinstance(item, Item):
+                    with contextlib.suppress(RejectedItem):
+                        item.recording.samples()
+
+    return read
 
 
 def _audio(name: str) -> Read:
@@ -178,6 +191,14 @@ READERS: dict[str, Read] = {
     "text": _texts("t.txt"),
     "text-jsonl": _texts("t.jsonl"),
     "tree": _tree,
+    "corpus-parquet": _corpus("huggingface"),
+    "corpus-parquet-text": _corpus("huggingface", "text"),
+    "corpus-tar": _corpus("webdataset"),
+    "corpus-tar-gz": _corpus("webdataset"),
+    "corpus-cuts": _corpus("lhotse"),
+    "corpus-supervisions": _corpus("lhotse"),
+    "corpus-json-array": _corpus("json-array", "text"),
+    "corpus-shar": _corpus("lhotse"),
     "pronunciations": lambda folder: read_pronunciations(folder / "p.txt"),
     "audio-wav": _audio("a.wav"),
     "audio-flac": _audio("a.flac"),

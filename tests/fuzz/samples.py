@@ -8,12 +8,15 @@ import sys
 import tempfile
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import soundfile
 import zstandard
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("helpers", "convert", "prepare/acoustic")]
 
+import corpus_files  # noqa: E402
 import evaluation_records  # noqa: E402
 import hf_lst_cases  # noqa: E402
 import llama_cases  # noqa: E402
@@ -147,7 +150,7 @@ def tree(folder: pathlib.Path) -> Files:
 
 def make_all() -> dict[str, Files]:
     """The valid input of every reader by the reader's name."""
-    found = _manifests() | _units_and_words() | _tasks() | _small_files()
+    found = _manifests() | _corpora() | _units_and_words() | _tasks() | _small_files()
     with tempfile.TemporaryDirectory() as name:
         return found | _folders(pathlib.Path(name)) | _models(pathlib.Path(name))
 
@@ -169,6 +172,62 @@ def _manifests() -> dict[str, Files]:
         "audio-ogg": {"a.ogg": sound("OGG")},
         "audio-float": {"a.wav": sound(subtype="FLOAT")},
     }
+
+
+def _corpora() -> dict[str, Files]:
+    """Corpora of tables and archives: two short noises each."""
+    audio, names = sound("FLAC", 0.1), ("u0", "u1")
+    rows = [{"id": n, "audio": {"bytes": audio, "path": f"{n}.flac"}, "text": "hello", "speaker_id": 3} for n in names]
+    members = {f"{name}.flac": audio for name in names} | {"u0.txt": b"hello", "u0.json": b'{"split": "train"}'}
+    members |= {"u1.json": b'{"text": "yes", "split": "train"}'}
+    members = dict(sorted(members.items()))
+    supervisions = [
+        {
+            "id": f"{n}-1",
+            "recording_id": n,
+            "start": 0.0,
+            "duration": 0.1,
+            "channel": 0,
+            "text": "hello",
+            "speaker": "s",
+        }
+        | {"alignment": {"word": [["hello", 0.0, 0.1, None]]}, "custom": {"split": "train"}}
+        for n in names
+    ]
+    recordings = [
+        {"id": n, "sources": [{"type": "file", "channels": [0], "source": f"{n}.flac"}], "channel_ids": [0]}
+        for n in names
+    ]
+    cuts = [
+        {"id": n, "start": 0, "duration": 0.1, "channel": 0, "supervisions": [s], "recording": r, "type": "MonoCut"}
+        for n, s, r in zip(names, supervisions, recordings, strict=True)
+    ]
+    beside = {f"{name}.flac": audio for name in names}
+    shard = {f"{n}.{end}": content for n in names for end, content in (("flac", audio), ("json", b"{}"))}
+    return {
+        "corpus-parquet": {"data/train-00000-of-00001.parquet": _parquet(rows)},
+        "corpus-parquet-text": {
+            "train.parquet": _parquet([{"text": "One text.", "id": "a"}, {"text": "Two.", "id": None}])
+        },
+        "corpus-tar": {"a.tar": _tar(members)},
+        "corpus-tar-gz": {"a.tar.gz": gzip.compress(_tar(members), mtime=0)},
+        "corpus-cuts": {"cuts.jsonl": lines(cuts)} | beside,
+        "corpus-supervisions": {"recordings.jsonl": lines(recordings), "supervisions.jsonl": lines(supervisions)}
+        | beside,
+        "corpus-json-array": {"a.json": json.dumps([{"text": f"Text {n}.", "split": "train"} for n in names]).encode()},
+        "corpus-shar": {"cuts.000000.jsonl": lines(cuts), "recording.000000.tar": _tar(shard)},
+    }
+
+
+def _parquet(rows) -> bytes:
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file, row_group_size=1)
+    return file.getvalue()
+
+
+def _tar(members) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return corpus_files.write_tar(pathlib.Path(folder) / "a.tar", members).read_bytes()
 
 
 def _units_and_words() -> dict[str, Files]:

@@ -58,14 +58,13 @@ def add_manifest(parser: argparse.ArgumentParser, *kinds: Literal["speech", "tex
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave lines out that are no items, and count them; do not stop"
     )
-    if "text" in kinds:
-        parser.add_argument(
-            "--text-field",
-            type=free_text,
-            default="text",
-            metavar="NAME",
-            help="field of the text (default: %(default)s)",
-        )
+    parser.add_argument(
+        "--text-field",
+        type=free_text,
+        default="text",
+        metavar="NAME",
+        help="field or column of the text or the transcript (default: %(default)s, else a usual name of a column)",
+    )
     for option in _layout_options(layouts):
         add_option(parser, option)
 
@@ -78,8 +77,7 @@ def _layout_options(layouts: Iterable[Layout]) -> list[Option]:
 def settings(args: argparse.Namespace) -> Settings:
     """What the command says to every reader. Raises: DataError."""
     options = [option for option in _layout_options(layout_registry.LAYOUTS.values()) if hasattr(args, option.name)]
-    text_field = args.text_field if hasattr(args, "text_field") else "text"
-    return Settings(where(args), args.skip_bad, text_field, options=given_options(args, options))
+    return Settings(where(args), args.skip_bad, args.text_field, options=given_options(args, options))
 
 
 def corpus(args: argparse.Namespace, kind: Literal["speech", "text"]) -> Corpus:

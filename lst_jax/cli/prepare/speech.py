@@ -60,6 +60,11 @@ def add_arguments(parts) -> None:
         help=f"{pocket_sphinx.EMBEDDED} rejects alignments with more speech than this outside all words "
         f"(default: {pocket_sphinx.MOST_OUTSIDE_SEC})",
     )
+    parser.add_argument(
+        "--any-language",
+        action="store_true",
+        help=f"let {pocket_sphinx.EMBEDDED} align recordings that their corpus says are not in English, too",
+    )
     parser.add_argument("--source", help="name of the corpus, written into every record")
     arguments.add_workers(parser)
     arguments.add_directory(parser)
@@ -93,7 +98,12 @@ def _run(args: argparse.Namespace) -> int:
         return arguments.dry_run(args, "speech")
     pronunciations = pronounce.read_pronunciations(args.pronunciations) if args.pronunciations else None
     aligner = registry.load_aligner(
-        args.aligner, args.least_score, pronunciations, _aligner_options(args), args.most_outside
+        args.aligner,
+        args.least_score,
+        pronunciations,
+        _aligner_options(args),
+        args.most_outside,
+        args.any_language,
     )
     engine = arguments.engine(args, arguments.workers(args))
     corpus = arguments.corpus(args, "speech")

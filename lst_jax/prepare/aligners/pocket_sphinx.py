@@ -20,6 +20,7 @@ SPHINX_RATE = 100  # frames per second of the decoder
 LEAST_SCORE, LOST_BELOW, MOST_LOST, MOST_OUTSIDE_SEC = -3.5, -1.5, 120.0, 0.25
 FIT_VERSION = 1  # of what is accepted; enters the name
 EMBEDDED = "pocketsphinx"
+LANGUAGES = frozenset({"en"})
 
 
 class PocketSphinxAligner:
@@ -45,26 +46,31 @@ class PocketSphinxAligner:
         least_score: float | None = None,
         pronunciations: Mapping[str, str] | None = None,
         most_outside_sec: float | None = None,
+        any_language: bool = False,
     ):
         """Cheap: the decoder is made at the first use, and again in each process that gets a copy.
 
         `least_score` is LEAST_SCORE unless given, `most_outside_sec` MOST_OUTSIDE_SEC. `pronunciations` has phones of
-        words; those are used that the dictionary lacks.
+        words; those are used that the dictionary lacks. With `any_language`, recordings that say that they are not English
+        are aligned as if they were.
         """
         self.least_score = LEAST_SCORE if least_score is None else least_score
         self.most_outside_sec = MOST_OUTSIDE_SEC if most_outside_sec is None else most_outside_sec
         self.pronunciations = dict(pronunciations or {})
+        self.languages = None if any_language else LANGUAGES
         version = importlib.metadata.version("pocketsphinx")
         self.name = f"pocketsphinx-{version}/en-us/pronounce-{pronounce.VERSION}/least-score{self.least_score:g}"
         self.name += f"/most-outside{self.most_outside_sec:g}/fit-{FIT_VERSION}"
         if self.pronunciations:
             self.name += f"/words-{hashlib.sha256(repr(sorted(self.pronunciations.items())).encode()).hexdigest()[:8]}"
+        if any_language:
+            self.name += "/any-language"
         self._made: pocketsphinx.Decoder | None = None
         self._added: dict[str, bool] = {}  # words the dictionary was given here, and whether they were guessed
 
     def __reduce__(self):
         """Pickles as its settings: a decoder belongs to one process."""
-        return type(self), (self.least_score, self.pronunciations, self.most_outside_sec)
+        return type(self), (self.least_score, self.pronunciations, self.most_outside_sec, self.languages is None)
 
     def align(self, item_id: str, audio: np.ndarray, words: Sequence[str]) -> list[Placed]:
         """See `Aligner.align`; audio is float32 at 16 kHz.

@@ -26,6 +26,16 @@ class Aligner(typing.Protocol):
 
 
 @typing.runtime_checkable
+class LanguageAligner(Aligner, typing.Protocol):
+    """An aligner of some languages. An item that says it is in another one is rejected before it is aligned.
+
+    `languages` are two letters each, as "en"; None takes any.
+    """
+
+    languages: frozenset[str] | None
+
+
+@typing.runtime_checkable
 class LengthAligner(Aligner, typing.Protocol):
     """An aligner that needs no sound, only its length: it knows the words' times from elsewhere."""
 

@@ -27,6 +27,7 @@ class Settings:
     least_score: float | None = None
     most_outside_sec: float | None = None
     pronunciations: Mapping[str, str] | None = None
+    any_language: bool = False
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of import formats, those that were given
 
 
@@ -51,9 +52,10 @@ def load_aligner(
     pronunciations: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
     most_outside_sec: float | None = None,
+    any_language: bool = False,
 ) -> Aligner:
     """The aligner of SPEC (see the module). Raises: DataError where there is none, or a setting is not for it."""
-    settings = Settings(least_score, most_outside_sec, pronunciations, options or {})
+    settings = Settings(least_score, most_outside_sec, pronunciations, any_language, options or {})
     name, colon, argument = spec.partition(":")
     if name in ALIGNERS and (spec == name or name != EMBEDDED):
         return ALIGNERS[name](argument, settings)
@@ -61,6 +63,8 @@ def load_aligner(
         raise DataError(f"--pronunciations: are for --aligner {EMBEDDED}, not for {spec}; leave them out")
     if most_outside_sec is not None:
         raise DataError(f"--most-outside: is for --aligner {EMBEDDED}, not for {spec}; leave it out")
+    if any_language:
+        raise DataError(f"--any-language: is for --aligner {EMBEDDED}, not for {spec}, which takes any; leave it out")
     if colon and name in formats.ALIGNMENT_FORMATS:
         if least_score is not None:
             raise DataError(f"--least-score={least_score:g}: words of files have no score; leave it out")
@@ -78,7 +82,9 @@ def load_aligner(
 
 def _embedded(argument: str, settings: Settings) -> Aligner:
     _refuse_options(EMBEDDED, settings)
-    return PocketSphinxAligner(settings.least_score, settings.pronunciations, settings.most_outside_sec)
+    return PocketSphinxAligner(
+        settings.least_score, settings.pronunciations, settings.most_outside_sec, settings.any_language
+    )
 
 
 def _of_corpus(argument: str, settings: Settings) -> Aligner:

@@ -8,7 +8,7 @@ import functools
 import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lst_jax.core.errors import DataError
@@ -119,9 +119,18 @@ class Corpus:
 
     def in_exact_parts(self) -> "Corpus":
         """This corpus, whose readers cut it into parts of exactly so many items (`Settings.exact`)."""
-        exact = copy.copy(self)
-        exact.readers = Readers(self.readers.firsts, tuple(map(_exact, self.readers.readers)))
-        return exact
+        return self._with(exact=True)
+
+    def without_sound(self) -> "Corpus":
+        """This corpus, whose readers need not read sound that lies beside its fields (`Settings.sound`)."""
+        return self._with(sound=False)
+
+    def _with(self, **changes: bool) -> "Corpus":
+        other = copy.copy(self)
+        other.readers = Readers(
+            self.readers.firsts, tuple(_changed(reader, changes) for reader in self.readers.readers)
+        )
+        return other
 
     def _filter(self) -> str:
         found = [_settings(reader) for reader in self.readers.readers]
@@ -133,11 +142,11 @@ def _settings(reader: Reader) -> Settings | None:
     return getattr(reader, "settings", None)  # readers of items in memory have none
 
 
-def _exact(reader: Reader) -> Reader:
+def _changed(reader: Reader, changes: Mapping[str, bool]) -> Reader:
     settings = _settings(reader)
     if settings is None:
         return reader
-    return dataclasses.replace(reader, settings=dataclasses.replace(settings, exact=True))
+    return dataclasses.replace(reader, settings=dataclasses.replace(settings, **changes))
 
 
 def repeated(item_id: str, place: str, is_text: bool) -> DataError:

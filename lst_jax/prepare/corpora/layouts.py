@@ -3,7 +3,10 @@
 from lst_jax.prepare.corpora import (
     common_voice,
     gigaspeech,
+    huggingface,
+    json_array,
     kaldi,
+    lhotse,
     librilight,
     librispeech,
     lines,
@@ -14,6 +17,7 @@ from lst_jax.prepare.corpora import (
     speechbrain,
     spotify,
     text_beside,
+    webdataset,
 )
 from lst_jax.prepare.corpora.registry import register
 
@@ -28,8 +32,12 @@ for _layout in (
     *peoples_speech.LAYOUTS,
     *speechbrain.LAYOUTS,
     *spotify.LAYOUTS,
+    *lhotse.LAYOUTS,  # its cuts are also LibriLight's
+    *huggingface.LAYOUTS,
     *text_beside.LAYOUTS,
     *librispeech.LAYOUTS,  # it looks through a whole tree of this machine
+    *webdataset.LAYOUTS,  # tars also lie beside what was unpacked from them
     *lines.LAYOUTS,
+    *json_array.LAYOUTS,
 ):
     register(_layout)

@@ -59,7 +59,7 @@ class JsonLines:
 
     def _item(self, fields: dict[str, Any], part: Part, place: str) -> Item | TextItem:
         if self.kind == "speech":
-            return item_fields.item_of(fields, part.place.parent, place)
+            return item_fields.item_of(fields, part.place.parent, place, self.settings.text_field)
         number = place.rpartition(" ")[2]
         item_id = item_fields.id_of(fields) if "id" in fields else f"{part.input_name}:{number}"
         return TextItem(item_id, item_fields.text_of(fields, self.settings.text_field), place)

@@ -23,6 +23,7 @@ class Settings:
     skip_bad: bool = False  # a line that is no item becomes a BadItem
     text_field: str = "text"
     exact: bool = False  # parts must have `part_items` items, but for the last of a file
+    sound: bool = True  # False: sound in a table or a tar may be left out, and items last as long as their fields say
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the layout's `options`, those given
 
 
