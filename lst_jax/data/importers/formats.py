@@ -18,13 +18,12 @@ Path = str | os.PathLike
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """An option of one format on the command line, `--NAME`. A `flag` takes no value; an `address` may lie in a bucket."""
+    """An option of one format on the command line, `--NAME`. A `flag` takes no value."""
 
     name: str  # with underscores, as the reader's keyword
     help: str
     flag: bool = False
     metavar: str | None = None
-    address: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

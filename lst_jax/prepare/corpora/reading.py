@@ -21,9 +21,7 @@ from lst_jax.storage.walk import walk
 Line = tuple[int, str, str | RejectedItem]  # number, place for messages, text
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3")  # where several files have one name, the first counts
 HEADER_BYTES = 1 << 16
-AUDIO_ROOT = Option(
-    "audio_root", "the folder where relative paths of the corpus's audio begin", metavar="DIR", address=True
-)
+AUDIO_ROOT = Option("audio_root", "the folder where relative paths of the corpus's audio begin", metavar="DIR")
 
 
 def files_at(place: Place, fits: Callable[[str], bool], layout: str, needs: str) -> list[InputFile]:

@@ -1,69 +1,68 @@
-"""How to add a layout of corpora: one reader, one `register`, and `--layout` takes its name."""
+"""A layout of corpora is added by a class and a registration: the command names it, sees it, and gives it its options."""
 
 import dataclasses
-import json
+from collections.abc import Iterator
 
 import pytest
-from prepare_helpers import EvenAligner
 
 from lst_jax.cli import main
+from lst_jax.core.errors import DataError
 from lst_jax.data import shards
 from lst_jax.data.importers.formats import Option
-from lst_jax.prepare.aligners import registry as aligners
-from lst_jax.prepare.corpora import line_parts, listing, reading, registry
-from lst_jax.prepare.corpora.protocol import Item
+from lst_jax.prepare.corpora import line_parts, listing, registry
+from lst_jax.prepare.corpora.protocol import InputFile, Part, Reader, TextItem
 from lst_jax.prepare.corpora.registry import Layout, Settings
+from lst_jax.storage.place import Place
 
 
 @dataclasses.dataclass(frozen=True)
-class Subtitles:
-    """Lines `FILE<tab>WORDS` of talks.tab, whose recordings lie beside it."""
+class Poems:
+    """A poem a file, with its title on the first line."""
 
     settings: Settings
-    name = "talks"
+    name: str = "poems"
 
-    def files(self, place):
-        return listing.input_files(place, lambda path: path == "talks.tab")
+    def files(self, place: Place) -> list[InputFile]:
+        """See `Reader.files`."""
+        return listing.input_files(place, lambda name: name.endswith(".poem"))
 
-    def parts(self, file, number, part_items):
-        return line_parts.parts(file, number, part_items)
+    def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
+        """See `Reader.parts`."""
+        return line_parts.parts(file, number, 1_000_000)
 
-    def read(self, part):
-        def items(line, where):
-            name, text = line.split("\t")
-            speaker = self.settings.options.get("talker")
-            yield Item(name, part.place.parent / f"{name}.wav", reading.plain(text), speaker, place=where)
+    def read(self, part: Part) -> Iterator[TextItem]:
+        """See `Reader.read`."""
+        title, *verses = [str(line).strip() for _, _, line in line_parts.lines(part, skip_bad=False)]
+        if "upper" in self.settings.options:
+            verses = [verse.upper() for verse in verses]
+        yield TextItem(title, "\n".join(verses), str(part.place))
 
-        return reading.items_of(line_parts.lines(part, skip_bad=True), self.settings, items)
+
+LAYOUT = Layout("poems", "a poem a file", "text", Poems, (Option("upper", "in capitals", flag=True),), (".poem",))
 
 
-@pytest.fixture(autouse=True)
-def as_before(monkeypatch):
+@pytest.fixture
+def poems(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "LAYOUTS", dict(registry.LAYOUTS))
-    monkeypatch.setattr(aligners, "ALIGNERS", dict(aligners.ALIGNERS))
+    registry.register(LAYOUT)
+    for name, text in (("a.poem", "Rose\nis a rose\nis a rose\n"), ("b.poem", "Two\nroads\n"), ("c.txt", "nothing\n")):
+        (tmp_path / "poems").mkdir(exist_ok=True)
+        (tmp_path / "poems" / name).write_text(text)
+    return tmp_path / "poems"
 
 
-@pytest.mark.parametrize("named", [True, False])
-def test_a_layout_from_outside_is_prepared(tones, unit_file, tmp_path, named):
-    talker = Option("talker", "who talks", metavar="NAME")
-    what = "talks.tab beside recordings"
-    registry.register(
-        Layout("talks", what, "speech", Subtitles, (talker,), is_at=lambda place: (place / "talks.tab").is_file())
-    )
-    aligners.register("even", lambda argument, settings: EvenAligner("even"))
-    fields = [json.loads(line) for line in tones(3).read_text().splitlines()]
-    lines = [f"{one['id']}\t{one['text']}\n" for one in fields]
-    (tmp_path / "audio" / "talks.tab").write_text("".join(lines))
-    words = ["prepare", "speech", "--manifest", tmp_path / "audio", "--units", unit_file, "--aligner", "even"]
-    words += ["--talker", "ann", "--workers", 1, "--out", tmp_path / "out"]
-    words += ["--layout", "talks"] if named else []
-    assert main.main([str(word) for word in words]) == 0
-    made = list(shards.RecordDirectory(tmp_path / "out", "utterance"))
-    assert [(one.id, one.speaker) for one in made] == [(one["id"], "ann") for one in fields]
+def prepared(out, *words):
+    assert main.main(["prepare", "text", "--out", str(out), *map(str, words)]) == 0
+    return [(document.id, document.text) for document in shards.RecordDirectory(out, "text")]
 
 
-def test_a_layout_that_is_not_complete_or_not_new_is_refused():
-    with pytest.raises(ValueError, match="a name, what it is, and a function"):
-        registry.register(Layout("talks", "", "speech", Subtitles))
-    with pytest.raises(ValueError, match="registered already"):
-        registry.register(Layout("jsonl", "lines", "speech", Subtitles))
+def test_a_layout_from_outside_is_seen_named_and_given_its_options(poems, tmp_path):
+    assert isinstance(Poems(Settings()), Reader)
+    expected = [("Rose", "is a rose\nis a rose"), ("Two", "roads")]
+    assert prepared(tmp_path / "named", "--manifest", poems, "--layout", "poems") == expected
+    assert prepared(tmp_path / "seen", "--manifest", poems / "*.poem", "--workers", 1) == expected
+    assert prepared(tmp_path / "upper", "--manifest", poems / "b.poem", "--upper") == [("Two", "ROADS")]
+    with pytest.raises(DataError, match="--layout verse: must be .*poems.*; correct it"):
+        registry.layout_called("verse", "text")
+    with pytest.raises(ValueError, match="layout 'poems': the name is registered already"):
+        registry.register(LAYOUT)
