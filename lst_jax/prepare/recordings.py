@@ -10,7 +10,7 @@ import math
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -183,6 +183,22 @@ class _Sequential(soundfile.SoundFile):
     """
 
     passed = 0  # frames that were read, where nothing seeks
+    source: pathlib.Path | BinaryIO | None = None
+
+    def __init__(self, audio: AudioPlace):
+        """Raises: as `audio_place.opened`, and soundfile's errors."""
+        self.source = audio_place.opened(audio)
+        try:
+            super().__init__(self.source)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the object of a bucket as well, which is read ahead by another thread until then."""
+        super().close()
+        if self.source is not None and not isinstance(self.source, pathlib.Path):
+            self.source.close()
 
     def seekable(self) -> bool:
         """No: see the class."""
@@ -215,7 +231,7 @@ def _reading(part: Recording) -> Iterator[_Sequential]:
     else:
         if kept is not None:
             kept.file.close()
-        file = _Sequential(audio_place.opened(part.audio))
+        file = _Sequential(part.audio)
     try:
         yield file
     except BaseException:
@@ -262,7 +278,7 @@ def check_channel(option: str, channel: str | None) -> None:
 def channels_of(audio: AudioPlace) -> int:
     """How many channels a file has; 1 where it cannot be read, which is for reading it to say."""
     try:
-        with _Sequential(audio_place.opened(audio)) as file:
+        with _Sequential(audio) as file:
             return file.channels
     except (soundfile.SoundFileError, OSError, TypeError, ValueError):
         return 1

@@ -219,7 +219,9 @@ def test_no_field_is_passed_over_in_silence(speech, tmp_path, forward):
     soundfile.write(tmp_path / "a.flac", forward, 16000)
     code, _, printed = speech([{"audio": "a.flac", "text": FORWARD, "start": 1.5}])
     assert code == 3 and "m.jsonl: line 1: has start, which say what part" in printed
-    made, _, printed = speech([{"audio": "a.flac", "text": FORWARD, "mood": "calm", "split": "x"}], "--where", "split=x")
+    made, _, printed = speech(
+        [{"audio": "a.flac", "text": FORWARD, "mood": "calm", "split": "x"}], "--where", "split=x"
+    )
     assert "a" in made and "fields that are not read, and their lines: mood (1)\n" in printed
 
 
