@@ -88,7 +88,7 @@ test-slow: .venv/installed
 # What the main environment skips: parity with transformers and a dense PyTorch model, pickles of scikit-learn, Beam, espeak-ng,
 # Whisper, Kokoro and ONNX speech tokenizers (onnx makes tiny ones), s3 by moto, a mount like gcsfuse (where there is /dev/fuse and fuse3); and flite, where its library is installed (apt-get install flite).
 test-extras: .venv-extras/installed
-	.venv-extras/bin/pytest tests/prepare/acoustic tests/prepare/test_beam_engine.py tests/prepare/test_espeak.py tests/prepare/test_flite.py tests/prepare/test_kokoro.py tests/prepare/test_onnx_units.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py tests/evals/test_whisper.py tests/convert tests/train/test_mount_runs.py tests/storage/test_s3.py tests/prepare/corpora/test_lhotse.py
+	.venv-extras/bin/pytest tests/prepare/acoustic tests/prepare/test_beam_engine.py tests/prepare/test_beam_bucket.py tests/prepare/test_espeak.py tests/prepare/test_flite.py tests/prepare/test_kokoro.py tests/prepare/test_onnx_units.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py tests/evals/test_whisper.py tests/convert tests/train/test_mount_runs.py tests/storage/test_s3.py tests/prepare/corpora/test_lhotse.py
 
 .venv-extras/installed: pyproject.toml constraints.txt requirements.txt requirements-dev.txt requirements-beam.txt requirements-parity.txt requirements-synthesis.txt requirements-whisper.txt requirements-kokoro.txt requirements-onnx.txt requirements-s3.txt
 	$(PYTHON) -m venv .venv-extras

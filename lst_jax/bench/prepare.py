@@ -23,7 +23,7 @@ from lst_jax.data.records import Word
 from lst_jax.prepare import merging
 from lst_jax.prepare.accounts import Made
 from lst_jax.prepare.corpora.choose import open_corpus
-from lst_jax.prepare.corpora.corpus import PART_ITEMS
+from lst_jax.prepare.corpora.corpus import COMPARED_BYTES, PART_ITEMS
 from lst_jax.prepare.corpora.protocol import Item, Part
 from lst_jax.prepare.directory import Directory
 from lst_jax.prepare.engines.local import Local
@@ -37,6 +37,7 @@ TEXT = "please enter your password followed by the pound key"
 SECONDS = 12.5  # of an utterance, at 25 units per second
 STATUS = pathlib.Path("/proc/self/status")  # of Linux
 ESTIMATED_LINES = 50_000_000
+NAME_BYTES = 1500  # of what is known of a part: two names, a digest, counts and a checksum
 
 
 class MadeUpMaker:
@@ -137,18 +138,20 @@ def markdown(measured: dict[str, Any]) -> str:
 
 
 def _estimate(measured: Sequence[dict[str, Any]]) -> str:
-    """What a line costs between the least and the most lines, carried on to ESTIMATED_LINES."""
+    """What the rows with the most lines mean for ESTIMATED_LINES, and what memory holds."""
     sentences = []
     for kind in dict.fromkeys(one["kind"] for one in measured):
-        few, *_, most = sorted((one for one in measured if one["kind"] == kind), key=lambda one: one["lines"]) * 2
+        most = max((one for one in measured if one["kind"] == kind), key=lambda one: one["lines"])
         hours = most["seconds"] / most["lines"] * ESTIMATED_LINES / 3600
-        sentence = f"For {ESTIMATED_LINES:,} lines of {kind} this means {hours:.1f} hours of such work"
-        if most["lines"] > few["lines"]:
-            grown = (most["peak_bytes"] - few["peak_bytes"]) / (most["lines"] - few["lines"])
-            at_size = most["peak_bytes"] + max(grown, 0) * (ESTIMATED_LINES - most["lines"])
-            sentence += f", and at most {at_size / 1e6:.0f} MB if memory grew on as between these rows"
-        sentences.append(sentence + ".")
-    return " ".join(sentences)
+        names = ESTIMATED_LINES / PART_ITEMS * NAME_BYTES / 1e6 if kind == "speech" else 0
+        sentences.append(
+            f"At this speed {ESTIMATED_LINES:,} lines of {kind} are {hours:.1f} hours of such work"
+            + (f"; the names of their parts are about {names:.0f} MB." if names else ".")
+        )
+    return (
+        f"{' '.join(sentences)} Where the files have at most {COMPARED_BYTES >> 20} MiB, all ids are compared before "
+        "the work starts, and memory holds them meanwhile; of larger ones it holds the names of parts."
+    )
 
 
 def _write_manifest(path: pathlib.Path, kind: str, count: int) -> int:

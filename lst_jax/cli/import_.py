@@ -56,13 +56,13 @@ def _format_parser(
     return parser
 
 
-def add_option(parser: argparse.ArgumentParser, option: Option) -> None:
-    """An option of a format; where it is not given, its value is None."""
+def add_option(parser: argparse.ArgumentParser, option: Option, kind: Callable[[str], str] = str) -> None:
+    """An option of a format, whose value `kind` reads; where it is not given, its value is None."""
     flag = f"--{option.name.replace('_', '-')}"
     if option.flag:
         parser.add_argument(flag, action="store_true", default=None, help=option.help)
     else:
-        parser.add_argument(flag, metavar=option.metavar, help=option.help)
+        parser.add_argument(flag, type=kind, metavar=option.metavar, help=option.help)
 
 
 def given_options(args: argparse.Namespace, options: Iterable[Option]) -> dict[str, object]:

@@ -3,11 +3,14 @@
 Nothing here trusts a header: a file is read to its end in blocks, however long it says it is.
 """
 
+import atexit
+import contextlib
 import dataclasses
 import math
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -68,7 +71,7 @@ class Recording:
         try:
             if not audio_place.is_there(self.audio):
                 raise FileNotFoundError
-            with _Sequential(audio_place.opened(self.audio)) as file:
+            with _reading(self) as file:
                 yield from self._resampled(file)
         except RejectedItem:
             raise
@@ -129,7 +132,7 @@ class Recording:
     def _frames(self, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
         """Frames [n, channels] of the part."""
         rate, size = file.samplerate, min(BLOCK_SEC * file.samplerate, max(1, BLOCK_VALUES // file.channels))
-        skip = round(self.offset_sec * rate)
+        skip = round(self.offset_sec * rate) - file.passed
         if skip and file.frames < UNKNOWN_LENGTH and file.format in SEEKABLE_FORMATS:
             skip -= file.seek(min(skip, file.frames))
         while skip > 0:
@@ -137,12 +140,14 @@ class Recording:
             if not passed:
                 break
             skip -= passed
+            file.passed += passed
         left = math.inf if self.duration_sec is None else round(self.duration_sec * rate)
         while left > 0 and skip <= 0:
             block = file.read(int(min(left, size)), dtype="float32", always_2d=True)
             if not len(block):
                 break
             left -= len(block)
+            file.passed += len(block)
             yield block
         if skip > 0 or (left < math.inf and left > END_SLACK_SEC * rate):
             until = "its end" if self.duration_sec is None else f"{self.offset_sec + self.duration_sec:g} s"
@@ -151,6 +156,10 @@ class Recording:
                 f"{self.audio}: ends before the part from {self.offset_sec:g} s to {until} does; correct offset and "
                 "duration",
             )
+
+    def begins_behind(self, file: soundfile.SoundFile) -> bool:
+        """Whether an open file has not yet gone past the first frame of this part."""
+        return file.passed <= round(self.offset_sec * file.samplerate)
 
     def _column(self, channels: int) -> int | str | None:
         """The index of the wanted channel of `channels`, MEAN, or None where none is wanted."""
@@ -173,9 +182,73 @@ class _Sequential(soundfile.SoundFile):
     (python-soundfile#361). Told that it cannot seek, it reads on; `seek` itself still works.
     """
 
+    passed = 0  # frames that were read, where nothing seeks
+    source: pathlib.Path | BinaryIO | None = None
+
+    def __init__(self, audio: AudioPlace):
+        """Raises: as `audio_place.opened`, and soundfile's errors."""
+        self.source = audio_place.opened(audio)
+        try:
+            super().__init__(self.source)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the object of a bucket as well, which is read ahead by another thread until then."""
+        super().close()
+        if self.source is not None and not isinstance(self.source, pathlib.Path):
+            self.source.close()
+
     def seekable(self) -> bool:
         """No: see the class."""
         return False
+
+
+class _Kept(NamedTuple):
+    """A file that is open where a part of it ended, and what tells that it is the wanted one."""
+
+    process: int  # who is forked shares the file's position with its parent
+    audio: AudioPlace
+    state: str
+    file: _Sequential
+
+
+_kept: _Kept | None = None
+
+
+@contextlib.contextmanager
+def _reading(part: Recording) -> Iterator[_Sequential]:
+    """The file of a part. One that cannot seek, such as an hour of a podcast, is kept open for the part behind this one.
+
+    Each of a hundred parts would be reached from the file's start otherwise: fifty hours are decoded for one.
+    """
+    global _kept
+    state = audio_place.state(part.audio)
+    kept, _kept = _kept, None
+    if kept is not None and kept[:3] == (os.getpid(), part.audio, state) and part.begins_behind(kept.file):
+        file = kept.file
+    else:
+        if kept is not None:
+            kept.file.close()
+        file = _Sequential(part.audio)
+    try:
+        yield file
+    except BaseException:
+        file.close()
+        raise
+    if part.duration_sec is None or file.format in SEEKABLE_FORMATS or isinstance(part.audio, audio_place.Content):
+        file.close()
+    else:
+        _kept = _Kept(os.getpid(), part.audio, state, file)
+
+
+def _forget() -> None:
+    if _kept is not None:
+        _kept.file.close()
+
+
+atexit.register(_forget)
 
 
 def load_audio(path: str | os.PathLike, channel: str | None = MEAN) -> np.ndarray:
@@ -205,7 +278,7 @@ def check_channel(option: str, channel: str | None) -> None:
 def channels_of(audio: AudioPlace) -> int:
     """How many channels a file has; 1 where it cannot be read, which is for reading it to say."""
     try:
-        with _Sequential(audio_place.opened(audio)) as file:
+        with _Sequential(audio) as file:
             return file.channels
     except (soundfile.SoundFileError, OSError, TypeError, ValueError):
         return 1

@@ -11,8 +11,11 @@ from lst_jax.cli.main import build_parser, main
 from lst_jax.core import files
 from lst_jax.core.errors import ConfigError
 from lst_jax.core.paths import check_local, is_address
+from lst_jax.prepare.corpora import choose
 
 ADDRESS = "gs://bucket/folder"
+READING = ("units-fit", "speech", "text", "tokenizer", "synthesise")
+LAYOUT_OPTIONS = [o.name.replace("_", "-") for layout in choose.registry.LAYOUTS.values() for o in layout.options]
 # Records are read from addresses, and runs lie in buckets; the others are no paths, or say themselves what they take.
 NOT_LOCAL = {
     "train RUN",
@@ -70,7 +73,10 @@ NOT_LOCAL = {
     "import textgrid --units",
     "import ctm --units",
     "import librispeech --units",
-    *(f"prepare {part} --where" for part in ("units-fit", "speech", "text", "tokenizer", "synthesise")),
+    *(f"prepare {part} --where" for part in READING),
+    *(f"prepare {part} --manifest" for part in READING),
+    *(f"prepare {part} --{name}" for part in READING for name in LAYOUT_OPTIONS),
+    "prepare speech --aligner",
     *(f"prepare {part} --beam-option" for part in ("speech", "text")),
 }
 

@@ -200,6 +200,7 @@ READERS: dict[str, Read] = {
     "corpus-tar-gz": _corpus("webdataset"),
     "corpus-cuts": _corpus("lhotse"),
     "corpus-supervisions": _corpus("lhotse"),
+    "corpus-json-array": _corpus("json-array", "text"),
     "corpus-shar": _corpus("lhotse"),
     "pronunciations": lambda folder: read_pronunciations(folder / "p.txt"),
     "audio-wav": _audio("a.wav"),

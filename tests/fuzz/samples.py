@@ -214,6 +214,7 @@ def _corpora() -> dict[str, Files]:
         "corpus-cuts": {"cuts.jsonl": lines(cuts)} | beside,
         "corpus-supervisions": {"recordings.jsonl": lines(recordings), "supervisions.jsonl": lines(supervisions)}
         | beside,
+        "corpus-json-array": {"a.json": json.dumps([{"text": f"Text {n}.", "split": "train"} for n in names]).encode()},
         "corpus-shar": {"cuts.000000.jsonl": lines(cuts), "recording.000000.tar": _tar(shard)},
     }
 

@@ -42,7 +42,6 @@ def add_manifest(parser: argparse.ArgumentParser, *kinds: Literal["speech", "tex
     )
     parser.add_argument(
         "--layout",
-        type=free_text,
         metavar="NAME",
         help="how the corpus lies there, if its names do not tell: "
         + "; ".join(dict.fromkeys(f"{layout.name}, {layout.what}" for layout in layouts)),
@@ -60,13 +59,12 @@ def add_manifest(parser: argparse.ArgumentParser, *kinds: Literal["speech", "tex
     )
     parser.add_argument(
         "--text-field",
-        type=free_text,
         default="text",
         metavar="NAME",
         help="field or column of the text or the transcript (default: %(default)s, else a usual name of a column)",
     )
     for option in _layout_options(layouts):
-        add_option(parser, option)
+        add_option(parser, option, path_or_address)
 
 
 def _layout_options(layouts: Iterable[Layout]) -> list[Option]:

@@ -70,7 +70,9 @@ class GigaSpeech:
 
 
 def _is_of(segment: Any, subset: str | None) -> bool:
-    return subset is None or not isinstance(segment, dict) or f"{{{subset}}}" in segment.get("subsets", ())
+    if subset is None or not isinstance(segment, dict):
+        return True
+    return "subsets" in segment and f"{{{subset}}}" in segment["subsets"]
 
 
 def is_at(place: Place) -> bool:

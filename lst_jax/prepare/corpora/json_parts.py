@@ -175,9 +175,9 @@ def _elements(stream: _Stream) -> Iterator[tuple[int, str, Any]]:
 
 def _named(text: str) -> tuple[str | None, Any]:
     """The name, where it is a member of an object, and the value, of an element's text."""
-    content = text.encode("latin-1")
+    content = text.encode("latin-1").decode("utf-8", "surrogateescape")  # a text with a wrong byte is refused later
     try:
         return None, json.loads(content)
     except ValueError:
-        ((name, value),) = json.loads(b"{%b}" % content).items()
+        ((name, value),) = json.loads(f"{{{content}}}").items()
         return name, value

@@ -4,6 +4,7 @@ from lst_jax.prepare.corpora import (
     common_voice,
     gigaspeech,
     huggingface,
+    json_array,
     kaldi,
     lhotse,
     librilight,
@@ -37,5 +38,6 @@ for _layout in (
     *librispeech.LAYOUTS,  # it looks through a whole tree of this machine
     *webdataset.LAYOUTS,  # tars also lie beside what was unpacked from them
     *lines.LAYOUTS,
+    *json_array.LAYOUTS,
 ):
     register(_layout)

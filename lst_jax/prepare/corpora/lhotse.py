@@ -21,14 +21,13 @@ from typing import Any
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import line_files
 from lst_jax.data.alignment import Placed
-from lst_jax.data.importers.formats import Option
-from lst_jax.prepare.corpora import fields, line_parts, tars
+from lst_jax.prepare.corpora import fields, line_parts, reading, tars
 from lst_jax.prepare.corpora.audio_place import AudioPlace
 from lst_jax.prepare.corpora.listing import input_files
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part
 from lst_jax.prepare.corpora.registry import Layout, Settings
 from lst_jax.storage import objects
-from lst_jax.storage.place import Place, to_place
+from lst_jax.storage.place import Place
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 CUTS, SUPERVISIONS, RECORDINGS = "cuts", "supervisions", "recordings"  # in the names of files
@@ -36,7 +35,6 @@ SHARD = re.compile(r"cuts\.(\d+)\.jsonl(\.gz)?")
 CUT_KINDS = frozenset({"MonoCut", "MultiCut"})  # others mix recordings, or fill in silence
 SLACK_SEC = 0.05  # by which times may lie outside what holds them, as they are rounded
 NO_WORDS = frozenset({"", "<eps>", "sil", "sp", "<sil>"})
-AUDIO_ROOT = Option("audio_root", "the folder where relative paths of the corpus's audio begin", metavar="DIR")
 DAMAGED = "unreadable archive"  # reason
 
 
@@ -58,8 +56,12 @@ class LhotseReader:
         return cuts or found
 
     def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
-        """See `Reader.parts`. A shard of Shar is one part. Raises: DataError."""
+        """See `Reader.parts`. A shard of Shar is one part. Raises: DataError, also where cuts are to give exact numbers."""
         beside = _beside(file.place)
+        if self.settings.exact and (beside is None or tars.SUFFIXES[0] in beside.name):
+            raise DataError(
+                f"{file.place}: --shard-records is not for cuts, each of which may give several items; give --shard-mb"
+            )
         if beside is None:
             yield from line_parts.parts(file, number, part_items)
             return
@@ -188,12 +190,12 @@ class LhotseReader:
             return None
         source, channel = _source(recording, supervision)
         if sound is None:
-            root = self.settings.options["audio_root"] if "audio_root" in self.settings.options else part.place.parent
             if "type" not in source or source["type"] not in ("file", "url"):
                 raise RejectedItem(
                     "missing audio", "has a recording that is no file and no URL; save its audio as a file"
                 )
-            sound = fields.audio_at(to_place(root), fields.text_of(source, "source"), "source")
+            root = reading.audio_root(self.settings, part.place.parent)
+            sound = fields.audio_at(root, fields.text_of(source, "source"), "source")
         text = self.settings.text_field
         said = {"id": fields.text_of(supervision, "id"), text: _text(supervision, custom, text)}
         said |= {key: supervision[key] for key in ("speaker", "language") if key in supervision}
@@ -337,7 +339,7 @@ LAYOUTS = (
         "Lhotse's cuts, recordings with supervisions, or Shar",
         "speech",
         LhotseReader,
-        (AUDIO_ROOT,),
+        (reading.AUDIO_ROOT,),
         is_at=_is_at,
     ),
 )

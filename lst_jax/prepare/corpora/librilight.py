@@ -58,7 +58,8 @@ class LibriLight:
     def _item(self, cut: Mapping[str, Any], where: str, folder: Place) -> Item:
         said, recording = _only(cut, "supervisions"), reading.within(cut, "recording")
         source = reading.text_within(_only(recording, "sources"), "source")
-        texts = said["custom"]["texts"] if isinstance(said.get("custom"), dict) and "texts" in said["custom"] else None
+        custom = said["custom"] if "custom" in said else None
+        texts = custom["texts"] if isinstance(custom, dict) and "texts" in custom else None
         number = 1 if self._transcript == RECOGNISED else 0
         text = reading.text_within(said, "text") if texts is None else reading.text_within(texts, number)
         recognised = texts is None or number == 1

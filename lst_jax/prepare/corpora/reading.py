@@ -22,16 +22,6 @@ Line = tuple[int, str, str | RejectedItem]  # number, place for messages, text
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3")  # where several files have one name, the first counts
 HEADER_BYTES = 1 << 16
 AUDIO_ROOT = Option("audio_root", "the folder where relative paths of the corpus's audio begin", metavar="DIR")
-LANGUAGES = {
-    "dutch": "nl",
-    "english": "en",
-    "french": "fr",
-    "german": "de",
-    "italian": "it",
-    "polish": "pl",
-    "portuguese": "pt",
-    "spanish": "es",
-}
 
 
 def files_at(place: Place, fits: Callable[[str], bool], layout: str, needs: str) -> list[InputFile]:
@@ -90,7 +80,7 @@ def number_of_seconds(value: Any, name: str) -> float:
 
 def language(name: str) -> str:
     """The code of a language that is written out. Example: "English" -> "en", "fr" -> "fr" """
-    return LANGUAGES[name.lower()] if name.lower() in LANGUAGES else name
+    return item_fields.language_code(name)
 
 
 def lines_of_small_file(place: Place) -> Iterator[Line]:

@@ -1,8 +1,8 @@
 """The layouts that `--layout NAME` can name, and how a new one is added.
 
-To add one, write a file with a reader (`protocol.Reader`) and a LAYOUT that describes it, and list it in `layouts`:
+To add one, write a file with a reader (`protocol.Reader`) and LAYOUTS that describe it, and list them in `layouts`:
 
-    LAYOUT = Layout("librispeech", "a tree of *.trans.txt files", "speech", LibriSpeech)
+    LAYOUTS = (Layout("librispeech", "a tree of *.trans.txt files", "speech", LibriSpeech),)
 """
 
 import dataclasses
@@ -47,7 +47,9 @@ LAYOUTS: dict[tuple[str, str], Layout] = {}
 
 
 def register(layout: Layout) -> None:
-    """Adds a layout. Raises: ValueError where its name is taken, for speech or for text."""
+    """Adds a layout. Raises: ValueError where it is not complete, or its name is taken, for speech or for text."""
+    if not (layout.name and layout.what and callable(layout.open)):
+        raise ValueError(f"layout {layout.name!r}: a name, what it is, and a function that makes its reader are needed")
     if (layout.kind, layout.name) in LAYOUTS:
         raise ValueError(f"layout {layout.name!r}: the name is registered already")
     LAYOUTS[layout.kind, layout.name] = layout

@@ -91,7 +91,7 @@ def episode(results: Sequence[Any], audio: Place, where: str) -> Iterator[Item |
         words = _words(result)
         placed = [(_spelt(word), _seconds(word, "startTime"), _seconds(word, "endTime")) for word in words]
         if words and "speakerTag" in words[0]:
-            tags |= {one[:2]: word.get("speakerTag") for word, one in zip(words, placed, strict=True)}
+            tags |= {one[:2]: reading.within(word, "speakerTag") for word, one in zip(words, placed, strict=True)}
         elif words:
             said.append((f"{name}-{number:04d}", placed))
     ends = [0.0, *(placed[-1][2] for _, placed in said)]

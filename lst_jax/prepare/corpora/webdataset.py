@@ -54,7 +54,11 @@ class WebDatasetReader:
         return found
 
     def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
-        """See `Reader.parts`."""
+        """See `Reader.parts`. Raises: DataError, also where exact numbers are asked for."""
+        if self.settings.exact:
+            raise DataError(
+                f"{file.place}: --shard-records is not for WebDataset, whose parts end where samples do; give --shard-mb"
+            )
         return tars.parts(file, number, part_items, key_of)
 
     def read(self, part: Part) -> Iterator[Item | BadItem]:

@@ -219,6 +219,14 @@ def test_manifests_without_partners_are_one_line(tmp_path):
         items_of(reader(), tmp_path / "empty")
 
 
+def test_exact_numbers_of_records_are_for_supervisions_alone(shar, tmp_path):
+    with pytest.raises(DataError, match="--shard-records is not for cuts, each of which may give several items; give"):
+        items_of(reader(exact=True), shar)
+    write(tmp_path / "recordings.jsonl", R1, R2)
+    path = write(tmp_path / "supervisions.jsonl", FIRST, SECOND, RIGHT)
+    assert said(items_of(reader(exact=True), path)) == EXPECTED
+
+
 def test_folders_of_lhotse_are_known_without_a_name(shar, tmp_path):
     write(tmp_path / "m/recordings.jsonl.gz", R1)
     write(tmp_path / "m/supervisions.jsonl.gz", FIRST)

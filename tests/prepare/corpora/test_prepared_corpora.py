@@ -11,6 +11,8 @@ from read_corpus import write
 from lst_jax.cli import main
 from lst_jax.data import shards
 from lst_jax.prepare.recordings import load_audio
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 RATE = 16000
 
@@ -170,3 +172,34 @@ def test_a_corpus_is_prepared_as_it_is_published(make, layout, said, unit_file, 
     assert sorted(texts) == sorted(text for _, text, _ in said[0])
     lengths = {text: len(sound) / 640 for sound, text, _ in said[0]}  # in units, of which there are 25 per second
     assert all(abs(len(one.units) - lengths[text]) <= 8 for one, text in zip(made, texts, strict=True))
+
+
+@pytest.mark.parametrize(("make", "hours"), [(mls, True), (librilight, True), (gigaspeech, True), (librispeech, False)])
+def test_a_dry_run_counts_hours_from_the_metadata(make, hours, said, unit_file, tmp_path, capsys):
+    options = make(tmp_path / "corpus", *said) or ()
+    words = ["prepare", "speech", "--manifest", tmp_path / "corpus", *options, "--dry-run"]
+    words += ["--units", unit_file, "--out", tmp_path / "out"]
+    assert main.main([str(word) for word in words]) == 0
+    seen = capsys.readouterr().out
+    whole = sum(len(sound) for sound, *_ in said[0]) / RATE / 3600
+    assert "3 items" in seen and (f"{whole:.2f} of 3 items" if hours else "0.00 of 0 items") in seen
+    assert "refused      0" in seen
+
+
+def test_a_corpus_in_a_bucket_with_its_audio_elsewhere_has_the_records_of_a_local_one(
+    said, unit_file, bucket, tmp_path
+):
+    options = librilight(tmp_path / "corpus", *said)
+    there = to_place(f"{bucket}/{tmp_path.name}/cuts")
+    for name, place in (("libriheavy_cuts_small.jsonl.gz", there), ("small", there / "sound" / "small")):
+        objects.upload(tmp_path / "corpus" / name, place / name if name.endswith(".gz") else place)
+    found = []
+    for manifest, root, out in (
+        (tmp_path / "corpus", options[1], "local"),
+        (there / "libriheavy_cuts_small.jsonl.gz", there / "sound", "remote"),
+    ):
+        words = ["prepare", "speech", "--layout", "librilight", "--manifest", manifest, "--audio-root", root]
+        words += ["--units", unit_file, "--workers", 1, "--out", tmp_path / out]
+        assert main.main([str(word) for word in words]) == 0
+        found.append([(u.id, u.units.tolist(), u.words) for u in shards.RecordDirectory(tmp_path / out, "utterance")])
+    assert found[0] == found[1] and len(found[0]) == 3

@@ -71,6 +71,10 @@ def test_each_layout_gives_the_records_of_the_manifest(layouts, prepare, expecte
     assert prepare(layouts / name) == expected
 
 
+def test_two_processes_give_the_records_of_one(layouts, prepare, expected):
+    assert prepare(layouts / "parquet", "--workers", 2) == expected
+
+
 @pytest.mark.parametrize("name", ["parquet", "tars"])
 def test_a_layout_in_a_bucket_gives_the_same_records(layouts, prepare, expected, bucket, name):
     assert prepare(in_bucket(bucket, layouts / name)) == expected

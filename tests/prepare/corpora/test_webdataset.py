@@ -231,6 +231,13 @@ def test_garbage_and_folders_without_tars_are_one_line(tmp_path):
         items_of(reader(), tmp_path / "empty")
 
 
+def test_exact_numbers_of_records_are_refused(shards):
+    with pytest.raises(
+        DataError, match="--shard-records is not for WebDataset, whose parts end where samples do; give"
+    ):
+        items_of(reader(exact=True), shards)
+
+
 def test_a_folder_of_tars_is_known_without_a_name(shards, tmp_path):
     assert layout_of(shards, "speech").name == "webdataset"
     assert layout_of(write_tar(tmp_path / "one/x.tar.gz", members(1), "w:gz"), "speech").name == "webdataset"
