@@ -16,11 +16,8 @@ from lst_jax.data.alignment import Placed, regroup
 from lst_jax.prepare import pronounce
 from lst_jax.prepare.acoustic import ctc, wav2vec2
 from lst_jax.prepare.acoustic.encoder import Encoder, bucket
+from lst_jax.prepare.aligners.fit import CTC_LEAST_SCORE
 
-# Mean log-probability of a text's characters that still counts as a match. Guessing among 32 characters gives -3.5. A
-# model that hears other words is surer of these than a guess, so their characters lie well below. NeMo's tool for
-# CTC segmentation drops segments below -5 too (`tools/ctc_segmentation`, `cut_audio.py --threshold`).
-LEAST_SCORE = -5.0
 VERSION = "1"  # enters the aligner's name: another version may place words elsewhere
 
 
@@ -92,7 +89,7 @@ class CtcAligner:
 
     def __init__(self, directory: str | os.PathLike, least_score: float | None = None):
         """Loads the model. Raises: DataError where the directory is no CTC model."""
-        self.directory, self.least_score = os.fspath(directory), LEAST_SCORE if least_score is None else least_score
+        self.directory, self.least_score = os.fspath(directory), CTC_LEAST_SCORE if least_score is None else least_score
         self.encoder, self.characters = Encoder(directory), Characters(directory)
         if self.characters.size > self.encoder.arch.vocab_size:
             raise DataError(

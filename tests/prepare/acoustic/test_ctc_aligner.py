@@ -9,6 +9,7 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import to_frames
 from lst_jax.prepare.acoustic import align, ctc, wav2vec2
 from lst_jax.prepare.acoustic.align import Characters, CtcAligner
+from lst_jax.prepare.aligners.fit import CTC_LEAST_SCORE
 from lst_jax.prepare.aligners.protocol import Aligner
 
 
@@ -108,7 +109,7 @@ def test_a_poor_match_is_rejected_by_the_least_score_that_is_given_or_the_usual_
         strict.align("u", recording, ["cd"])
     assert caught.value.reason == "poor match"
     usual = CtcAligner(directory)
-    assert usual.least_score == align.LEAST_SCORE
+    assert usual.least_score == CTC_LEAST_SCORE
     with pytest.raises(RejectedItem, match="score -9.00 a character is below -5"):
         usual.align("u", recording, ["cd"])
 
