@@ -12,6 +12,7 @@ PARTS = (
     bench_studies.add_systems,
     bench_studies.add_precision,
     bench_studies.add_coverage,
+    bench_studies.add_align,
     bench_machine.add_torch,
     bench_machine.add_generate,
     bench_compiled.add_decode,

@@ -11,6 +11,7 @@ TIMES_FIX = "give what `lst bench patching --json` printed"
 BUDGETS_SECTION = "Budgets"
 SYSTEMS_SECTION = "Systems at equal FLOPs"
 PRECISION_SECTION = "bfloat16 beside float32"
+ALIGN_SECTION = "Aligners"
 COVERAGE_SECTION = "Coverage of the intervals"
 
 
@@ -97,6 +98,55 @@ def _precision(args: argparse.Namespace) -> int:
     check_count("steps", args.steps, 150)
     measured = systems.precision(args.config, args.steps, args.runs)
     return report(args, PRECISION_SECTION, systems, measured, config=args.config, steps=args.steps, runs=args.runs)
+
+
+def add_align(parts) -> None:
+    """Registers `lst bench align`."""
+    align = parts.add_parser(
+        "align",
+        help="how many words aligners place, how near to the truth, and how fast; a minute for each",
+        description="Lets a synthesiser speak texts, whose word times are the truth, and aligns them. A row of CTC with "
+        "made-up emissions shows what the search alone does. espeak needs pip install -e '.[synthesis]'.",
+    )
+    align.add_argument(
+        "--texts", metavar="FILE", default="corpora/asterisk/manifest.jsonl", help="JSON lines (default: %(default)s)"
+    )
+    align.add_argument(
+        "--aligner",
+        metavar="SPEC",
+        nargs="+",
+        default=["pocketsphinx"],
+        help="as of `lst prepare speech` (default: pocketsphinx)",
+    )
+    align.add_argument("--synthesiser", metavar="SPEC", default="espeak", help="(default: %(default)s)")
+    align.add_argument("--voice", metavar="NAME", nargs="+", help="in turns (of espeak: en-us, en-us+f3 and en-gb)")
+    align.add_argument("--items", type=int, default=200, help="texts that are spoken (default: %(default)s)")
+    align.add_argument("--noise-db", type=float, metavar="DB", help="add white noise so far below the speech")
+    add_outputs(align, _align)
+
+
+def _align(args: argparse.Namespace) -> int:
+    from lst_jax.bench import align
+    from lst_jax.prepare.aligners.registry import load_aligner
+    from lst_jax.prepare.synthesis.registry import load_synthesiser
+
+    check_count("items", args.items, 200)
+    synthesiser = load_synthesiser(args.synthesiser)
+    voices = args.voice or (align.VOICES if args.synthesiser == "espeak" else synthesiser.voices)
+    aligners = [load_aligner(spec) for spec in args.aligner]
+    spoken = align.speak(args.texts, synthesiser, voices, args.items, args.noise_db)
+    return report(
+        args,
+        ALIGN_SECTION if args.noise_db is None else f"{ALIGN_SECTION}, noise {args.noise_db:g} dB below the speech",
+        align,
+        align.measure(spoken, aligners, progress=sys.stderr.isatty()),
+        texts=args.texts,
+        aligner=args.aligner,
+        synthesiser=args.synthesiser,
+        voice=args.voice,
+        items=args.items,
+        **{"noise-db": args.noise_db},
+    )
 
 
 def add_coverage(parts) -> None:

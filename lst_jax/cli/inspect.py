@@ -6,6 +6,8 @@ import json
 import pathlib
 import sys
 
+import numpy as np
+
 from lst_jax.cli.local_paths import path_or_address
 from lst_jax.core import console
 from lst_jax.core.errors import DataError
@@ -40,6 +42,8 @@ def add_arguments(subparsers) -> None:
         "--unit-tokenizer", metavar="FILE", help="say how many frames its pieces stand for here (.model)"
     )
     parser.add_argument("--picture", metavar="ID", help="draw the utterance with this id")
+    parser.add_argument("--from", dest="from_sec", type=float, metavar="SEC", help="draw the utterance from here on")
+    parser.add_argument("--to", dest="to_sec", type=float, metavar="SEC", help="draw it up to here")
     parser.add_argument("--out", metavar="PNG", help="where to draw it (default: ID.png)")
     parser.add_argument(
         "--audio", metavar="MANIFEST", help="manifest or tree that has its recording, to draw its sound"
@@ -55,9 +59,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.picture:
         _picture(args, directory)
         return 0
-    for name in ("out", "audio", "units", "wav"):
-        if getattr(args, name):
-            raise DataError(f"--{name}: belongs to a picture; add --picture ID")
+    for name in ("out", "audio", "units", "wav", "from_sec", "to_sec"):
+        if getattr(args, name) is not None:
+            raise DataError(f"--{name.removesuffix('_sec')}: belongs to a picture; add --picture ID")
     if args.verify and (wrong := inspect.verify(directory)):
         for line in wrong:
             print(f"lst inspect: {console.printable(line)}", file=sys.stderr)
@@ -71,15 +75,16 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _picture(args: argparse.Namespace, directory) -> None:
-    utterance = inspect.find(directory, args.picture)
-    samples, tokenizer = None, None
+    utterance, unit_rate = inspect.find(directory, args.picture), directory.metadata.unit_rate
+    samples, tokenizer, part_sec = None, None, None
+    if args.from_sec is not None or args.to_sec is not None:
+        part_sec = picture.check_part((args.from_sec, args.to_sec), utterance, unit_rate)
     if args.audio:
         corpus = open_corpus([args.audio], "speech", Settings(skip_bad=True))
         item = next((item for item in without_bad(corpus.items()) if item.id == utterance.id), None)
         if item is None:
             raise DataError(f"{args.audio}: {utterance.id}: no item has this id; give the manifest it was made from")
-        sound = item.recording
-        samples = dataclasses.replace(sound, channel=sound.channel or recordings.MEAN).samples()
+        samples = _sound(item.recording, part_sec)
     if args.units:
         tokenizer = load_unit_tokenizer(args.units)
         if tokenizer.fingerprint != directory.metadata.codebook_fingerprint:
@@ -90,10 +95,23 @@ def _picture(args: argparse.Namespace, directory) -> None:
         if not isinstance(tokenizer, AudibleUnitTokenizer):
             raise DataError(f"{args.units}: cannot say what its units sound like; leave --units out")
     out = args.out or f"{pathlib.PurePath(utterance.id).name}.png"
-    picture.draw(out, utterance, directory.metadata.unit_rate, samples, tokenizer, args.static_size)
+    picture.draw(out, utterance, unit_rate, samples, tokenizer, args.static_size, part_sec)
     print(out)
     if args.wav:
         if tokenizer is None:
             raise DataError("--wav: units are made audible by their tokenizer; add --units FILE")
-        audio.write_wav(args.wav, tokenizer.resynthesise(utterance.units))
+        start_sec, end_sec = part_sec or (0.0, len(utterance.units) / unit_rate)
+        units = utterance.units[round(start_sec * unit_rate) : round(end_sec * unit_rate)]
+        audio.write_wav(args.wav, tokenizer.resynthesise(units))
         print(args.wav)
+
+
+def _sound(recording: recordings.Recording, part_sec: tuple[float, float] | None) -> np.ndarray:
+    """The samples of a recording, or of a part of it; of several channels the mean."""
+    recording = dataclasses.replace(recording, channel=recording.channel or recordings.MEAN)
+    if part_sec is not None:
+        start_sec, end_sec = part_sec
+        recording = dataclasses.replace(
+            recording, offset_sec=recording.offset_sec + start_sec, duration_sec=end_sec - start_sec
+        )
+    return recording.samples()

@@ -17,12 +17,20 @@ from lst_jax.data.alignment import Placed, to_frames
 from lst_jax.prepare import audio, manifest, recordings, tags
 from lst_jax.prepare.accounts import Made, Rejection
 from lst_jax.prepare.aligners import fit
-from lst_jax.prepare.aligners.protocol import Aligner, BatchAligner, LanguageAligner, LengthAligner, WordsAligner
+from lst_jax.prepare.aligners.protocol import (
+    Aligner,
+    BatchAligner,
+    LanguageAligner,
+    LengthAligner,
+    RetryingAligner,
+    WordsAligner,
+)
 from lst_jax.prepare.corpora import fields
 from lst_jax.prepare.speech_tokenizers.protocol import BatchUnitTokenizer, BlockUnitTokenizer, UnitTokenizer
 
 GROUP = 128  # recordings that a model sees together, and memory holds: 0.25 GB of 30 s each
 OUTSIDE, TAGS, OTHER_WORDS = "s of speech outside words", "marks that are no words", "words unlike the transcript's"
+RETRIED = "placed by a second search"
 
 
 @typing.runtime_checkable
@@ -172,6 +180,8 @@ class SpeechMaker:
             TAGS: len(sound.tags),
             OTHER_WORDS: different,
         }
+        if isinstance(self.aligner, RetryingAligner):
+            notes[RETRIED] = int(self.aligner.take_retried(item.id))
         guessed = tuple(self.aligner.guessed(sound.words))
         return Made(records.encode(utterance), len(ids), len(words), None, guessed, notes)
 

@@ -55,5 +55,5 @@ def test_most_of_a_step_is_matrix_products_and_attention_kernels():
 
 def test_a_token_takes_less_time_than_in_base_and_least_where_text_goes_past_the_local_networks():
     base = token_sec("base")
-    assert 0.8 < token_sec("static") / base < STATIC
-    assert 0.7 < token_sec("bypass-static") / base < BYPASS
+    assert 0.8 < token_sec("static") / base < 1.0
+    assert 0.7 < token_sec("bypass-static") / base < 0.92

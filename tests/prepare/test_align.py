@@ -67,6 +67,25 @@ def test_wrong_text_is_rejected_with_a_reason(recordings):
         aligner.align("u", recordings[0][0], ["--", "..."])
 
 
+def test_a_search_that_ends_early_is_tried_again_over_wider_beams_and_is_told_once(recordings, monkeypatch):
+    audio, _ = recordings[0]
+    words = ["That", "konferents", "is", "full"]
+    search, decoders = pocket_sphinx._search, []
+
+    def ends_early(decoder, audio, spoken):
+        decoders.append(decoder)
+        found = search(decoder, audio, spoken)
+        return found[:-1] if len(decoders) == 1 else found
+
+    monkeypatch.setattr(pocket_sphinx, "_search", ends_early)
+    aligner = pocket_sphinx.PocketSphinxAligner()
+    assert [word for word, *_ in aligner.align("u", audio, words)] == words
+    assert [decoder.config["beam"] for decoder in decoders] == [1e-48, pocket_sphinx.WIDER["beam"]]
+    assert aligner.take_retried("u") and not aligner.take_retried("u")
+    aligner.align("v", audio, words)
+    assert len(decoders) == 3 and not aligner.take_retried("v")
+
+
 def test_a_placed_but_poor_match_is_told_by_its_score(recordings):
     audio, _ = recordings[0]
     with pytest.raises(RejectedItem, match="score -4.* is below -3.5") as caught:

@@ -7,6 +7,8 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from prepare_helpers import EvenAligner
 
@@ -14,6 +16,7 @@ from lst_jax.cli import inspect as inspect_command
 from lst_jax.cli import prepare
 from lst_jax.core.errors import DataError
 from lst_jax.data import records, shards
+from lst_jax.data.patching import StaticRule
 from lst_jax.data.records import Utterance, Word
 from lst_jax.prepare import fit, inspect, manifest, picture, run
 
@@ -155,9 +158,43 @@ def test_pictures_share_one_time_axis_and_grow_with_the_sound(speech, unit_file,
     assert imread(out).shape[1] > 4 * plain.shape[1]
 
 
+def test_a_part_is_drawn_as_it_lies_in_the_whole(speech, unit_file, tmp_path):
+    whole, part, wav = tmp_path / "whole.png", tmp_path / "part.png", tmp_path / "part.wav"
+    options = ["--picture", "tone03", "--audio", tmp_path / "tones.jsonl", "--units", unit_file]
+    frames = len(inspect.find(inspect.open_directory(speech), "tone03").units)
+    lst("inspect", speech, *options, "--out", whole)
+    lst("inspect", speech, *options, "--from", 0.2, "--to", 0.4, "--out", part, "--wav", wav)
+    assert soundfile.info(wav).frames == 5 * 640
+    assert imread(part).shape[0] == imread(whole).shape[0]
+    with pytest.raises(DataError, match=rf"--from {frames / 25:g} --to .*: must be a part of tone03's"):
+        lst("inspect", speech, *options, "--from", frames / 25)
+
+
+def test_static_patches_of_a_part_keep_their_places():
+    drawn = Figure().subplots()
+    utterance = Utterance("u", np.arange(40, dtype=np.uint16), (), None, None)
+    picture._patches(drawn, utterance, 25.0, StaticRule(4), picture.View(0.4, 0.8, 3.2))
+    (bars,) = drawn.collections
+    starts = [path.vertices[:, 0].min() for path in bars.get_paths()]
+    np.testing.assert_allclose(starts, [0.32, 0.48, 0.64], atol=1e-9)
+    assert [text.get_text() for text in drawn.texts] == ["4", "4", "4"]
+
+
+def test_five_minutes_are_drawn_with_few_artists(tmp_path, monkeypatch):
+    """The time of a picture is that of its artists: bars are one artist for each panel, and labels are few."""
+    made = []
+    monkeypatch.setattr(Axes, "text", lambda self, *a, _text=Axes.text, **k: made.append(a) or _text(self, *a, **k))
+    words = tuple(Word("word", at, at + 6) for at in range(0, 7500 - 8, 8))
+    long = Utterance("long", np.zeros(7500, np.uint16), words, None, None)
+    picture.draw(tmp_path / "p.png", long, 25.0)
+    assert len(made) <= len(words)  # no unit and no patch has room for its number
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
+        (["--from", "1"], "--from: belongs to a picture"),
+        (["--picture", "tone01", "--from", "2", "--to", "1"], "--from 2 --to .*: must be a part of tone01's"),
         (["--picture", "nobody"], "nobody: no utterance has this id"),
         (["--out", "x.png"], "--out: belongs to a picture"),
         (["--picture", "tone01", "--wav", "x.wav"], "--wav: units are made audible by their tokenizer"),

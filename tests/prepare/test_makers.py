@@ -76,3 +76,22 @@ def test_a_disk_that_is_full_is_no_fault_of_a_recording(tones):
     with pytest.raises(StorageError):
         made_by(units, tones, EvenAligner())
     assert units.batches == [5]
+
+
+class SearchesTwice(EvenAligner):
+    """Places the items of some ids by a second search."""
+
+    def __init__(self, ids):
+        super().__init__()
+        self.ids = set(ids)
+
+    def take_retried(self, item_id):
+        """See `lst_jax.prepare.aligners.protocol.RetryingAligner`."""
+        return item_id in self.ids
+
+
+def test_items_that_a_second_search_placed_are_counted(tones):
+    made = made_by(BatchUnits(lambda audios: None), tones, SearchesTwice({"tone01", "tone04"}))
+    assert [one.notes[makers.RETRIED] for one in made] == [0, 1, 0, 0, 1]
+    plain = made_by(BatchUnits(lambda audios: None), tones, EvenAligner())
+    assert makers.RETRIED not in plain[0].notes

@@ -11,7 +11,7 @@ from lst_jax.core.errors import DataError
 from lst_jax.data.importers import registry as formats
 from lst_jax.data.importers.formats import Option
 from lst_jax.prepare import pronounce, recordings, run
-from lst_jax.prepare.aligners import pocket_sphinx, registry
+from lst_jax.prepare.aligners import fit, pocket_sphinx, registry
 
 
 def add_arguments(parts) -> None:
@@ -51,7 +51,7 @@ def add_arguments(parts) -> None:
         "--least-score",
         type=float,
         help="reject alignments below this mean log-likelihood a frame, of a model a character "
-        f"(default: {pocket_sphinx.LEAST_SCORE} for {pocket_sphinx.EMBEDDED}, none for models)",
+        f"(default: {pocket_sphinx.LEAST_SCORE} for {pocket_sphinx.EMBEDDED}, {fit.CTC_LEAST_SCORE:g} for models)",
     )
     parser.add_argument(
         "--most-outside",

@@ -16,6 +16,7 @@ from lst_jax.data.alignment import Placed, regroup
 from lst_jax.prepare import pronounce
 from lst_jax.prepare.acoustic import ctc, wav2vec2
 from lst_jax.prepare.acoustic.encoder import Encoder, bucket
+from lst_jax.prepare.aligners.fit import CTC_LEAST_SCORE
 
 VERSION = "1"  # enters the aligner's name: another version may place words elsewhere
 
@@ -81,14 +82,14 @@ class CtcAligner:
     """The best CTC path of a text's characters; a word lasts from its first character's first frame to its last's last.
 
     CTC models say a character in few frames, so words come out a little short and the gaps between them long.
-    `least_score` is the lowest mean log-probability of a text's characters that counts as a match; which value tells
-    right from wrong text depends on the model, so there is none unless it is given.
+    `least_score` is the lowest mean log-probability of a text's characters that counts as a match. Which value tells
+    right from wrong text best depends on the model: `lst bench align` shows what one does.
     `unknown` counts the letters and digits that were skipped so far.
     """
 
     def __init__(self, directory: str | os.PathLike, least_score: float | None = None):
         """Loads the model. Raises: DataError where the directory is no CTC model."""
-        self.directory, self.least_score = os.fspath(directory), least_score
+        self.directory, self.least_score = os.fspath(directory), CTC_LEAST_SCORE if least_score is None else least_score
         self.encoder, self.characters = Encoder(directory), Characters(directory)
         if self.characters.size > self.encoder.arch.vocab_size:
             raise DataError(
@@ -96,7 +97,7 @@ class CtcAligner:
                 f"{self.encoder.arch.vocab_size} outputs; take both from one model"
             )
         self.name = f"ctc-{VERSION}/{self.encoder.fingerprint}/pronounce-{pronounce.VERSION}"
-        self.name += "" if least_score is None else f"/least-score{least_score:g}"
+        self.name += f"/least-score{self.least_score:g}"
         self.unknown: collections.Counter[str] = collections.Counter()
 
     def __reduce__(self):
@@ -172,7 +173,7 @@ class CtcAligner:
         """Times of the written words of one recording; `found` is its row."""
         assert found.fits_B
         score = float(found.score_BN[: len(ids)].mean())
-        if self.least_score is not None and score < self.least_score:
+        if score < self.least_score:
             return RejectedItem(
                 "poor match",
                 f"score {score:.2f} a character is below {self.least_score:g}; does the text match the audio?",

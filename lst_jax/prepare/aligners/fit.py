@@ -10,6 +10,10 @@ import numpy as np
 from lst_jax.data.alignment import Placed
 from lst_jax.prepare import pronounce
 
+# Mean log-probability of a text's characters under a CTC model that still counts as a match. Guessing among 32
+# characters gives -3.5. A model that hears other words is surer of these than a guess, so the text's characters lie well
+# below. NeMo's tool drops segments below -5 too (`tools/ctc_segmentation`, `cut_audio.py --threshold`).
+CTC_LEAST_SCORE = -5.0
 FRAMES_PER_SEC = 100  # of `audio.levels`
 BELOW_SPEECH_DB = 10  # as loud as speech: at most so far below the median level inside the words,
 ABOVE_NOISE_DB = 6  # and so far above the quietest tenth of the recording, which is its noise

@@ -60,6 +60,14 @@ class WordsAligner(LengthAligner, typing.Protocol):
 
 
 @typing.runtime_checkable
+class RetryingAligner(Aligner, typing.Protocol):
+    """An aligner that searches again, more slowly, where its first search fails."""
+
+    def take_retried(self, item_id: str) -> bool:
+        """Whether the item was placed by the second search. It is told once."""
+
+
+@typing.runtime_checkable
 class BatchAligner(Aligner, typing.Protocol):
     """A model: it is faster with several recordings at a time, and it runs in one process."""
 

@@ -9,6 +9,7 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import to_frames
 from lst_jax.prepare.acoustic import align, ctc, wav2vec2
 from lst_jax.prepare.acoustic.align import Characters, CtcAligner
+from lst_jax.prepare.aligners.fit import CTC_LEAST_SCORE
 from lst_jax.prepare.aligners.protocol import Aligner
 
 
@@ -99,7 +100,7 @@ def test_a_batch_gives_what_single_recordings_give_and_rejects_alone(directory):
     assert aligner.guessed(["x一", "x", "x一"]) == ["x一"]
 
 
-def test_a_poor_match_is_rejected_where_a_least_score_is_given(directory, monkeypatch):
+def test_a_poor_match_is_rejected_by_the_least_score_that_is_given_or_the_usual_one(directory, monkeypatch):
     strict = CtcAligner(directory, least_score=-0.5)
     planted(monkeypatch, strict, [{3: "A", 5: "B"}])
     recording = tiny_models.recordings()[0]
@@ -107,6 +108,10 @@ def test_a_poor_match_is_rejected_where_a_least_score_is_given(directory, monkey
     with pytest.raises(RejectedItem, match="score -9.00 a character is below -0.5") as caught:
         strict.align("u", recording, ["cd"])
     assert caught.value.reason == "poor match"
+    usual = CtcAligner(directory)
+    assert usual.least_score == CTC_LEAST_SCORE
+    with pytest.raises(RejectedItem, match="score -9.00 a character is below -5"):
+        usual.align("u", recording, ["cd"])
 
 
 def test_it_pickles_as_its_settings_and_its_name_tells_models_apart(directory, tmp_path):
