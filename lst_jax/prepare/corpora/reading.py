@@ -71,7 +71,7 @@ def number_of_seconds(value: Any, name: str) -> float:
     """A number of seconds from 0, also written as a text. Example: "1.5" -> 1.5. Raises: RejectedItem."""
     try:
         found = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
-    except ValueError:
+    except (ValueError, OverflowError):  # an integer of hundreds of digits
         found = -1.0
     if not 0 <= found < 1e9:
         raise RejectedItem("wrong type", f"{name}={str(value)[:40]!r}: must be a number of seconds from 0; correct it")
