@@ -150,11 +150,17 @@ def rows_of(
 
 
 def split_row(line: str, delimiter: str) -> list[str]:
-    """The cells of a line. Only those parted by commas may be quoted: other tables have quotes in their texts."""
+    """The cells of a line. Only those parted by commas may be quoted: other tables have quotes in their texts.
+
+    Raises: RejectedItem.
+    """
     line = line.rstrip("\r\n")
     if delimiter != ",":
         return line.split(delimiter)
-    return next(csv.reader([line], skipinitialspace=True), [])
+    try:
+        return next(csv.reader([line], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise RejectedItem("wrong columns", f"is no line of a table ({first_line(error)}); correct it") from error
 
 
 def plain(text: str) -> str:
