@@ -11,6 +11,7 @@ from lst_jax.storage.place import Place
 REPORT_NAME = "report.json"
 EXAMPLES = 5  # of each reason in the report; all are in the shards' own files
 GUESSED = 10_000  # words with guessed pronunciation that the report names at most, the commonest
+MOST_GUESSED = 500_000  # that memory holds of all shards: of more, the rarest half is forgotten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +133,7 @@ class Report:
     reasons_found: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     examples: list[Rejection] = dataclasses.field(default_factory=list)  # EXAMPLES of each reason at most
     guessed_words: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    forgot_guessed: bool = False
     notes: dict[str, int | float] = dataclasses.field(default_factory=dict)
 
     def add(self, shard: shards.ShardInfo, account: Account) -> None:
@@ -145,6 +147,9 @@ class Report:
             if self.reasons_found[rejection.reason] <= EXAMPLES:
                 self.examples.append(rejection)
         self.guessed_words.update(account.guessed_words)
+        if len(self.guessed_words) > MOST_GUESSED:
+            self.forgot_guessed = True
+            self.guessed_words = collections.Counter(dict(self.guessed_words.most_common(MOST_GUESSED // 2)))
         _add_notes(self.notes, account.notes)
 
     @property
@@ -158,7 +163,8 @@ class Report:
         if self.rejected:
             text += f" ({', '.join(f'{count} {reason}' for reason, count in self.reasons())})"
         if self.guessed_words:
-            text += f", {len(self.guessed_words)} words with guessed pronunciation"
+            more = "more than " * self.forgot_guessed
+            text += f", {more}{len(self.guessed_words)} words with guessed pronunciation"
         for what, amount in _rounded(self.notes).items():
             text += f", {amount:g} {what}"
         return f"{text}; {self.directory / REPORT_NAME} says more"

@@ -70,6 +70,21 @@ def test_tokenizers_are_made_there_once(texts, bucket, tmp_path, capsys):
     assert tokenizer_fingerprint(out) == tokenizer_fingerprint(tmp_path / "local.model")
 
 
+def test_manifests_and_recordings_there_give_the_same_files(tones, bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    local, place = tones(4), to_place(f"{bucket}/{tmp_path.name}/corpus")
+    objects.upload(local, place / local.name)
+    objects.upload(local.parent / "audio", place / "audio")
+    for part, suffix, options in (
+        ("units-fit", "safetensors", ("--k", "5")),
+        ("tokenizer", "model", ("--size", "275")),
+    ):
+        for name, manifest in (("local", local), ("there", place / "*.jsonl")):
+            words = ["prepare", part, "--manifest", str(manifest), *options, "--out", f"{name}.{suffix}"]
+            assert main.main([*words, "--workers", "1"] if part == "units-fit" else words) == 0
+        assert (tmp_path / f"there.{suffix}").read_bytes() == (tmp_path / f"local.{suffix}").read_bytes()
+
+
 def test_a_fitted_unit_tokenizer_is_read_there(bucket, tmp_path):
     rng = np.random.default_rng(0)
     fitted = LogMelKMeans.fit([rng.normal(size=(200, 320)).astype(np.float32)], 4, 0)
