@@ -8,20 +8,23 @@ Source: https://huggingface.co/docs/hub/datasets-audio and https://huggingface.c
 Where `bytes` is null, `path` is a file, from the folder of the table on. A column of bytes or of paths serves too.
 """
 
+import abc
 import dataclasses
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.importers.formats import Option
 from lst_jax.prepare.corpora import fields, parquet
 from lst_jax.prepare.corpora.audio_place import AudioPlace, Content
-from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part, TextItem
+from lst_jax.prepare.corpora.protocol import InputFile, Item, Part, TextItem
 from lst_jax.prepare.corpora.registry import Layout, Settings
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
 AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path", "file")
+Make = Callable[[Mapping[str, Any], int, str], Item | TextItem]  # of a row, its number and its place
 PART_COLUMNS = ("offset", "duration", "channel")
 ID_FIELD = Option(
     "id_field", "the column of ids (default: the first of id, segment_id, utterance_id, …)", metavar="NAME"
@@ -33,7 +36,7 @@ SPEAKER_FIELD = Option(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Reader:
+class _Reader(abc.ABC):
     """What the readers of speech and of texts share."""
 
     settings: Settings
@@ -52,6 +55,27 @@ class _Reader:
     def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
         """See `Reader.parts`."""
         return self.tables.parts(file, number, part_items)
+
+    def read(self, part: Part) -> Iterator[Any]:
+        """See `Reader.read`."""
+        with parquet.table_at(part.place) as table:
+            wanted, make = self._maker(part, {field.name: field.type for field in table.schema_arrow})
+            for number, row in self.tables.rows(table, part, wanted):
+                place = f"{part.place}: row {number}"
+                made = functools.partial(self._made, make, row, number, place)
+                item = fields.item_or_bad(place, self.settings.skip_bad, made)
+                if item is not None:
+                    yield item
+
+    def _made(self, make: Make, row: dict[str, Any] | RejectedItem, number: int, place: str) -> Item | TextItem | None:
+        """None where the row is not selected. Raises: RejectedItem."""
+        if isinstance(row, RejectedItem):
+            raise row
+        return make(row, number, place) if fields.selected(row, self.settings.where) else None
+
+    @abc.abstractmethod
+    def _maker(self, part: Part, columns: Mapping[str, Any]) -> tuple[list[str], Make]:
+        """The columns that are read, and what makes an item of a row, its number and its place. Raises: DataError."""
 
     def _column(self, part: Part, columns: Mapping[str, Any], option: str, names: tuple[str, ...]) -> str | None:
         """The first of `names` that is a column, or the one that the option names. Raises: DataError."""
@@ -81,9 +105,8 @@ class SpeechReader(_Reader):
 
     batch_rows = 64  # recordings, which are large
 
-    def read(self, part: Part) -> Iterator[Item | BadItem]:
-        """See `Reader.read`."""
-        columns = self.tables.columns(part.place)
+    def _maker(self, part: Part, columns: Mapping[str, Any]) -> tuple[list[str], Make]:
+        """See `_Reader._maker`."""
         text = self._text_column(part, columns, fields.USUAL_TEXT)
         audio = self._audio_column(part, columns)
         renamed = {  # column by field
@@ -94,20 +117,9 @@ class SpeechReader(_Reader):
         }
         wanted = [text, *(name for name in renamed.values() if name is not None)]
         wanted += [audio] if self.settings.sound else [name for name in fields.STATED_LENGTHS if name in columns]
-        others = sorted(columns.keys() & fields.PART_FIELDS)  # refused where the audio is a file
-        for number, row in self.tables.rows(part, [*wanted, *others]):
-            place = f"{part.place}: row {number}"
-
-            def make(row=row, number=number, place=place) -> Item | None:
-                if isinstance(row, RejectedItem):
-                    raise row
-                if not fields.selected(row, self.settings.where):
-                    return None
-                return _item(row, text, audio if self.settings.sound else None, renamed, part, number, place)
-
-            item = fields.item_or_bad(place, self.settings.skip_bad, make)
-            if item is not None:
-                yield item
+        wanted += sorted(columns.keys() & fields.PART_FIELDS)  # refused where the audio is a file
+        read = audio if self.settings.sound else None
+        return wanted, lambda row, number, place: _item(row, text, read, renamed, part, number, place)
 
     def _audio_column(self, part: Part, columns: Mapping[str, Any]) -> str:
         """Raises: DataError where no column, or one of another type, holds audio."""
@@ -129,25 +141,16 @@ class SpeechReader(_Reader):
 class TextReader(_Reader):
     """Rows → documents."""
 
-    def read(self, part: Part) -> Iterator[TextItem | BadItem]:
-        """See `Reader.read`."""
-        columns = self.tables.columns(part.place)
+    def _maker(self, part: Part, columns: Mapping[str, Any]) -> tuple[list[str], Make]:
+        """See `_Reader._maker`."""
         text = self._text_column(part, columns, ("text",))
         name = self._column(part, columns, "id_field", ("id",))
-        for number, row in self.tables.rows(part, [text, *([name] if name else [])]):
-            place = f"{part.place}: row {number}"
 
-            def make(row=row, number=number, place=place) -> TextItem | None:
-                if isinstance(row, RejectedItem):
-                    raise row
-                if not fields.selected(row, self.settings.where):
-                    return None
-                item_id = f"{part.input_name}:{number}" if not name or row[name] is None else _named(row[name])
-                return TextItem(item_id, fields.text_of(row, text), place)
+        def make(row: Mapping[str, Any], number: int, place: str) -> TextItem:
+            item_id = f"{part.input_name}:{number}" if not name or row[name] is None else _named(row[name])
+            return TextItem(item_id, fields.text_of(row, text), place)
 
-            item = fields.item_or_bad(place, self.settings.skip_bad, make)
-            if item is not None:
-                yield item
+        return [text, *([name] if name else [])], make
 
 
 def _item(

@@ -62,30 +62,27 @@ class Tables:
             name, size = part_name(number, index), file.size * count // total
             yield Part(name, file.place, digest, group, row, count, (), file.name, size)
 
-    def columns(self, place: Place) -> dict[str, Any]:
-        """The columns and their types. Raises: DataError."""
-        with table_at(place) as table:
-            return {field.name: field.type for field in table.schema_arrow}
-
-    def rows(self, part: Part, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | RejectedItem]]:
+    def rows(
+        self, table: Any, part: Part, columns: Sequence[str]
+    ) -> Iterator[tuple[int, dict[str, Any] | RejectedItem]]:
         """(number from 1 in the file, values) of the rows of a part, also the split that the file's name says.
 
-        Rows that cannot be decoded are RejectedItems. Raises: DataError where the footer is damaged.
+        Rows that cannot be decoded are RejectedItems. Args: `table` is the part's, open (`table_at`).
+        Raises: DataError where the footer is damaged.
         """
-        with table_at(part.place) as table:
-            have = set(table.schema_arrow.names)
-            there = [name for name in dict.fromkeys((*columns, *self.where)) if name in have]
-            split = split_of(part.place) if "split" not in there else None
-            number = first = _rows_before(table, part) + 1
-            try:
-                for values in _decoded(table, part, there, self.batch_rows):
-                    if split is not None and isinstance(values, dict):
-                        values["split"] = split
-                    yield number, values
-                    number += 1
-            except DataError as error:
-                for lost in range(number, first + part.count):
-                    yield lost, RejectedItem(DAMAGED, str(error).removeprefix(f"{part.place}: "))
+        have = table.schema_arrow.names
+        there = [name for name in dict.fromkeys((*columns, *self.where)) if name in have]
+        split = split_of(part.place) if "split" not in there else None
+        number = first = _rows_before(table, part) + 1
+        try:
+            for values in _decoded(table, part, there, self.batch_rows):
+                if split is not None and isinstance(values, dict):
+                    values["split"] = split
+                yield number, values
+                number += 1
+        except DataError as error:
+            for lost in range(number, first + part.count):
+                yield lost, RejectedItem(DAMAGED, str(error).removeprefix(f"{part.place}: "))
 
 
 def split_of(place: Place) -> str | None:
