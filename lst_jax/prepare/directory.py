@@ -71,16 +71,16 @@ class Directory:
         """
         known = self._there.get(part.name)
         if known is not None and known.digest != part.digest:
-            raise self._other(self._content, part.name, known.digest, part.digest)
+            raise self._other(self._content, f"{part.name} of {part.place}", known.digest, part.digest)
         if known is not None and known.name not in self._closed and not self._is_whole(known):
             known = None
         self._order.append(known or Known(part.name, part.digest, ""))
         return known
 
-    def check_audio(self, known: Known, audio_files: str) -> None:
+    def check_audio(self, part: Part, known: Known, audio_files: str) -> None:
         """Raises: DataError where a part was made from other recordings."""
         if known.audio_files != audio_files:
-            raise self._other("audio_files", known.name, known.audio_files, audio_files)
+            raise self._other("audio_files", f"{part.name} of {part.place}", known.audio_files, audio_files)
 
     def check_order(self) -> None:
         """Call it when `finished` was asked of all parts. Raises: DataError where the directory has more parts."""
@@ -90,7 +90,7 @@ class Directory:
             raise self._other(self._content, known.name, known.digest, None)
 
     def to_merge(self) -> list[Group]:
-        """The groups of parts that are to become shards, or are shards already without being listed.
+        """The groups of parts that are to become shards; those that are shards already are left out.
 
         Raises: DataError where a part is missing.
         """

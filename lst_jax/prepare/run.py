@@ -134,7 +134,7 @@ def _missing(corpus: Corpus, out: Directory, bar: "_Bar") -> Iterator[Part]:
             states = AudioStates()
             for item in corpus.readers.read(part):
                 states.add(audio_state(item))
-            out.check_audio(known, states.digest())
+            out.check_audio(part, known, states.digest())
         bar.tick(0, part.size)
 
 

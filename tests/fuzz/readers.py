@@ -35,6 +35,22 @@ from lst_jax.runs.directory import RunDirectory
 
 Read = Callable[[pathlib.Path], object]
 IDS = ("u0", "u1", "u2")
+NAMED_CORPORA = (
+    "librispeech",
+    "mls",
+    "librilight",
+    "spotify",
+    "gigaspeech",
+    "common-voice",
+    "ljspeech",
+    "vctk",
+    "mfa",
+    "kaldi",
+    "espnet",
+    "speechbrain",
+    "nemo",
+    "peoples-speech",
+)
 
 
 def command(*argv: object) -> None:
@@ -67,10 +83,10 @@ def _tree(folder: pathlib.Path) -> None:
             item.recording.samples()
 
 
-def _corpus(layout: str, kind: Literal["speech", "text"] = "speech") -> Read:
+def _corpus(layout: str, kind: Literal["speech", "text"] = "speech", file: str = "") -> Read:
     def read(folder):
         for settings in (Settings(skip_bad=True), Settings({"split": "train"})):
-            for item in choose.open_corpus([folder], kind, settings, layout).items(2):
+            for item in choose.open_corpus([folder / file], kind, settings, layout).items(2):
                 if isinstance(item, Item):
                     with contextlib.suppress(RejectedItem):
                         item.recording.samples()
@@ -202,6 +218,10 @@ READERS: dict[str, Read] = {
     "corpus-supervisions": _corpus("lhotse"),
     "corpus-json-array": _corpus("json-array", "text"),
     "corpus-shar": _corpus("lhotse"),
+    **{f"layout-{name}": _corpus(name) for name in NAMED_CORPORA},
+    "layout-librilight-gz": _corpus("librilight"),
+    "layout-espnet-json": _corpus("espnet", file="data.json"),
+    "layout-speechbrain-csv": _corpus("speechbrain"),
     "pronunciations": lambda folder: read_pronunciations(folder / "p.txt"),
     "audio-wav": _audio("a.wav"),
     "audio-flac": _audio("a.flac"),

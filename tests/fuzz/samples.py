@@ -31,6 +31,7 @@ from lst_jax.data.importers import ctm, gslm, librispeech, lst_release, moshi, s
 from lst_jax.data.importers.registry import ALIGNMENT_FORMATS, UNIT_FORMATS  # noqa: E402
 from lst_jax.data.shards import METADATA_NAME  # noqa: E402
 from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LogMelKMeans  # noqa: E402
+from tests.fuzz import named_corpora  # noqa: E402
 from tests.fuzz.mutations import Files  # noqa: E402
 
 UTTERANCES = [
@@ -150,7 +151,7 @@ def tree(folder: pathlib.Path) -> Files:
 
 def make_all() -> dict[str, Files]:
     """The valid input of every reader by the reader's name."""
-    found = _manifests() | _corpora() | _units_and_words() | _tasks() | _small_files()
+    found = _manifests() | _corpora() | named_corpora.make() | _units_and_words() | _tasks() | _small_files()
     with tempfile.TemporaryDirectory() as name:
         return found | _folders(pathlib.Path(name)) | _models(pathlib.Path(name))
 

@@ -94,5 +94,7 @@ def test_parts_are_merged_there_too(corpus, tmp_path):
     made = contents(corpus / "text-beam")
     assert made == contents(corpus / "text-local") and "shard-00000-of-00001.array_record" in made
     objects.write_text(corpus / "texts" / "1.jsonl", '{"text": "another"}\n')
-    with pytest.raises(DataError, match="was prepared with documents=.* in part 00001-0000000, now"):
+    with pytest.raises(
+        DataError, match="was prepared with documents=.* in part 00001-0000000 of gs://.*/texts/1.jsonl, now"
+    ):
         prepare_text(texts([str(corpus / "texts")]), str(corpus / "text-beam"), load_beam({}))

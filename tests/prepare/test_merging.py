@@ -145,9 +145,9 @@ def test_a_changed_line_of_one_file_is_found_and_nothing_is_changed(many, tmp_pa
     prepare(many, tmp_path / "out", monkeypatch)
     before = contents(tmp_path / "out")
     line = (many / "3.jsonl").read_text()
-    for text, part in ((line.replace("word", "ward"), "00003-0000000"), (line + line[:0] + "{}\n", "00003-0000000")):
+    for text in (line.replace("word", "ward"), line + '{"text": "one more"}\n'):
         (many / "3.jsonl").write_text(text)
-        with pytest.raises(DataError, match=rf"was prepared with documents='\w+' in part {part}, now it is|no 'text'"):
+        with pytest.raises(DataError, match=r"documents='\w+' in part 00003-0000000 of .*3.jsonl, now it is '\w+'"):
             prepare(many, tmp_path / "out", monkeypatch)
     (many / "3.jsonl").write_text(line)
     with pytest.raises(DataError, match="was prepared with documents=.*--overwrite"):

@@ -72,7 +72,7 @@ class GigaSpeech:
 def _is_of(segment: Any, subset: str | None) -> bool:
     if subset is None or not isinstance(segment, dict):
         return True
-    return "subsets" in segment and f"{{{subset}}}" in segment["subsets"]
+    return "subsets" in segment and isinstance(segment["subsets"], list) and f"{{{subset}}}" in segment["subsets"]
 
 
 def is_at(place: Place) -> bool:

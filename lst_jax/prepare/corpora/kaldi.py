@@ -122,7 +122,7 @@ class _Said:
         line = self._one(SEGMENTS, name)
         if line is None:
             raise RejectedItem("missing segment", f"has no line in {SEGMENTS}; add it, or {SORT}")
-        recording, *rest = line.split()
+        recording, *rest = line.split() or [""]
         if len(rest) not in (2, 3):
             raise RejectedItem("wrong type", f"{SEGMENTS} must have UTTERANCE RECORDING START END; correct its line")
         start_sec = reading.number_of_seconds(rest[0], "start")

@@ -73,7 +73,7 @@ class LibriLight:
             reading.text_within(said, "speaker") if "speaker" in said else None,
             reading.number_of_seconds(reading.within(cut, "start"), "start"),
             duration_sec,
-            language=reading.language(said["language"]) if "language" in said else None,
+            language=reading.language(reading.text_within(said, "language")) if "language" in said else None,
             place=where,
         )
 

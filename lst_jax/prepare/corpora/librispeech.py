@@ -1,4 +1,4 @@
-"""LibriSpeech and LibriTTS-like trees: recordings of chapters beside one file with their transcripts.
+"""LibriSpeech, and trees of the same form: recordings of chapters beside one file with their transcripts.
 
     SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt    lines `ID WORDS`, parted by a blank or a tab
     SPEAKER/CHAPTER/ID.flac                      or .wav, .ogg, .opus, .mp3

@@ -71,7 +71,7 @@ def number_of_seconds(value: Any, name: str) -> float:
     """A number of seconds from 0, also written as a text. Example: "1.5" -> 1.5. Raises: RejectedItem."""
     try:
         found = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
-    except ValueError:
+    except (ValueError, OverflowError):  # an integer of hundreds of digits
         found = -1.0
     if not 0 <= found < 1e9:
         raise RejectedItem("wrong type", f"{name}={str(value)[:40]!r}: must be a number of seconds from 0; correct it")
@@ -150,11 +150,17 @@ def rows_of(
 
 
 def split_row(line: str, delimiter: str) -> list[str]:
-    """The cells of a line. Only those parted by commas may be quoted: other tables have quotes in their texts."""
+    """The cells of a line. Only those parted by commas may be quoted: other tables have quotes in their texts.
+
+    Raises: RejectedItem.
+    """
     line = line.rstrip("\r\n")
     if delimiter != ",":
         return line.split(delimiter)
-    return next(csv.reader([line], skipinitialspace=True), [])
+    try:
+        return next(csv.reader([line], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise RejectedItem("wrong columns", f"is no line of a table ({first_line(error)}); correct it") from error
 
 
 def plain(text: str) -> str:

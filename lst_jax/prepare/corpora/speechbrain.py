@@ -146,7 +146,7 @@ def _espnet_items(root: Place, where: str, name: str | None, utterance: Any) -> 
     if name is None:
         raise RejectedItem("wrong type", "utts must be an object of utterances; correct it")
     sound = reading.within(utterance, "input", 0)
-    if "filetype" not in sound or sound["filetype"] != "sound":
+    if not isinstance(sound, dict) or "filetype" not in sound or sound["filetype"] != "sound":
         yield reading.bad_item(name, where, "no audio file", f"{name}: has features, not the path of a recording")
         return
     text = reading.text_within(utterance, "output", 0, "text")

@@ -86,12 +86,12 @@ def episode(results: Sequence[Any], audio: Place, where: str) -> Iterator[Item |
     """The utterances of an episode, named by the episode and their number. Raises: RejectedItem."""
     name = audio.name.rpartition(".")[0]
     said: list[tuple[str, list[Placed]]] = []
-    tags: dict[tuple[str, float], Any] = {}
+    tags: dict[tuple[str, float], str] = {}
     for number, result in enumerate(results):
         words = _words(result)
         placed = [(_spelt(word), _seconds(word, "startTime"), _seconds(word, "endTime")) for word in words]
         if words and "speakerTag" in words[0]:
-            tags |= {one[:2]: reading.within(word, "speakerTag") for word, one in zip(words, placed, strict=True)}
+            tags |= {one[:2]: str(reading.within(word, "speakerTag")) for word, one in zip(words, placed, strict=True)}
         elif words:
             said.append((f"{name}-{number:04d}", placed))
     ends = [0.0, *(placed[-1][2] for _, placed in said)]
@@ -116,7 +116,7 @@ def _utterance(
     return Item(name, audio, text, speaker, round(start_sec, 6), length_sec, None, LANGUAGE, words, f"{where}: {name}")
 
 
-def _speaker(name: str, placed: list[Placed], tags: Mapping[tuple[str, float], Any]) -> str | None:
+def _speaker(name: str, placed: list[Placed], tags: Mapping[tuple[str, float], str]) -> str | None:
     """Who says most of the words; speakers are numbered within their episode."""
     counts = collections.Counter(tags[word, start] for word, start, _ in placed if (word, start) in tags)
     return f"{name}-{counts.most_common(1)[0][0]}" if counts else None
@@ -136,7 +136,10 @@ def _results(transcript: Place) -> list[Any]:
 def _words(result: Any) -> list[Any]:
     """The words of the first alternative; none where nothing was recognised."""
     first = reading.within(result, "alternatives", 0)
-    return reading.within(first, "words") if "words" in first else []
+    words = first["words"] if isinstance(first, dict) and "words" in first else []
+    if not isinstance(words, list):
+        raise RejectedItem("wrong type", "words must be a list; is it a transcript of this dataset?")
+    return words
 
 
 def _spelt(word: Any) -> str:
