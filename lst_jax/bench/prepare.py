@@ -7,6 +7,7 @@ recordings are neither decoded nor aligned. Each measurement is a process of its
 import dataclasses
 import json
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -108,7 +109,13 @@ def measure_here(kind: str, folder: str, workers: int) -> None:
     report = out.close(0.5, corpus.empty, **_metadata(kind))
     sizes = [path.stat().st_size for path in pathlib.Path(folder, "out").glob("shard-*.array_record")]
     seconds = {"first_part_sec": times[0] - start, "merge_sec": time.perf_counter() - times[-1]}
-    memory = {"peak_bytes": _peak_bytes(), "shards": len(sizes), "out_bytes": sum(sizes)}
+    workers_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # of the largest
+    memory = {
+        "peak_bytes": _peak_bytes(),
+        "worker_peak_bytes": workers_peak,
+        "shards": len(sizes),
+        "out_bytes": sum(sizes),
+    }
     print(json.dumps({"records": report.prepared, "seconds": time.perf_counter() - start, **seconds, **memory}))
 
 
@@ -125,15 +132,16 @@ def markdown(measured: dict[str, Any]) -> str:
             f"{one['lines'] / one['seconds']:,.0f}",
             f"{one['shards']}",
             f"{one['peak_bytes'] / 1e6:.0f}",
+            f"{one['worker_peak_bytes'] / 1e6:.0f}" if one["worker_peak_bytes"] else "–",
         ]
         for one in measured["measured"]
     ]
     heads = ["records", "lines", "manifest, MB", "first part, s", "all, s", "of it merging, s", "lines per second"]
-    table = results_file.table([*heads, "shards", "most memory, MB"], rows)
+    table = results_file.table([*heads, "shards", "most memory, MB", "of a worker, MB"], rows)
     return (
         f"{measured['workers']} processes, parts of {measured['part_items']} items, shards of at least "
         f"{merging.SHARD_MB} MB. Recordings are neither decoded nor aligned; memory is that of the process that reads "
-        f"the manifest.\n\n{table}\n\n{_estimate(measured['measured'])}"
+        f"the manifest, and of the largest of the others.\n\n{table}\n\n{_estimate(measured['measured'])}"
     )
 
 
