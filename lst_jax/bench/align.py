@@ -212,7 +212,7 @@ def markdown(measured: dict[str, Any]) -> str:
     """The body of the section in docs/results.md."""
     note = (
         f"{measured['recordings']} synthesised recordings, {measured['seconds']:.0f} s, {measured['words']:,} words. "
-        "Accepted is the share of recordings, and placed that of the words in them. Errors are those of the boundaries of these words: "
+        "Accepted is the share of recordings, and placed that of the words in them. Errors are those of these words' boundaries: "
         "median and 95th percentile of the size, and the mean with its sign. Refused is the share of recordings that are "
         "rejected when they are given the text of the next one. Speed is seconds of sound per second of CPU time."
     )
