@@ -76,7 +76,7 @@ def test_numbers_are_those_of_the_words_that_were_placed(spoken):
     assert ideal["start_ms"]["bias"] > 0 > ideal["end_ms"]["bias"]  # characters are said in the middle of their share
     assert ideal["near"]["0.1"] == 1
     text = align.markdown(measured)
-    assert "| late | 100.0% | 1 | 30, 30, +30 | 30, 30, +30 | 0.0% | 100.0% | 100.0% | 100.0% |" in text
+    assert "| late | 100.0% | 100.0% | 1 | 30, 30, +30 | 30, 30, +30 | 0.0% | 100.0% | 100.0% | 100.0% |" in text
 
 
 def test_what_is_refused_is_counted_by_its_reason(spoken):

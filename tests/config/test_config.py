@@ -99,6 +99,14 @@ def test_a_broken_rule_names_the_field_and_the_fix_in_one_line(mapping, path, va
     assert "\n" not in str(error.value)
 
 
+def test_a_marker_opens_static_patches_alone(mapping):
+    put(mapping, "data.patching.marker_opens_patch", True)
+    validate(config_lib.from_mapping(mapping))
+    put(mapping, "data.patching.strategy", "aligned")
+    with pytest.raises(ConfigError, match="marker_opens_patch=True: is about static patches, and strategy='aligned'"):
+        validate(config_lib.from_mapping(mapping))
+
+
 def test_noise_without_aligned_boundaries_is_refused(mapping):
     put(mapping, "data.patching.boundary_noise_ms", 40.0)
     validate(config_lib.from_mapping(mapping))

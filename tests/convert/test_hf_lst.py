@@ -364,8 +364,12 @@ def test_a_model_of_fresh_parameters_can_be_made_from_the_configuration(folders)
             config_of(small_config(), strategy="aligned"),
             "data.patching.strategy=aligned: patches of aligned words cannot",
         ),
+        (
+            config_of(small_config(), strategy="static", marker_opens_patch=True),
+            "data.patching.marker_opens_patch=True: the code for transformers gives <s> a patch of its own",
+        ),
     ],
-    ids=["lst_bypass", "aligned"],
+    ids=["lst_bypass", "aligned", "marker opens patch"],
 )
 def test_models_that_have_no_such_form_are_refused(config, message, tmp_path):
     with pytest.raises(DataError, match=message) as error:

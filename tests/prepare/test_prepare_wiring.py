@@ -33,6 +33,9 @@ def write(format_name, root, item_id, times, end):
     elif format_name == "moshi":
         entries = [[word, [start, stop], "SPEAKER_MAIN"] for word, start, stop in times]
         (root / f"{item_id}.json").write_text(json.dumps({"alignments": entries}))
+    elif format_name == "whisper":
+        words = [{"word": f" {word}", "start": start, "end": stop} for word, start, stop in times]
+        (root / f"{item_id}.json").write_text(json.dumps({"segments": [{"start": 0.0, "end": end, "words": words}]}))
     elif format_name == "ctm":
         (root / "a.ctm").write_text(
             "".join(f"{item_id} 1 {start} {stop - start:.3f} {word}\n" for word, start, stop in times)
