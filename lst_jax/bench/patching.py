@@ -24,7 +24,9 @@ from tqdm import tqdm
 from lst_jax.bench import patching_time
 from lst_jax.config import Config
 from lst_jax.core.errors import DataError
+from lst_jax.cost import hlo
 from lst_jax.cost.flops import model_flops
+from lst_jax.cost.kernels import stated_flops
 from lst_jax.cost.topology import QUICKLY, devices
 from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import BATCH_TYPES, Batch
@@ -133,7 +135,7 @@ def cost(config: Config, mesh: Mesh, batches: int, check: bool) -> Cost:
 
 
 def program_flops(config: Config, mesh: Mesh, global_layers: int, decoder_layers: int) -> float:
-    """XLA's count for the compiled step of a shallow model over one row, without splash kernels."""
+    """XLA's count for the compiled step of a shallow model over one row, without attention kernels."""
     m, data = config.model, config.data
     decoder = m.patch_decoder and dataclasses.replace(m.patch_decoder, layers=decoder_layers)
     model_config = dataclasses.replace(
@@ -161,7 +163,8 @@ def _compiled_flops(config: Config, mesh: Mesh) -> float:
     batch = Batch(*(jax.ShapeDtypeStruct(shape, kind) for kind in BATCH_TYPES))
     numbers = update.numbers_of(config)
     lowered = update.make_train_step(config, model, mesh).lower(state, batch, numbers)
-    return float(lowered.compile(compiler_options=QUICKLY).cost_analysis()["flops"])
+    compiled = lowered.compile(compiler_options=QUICKLY)
+    return float(compiled.cost_analysis()["flops"]) - stated_flops(hlo.parse(hlo.serialized(compiled)))
 
 
 def markdown(measured: dict[str, Any]) -> str:
