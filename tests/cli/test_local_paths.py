@@ -15,6 +15,7 @@ from lst_jax.prepare.corpora import choose
 
 ADDRESS = "gs://bucket/folder"
 READING = ("units-fit", "speech", "text", "tokenizer", "synthesise")
+PREPARING = [f"prepare {part}" for part in READING]
 LAYOUT_OPTIONS = [o.name.replace("_", "-") for layout in choose.registry.LAYOUTS.values() for o in layout.options]
 # Records are read from addresses, and runs lie in buckets; the others are no paths, or say themselves what they take.
 NOT_LOCAL = {
@@ -73,9 +74,9 @@ NOT_LOCAL = {
     "import textgrid --units",
     "import ctm --units",
     "import librispeech --units",
+    "import whisper --units",
     *(f"prepare {part} --where" for part in READING),
     *(f"prepare {part} --manifest" for part in READING),
-    *(f"prepare {part} --{name}" for part in READING for name in LAYOUT_OPTIONS),
     "prepare speech --aligner",
     *(f"prepare {part} --beam-option" for part in ("speech", "text")),
 }
@@ -124,6 +125,10 @@ CASES = [
     for action in parser._actions
     if takes_words(action)
 ]
+
+
+# what is read may lie at addresses, also where the options of a layout say so
+NOT_LOCAL |= {name for name, _ in CASES if name.split(" --")[0] in PREPARING and name.split(" --")[1] in LAYOUT_OPTIONS}
 
 
 def test_the_walk_finds_every_command_and_every_exception():

@@ -44,7 +44,7 @@ def token_sec(system):
 
 
 def test_a_decoder_layer_costs_little_more_than_half_a_global_layer():
-    assert 0.4 < layer_sec("static", "patch decoder") / layer_sec("static", "global transformer") < 0.57
+    assert 0.4 < layer_sec("static", "patch decoder") / layer_sec("static", "global transformer") < 0.66
 
 
 def test_most_of_a_step_is_matrix_products_and_attention_kernels():

@@ -111,6 +111,7 @@ def child(pipe: multiprocessing.connection.Connection, samples: pathlib.Path, se
     os.dup2(null, 1), os.dup2(null, 2)
     sys.setrecursionlimit(1000)
     case = Case(samples, seed)
+    _reserve()
     used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -123,6 +124,15 @@ def child(pipe: multiprocessing.connection.Connection, samples: pathlib.Path, se
                 pipe.send(_verdict(case, reader, number, shrunk))
     finally:
         shutil.rmtree(case.folder, ignore_errors=True)
+
+
+def _reserve() -> None:
+    """Lets libraries reserve their address space, which is gigabytes that nothing lies in."""
+    import pyarrow.parquet
+
+    with tempfile.TemporaryDirectory() as folder:
+        pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), f"{folder}/a.parquet")
+        pyarrow.parquet.read_table(f"{folder}/a.parquet")
 
 
 def _verdict(case: Case, reader: str, number: int, shrunk: dict[str, int]) -> Verdict:

@@ -86,7 +86,10 @@ def test_files_of_another_recording_are_found_out(prompts, tmp_path):
 def test_what_an_aligner_cannot_be_is_one_line(tmp_path):
     (tmp_path / "a.ctm").write_text("u 1 0 1 a\n")
     for arguments, message in [
-        (("sphinx",), "--aligner sphinx: must be pocketsphinx, a model's directory .*, or moshi:PATH, textgrid:PATH"),
+        (
+            ("sphinx",),
+            "--aligner sphinx: must be pocketsphinx, corpus, a model's directory .*, or moshi:PATH, textgrid:PATH",
+        ),
         ((str(tmp_path),), "must be pocketsphinx"),
         ((f"ctm:{tmp_path}/none",), "none: no such file"),
         ((f"ctm:{tmp_path}/a.ctm", -2.0), "--least-score=-2: words of files have no score; leave it out"),
