@@ -18,7 +18,8 @@ from lst_jax.prepare.digests import digest
 
 PART_ITEMS = 1000  # of a part, where nothing else is asked for
 COMPARED_BYTES = 1 << 28  # up to this size of all files, ids are compared over the whole corpus
-COMPRESSION = 4  # how much more a compressed file holds, roughly
+COMPRESSED = (".gz", ".zst", ".parquet")
+COMPRESSION = 4  # how much more such a file holds, roughly
 NAMES = 20  # of files, that are written down one by one
 
 
@@ -59,7 +60,7 @@ class Corpus:
     @property
     def is_small(self) -> bool:
         """Whether all of it can be read before the work starts, and its ids be held."""
-        sizes = (file.size * (COMPRESSION if file.place.suffix in (".gz", ".zst") else 1) for file in self.files)
+        sizes = (file.size * (COMPRESSION if file.place.suffix in COMPRESSED else 1) for file in self.files)
         return sum(sizes) <= COMPARED_BYTES
 
     def names(self) -> list[str]:
