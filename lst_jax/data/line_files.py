@@ -71,7 +71,7 @@ def objects_of(
         if not line.strip():
             continue
         try:
-            yield place, _object(line)
+            yield place, json_object(line)
         except RejectedItem as error:
             if not skip_bad:
                 raise DataError(f"{place}: {error}") from error
@@ -146,11 +146,12 @@ def _decoded(line: bytes) -> str:
         raise RejectedItem("not UTF-8", f"is not UTF-8 text ({error.reason}); convert it") from error
 
 
-def _object(line: str) -> dict[str, Any]:
+def json_object(line: str) -> dict[str, Any]:
+    """The object of a line of JSON. Raises: RejectedItem."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise RejectedItem("not JSON", f"is not JSON ({first_line(error)}); write one object a line") from error
+        raise RejectedItem("not JSON", f"is not JSON ({first_line(error)}); write one object per line") from error
     if not isinstance(fields, dict):
-        raise RejectedItem("not JSON", f"must be a JSON object, not {type(fields).__name__}; write one object a line")
+        raise RejectedItem("not JSON", f"must be a JSON object, not {type(fields).__name__}; write one object per line")
     return fields

@@ -76,7 +76,7 @@ def read_points(path: str | os.PathLike | Place) -> list[Point]:
                 raise DataError(f"{path}: line {number}: run={point.run!r}: is there twice; keep one of its lines")
             points[point.run] = point
     if not points:
-        raise DataError(f"{path}: holds no runs; write one JSON object a line")
+        raise DataError(f"{path}: holds no runs; write one JSON object per line")
     return list(points.values())
 
 

@@ -206,12 +206,8 @@ class Directory:
     def _write(self, name: str, mapping: Mapping[str, Any]) -> None:
         """Writes a JSON object, unless it is there already: a closed directory is left as it is."""
         place, text = self.path / name, json.dumps(mapping, indent=1, ensure_ascii=False) + "\n"
-        try:
-            if objects.read_bytes(place) == text.encode():
-                return
-        except OSError:
-            pass  # not there
-        objects.write_text(place, text)
+        if not objects.exists(place) or objects.read_bytes(place) != text.encode():
+            objects.write_text(place, text)
 
     def _remove_parts(self, wanted: set[str]) -> None:
         """Removes what has become shards, and shards of another plan; the metadata list none of them."""

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lst_jax.core.errors import DataError
+from lst_jax.data import line_files
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Part, Reader
 from lst_jax.prepare.corpora.registry import Settings
 from lst_jax.prepare.digests import digest
 
 PART_ITEMS = 1000  # of a part, where nothing else is asked for
 COMPARED_BYTES = 1 << 28  # up to this size of all files, ids are compared over the whole corpus
-COMPRESSED = (".gz", ".zst", ".parquet")
+COMPRESSED = (*line_files.COMPRESSED, ".parquet")
 COMPRESSION = 4  # how much more such a file holds, roughly
 NAMES = 20  # of files, that are written down one by one
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lst_jax.core.errors import RejectedItem
+from lst_jax.data import line_files
 from lst_jax.data.importers.formats import Option
 from lst_jax.prepare.corpora import fields, line_parts, reading
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part
@@ -51,7 +52,7 @@ class LibriLight:
         """See `protocol.Reader`."""
 
         def items(line: str, where: str) -> Iterator[Item]:
-            yield self._item(reading.parsed(line), where, part.place.parent)
+            yield self._item(line_files.json_object(line), where, part.place.parent)
 
         yield from reading.items_of(line_parts.lines(part, skip_bad=True), self.settings, items)
 

@@ -12,6 +12,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
+from lst_jax.data import line_files
 from lst_jax.prepare.corpora import fields, line_parts, reading
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part
 from lst_jax.prepare.corpora.registry import Layout, Settings
@@ -40,7 +41,7 @@ class Nemo:
         root = reading.audio_root(self.settings, part.place.parent)
 
         def items(line: str, where: str) -> Iterator[Item | BadItem]:
-            found = reading.parsed(line)
+            found = line_files.json_object(line)
             if not fields.selected(found, self.settings.where):
                 return
             path = reading.text_within(found, "audio_filepath")

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lst_jax.core.errors import RejectedItem
+from lst_jax.data import line_files
 from lst_jax.prepare.corpora import groups, line_parts, reading
 from lst_jax.prepare.corpora.protocol import BadItem, InputFile, Item, Part
 from lst_jax.prepare.corpora.registry import Layout, Settings
@@ -94,7 +95,7 @@ def _count(line: bytes) -> int:
 
 def _pieces(line: str) -> list[tuple[Any, Any, Any]]:
     """(milliseconds, words, name) of the pieces of a recording. Raises: RejectedItem."""
-    columns = [reading.within(reading.parsed(line), "training_data", column) for column in COLUMNS]
+    columns = [reading.within(line_files.json_object(line), "training_data", column) for column in COLUMNS]
     if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
         raise RejectedItem("wrong columns", f"{', '.join(COLUMNS)} must be lists of one length; correct it")
     return list(zip(*columns, strict=True))

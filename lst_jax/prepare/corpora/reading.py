@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -219,14 +218,3 @@ def text_within(value: Any, *path: str | int) -> str:
         raise RejectedItem("wrong type", f"{name} must be a string, not {type(found).__name__}; correct it")
     line_files.check_text(found, name)
     return found
-
-
-def parsed(line: str) -> dict[str, Any]:
-    """The object of a line of JSON. Raises: RejectedItem."""
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise RejectedItem("not JSON", f"is not JSON ({first_line(error)}); write one object per line") from error
-    if not isinstance(fields, dict):
-        raise RejectedItem("not JSON", f"must be a JSON object, not {type(fields).__name__}; write one per line")
-    return fields

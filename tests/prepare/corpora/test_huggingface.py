@@ -2,6 +2,7 @@
 
 import pathlib
 
+import made_up_corpus
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -9,7 +10,6 @@ from corpus_files import in_bucket, items_of, parts_of, prompts, write_parquet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lst_jax.bench import made_up_corpus
 from lst_jax.core.errors import DataError
 from lst_jax.prepare.corpora import huggingface, parquet
 from lst_jax.prepare.corpora.audio_place import Content
