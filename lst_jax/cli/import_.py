@@ -118,6 +118,7 @@ def _import_alignments(args: argparse.Namespace) -> int:
         units.metadata.codebook_size,
         args.source,
         tally if args.skip_bad else base.stop,
+        tally.note,
     )
     origin = write.Origin(
         units.metadata.unit_rate,

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from lst_jax.core.errors import DataError, RejectedItem, first_line
 from lst_jax.data.alignment import SLACK_SEC, Placed, fit_frames
 from lst_jax.data.importers import base
-from lst_jax.data.records import Utterance, check_utterance
+from lst_jax.data.records import Utterance, Word, check_utterance
+
+OTHER_WORDS = "with other words than their units had"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,9 +188,11 @@ def paired(
     codebook_size: int,
     source: str | None = None,
     on_bad: base.OnBad = base.stop,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Utterance]:
     """The utterances of `units` with the words of `alignments` for their own, and `source`, where given.
 
+    `note` is told of each utterance whose own words were others.
     Raises: RejectedItem, by default, where an utterance has no alignment, or its length is another.
     """
 
@@ -216,9 +220,15 @@ def paired(
             raise RejectedItem(error.reason, f"{utterance.id}: {error}") from error
         result = dataclasses.replace(utterance, words=words, source=utterance.source if source is None else source)
         check_utterance(result, codebook_size)
+        if utterance.words and _said(utterance.words) != _said(words):
+            note(OTHER_WORDS)
         return result
 
     return base.converted((("", u) for u in units), pair, on_bad)
+
+
+def _said(words: Iterable[Word]) -> list[str]:
+    return [word.text.casefold() for word in words]
 
 
 def _of_words(alignment: Alignment) -> Alignment:

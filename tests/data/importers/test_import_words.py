@@ -132,6 +132,14 @@ def test_units_get_the_words_of_their_alignment_and_keep_everything_else():
     assert after == dataclasses.replace(before, words=(Word("x", 0, 4),), source="new")
 
 
+@pytest.mark.parametrize("own, told", [("x", 0), ("X", 0), ("other", 1), (None, 0)])
+def test_units_whose_own_words_were_others_are_counted(own, told):
+    before = dataclasses.replace(utterance(), words=() if own is None else (Word(own, 0, 2),))
+    notes = []
+    list(alignments.paired([before], table_of([("x", 0.0, 0.16)], 0.32), 25.0, 501, note=notes.append))
+    assert notes == told * [alignments.OTHER_WORDS]
+
+
 @pytest.mark.parametrize(
     ("rate", "duration_sec", "name", "message"),
     [
