@@ -2,7 +2,7 @@
 
 import argparse
 
-from lst_jax.cli.local_paths import free_text, run_or_address
+from lst_jax.cli.local_paths import free_text, output_or_address, path_or_address
 
 FORMATS = ("orbax", "ancestor", "hf")
 
@@ -19,16 +19,16 @@ def add_arguments(subparsers) -> None:
     convert.add_argument(
         "src",
         metavar="SRC",
-        type=run_or_address,
+        type=path_or_address,
         help="a run (its newest checkpoint), RUN/checkpoints/STEP, or a directory of another format",
     )
-    convert.add_argument("dst", metavar="DST", type=run_or_address, help="the directory to make")
+    convert.add_argument("dst", metavar="DST", type=output_or_address, help="the directory to make")
     convert.add_argument(
         "--to",
         required=True,
         choices=FORMATS,
         help="orbax: a run directory for evaluate, generate and train.init_from; ancestor: params.json "
-        "and consolidated.safetensors for the PyTorch code; hf: a directory that transformers "
+        "and consolidated.pth for the PyTorch code; hf: a directory that transformers "
         "loads, with its tokenizer and, for LST, its own code",
     )
     convert.add_argument(
@@ -43,8 +43,15 @@ def add_arguments(subparsers) -> None:
     )
     convert.add_argument(
         "--config",
+        type=path_or_address,
         metavar="FILE.py[:ARG]",
         help="recipe that the model was trained with, where SRC has no lst_config.json",
+    )
+    convert.add_argument(
+        "--tokenizer",
+        type=path_or_address,
+        metavar="FILE",
+        help="where SRC is a checkpoint of the ancestor's trainer: its SentencePiece model; all else is in params.json",
     )
     convert.add_argument(
         "--set",
@@ -57,16 +64,24 @@ def add_arguments(subparsers) -> None:
     convert.add_argument(
         "--warm-start",
         action="store_true",
-        help="SRC is a Llama-style text model: initialise the model of --config with it, either Base or the "
-        "global transformer of LST; all other parameters are drawn, or the mean of the text rows",
+        help="SRC is a text model of transformers (Llama, Mistral, Qwen2.5, Qwen3, OLMo, SmolLM): initialise the "
+        "model of --config with it, either Base or the global transformer of LST; all other parameters are drawn, or "
+        "the mean of the text rows",
     )
     convert.add_argument(
         "--state", action="store_true", help="orbax to orbax: copy the whole training state, not parameters alone"
     )
     convert.add_argument(
-        "--pth",
+        "--safetensors",
         action="store_true",
-        help="for --to ancestor: consolidated.pth instead of safetensors; needs torch, and memory for the whole model",
+        help="for --to ancestor: consolidated.safetensors instead of consolidated.pth",
+    )
+    convert.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="for --to hf and --to ancestor: the type of the weights in the files; bfloat16 halves them, and rounds "
+        "the weights once",
     )
     convert.set_defaults(run=_convert)
 
@@ -79,7 +94,17 @@ def _convert(args: argparse.Namespace) -> int:
         to_place(args.src),
         to_place(args.dst),
         args.to,
-        Options(args.step, args.average, args.config, tuple(args.set), args.warm_start, args.state, args.pth),
+        Options(
+            args.step,
+            args.average,
+            args.config,
+            tuple(args.set),
+            args.warm_start,
+            args.state,
+            args.safetensors,
+            args.tokenizer,
+            args.dtype,
+        ),
     )
     for kind in ("taken", "initialised", "left_out"):
         for line in report["source"][kind] if kind in report["source"] else ():

@@ -2,19 +2,24 @@
 
 import argparse
 import glob
+import itertools
 import pathlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 
 import tqdm
 
-from lst_jax.cli.local_paths import path_or_address
+from lst_jax.cli.local_paths import output_or_address, path_or_address
 from lst_jax.core import files
 from lst_jax.core.errors import DataError
 from lst_jax.data import sources
 from lst_jax.data.importers import base, registry, write
 from lst_jax.data.importers.formats import Export
 from lst_jax.data.records import Utterance
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
+
+WRITTEN_TOGETHER = 64  # files of a folder; each takes a request where it lies in a bucket
 
 
 def add_arguments(subparsers) -> None:
@@ -29,7 +34,8 @@ def add_arguments(subparsers) -> None:
         parser = formats.add_parser(name, help=export.what, description=f"Writes {export.what}.")
         parser.set_defaults(run=_export_lines if export.suffix is None else _export_tree)
         parser.add_argument("dir", type=path_or_address, metavar="DIR", help="directory of utterance records")
-        parser.add_argument("--out", required=True, metavar="FILE" if export.suffix is None else "DIR")
+        metavar = "FILE" if export.suffix is None else "DIR"
+        parser.add_argument("--out", type=output_or_address, required=True, metavar=metavar)
         parser.add_argument("--skip-bad", action="store_true", help="leave bad items out and count them; do not stop")
         parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     parser = formats.add_parser("tfds", help="a TFDS dataset", description="Writes a TFDS dataset, without TensorFlow.")
@@ -38,7 +44,7 @@ def add_arguments(subparsers) -> None:
         "dir", type=path_or_address, nargs="+", metavar="SPLIT=DIR", help="directories of records of one kind"
     )
     parser.add_argument("--kind", choices=("utterance", "text"), default="utterance")
-    parser.add_argument("--out", required=True, metavar="DIR", help="TFDS data_dir")
+    parser.add_argument("--out", type=output_or_address, required=True, metavar="DIR", help="TFDS data_dir")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
 
 
@@ -49,11 +55,12 @@ def _exports() -> dict[str, Export]:
 
 def _export_lines(args: argparse.Namespace) -> int:
     records, tally = sources.open_records(args.dir, "utterance"), write.Tally()
-    out = pathlib.Path(args.out)
+    out = to_place(args.out)
     _check_new(out, args.overwrite)
-    files.remove_leftovers(out.parent, glob.escape(out.name))
+    if isinstance(out, pathlib.Path):
+        files.remove_leftovers(out.parent, glob.escape(out.name))
     form = _exports()[args.format].format
-    with files.replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with objects.filling(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for _, text in _formatted(args, records, form, tally):
             file.write(text)
     print(f"{out}: {len(records) - len(tally)} utterances, {tally.line()}")
@@ -63,17 +70,30 @@ def _export_lines(args: argparse.Namespace) -> int:
 def _export_tree(args: argparse.Namespace) -> int:
     """Writes a file for each utterance. Files that are there with the same text are kept: a killed export goes on."""
     records, tally = sources.open_records(args.dir, "utterance"), write.Tally()
-    out = pathlib.Path(args.out)
+    out = to_place(args.out)
     export = _exports()[args.format]
-    files.remove_leftovers(out, f"**/*{export.suffix}")
-    for name, text in _formatted(args, records, export.format, tally):
-        path = out / f"{name}{export.suffix}"
-        if pathlib.PurePosixPath(name).is_absolute() or ".." in pathlib.PurePosixPath(name).parts:
-            raise DataError(f"{args.dir}: {name}: the id leads out of {out}; change it, or export to another format")
-        if args.overwrite or not _is_written(path, text):
-            files.write_text(path, text)
+    if isinstance(out, pathlib.Path):
+        files.remove_leftovers(out, f"**/*{export.suffix}")
+    there = set() if args.overwrite else set(objects.sizes(out))
+    formatted = _formatted(args, records, export.format, tally)
+    while some := list(itertools.islice(formatted, WRITTEN_TOGETHER)):
+        contents: dict[str, bytes] = {}
+        for item_id, text in some:
+            name = _file_name(args.dir, out, f"{item_id}{export.suffix}")
+            if contents.setdefault(name, text.encode()) != text.encode():
+                raise _holds_another(out / name)
+        objects.write_many({out / name: contents[name] for name in _missing(out, contents, there)})
+        there |= contents.keys()
     print(f"{out}: {len(records) - len(tally)} files, {tally.line()}")
     return _summary(tally)
+
+
+def _file_name(directory: str, out: Place, name: str) -> str:
+    """The name of a file in the folder `out`. Raises: DataError where it leads elsewhere."""
+    path = pathlib.PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{directory}: {name}: the id leads out of {out}; change it, or export to another format")
+    return path.as_posix()
 
 
 def _export_tfds(args: argparse.Namespace) -> int:
@@ -107,17 +127,21 @@ def _summary(tally: write.Tally) -> int:
     return 0
 
 
-def _is_written(path: pathlib.Path, text: str) -> bool:
-    """Whether the file holds this text already. Raises: DataError where it holds another."""
-    if not path.exists():
-        return False
-    if path.is_file() and path.read_bytes() == text.encode():
-        return True
-    raise DataError(f"{path}: is there already and holds something else; choose another folder or pass --overwrite")
+def _missing(out: Place, contents: Mapping[str, bytes], there: Container[str]) -> list[str]:
+    """The names that are not in the folder; `there` are those in it. Raises: DataError where it holds something else."""
+    found = [name for name in contents if name in there]
+    for name, content in zip(found, objects.read_many([out / name for name in found]), strict=True):
+        if content != contents[name]:
+            raise _holds_another(out / name)
+    return [name for name in contents if name not in there]
 
 
-def _check_new(path: pathlib.Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
+def _holds_another(place: Place) -> DataError:
+    return DataError(f"{place}: is there already and holds something else; choose another folder or pass --overwrite")
+
+
+def _check_new(path: Place, overwrite: bool) -> None:
+    if objects.exists(path) and not overwrite:
         raise DataError(f"{path}: is there already; choose another name or pass --overwrite")
 
 

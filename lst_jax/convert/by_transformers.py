@@ -3,6 +3,8 @@
 import contextlib
 import importlib.util
 import pathlib
+import types
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,17 @@ def installed() -> bool:
 
 
 def logits(
-    path: pathlib.Path, class_name: str, token_BT: Int[ndarray, "B T"], **arguments: Any
+    path: pathlib.Path,
+    class_name: str,
+    token_BT: Int[ndarray, "B T"],
+    rows_of: Mapping[str, ndarray] = types.MappingProxyType({}),
+    **arguments: Any,
 ) -> tuple[Float[ndarray, "B T V"], str]:
     """Float32 logits [B, T, V] of whole rows without padding, one row at a time, and what ran it.
 
     The weights are mapped, so memory holds activations and pages that can be dropped.
-    Args: `class_name` in transformers, and `arguments` of its `from_pretrained`.
+    Args: `class_name` in transformers, and `arguments` of its `from_pretrained`; `rows_of` are arrays [B, T] that the
+        model is given beside the ids, by name.
     Raises: DataError where a tensor is missing.
     """
     import torch
@@ -45,8 +52,14 @@ def logits(
         raise DataError(f"{path}: transformers does not find its tensors in {some(wrong)}; convert it again")
     with torch.inference_mode():
         rows = [
-            model(torch.from_numpy(np.asarray(token_T, np.int64))[None], use_cache=False).logits[0].numpy()
-            for token_T in token_BT
+            model(
+                torch.from_numpy(np.asarray(token_T, np.int64))[None],
+                use_cache=False,
+                **{name: torch.from_numpy(rows_BT[i : i + 1]) for name, rows_BT in rows_of.items()},
+            )
+            .logits[0]
+            .numpy()
+            for i, token_T in enumerate(token_BT)
         ]
     return np.stack(rows), f"transformers {transformers.__version__}, torch {torch.__version__}"
 

@@ -15,7 +15,7 @@ import numpy as np
 from lst_jax.checkpoints.newest import read_newest
 from lst_jax.config import config_hash
 from lst_jax.convert import ancestor_files, companions, formats, hf, orbax, proof
-from lst_jax.convert.source import Source
+from lst_jax.convert.source import Source, rounded
 from lst_jax.convert.warm_start import warm_source
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import ConfigError
@@ -37,7 +37,9 @@ class Options(NamedTuple):
     changes: tuple[str, ...] = ()  # of the recipe
     warm_start: bool = False
     state: bool = False
-    pth: bool = False
+    safetensors: bool = False
+    tokenizer: str | None = None
+    dtype: str = "float32"  # of the weights in the files
 
 
 PLAIN = Options()
@@ -68,28 +70,30 @@ def _convert(
     opened: Callable[[], Source], target: Any, src: Place, dst: Place, to: str, options: Options
 ) -> dict[str, Any]:
     began = time.monotonic()
-    source = opened()
+    source = rounded(opened(), options.dtype)
     origin = {key: value for key, value in source.origin.items() if key != "vocabulary"}
     asked = {
         "source": origin,
         "to": to,
         "whole_state": options.state,
-        "pickled": options.pth,
+        "pickled": target is ancestor_files and not options.safetensors,
+        "dtype": options.dtype,
         "config_hash": config_hash(source.config),
     }
     if is_there(dst):
-        return _earlier_report(dst, asked)
+        return _earlier_report(dst, asked | {"vocabulary": companions.vocabulary(source)})
     progress = sys.stderr.isatty()
     with whole_folder(dst) as final, _writable(target, final) as out:
         if options.state:
             orbax.write_state(src, options.step, out)
         else:
-            target.write(source, out, progress, **({"pth": True} if options.pth else {}))
+            more: dict = {} if target is orbax else {"dtype": options.dtype}
+            if target is ancestor_files:
+                more |= {"home": dst, "safetensors": options.safetensors}
+            target.write(source, out, progress, **more)
         hashes: dict[str, str] = {}
         hashed = source.observed_by(lambda path, array: hashes.update({path: _sha256(array)}))
         proved = proof.prove(hashed, target, out, progress)
-        if target is orbax and out != dst:
-            orbax.point_to_final_tokenizers(out, dst)
         report = {
             "format_version": FORMAT_VERSION,
             **asked,
@@ -107,6 +111,7 @@ def _readable(src: Place) -> Iterator[Place]:
     if isinstance(src, pathlib.Path) or orbax.recognises(src) or not objects.is_folder(src):
         yield src
         return
+    ancestor_files.refuse_shards(src)
     with objects.scratch("convert") as folder:
         objects.download(src, pathlib.Path(folder))
         yield pathlib.Path(folder)
@@ -125,6 +130,7 @@ def _writable(target: Any, final: Place) -> Iterator[Place]:
 
 def _earlier_report(dst: Place, asked: dict[str, Any]) -> dict[str, Any]:
     report = companions.read_report(dst) if objects.is_folder(dst) else {}
+    report = {"dtype": "float32"} | report if report else {}  # of versions that wrote nothing else
     if {key: value for key, value in report.items() if key in asked} != json.loads(json.dumps(asked)):
         raise ConfigError(
             f"{dst}: is not empty, and this conversion did not make it; give the path of a new directory, or remove this one"
@@ -143,8 +149,14 @@ def _check_options(form, target, options: Options) -> None:
             "--state: the whole training state exists in orbax alone, and of one step; convert from "
             "orbax --to orbax without --average, or leave --state out"
         )
-    if options.pth and target is not ancestor_files:
-        raise ConfigError("--pth: belongs to --to ancestor; leave it out")
+    if options.safetensors and target is not ancestor_files:
+        raise ConfigError("--safetensors: belongs to --to ancestor; leave it out")
+    if options.tokenizer is not None and form is not ancestor_files:
+        raise ConfigError(
+            f"--tokenizer: belongs to a checkpoint of the ancestor, the source is of format {form.NAME}; leave it out"
+        )
+    if options.dtype != "float32" and target is orbax:
+        raise ConfigError("--dtype: belongs to --to hf and --to ancestor, a run holds float32; leave it out")
     if options.changes and options.recipe is None:
         raise ConfigError("--set: changes a recipe; give --config beside it")
     if options.warm_start and (form is not hf or options.recipe is None):
@@ -160,6 +172,8 @@ def _open(form, src: Any, options: Options) -> Source:
         return warm_source(src, config, config.seed)
     if form is orbax:
         return orbax.open_source(src, config, options.step, options.average)
+    if form is ancestor_files:
+        return form.open_source(src, config, options.tokenizer)
     return form.open_source(src, config)
 
 

@@ -1,7 +1,8 @@
 """The files beside the weights in a directory of any format: configuration, tokenizers, and the report.
 
 lst_config.json         the whole configuration of the run; in run directories it is config.json
-tokenizer.model         SentencePiece of data.tokenizer
+tokenizer.model         data.tokenizer where it is a SentencePiece model
+text_tokenizer.json     data.tokenizer where it is byte-level BPE; a tokenizer.json beside it has markers and units too
 unit_tokenizer.model    of data.unit_tokenizer, where there is one
 conversion.json         see `lst_jax.convert.command`
 """
@@ -16,13 +17,15 @@ from lst_jax.core import json_files
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.core.files import write_json
 from lst_jax.data.pipeline import open_tokenizer, vocabulary_of
+from lst_jax.data.text import is_json
 from lst_jax.data.unit_pieces import open_unit_pieces
 from lst_jax.recipes.validate import validate
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place, to_place
 
 CONFIG, CONVERSION = "lst_config.json", "conversion.json"
-FILES = {"tokenizer": "tokenizer.model", "unit_tokenizer": "unit_tokenizer.model"}  # field of data -> file
+BYTE_PIECES = "text_tokenizer.json"
+FILES = {"tokenizer": "tokenizer.model", "unit_tokenizer": "unit_tokenizer.model"}  # field of data -> usual file
 
 
 def write_companions(config: Config, out: pathlib.Path) -> None:
@@ -33,9 +36,11 @@ def write_companions(config: Config, out: pathlib.Path) -> None:
 
 def copy_tokenizers(config: Config, out: Place) -> None:
     """Copies the tokenizers of the configuration, under the names that every directory uses."""
-    for field, name in FILES.items():
+    for field in FILES:
         if getattr(config.data, field) is not None:
-            objects.write_bytes(out / name, objects.read_bytes(to_place(getattr(config.data, field))))
+            content = objects.read_bytes(to_place(getattr(config.data, field)))
+            name = BYTE_PIECES if field == "tokenizer" and is_json(content) else FILES[field]
+            objects.write_bytes(out / name, content)
 
 
 def read_companions(folder: pathlib.Path, recipe: Config | None) -> Config:
@@ -63,10 +68,15 @@ def with_files_of(config: Config, folder: Place) -> Config:
     """The configuration with the tokenizers of the folder, where it has them."""
     own = {
         field: str(folder / name)
-        for field, name in FILES.items()
+        for field, name in files_in(folder).items()
         if getattr(config.data, field) is not None and objects.exists(folder / name)
     }
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **own))
+
+
+def files_in(folder: Place) -> dict[str, str]:
+    """The names that tokenizers have in a folder, by field."""
+    return FILES | ({"tokenizer": BYTE_PIECES} if objects.exists(folder / BYTE_PIECES) else {})
 
 
 def read_report(folder: Place) -> dict[str, Any]:

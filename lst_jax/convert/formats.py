@@ -7,6 +7,7 @@ write(source, out, progress)            writes into the empty directory `out`, w
 logits(path, inputs) -> (array, who)    float32 logits of the model in `path`, from the format's own program if possible
 """
 
+import pathlib
 from types import ModuleType
 
 from lst_jax.convert import ancestor_files, hf, orbax
@@ -24,8 +25,12 @@ def recognise(path: Place) -> ModuleType:
     for form in FORMATS.values():
         if form.recognises(path):
             return form
+    if isinstance(path, pathlib.Path) and (kind := hf.other_model_type(path)):
+        raise DataError(
+            f"{path / 'config.json'}: model_type={kind!r}: must be one of {', '.join(hf.KINDS)}; give such a model"
+        )
     raise DataError(
         f"{path}: is in none of the formats {', '.join(FORMATS)}; give a run directory, RUN/checkpoints/"
         "STEP, a directory with params.json and consolidated.pth or "
-        "consolidated.safetensors, or one that transformers loads as llama or lst"
+        "consolidated.safetensors, or one that transformers loads as lst, llama or a relative of it"
     )

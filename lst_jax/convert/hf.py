@@ -1,10 +1,11 @@
-"""Directories of `transformers`, written and read: Base as a Llama (`hf_llama`), an LST with its own code (`hf_lst`)."""
+"""Directories of `transformers`: Base as a Llama or a relative (`hf_llama`), an LST with its own code (`hf_lst`)."""
 
 import pathlib
 from types import ModuleType
 
 from lst_jax.config import Config
 from lst_jax.convert import hf_llama, hf_lst
+from lst_jax.convert.hf_families import FAMILIES
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source
 from lst_jax.core import json_files
@@ -13,7 +14,7 @@ from lst_jax.core.shapes import Float, ndarray
 from lst_jax.model.architectures.registry import architecture_named
 
 NAME = "hf"
-KINDS = {hf_llama.MODEL_TYPE: hf_llama, hf_lst.MODEL_TYPE: hf_lst}  # model_type in config.json -> what reads it
+KINDS = dict.fromkeys(FAMILIES, hf_llama) | {hf_lst.MODEL_TYPE: hf_lst}  # model_type in config.json -> what reads it
 
 
 def recognises(path: pathlib.Path) -> bool:
@@ -25,13 +26,23 @@ def recognises(path: pathlib.Path) -> bool:
     return True
 
 
+def other_model_type(path: pathlib.Path) -> str | None:
+    """The `model_type` of config.json where it is none of those that can be read; None where there is no such field."""
+    try:
+        found = json_files.read_model_file(path / "config.json")
+    except DataError:
+        return None
+    kind = found["model_type"] if "model_type" in found else None
+    return kind if isinstance(kind, str) and kind not in KINDS else None
+
+
 def open_source(path: pathlib.Path, recipe: Config | None = None) -> Source:
     """Opens a directory, nothing read yet. Raises: DataError."""
     return _kind(path).open_source(path, recipe)
 
 
-def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
-    """Writes the model in the form that its architecture has. Raises: DataError where it has none."""
+def write(source: Source, out: pathlib.Path, progress: bool = False, dtype: str = "float32") -> None:
+    """Writes the model in the form that its architecture has, with weights of that type. Raises: DataError where it has none."""
     name = source.config.model.architecture
     model_type = architecture_named(name).conversions.transformers
     if model_type is None:
@@ -39,7 +50,7 @@ def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
             f"model.architecture={name!r}: has no form for transformers; convert it to orbax, or ask it with "
             "`lst evaluate` and `lst generate`"
         )
-    KINDS[model_type].write(source, out, progress)
+    KINDS[model_type].write(source, out, progress, dtype)
 
 
 def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"], str]:

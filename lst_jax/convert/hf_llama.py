@@ -1,4 +1,4 @@
-"""Base as a plain `LlamaForCausalLM` of Hugging Face, written and read; Base over unit pieces (BPE) likewise.
+"""Base as a plain `LlamaForCausalLM` of Hugging Face or one of its relatives (`hf_families`), written and read.
 
 Ours [in, out]                                    Theirs [out, in]
 tok_embeddings/embedding                          model.embed_tokens.weight (not transposed)
@@ -6,105 +6,78 @@ global_transformer/layers_3/attention/wq/kernel   model.layers.3.self_attn.q_pro
 norm/scale, output/kernel                         model.norm.weight, lm_head.weight
 
 Our rotary embedding rotates the adjacent pairs (2i, 2i+1) of a head, theirs the pairs (i, i + K/2), by the same angles.
-The rows of the query and key matrices therefore change places. Nothing is computed, so a round trip is exact.
+The rows of the query and key matrices, and of their biases and norms, therefore change places. Nothing is computed, so
+a round trip is exact.
 """
 
-import dataclasses
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
-from lst_jax.config import Config
-from lst_jax.convert import by_transformers, companions, streamed
+import numpy as np
+
+from lst_jax.config import Config, StackConfig
+from lst_jax.convert import by_transformers, companions, hf_families, streamed
+from lst_jax.convert.hf_families import Llama, check_fields, read_llama
+from lst_jax.convert.hf_readme import readme
 from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes, transposed, transposed_shape
-from lst_jax.core import files, json_files
-from lst_jax.core.errors import LONGEST_QUOTE, DataError
+from lst_jax.core import files
+from lst_jax.core.errors import DataError
 from lst_jax.core.shapes import Float, ndarray
-from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.model.architectures.registry import architecture_named
 
-MODEL_TYPE = "llama"
-ROTATED = ("attention/wq/kernel", "attention/wk/kernel")
+BASE = "llama"  # `Conversions.transformers` of an architecture that these families hold
+EMBEDDING, LAST_NORM, OUTPUT = "tok_embeddings/embedding", "norm/scale", "output/kernel"
 OUTER = {
-    "tok_embeddings/embedding": "model.embed_tokens.weight",
-    "norm/scale": "model.norm.weight",
-    "output/kernel": "lm_head.weight",
+    EMBEDDING: "model.embed_tokens.weight",
+    LAST_NORM: "model.norm.weight",
+    OUTPUT: "lm_head.weight",
 }
 LAYER = {
-    "attention_norm/scale": "input_layernorm",
-    "attention/wq/kernel": "self_attn.q_proj",
-    "attention/wk/kernel": "self_attn.k_proj",
-    "attention/wv/kernel": "self_attn.v_proj",
-    "attention/wo/kernel": "self_attn.o_proj",
-    "ffn_norm/scale": "post_attention_layernorm",
-    "feed_forward/w1/kernel": "mlp.gate_proj",
-    "feed_forward/w3/kernel": "mlp.up_proj",
-    "feed_forward/w2/kernel": "mlp.down_proj",
+    "attention_norm/scale": "input_layernorm.weight",
+    "attention/wq/kernel": "self_attn.q_proj.weight",
+    "attention/wk/kernel": "self_attn.k_proj.weight",
+    "attention/wv/kernel": "self_attn.v_proj.weight",
+    "attention/wo/kernel": "self_attn.o_proj.weight",
+    "ffn_norm/scale": "post_attention_layernorm.weight",
+    "feed_forward/w1/kernel": "mlp.gate_proj.weight",
+    "feed_forward/w3/kernel": "mlp.up_proj.weight",
+    "feed_forward/w2/kernel": "mlp.down_proj.weight",
 }
+NORMS_AFTER = {
+    "attention_norm/scale": "post_attention_layernorm.weight",
+    "ffn_norm/scale": "post_feedforward_layernorm.weight",
+}
+QKV_BIAS = {f"attention/w{one}/bias": f"self_attn.{one}_proj.bias" for one in "qkv"}
+QK_NORM = {f"attention/{one}_norm/scale": f"self_attn.{one}_norm.weight" for one in "qk"}
+# Arrays whose rows are features of queries or keys, head by head
+ROTATED = ("wq/kernel", "wk/kernel", "wq/bias", "wk/bias", "q_norm/scale", "k_norm/scale")
 BUFFER = "rotary_emb.inv_freq"  # a buffer of old checkpoints, which rope_theta determines
-# The defaults of transformers for fields that config.json leaves out
-ABSENT = {
-    "hidden_act": "silu",
-    "attention_bias": False,
-    "mlp_bias": False,
-    "tie_word_embeddings": False,
-    "num_key_value_heads": None,
-    "head_dim": None,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 1e4,
-    "rope_scaling": None,
-    "rope_parameters": None,
-    "sliding_window": None,
-    "partial_rotary_factor": 1.0,
-    "quantization_config": None,
-}
-# Fields that change the forward pass, with the one value that our blocks compute
-FIXED = {
-    "hidden_act": "silu",
-    "attention_bias": False,
-    "mlp_bias": False,
-    "sliding_window": None,
-    "partial_rotary_factor": 1.0,
-    "quantization_config": None,
-}
-ROPE_FIELDS = frozenset({"rope_type", "type", "rope_theta", "partial_rotary_factor"})
 
 
-@dataclasses.dataclass(frozen=True)
-class Llama:
-    """The fields of config.json of a LlamaForCausalLM that our blocks can represent."""
+def write(source: Source, out: pathlib.Path, progress: bool = False, dtype: str = "float32") -> None:
+    """Writes a complete directory that `transformers` loads, with few arrays in memory.
 
-    vocab_size: int
-    width: int
-    layers: int
-    heads: int
-    kv_heads: int
-    ffn_width: int
-    rope_theta: float
-    norm_eps: float
-    tied: bool  # the output matrix is the embedding
-
-
-def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
-    """Writes a complete directory that `transformers` loads, one array at a time.
-
+    Args: `dtype` of the weights in the files.
     Raises: DataError where a LlamaForCausalLM cannot represent the model, or arrays are missing.
     """
     config = source.config
     check_base(config)
     stack, shapes = config.model.global_transformer, expected_shapes(config.model, config.joint_vocab)
     check_shapes({path: one.shape for path, one in source.arrays.items()}, shapes, str(source.origin))
-    tensors = {name: _to_theirs(path, source.arrays[path], stack.heads) for path, name in names(stack.layers).items()}
-    files.write_json(out / "config.json", _config_json(config))
+    theirs = names(stack, config.model.tied_output)
+    tensors = {name: _to_theirs(path, source.arrays[path], stack.size_of_head) for path, name in theirs.items()}
+    files.write_json(out / "config.json", hf_families.config_json(config, dtype))
     files.write_json(
-        out / "generation_config.json", {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)}
+        out / "generation_config.json",
+        {"bos_token_id": config.vocab.bos_id, "eos_token_id": config.vocab.eos_id, "pad_token_id": pad_id(config)},
     )
     companions.write_companions(config, out)
-    write_tokenizer(config, out)
-    write_safetensors(out, tensors, progress=progress)
+    bos = write_tokenizer(config, out)
+    files.write_text(out / "README.md", readme(config, BASE, bos))
+    write_safetensors(out, tensors, progress=progress, dtype=dtype)
 
 
 def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
@@ -121,19 +94,21 @@ def open_source(path: pathlib.Path, recipe: Config | None) -> Source:
             f"{config.joint_vocab.size} ids, {path} has vocab_size={llama.vocab_size}; use the recipe it "
             "was trained with, or --warm-start for a text model"
         )
-    if llama.kv_heads != llama.heads or llama.tied:
+    if llama.kv_heads != llama.heads or llama.tied != config.model.tied_output:
         raise DataError(
             f"{path}: num_key_value_heads={llama.kv_heads} of {llama.heads} heads, tie_word_embeddings="
-            f"{llama.tied}: Base has neither; --warm-start takes such a model"
+            f"{llama.tied}: {'Base has neither' if llama.tied else 'model.tied_output is True'}; --warm-start takes such a model"
         )
-    tensors = open_tensors(path)
-    shapes, theirs = expected_shapes(config.model, config.joint_vocab), names(llama.layers)
+    tensors, shapes = open_tensors(path), expected_shapes(config.model, config.joint_vocab)
+    theirs = names(llama, llama.tied)
+    if llama.tied:
+        tensors.pop(OUTER[OUTPUT], None)  # some checkpoints hold the tied matrix twice
     check_shapes(
         {name: one.shape for name, one in tensors.items()},
         {name: transposed_shape(path, shapes[path]) for path, name in theirs.items()},
         str(path),
     )
-    arrays = {ours: to_ours(ours, tensors[name], shapes[ours], llama.heads) for ours, name in theirs.items()}
+    arrays = {ours: to_ours(ours, tensors[name], shapes[ours], llama.size_of_head) for ours, name in theirs.items()}
     return Source(config, arrays, companions.origin("hf", path))
 
 
@@ -145,18 +120,27 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
     """
     if not by_transformers.installed():
         return streamed.logits(open_source(path, None), inputs), by_transformers.MISSING
-    return by_transformers.logits(path, "LlamaForCausalLM", inputs.token_BT, attn_implementation="sdpa")
+    kind = hf_families.FAMILIES[read_llama(path).family]
+    return by_transformers.logits(path, kind.class_name, inputs.token_BT, attn_implementation="sdpa")
 
 
-def names(layers: int) -> dict[str, str]:
-    """Our path to their name of every parameter, in their order."""
+def names(model: Llama | StackConfig, tied: bool = False) -> dict[str, str]:
+    """Our path to their name of every parameter, in their order.
+
+    Without the output matrix where it is tied, and without norms that have no parameters.
+    """
+    layer = dict(LAYER) | (NORMS_AFTER if model.norm_place == "after" else {})
+    if model.norm == "layer":  # norms without parameters
+        layer = {ours: theirs for ours, theirs in layer.items() if ours not in NORMS_AFTER}
+    layer |= (QKV_BIAS if model.qkv_bias else {}) | (QK_NORM if model.qk_norm != "none" else {})
     inner = {
-        f"global_transformer/layers_{i}/{ours}": f"model.layers.{i}.{theirs}.weight"
-        for i in range(layers)
-        for ours, theirs in LAYER.items()
+        f"global_transformer/layers_{i}/{ours}": f"model.layers.{i}.{theirs}"
+        for i in range(model.layers)
+        for ours, theirs in layer.items()
     }
+    absent = {OUTPUT if tied else None, LAST_NORM if model.norm == "layer" else None}
     (first, embedding), *rest = OUTER.items()
-    return {first: embedding} | inner | dict(rest)
+    return {first: embedding} | inner | {ours: theirs for ours, theirs in rest if ours not in absent}
 
 
 def open_tensors(path: pathlib.Path) -> dict[str, Stored]:
@@ -164,11 +148,11 @@ def open_tensors(path: pathlib.Path) -> dict[str, Stored]:
     return {name: one for name, one in open_safetensors(path).items() if not name.endswith(BUFFER)}
 
 
-def to_ours(path: str, one: Stored, shape: tuple[int, ...], heads: int) -> Stored:
-    """Their tensor as our array of that path and shape."""
+def to_ours(path: str, one: Stored, shape: tuple[int, ...], head: int) -> Stored:
+    """Their tensor as our array of that path and shape. Args: `head` is the width of a head."""
 
     def read():
-        value = rotated_pairs(one.read(), heads) if path.endswith(ROTATED) else one.read()
+        value = _moved(path, one.read(), rotated_pairs, head)
         return value.T if path.endswith("/kernel") else value
 
     return Stored(shape, read)
@@ -186,76 +170,13 @@ def rotated_pairs(weight_FD: Float[ndarray, "F D"], heads: int) -> Float[ndarray
     return weight_FD.reshape(heads, 2, f // heads // 2, d).swapaxes(1, 2).reshape(f, d)
 
 
-def read_llama(path: pathlib.Path) -> Llama:
-    """Reads config.json. Raises: DataError where it is another kind of model, or has a feature that our blocks lack."""
-    file = path / "config.json"
-    mapping = ABSENT | json_files.read_model_file(file)
-    if "model_type" not in mapping or mapping["model_type"] != MODEL_TYPE:
-        kind = mapping["model_type"] if "model_type" in mapping else None
-        raise DataError(f"{file}: model_type must be llama and is {kind!r}; give a directory of a LlamaForCausalLM")
-    for name, value in FIXED.items():
-        if mapping[name] != value:
-            raise DataError(
-                f"{file}: {name}={_quoted(mapping[name])}: only {value!r} is supported; choose such a model"
-            )
-    if "layer_types" in mapping and mapping["layer_types"] not in (None, ["full_attention"] * _layers(mapping)):
-        raise DataError(
-            f"{file}: layer_types={_quoted(mapping['layer_types'])}: only 'full_attention' in all layers is supported; "
-            "choose such a model"
-        )
-    try:
-        heads, width = int(mapping["num_attention_heads"]), int(mapping["hidden_size"])
-        llama = Llama(
-            int(mapping["vocab_size"]),
-            width,
-            int(mapping["num_hidden_layers"]),
-            heads,
-            int(mapping["num_key_value_heads"] or heads),
-            int(mapping["intermediate_size"]),
-            _rope_theta(file, mapping),
-            float(mapping["rms_norm_eps"]),
-            bool(mapping["tie_word_embeddings"]),
-        )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{file}: {error} is missing or no number; download the model again") from error
-    sizes = {"hidden_size": width, "num_attention_heads": heads, "num_key_value_heads": llama.kv_heads}
-    for name, size in sizes.items():
-        if size < 1:
-            raise DataError(f"{file}: {name}={size}: must be at least 1; choose another model")
-    if mapping["head_dim"] not in (None, width // heads) or heads % llama.kv_heads:
-        raise DataError(
-            f"{file}: head_dim={mapping['head_dim']}, num_key_value_heads={llama.kv_heads}: {heads} heads "
-            f"of width {width} must share them evenly; choose such a model"
-        )
-    return llama
-
-
-def check_fields(config: Config, llama: Llama, path: pathlib.Path) -> None:
-    """Compares a recipe's global transformer with config.json. Raises: DataError naming the field and both values."""
-    model, stack = config.model, config.model.global_transformer
-    for field, ours, theirs in [
-        ("model.global_transformer.width", stack.width, llama.width),
-        ("model.global_transformer.layers", stack.layers, llama.layers),
-        ("model.global_transformer.heads", stack.heads, llama.heads),
-        (
-            f"model.ffn_multiple={model.ffn_multiple}: a feed-forward width",
-            model.ffn_width(stack.width),
-            llama.ffn_width,
-        ),
-        ("model.global_transformer.window", stack.window, None),
-        ("model.rope_theta", model.rope_theta, llama.rope_theta),
-        ("model.norm_eps", model.norm_eps, llama.norm_eps),
-    ]:
-        if ours != theirs:
-            raise DataError(f"{field}={ours}: {path} has {theirs}; use that value in the recipe")
-
-
 def check_base(config: Config) -> None:
     """Raises: DataError where a LlamaForCausalLM cannot represent the model."""
-    if architecture_named(config.model.architecture).conversions.transformers != MODEL_TYPE:
+    if architecture_named(config.model.architecture).conversions.transformers != BASE:
         raise DataError(
             f'model.architecture={config.model.architecture!r}: a LlamaForCausalLM is of "base" only; use another format'
         )
+    hf_families.family_of(config)
     if (window := config.model.global_transformer.window) is not None:
         raise DataError(
             f"model.global_transformer.window={window}: a LlamaForCausalLM has no window; use the format "
@@ -263,67 +184,13 @@ def check_base(config: Config) -> None:
         )
 
 
-def _config_json(config: Config) -> dict[str, Any]:
-    model, stack = config.model, config.model.global_transformer
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": MODEL_TYPE,
-        "vocab_size": config.joint_vocab.size,
-        "hidden_size": stack.width,
-        "intermediate_size": model.ffn_width(stack.width),
-        "num_hidden_layers": stack.layers,
-        "num_attention_heads": stack.heads,
-        "num_key_value_heads": stack.heads,
-        "head_dim": stack.width // stack.heads,
-        "max_position_embeddings": config.data.row_patches,
-        "rms_norm_eps": model.norm_eps,
-        "rope_theta": model.rope_theta,  # transformers 4 reads it here, 5 below
-        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "mlp_bias": False,
-        "tie_word_embeddings": False,
-        "bos_token_id": BOS_ID,
-        "eos_token_id": EOS_ID,
-        "use_cache": True,
-        "dtype": "float32",
-        "torch_dtype": "float32",
-    }
-
-
-def _rope_theta(file: pathlib.Path, mapping: Mapping[str, Any]) -> float:
-    """The angle base from `rope_parameters` (transformers 5) or `rope_theta` (4). Raises: DataError for any scaling."""
-    rope = {"rope_theta": mapping["rope_theta"], "partial_rotary_factor": 1.0}
-    for name in ("rope_scaling", "rope_parameters"):
-        if not isinstance(mapping[name], dict | None):
-            raise DataError(f"{file}: {name}={_quoted(mapping[name])}: must be an object; download the model again")
-        rope |= mapping[name] or {}
-    declared = [rope[name] for name in ("rope_type", "type") if name in rope]
-    kind = [one for one in declared if one != "default"]
-    if kind:
-        raise DataError(
-            f'{file}: rope_type={_quoted(kind[0])}: only "default" is supported; choose a model without '
-            "scaled positions"
-        )
-    odd = rope.keys() - ROPE_FIELDS if not declared else set()
-    if odd or rope["partial_rotary_factor"] != 1.0:
-        name = min(odd, default="partial_rotary_factor")
-        raise DataError(
-            f"{file}: {name}={_quoted(rope[name])} of the rotary positions: is not supported; choose a model without it"
-        )
-    return float(rope["rope_theta"])
-
-
-def _layers(mapping: Mapping[str, Any]) -> int:
-    layers = mapping["num_hidden_layers"] if "num_hidden_layers" in mapping else 0
-    return layers if isinstance(layers, int) else 0
-
-
-def _quoted(value: Any) -> str:
-    return repr(value)[:LONGEST_QUOTE]
-
-
-def _to_theirs(path: str, one: Stored, heads: int) -> Stored:
+def _to_theirs(path: str, one: Stored, head: int) -> Stored:
     theirs = transposed(path, one)
-    return Stored(theirs.shape, lambda: rotated_halves(theirs.read(), heads)) if path.endswith(ROTATED) else theirs
+    return Stored(theirs.shape, lambda: _moved(path, theirs.read(), rotated_halves, head))
+
+
+def _moved(path: str, value: np.ndarray, move: Callable[..., np.ndarray], head: int) -> np.ndarray:
+    """`move` applied to the rows of each head, where the array has rows that are rotated; vectors have rows of 1."""
+    if not path.endswith(ROTATED):
+        return value
+    return move(value.reshape(len(value), -1), len(value) // head).reshape(value.shape)

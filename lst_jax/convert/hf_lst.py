@@ -12,48 +12,62 @@ patch_encoder/tok_embeddings/embedding          patch_encoder.tok_embeddings.wei
 import pathlib
 import re
 import shutil
-import string
 from collections.abc import Mapping
 from typing import Any
 
 from lst_jax.config import Config, ModelConfig, StackConfig
 from lst_jax.convert import by_transformers, companions, streamed
+from lst_jax.convert.hf_readme import readme
 from lst_jax.convert.hf_tokenizer import pad_id, write_tokenizer
 from lst_jax.convert.inputs import Inputs
+from lst_jax.convert.plain import check_plain
 from lst_jax.convert.safetensors_files import open_safetensors, write_safetensors
 from lst_jax.convert.source import Source, check_shapes, expected_shapes, transposed
 from lst_jax.core import files, json_files
 from lst_jax.core.errors import DataError
 from lst_jax.core.shapes import Float, ndarray
-from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.data.patching import strategy_of
 from lst_jax.model.architectures.registry import architecture_named
 
 MODEL_TYPE = "lst"
 CODE = pathlib.Path(__file__).parent / "modeling"
-CODE_FILES = ("configuration_lst.py", "modeling_lst.py")
+CODE_FILES = (
+    "configuration_lst.py",
+    "modeling_lst.py",
+    "networks_lst.py",
+    "attention_lst.py",
+    "patches_lst.py",
+    "cache_lst.py",
+)
+ADDED = ("text_bypasses_local_networks", "marker_opens_patch", "aligned_patches", "tie_word_embeddings")
+MAY_DIFFER = {"architectures", "auto_map", "dtype", "torch_dtype", "max_position_embeddings", "pad_token_id"}
 WINDOWS = ("encoder_cross_window", "decoder_cross_window", "encoder_cross_all_layers", "decoder_cross_all_layers")
 
 
-def write(source: Source, out: pathlib.Path, progress: bool = False) -> None:
-    """Writes a complete directory that `transformers` loads, one array at a time.
+def write(source: Source, out: pathlib.Path, progress: bool = False, dtype: str = "float32") -> None:
+    """Writes a complete directory that `transformers` loads, with few arrays in memory.
 
+    Args: `dtype` of the weights in the files.
     Raises: DataError where the model has no such form, or its parameters are not those of the configuration.
     """
     config, expected = source.config, expected_shapes(source.config.model, source.config.joint_vocab)
     check_lst(config)
     check_shapes({path: one.shape for path, one in source.arrays.items()}, expected, str(source.origin))
-    files.write_json(out / "config.json", config_json(config))
+    files.write_json(out / "config.json", config_json(config, dtype))
     files.write_json(
-        out / "generation_config.json", {"bos_token_id": BOS_ID, "eos_token_id": EOS_ID, "pad_token_id": pad_id(config)}
+        out / "generation_config.json",
+        {"bos_token_id": config.vocab.bos_id, "eos_token_id": config.vocab.eos_id, "pad_token_id": pad_id(config)},
     )
     for name in CODE_FILES:
         shutil.copyfile(CODE / name, out / name)
-    files.write_text(out / "README.md", readme(config))
     companions.write_companions(config, out)
-    write_tokenizer(config, out)
+    bos = write_tokenizer(config, out)
+    files.write_text(out / "README.md", readme(config, MODEL_TYPE, bos, added(config)["aligned_patches"]))
     write_safetensors(
-        out, {hf_name(path): transposed(path, source.arrays[path]) for path in expected}, progress=progress
+        out,
+        {hf_name(path): transposed(path, source.arrays[path]) for path in expected},
+        progress=progress,
+        dtype=dtype,
     )
 
 
@@ -87,31 +101,25 @@ def logits(path: pathlib.Path, inputs: Inputs) -> tuple[Float[ndarray, "B T V"],
             )
     if not by_transformers.installed():
         return streamed.logits(open_source(path, None), inputs), by_transformers.MISSING
-    return by_transformers.logits(path, "AutoModelForCausalLM", inputs.token_BT, trust_remote_code=True)
+    # the rows of a proof have patches beside the marker, which a model may count otherwise by itself
+    own = open_source(path, None).config.data.patching.marker_opens_patch
+    given = {"patch_starts": inputs.patch_start_BT, "patch_ends": inputs.patch_end_BT} if own else {}
+    return by_transformers.logits(path, "AutoModelForCausalLM", inputs.token_BT, given, trust_remote_code=True)
 
 
 def check_lst(config: Config) -> None:
-    """Raises: DataError where the model is not an LST, or its patches do not follow from its tokens."""
+    """Raises: DataError where the model is not an LST."""
     if architecture_named(config.model.architecture).conversions.transformers != MODEL_TYPE:
         raise DataError(
             f"model.architecture={config.model.architecture!r}: has no form for transformers with model_type={MODEL_TYPE!r}; "
             "convert it to orbax, or ask it with `lst evaluate` and `lst generate`"
         )
-    if strategy_of(config.data.patching).inference_rule.fixed_size is None:
-        raise DataError(
-            f"data.patching.strategy={config.data.patching.strategy}: patches of aligned words cannot be "
-            "found from tokens, as transformers has to; convert a static, mixed or curriculum run"
-        )
-    if config.data.patching.marker_opens_patch:
-        raise DataError(
-            "data.patching.marker_opens_patch=True: the code for transformers gives <s> a patch of its own; convert it to "
-            "orbax, or ask it with `lst evaluate` and `lst generate`"
-        )
+    check_plain(config.model, "the code for transformers")
 
 
-def config_json(config: Config) -> dict[str, Any]:
+def config_json(config: Config, dtype: str = "float32") -> dict[str, Any]:
     """The contents of `config.json`."""
-    model, vocab = config.model, config.joint_vocab
+    model, vocab, patching = config.model, config.joint_vocab, config.data.patching
     networks = {
         name: _network(model, getattr(model, name)) for name in ("patch_encoder", "global_transformer", "patch_decoder")
     }
@@ -122,10 +130,13 @@ def config_json(config: Config) -> dict[str, Any]:
             "AutoConfig": "configuration_lst.LstConfig",
             "AutoModelForCausalLM": "modeling_lst.LstForCausalLM",
         },
-        "dtype": "float32",
+        "tie_word_embeddings": False,  # transformers 4 would take True for granted
+        "dtype": dtype,  # read by transformers from 4.56 on, the next one before
+        "torch_dtype": dtype,
         "vocab_size": vocab.size,
         "unit_offset": vocab.unit_offset,
-        "static_size": config.data.patching.static_size,
+        "static_size": patching.static_size,
+        **added(config),
         **networks,
         "queries_per_patch": model.queries_per_patch,
         "cross_heads": model.cross_heads,
@@ -133,9 +144,18 @@ def config_json(config: Config) -> dict[str, Any]:
         "rope_theta": model.rope_theta,
         "norm_eps": model.norm_eps,
         "max_position_embeddings": min(config.data.row_tokens, config.data.row_patches),
-        "bos_token_id": BOS_ID,
-        "eos_token_id": EOS_ID,
+        "bos_token_id": config.vocab.bos_id,
+        "eos_token_id": config.vocab.eos_id,
         "pad_token_id": pad_id(config),
+    }
+
+
+def added(config: Config) -> dict[str, bool]:
+    """The fields of `config.json` that directories of earlier versions lack; all of theirs are False."""
+    return {
+        "text_bypasses_local_networks": architecture_named(config.model.architecture).text_bypasses_local_networks,
+        "marker_opens_patch": config.data.patching.marker_opens_patch,
+        "aligned_patches": strategy_of(config.data.patching).inference_rule.needs_words,
     }
 
 
@@ -146,19 +166,6 @@ def hf_name(path: str) -> str:
     """
     *inner, _ = path.split("/")
     return ".".join([*(re.sub(r"layers_(\d+)$", r"layers.\1", part) for part in inner), "weight"])
-
-
-def readme(config: Config) -> str:
-    """The text of the directory's README."""
-    vocab, template = config.joint_vocab, string.Template((CODE / "README.md").read_text(encoding="utf-8"))
-    return template.substitute(
-        name=config.name,
-        size=config.data.patching.static_size,
-        rate=f"{config.data.unit_rate:g}",
-        text=vocab.text_marker,
-        speech=vocab.speech_marker,
-        unit=vocab.unit_offset,
-    )
 
 
 def _network(model: ModelConfig, stack: StackConfig) -> dict[str, Any]:
@@ -173,8 +180,8 @@ def _network(model: ModelConfig, stack: StackConfig) -> dict[str, Any]:
 
 def _check_same(path: pathlib.Path, expected: Mapping[str, Any]) -> None:
     """Compares the fields that decide the function with the file; lengths and dtype may have been changed since."""
-    found = json_files.read_model_file(path)
-    for name in expected.keys() - {"architectures", "auto_map", "dtype", "max_position_embeddings", "pad_token_id"}:
+    found = dict.fromkeys(ADDED, False) | json_files.read_model_file(path)
+    for name in expected.keys() - MAY_DIFFER:
         if name not in found or found[name] != expected[name]:
             value = repr(found[name]) if name in found else "missing"
             raise DataError(

@@ -3,6 +3,7 @@
     BOS <|text|> a word     encode("a word")                                          special tokens added
     <|speech|> 3 7          encode("<|speech|><|unit3|><|unit7|>", add_special_tokens=False)
 
+Where speech is written in pieces of units (`data.unit_tokenizer`), these are <|piece0|> and so on: piece 3 is not unit 3.
 Text between two markers is encoded by itself, as training encodes a span. A SentencePiece BPE model like those of
 `lst prepare tokenizer` and Llama-2 becomes a tokenizer.json, which needs no code. The `tokenizers` library does not
 encode exactly like SentencePiece models of other kinds. These get `tokenization_lst.py`, which runs SentencePiece.
@@ -13,10 +14,12 @@ import shutil
 from typing import Any
 
 from lst_jax.config import Config
+from lst_jax.convert import hf_byte_tokenizer
 from lst_jax.convert.sentencepiece_model import read_model
 from lst_jax.core import files
 from lst_jax.core.errors import DataError
-from lst_jax.core.vocab import BOS_ID, EOS_ID, PAD_ID, UNUSED_SLOTS, Vocab
+from lst_jax.core.vocab import BOS_ID, UNUSED_SLOTS, Vocab
+from lst_jax.data.byte_pieces import BytePieces
 from lst_jax.data.pipeline import open_tokenizer
 
 TEXT_MARKER, SPEECH_MARKER = "<|text|>", "<|speech|>"
@@ -27,35 +30,37 @@ CODE = pathlib.Path(__file__).parent / "modeling" / "tokenization_lst.py"
 ANY_NUMBER = 1 << 20  # of blanks that SentencePiece removes from the front of decoded text
 
 
-def write_tokenizer(config: Config, out: pathlib.Path) -> None:
+def write_tokenizer(config: Config, out: pathlib.Path) -> str:
     """Writes tokenizer_config.json and tokenizer.json, or tokenization_lst.py, which reads `out`'s tokenizer.model.
 
+    Returns: the name of the token that opens a document.
     Raises: DataError where data.tokenizer does not fit the configuration.
     """
-    open_tokenizer(config)
+    kind = "unit" if config.data.unit_tokenizer is None else "piece"
+    tokenizer, added = open_tokenizer(config), added_tokens(config.joint_vocab, kind)
+    if isinstance(tokenizer, BytePieces):
+        named = hf_byte_tokenizer.write(config, tokenizer, added, TEXT_MARKER, out)
+        files.write_json(out / "tokenizer_config.json", named | _settings(config))
+        return named["bos_token"]
     model = read_model(config.data.tokenizer)
     pieces = [piece.piece for piece in model.pieces]
-    added = added_tokens(config.joint_vocab)
+    unk_id = next(i for i, piece in enumerate(model.pieces) if piece.type == UNKNOWN)
     if both := set(added) & set(pieces):
         raise DataError(
             f"{config.data.tokenizer}: has the piece {sorted(both)[0]}, which is the name of another "
             "token; train it on texts without it"
         )
     settings = {
-        "bos_token": pieces[BOS_ID],
-        "eos_token": pieces[EOS_ID],
-        "unk_token": pieces[PAD_ID],
-        "pad_token": "<|unused0|>",
-        "padding_side": "left",
-        "clean_up_tokenization_spaces": False,
-        "model_input_names": ["input_ids", "attention_mask"],
-        "model_max_length": config.data.row_tokens,
+        "bos_token": pieces[config.vocab.bos_id],
+        "eos_token": pieces[config.vocab.eos_id],
+        "unk_token": pieces[unk_id],
+        **_settings(config),
     }
     if is_exact(model):
-        settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
-        files.write_json(out / "tokenizer.json", tokenizer_json(model, added))
+        files.write_json(out / "tokenizer.json", tokenizer_json(model, added, config.vocab.bos_id))
     else:
-        listed = _special(dict(zip(pieces[: EOS_ID + 1], range(EOS_ID + 1), strict=True)) | added)
+        own = sorted({unk_id, config.vocab.bos_id, config.vocab.eos_id})
+        listed = _special({pieces[i]: i for i in own} | added)
         settings |= {
             "tokenizer_class": "LstTokenizer",
             "auto_map": {"AutoTokenizer": [f"{CODE.stem}.LstTokenizer", None]},
@@ -63,6 +68,19 @@ def write_tokenizer(config: Config, out: pathlib.Path) -> None:
         }
         shutil.copyfile(CODE, out / CODE.name)
     files.write_json(out / "tokenizer_config.json", settings)
+    return settings["bos_token"]
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """What tokenizer_config.json says of every tokenizer that a tokenizer.json holds."""
+    return {
+        "pad_token": "<|unused0|>",
+        "padding_side": "left",
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "model_max_length": config.data.row_tokens,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
 
 
 def pad_id(config: Config) -> int:
@@ -70,11 +88,14 @@ def pad_id(config: Config) -> int:
     return config.vocab.text_size
 
 
-def added_tokens(vocab: Vocab) -> dict[str, int]:
-    """The id of every token that is not a text piece by its name, in the order of ids."""
+def added_tokens(vocab: Vocab, kind: str = "unit") -> dict[str, int]:
+    """The id of every token that is not a text piece by its name, in the order of ids.
+
+    Args: `kind` of what speech is written in: "unit", or "piece" (of units).
+    """
     named = {f"<|unused{i}|>": vocab.text_size + i for i in range(UNUSED_SLOTS)}
     named |= {TEXT_MARKER: vocab.text_marker, SPEECH_MARKER: vocab.speech_marker}
-    return named | {f"<|unit{u}|>": vocab.unit_offset + u for u in range(vocab.unit_slots)}
+    return named | {f"<|{kind}{u}|>": vocab.unit_offset + u for u in range(vocab.unit_slots)}
 
 
 def is_exact(model: Any) -> bool:
@@ -98,11 +119,11 @@ def is_exact(model: Any) -> bool:
     )
 
 
-def tokenizer_json(model: Any, added: dict[str, int]) -> dict[str, Any]:
+def tokenizer_json(model: Any, added: dict[str, int], bos_id: int = BOS_ID) -> dict[str, Any]:
     """The file of the `tokenizers` library for a model that `is_exact`."""
     ids = {piece.piece: i for i, piece in enumerate(model.pieces)}
     special = {p.piece: ids[p.piece] for p in model.pieces if p.type in (UNKNOWN, CONTROL)}
-    bos = model.pieces[BOS_ID].piece
+    bos, unk = model.pieces[bos_id].piece, next(p.piece for p in model.pieces if p.type == UNKNOWN)
     front = [{"SpecialToken": {"id": name, "type_id": 0}} for name in (bos, TEXT_MARKER)]
     first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
     return {
@@ -118,14 +139,14 @@ def tokenizer_json(model: Any, added: dict[str, int]) -> dict[str, Any]:
             "pair": [*front, first, second],
             "special_tokens": {
                 name: {"id": name, "ids": [i], "tokens": [name]}
-                for name, i in ((bos, BOS_ID), (TEXT_MARKER, added[TEXT_MARKER]))
+                for name, i in ((bos, bos_id), (TEXT_MARKER, added[TEXT_MARKER]))
             },
         },
         "decoder": {"type": "Sequence", "decoders": _decoders(model.normalizer_spec)},
         "model": {
             "type": "BPE",
             "dropout": None,
-            "unk_token": model.pieces[PAD_ID].piece,
+            "unk_token": unk,
             "continuing_subword_prefix": None,
             "end_of_word_suffix": None,
             "fuse_unk": True,

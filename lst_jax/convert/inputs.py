@@ -6,7 +6,7 @@ import numpy as np
 
 from lst_jax.config import Config
 from lst_jax.core.shapes import Bool, Int, ndarray
-from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
+from lst_jax.core.vocab import EOS_ID, Vocab
 from lst_jax.data.patching import BoundaryRule, EachUnitRule, StaticRule, run_without_words
 from lst_jax.model.architectures.registry import architecture_named
 
@@ -39,7 +39,7 @@ def inputs_for(config: Config, tokens: int = TOKENS) -> Inputs:
 
 def _row(spans, vocab: Vocab, rule: BoundaryRule, rng: np.random.Generator):
     """Tokens, starts and ends of BOS and the spans, each (tokens with its marker, whether it is speech)."""
-    token, start, end = [BOS_ID], [True], [True]
+    token, start, end = [vocab.bos_id], [True], [True]
     for length, speech in spans:
         token.append(vocab.speech_marker if speech else vocab.text_marker)
         low, high = (vocab.unit_offset, vocab.size) if speech else (EOS_ID + 1, vocab.text_size)

@@ -4,7 +4,6 @@
 tokenizers that it names, and one checkpoint with parameters alone.
 """
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ import tqdm
 from lst_jax.checkpoints import stream
 from lst_jax.checkpoints.steps import copy_step, whole_steps
 from lst_jax.checkpoints.stream import StepFolder
-from lst_jax.config import Config, config_hash, identity, other_function
+from lst_jax.config import Config, config_hash, identity, other_function, value_in
 from lst_jax.convert import companions, streamed
 from lst_jax.convert.inputs import Inputs
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes
@@ -62,7 +61,7 @@ def open_source(path: Place, recipe: Config | None = None, step: int | None = No
 
 
 def write(source: Source, out: Place, progress: bool = False) -> None:
-    """Writes the run directory. Its config.json names the tokenizers in `out`: see `point_to_final_tokenizers`."""
+    """Writes the run directory, with the tokenizers that its config.json names beside it."""
     companions.copy_tokenizers(source.config, out)
     config = companions.with_files_of(source.config, out)
     RunDirectory(out).write_config(config)
@@ -106,16 +105,6 @@ def write_state(path: Place, step: int | None, out: Place) -> Source:
     return source
 
 
-def point_to_final_tokenizers(out: Place, final: Place) -> None:
-    """Rewrites config.json to name the tokenizers where they will be once `out` is renamed to `final`."""
-    run = RunDirectory(out)
-    config = run.load_config()
-    there = {
-        field: str(final / name) for field, name in companions.FILES.items() if getattr(config.data, field) is not None
-    }
-    run.write_config(dataclasses.replace(config, data=dataclasses.replace(config.data, **there)))
-
-
 def logits(path: Place, inputs: Inputs) -> tuple[np.ndarray, str]:
     """Float32 logits [B, T, V] of the newest checkpoint, read from disk again, and what computed them."""
     return streamed.logits(open_source(path), inputs), "lst_jax"
@@ -146,7 +135,7 @@ def _check_identity(config: Config, folder: StepFolder) -> None:
     ours, theirs = identity(config), folder.meta["identity"]
     if key := other_function(ours, theirs):
         raise CheckpointError(
-            f"{key}={ours[key]!r}: {folder.path} was trained with {theirs[key]!r}; put that value "
+            f"{key}={value_in(ours, key)!r}: {folder.path} was trained with {value_in(theirs, key)!r}; put that value "
             "back into the run's config.json"
         )
 

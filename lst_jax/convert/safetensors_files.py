@@ -1,4 +1,4 @@
-"""Reads and writes safetensors one array at a time, in one file or in shards with their index.
+"""Reads and writes safetensors with few arrays in memory, in one file or in shards with their index.
 
 A file is an 8-byte length, a JSON header of that length (name -> dtype, shape, place) and the arrays one after the
 other. The header is therefore written from shapes alone. Reading maps the files, so an array takes memory only while it
@@ -8,24 +8,27 @@ is used.
     open_safetensors(out)["lm_head.weight"].read()
 """
 
+import concurrent.futures
 import json
 import math
 import os
 import pathlib
 import struct
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 import tqdm
 
-from lst_jax.convert.source import Stored, some
+from lst_jax.convert.source import Stored, bfloat16_bits, some
 from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
 
 SHARD_BYTES = (
     4_000_000_000  # below 5 GB, at which transformers has long cut files, and small enough for every file system
 )
+WRITERS = 4  # shards that are written at the same time
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 PICKLES = (".bin", ".pt", ".pth")
 TRY_AGAIN = "convert or download it again"
@@ -34,6 +37,11 @@ WIDENED: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "F32": ("<f4", np.asarray),
     "F16": ("<f2", lambda x: x.astype(np.float32)),
     "BF16": ("<u2", lambda x: (x.astype(np.uint32) << 16).view(np.float32)),
+}
+# name of a type -> its name in the format, what numpy stores, and how float32 becomes that
+STORED: dict[str, tuple[str, str, Callable[[np.ndarray], np.ndarray]]] = {
+    "float32": ("F32", "<f4", np.asarray),
+    "bfloat16": ("BF16", "<u2", bfloat16_bits),
 }
 
 
@@ -44,23 +52,38 @@ def write_safetensors(
     stem: str = "model",
     shard_bytes: int = SHARD_BYTES,
     progress: bool = False,
+    dtype: str = "float32",
 ) -> None:
-    """Writes the arrays as float32 in their order, holding one array at a time.
+    """Writes the arrays in their order, `WRITERS` shards at a time, with one array in memory per shard.
 
     The result is OUT/STEM.safetensors, or shards of at most `shard_bytes` and OUT/STEM.safetensors.index.json. An array
     that is larger than that has a shard of its own.
-    Args: `metadata` goes into every file, beside the format "pt" that transformers asks for.
+    Args: `metadata` goes into every file, beside the format "pt" that transformers asks for. `dtype` is one of `STORED`;
+        arrays are rounded to it.
     """
-    shards = _shards(tensors, shard_bytes)
+    shards = _shards(tensors, shard_bytes, dtype)
     names = (
         [f"{stem}.safetensors"]
         if len(shards) == 1
         else [f"{stem}-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
     )
-    total = sum(_bytes(one) for one in tensors.values())
-    with tqdm.tqdm(total=total, desc=f"write {out.name}", unit="B", unit_scale=True, disable=not progress) as bar:
-        for name, shard in zip(names, shards, strict=True):
-            _write_file(out / name, shard, {"format": "pt"} | dict(metadata or {}), bar)
+    total = sum(_bytes(one, dtype) for one in tensors.values())
+    told = {"format": "pt"} | dict(metadata or {})
+    lock = threading.Lock()  # arrays are read one at a time: what they are read from may not be made for more
+    with (
+        tqdm.tqdm(total=total, desc=f"write {out.name}", unit="B", unit_scale=True, disable=not progress) as bar,
+        concurrent.futures.ThreadPoolExecutor(WRITERS) as pool,
+    ):
+        written = [
+            pool.submit(_write_file, out / name, shard, told, dtype, lock, bar)
+            for name, shard in zip(names, shards, strict=True)
+        ]
+        try:
+            for one in written:
+                one.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     if len(shards) > 1:
         places = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
@@ -93,42 +116,53 @@ def is_there(path: pathlib.Path, stem: str = "model") -> bool:
     return any((path / f"{stem}.safetensors{more}").is_file() for more in ("", ".index.json"))
 
 
-def _bytes(one: Stored) -> int:
-    return 4 * math.prod(one.shape)
+def _bytes(one: Stored, dtype: str) -> int:
+    return np.dtype(STORED[dtype][1]).itemsize * math.prod(one.shape)
 
 
-def _shards(tensors: Mapping[str, Stored], limit: int) -> list[dict[str, Stored]]:
+def _shards(tensors: Mapping[str, Stored], limit: int, dtype: str) -> list[dict[str, Stored]]:
     """Consecutive arrays that fit together; at least one list."""
     shards, room = [{}], limit
     for name, one in tensors.items():
-        if shards[-1] and _bytes(one) > room:
+        if shards[-1] and _bytes(one, dtype) > room:
             shards.append({})
             room = limit
         shards[-1][name] = one
-        room -= _bytes(one)
+        room -= _bytes(one, dtype)
     return shards
 
 
-def _write_file(path: pathlib.Path, tensors: Mapping[str, Stored], metadata: dict[str, str], bar: tqdm.tqdm) -> None:
+def _write_file(
+    path: pathlib.Path,
+    tensors: Mapping[str, Stored],
+    metadata: dict[str, str],
+    dtype: str,
+    lock: threading.Lock,
+    bar: tqdm.tqdm,
+) -> None:
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
     for name, one in tensors.items():
-        start, end = end, end + _bytes(one)
-        header[name] = {"dtype": "F32", "shape": list(one.shape), "data_offsets": [start, end]}
+        start, end = end, end + _bytes(one, dtype)
+        header[name] = {"dtype": STORED[dtype][0], "shape": list(one.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that the arrays are aligned
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name, one in tensors.items():
-            bar.update(_append(file, name, one))
+            size = _append(file, name, one, dtype, lock)
+            with lock:
+                bar.update(size)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _append(file: BinaryIO, name: str, one: Stored) -> int:
+def _append(file: BinaryIO, name: str, one: Stored, dtype: str, lock: threading.Lock) -> int:
     """Writes the bytes of an array, which is freed afterwards. Returns their number."""
-    value = np.ascontiguousarray(one.read(), "<f4")
+    with lock:
+        value = one.read()
     assert value.shape == one.shape, (name, value.shape, one.shape)
+    value = np.ascontiguousarray(STORED[dtype][2](value), STORED[dtype][1])
     file.write(value.data)
     return value.nbytes
 

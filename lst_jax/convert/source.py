@@ -60,6 +60,26 @@ class Source:
         return dataclasses.replace(self, arrays={path: watched(path, one) for path, one in self.arrays.items()})
 
 
+def rounded(source: Source, dtype: str) -> Source:
+    """The source with arrays that this type can hold exactly, still given as float32.
+
+    Args: `dtype` is "float32", which changes nothing, or "bfloat16".
+    """
+    if dtype == "float32":
+        return source
+
+    def cut(one: Stored) -> Stored:
+        return Stored(one.shape, lambda: (bfloat16_bits(one.read()).astype(np.uint32) << 16).view(np.float32))
+
+    return dataclasses.replace(source, arrays={path: cut(one) for path, one in source.arrays.items()})
+
+
+def bfloat16_bits(x: np.ndarray) -> np.ndarray:
+    """The upper halves of float32 numbers, rounded to the nearest, halves to even. The numbers are finite."""
+    bits = np.asarray(x, np.float32, order="C").view(np.uint32)
+    return ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
+
+
 @functools.lru_cache(8)
 def expected_shapes(config: ModelConfig, vocab: Vocab) -> Mapping[str, tuple[int, ...]]:
     """The shape of every parameter of a model by canonical path; nothing is computed."""

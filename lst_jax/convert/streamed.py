@@ -28,7 +28,7 @@ class Programs(NamedTuple):
     """The forward pass of a model in three compiled parts; the first argument of each is the parameters that it needs."""
 
     before_layers: Callable[..., BeforeGlobal]  # of rows: what enters the first global layer
-    layer: Callable[..., jax.Array]  # of states [B, U, D] and the documents of patches
+    layer: Callable[..., jax.Array]  # of states [B, U, D], the documents of patches, and whether it rotates
     after_layers: Callable[..., jax.Array]  # of the last global states and `BeforeGlobal.kept`: logits
 
 
@@ -37,26 +37,33 @@ def logits(source: Source, inputs: Inputs, progress: bool = False) -> Float[ndar
     config = dataclasses.replace(source.config.model, compute_dtype="float32", remat="none")
     programs = compiled(config, source.config.joint_vocab, int(inputs.patch_start_BT.sum(1).max()))
     names = [f"global_transformer/layers_{i}" for i in range(config.global_transformer.layers)]
-    around = _around(source, names)
+    around, rotates = _around(source, names), config.global_transformer.rotates
     with jax.default_matmul_precision("highest"):
         before = programs.before_layers(
             around, inputs.token_BT, np.ones_like(inputs.token_BT), inputs.patch_start_BT, inputs.patch_end_BT
         )
         x_BUD = before.x_BUW
-        for name in tqdm.tqdm(names, desc="logits", unit="layer", disable=not progress):
+        for i, name in enumerate(tqdm.tqdm(names, desc="logits", unit="layer", disable=not progress)):
             # waiting for the layer frees its parameters before those of the next layer are read
-            x_BUD = jax.block_until_ready(programs.layer(source.tree(name), x_BUD, before.doc_id_BU))
+            x_BUD = jax.block_until_ready(programs.layer(source.tree(name), x_BUD, before.doc_id_BU, rotates(i)))
         return np.asarray(programs.after_layers(around, x_BUD, before.kept))
 
 
 @functools.cache
 def compiled(config: ModelConfig, vocab: Vocab, row_patches: int) -> Programs:
-    """The programs for rows of `row_patches` patch positions; all layers share one program, compiled at its first call."""
+    """The programs for rows of `row_patches` patch positions.
+
+    Layers that rotate share one program, compiled at its first call; so do those that do not.
+    """
     model = build(config, vocab, row_patches)
-    block = Block(config, ONE_DEVICE, config.global_transformer)
+
+    def layer(params, x_BUD, doc_id_BU, rotated):
+        block = Block(config, ONE_DEVICE, config.global_transformer, rotated)
+        return block.apply({"params": params}, x_BUD, doc_id_BU)
+
     return Programs(
         jax.jit(lambda params, *rows: model.apply({"params": params}, *rows, method=_before_layers)),
-        jax.jit(lambda params, x_BUD, doc_id_BU: block.apply({"params": params}, x_BUD, doc_id_BU)),
+        jax.jit(layer, static_argnums=3),
         jax.jit(lambda params, x_BUD, kept: model.apply({"params": params}, x_BUD, kept, method=_after_layers)),
     )
 

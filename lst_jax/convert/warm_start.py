@@ -2,7 +2,7 @@
 
     source = warm_source(pathlib.Path("Llama-2-7b-hf"), recipe, recipe.seed)
 
-The source is a Hugging Face directory with a LlamaForCausalLM and the text tokenizer of the recipe. Base takes all of
+The source is a Hugging Face directory with a text model of `hf_families` and the text tokenizer of the recipe. Base takes all of
 it. Markers and units have no rows in a text model: their rows of the embedding and of the output matrix begin at the
 mean of the text rows. An LST takes the layers, and draws all else as a fresh run with the same seed does. The
 `origin` of the source lists what was taken, initialised and left out.
@@ -22,17 +22,20 @@ from flax import traverse_util
 
 from lst_jax.config import Config
 from lst_jax.convert import hf_llama
-from lst_jax.convert.hf_llama import Llama
+from lst_jax.convert.hf_families import Llama, check_fields
 from lst_jax.convert.source import Source, Stored, check_shapes, expected_shapes
 from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
 from lst_jax.core.shapes import Float, ndarray
+from lst_jax.data.byte_pieces import BytePieces
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
+from lst_jax.data.text_tokenizer import TextTokenizer
 from lst_jax.model.architectures.registry import ARCHITECTURES, architecture_named, build
 
-EMBEDDING, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
-KEYS_AND_VALUES = ("self_attn.k_proj.weight", "self_attn.v_proj.weight")
+EMBEDDING, OUTPUT = hf_llama.OUTER[hf_llama.EMBEDDING], hf_llama.OUTER[hf_llama.OUTPUT]
+TOKENIZER_JSON = "tokenizer.json"
+SHARED = ("k_proj.weight", "v_proj.weight", "k_proj.bias", "v_proj.bias")  # have rows for each key and value head alone
 
 
 def warm_source(path: pathlib.Path, recipe: Config, seed: int) -> Source:
@@ -49,7 +52,9 @@ def warm_source(path: pathlib.Path, recipe: Config, seed: int) -> Source:
             f"model's weights; use one of them"
         )
     llama = hf_llama.read_llama(path)
-    hf_llama.check_fields(recipe, llama, path)
+    check_fields(recipe, llama, path)
+    if recipe.model.tied_output and not llama.tied:
+        raise DataError(f"model.tied_output=True: {path} has an output matrix of its own; use False")
     check_tokenizer(recipe, path)
     if llama.vocab_size < recipe.vocab.text_size:
         raise DataError(
@@ -63,34 +68,39 @@ def warm_source(path: pathlib.Path, recipe: Config, seed: int) -> Source:
 
 
 def check_tokenizer(recipe: Config, path: pathlib.Path) -> None:
-    """Compares data.tokenizer with the directory's tokenizer.model, or with the pieces in its tokenizer.json.
+    """Compares data.tokenizer with the directory's tokenizer.model, or with its tokenizer.json.
 
-    Raises: DataError naming both fingerprints and the first piece that differs.
+    Raises: DataError naming both fingerprints and what differs first.
     """
     model = open_tokenizer(recipe)
-    ours = [model.id_to_piece(i) for i in range(model.get_piece_size())]
-    file, theirs = _pieces_of(path)
+    ours, changed = _pieces(model), None
+    if isinstance(model, BytePieces):
+        file = _present(path / TOKENIZER_JSON)
+        other = load_tokenizer(file)
+        theirs = _pieces(other)
+        changed = model.differs_from(other) if isinstance(other, BytePieces) else "it is of another kind"
+    else:
+        file, theirs = _pieces_of(path)
     differ = [i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]]
-    if not differ and len(ours) == len(theirs):
+    if differ:
+        changed = f"piece {differ[0]} is {ours[differ[0]]!r} here and {theirs[differ[0]]!r} there"
+    elif len(ours) != len(theirs):
+        changed = f"it has {len(ours)} pieces, the other one {len(theirs)}"
+    if changed is None:
         return
-    first = (
-        f"piece {differ[0]} is {ours[differ[0]]!r} here and {theirs[differ[0]]!r} there"
-        if differ
-        else f"it has {len(ours)} pieces, the other one {len(theirs)}"
-    )
     raise DataError(
         f"data.tokenizer={recipe.data.tokenizer} ({tokenizer_fingerprint(recipe.data.tokenizer)}): is "
-        f"another tokenizer than {file} ({tokenizer_fingerprint(file)}): {first}; use the text model's own "
-        "SentencePiece model, and prepare the data with it"
+        f"another tokenizer than {file} ({tokenizer_fingerprint(file)}): {changed}; use the text model's own file, "
+        "and prepare the data with it"
     )
 
 
-def repeated(weight_GD: Float[ndarray, "G D"], kv_heads: int, heads: int) -> Float[ndarray, "F D"]:
+def repeated(weight: Float[ndarray, "G *D"], kv_heads: int, heads: int) -> Float[ndarray, "F *D"]:
     """Repeats each key or value head once per query head that shares it. Example: 2 of 4 heads: a b -> a a b b"""
-    g, d = weight_GD.shape
+    g, *d = weight.shape
     if kv_heads == heads:
-        return weight_GD
-    return weight_GD.reshape(kv_heads, g // kv_heads, d).repeat(heads // kv_heads, axis=0).reshape(-1, d)
+        return weight
+    return weight.reshape(kv_heads, g // kv_heads, *d).repeat(heads // kv_heads, axis=0).reshape(-1, *d)
 
 
 def with_new_rows(weight_ND: Float[ndarray, "N D"], text_size: int, size: int) -> Float[ndarray, "V D"]:
@@ -126,10 +136,17 @@ def _whole_model(path: pathlib.Path, recipe: Config, llama: Llama, tensors: Mapp
         return Stored((size, llama.width), lambda: with_new_rows(one.read(), text_size, size))
 
     theirs = {name: with_rows(one) if name in (EMBEDDING, OUTPUT) else one for name, one in tensors.items()}
-    arrays = _layers_and(hf_llama.OUTER, llama, theirs, expected_shapes(recipe.model, recipe.joint_vocab))
-    rows = {"tok_embeddings/embedding": "rows", "output/kernel": "columns"}
-    taken = [_layers_taken(llama), "norm/scale", *(f"{ours}: {what} 0..{text_size - 1}" for ours, what in rows.items())]
-    taken[-1] += f" (of {EMBEDDING}, which is tied)" if llama.tied else ""
+    rows = {hf_llama.EMBEDDING: "rows", hf_llama.OUTPUT: "columns"}
+    outer = dict(hf_llama.OUTER)
+    if recipe.model.tied_output:
+        del outer[hf_llama.OUTPUT], rows[hf_llama.OUTPUT]
+    arrays = _layers_and(outer, llama, theirs, expected_shapes(recipe.model, recipe.joint_vocab))
+    taken = [
+        _layers_taken(llama),
+        *([hf_llama.LAST_NORM] if hf_llama.LAST_NORM in arrays else []),
+        *(f"{ours}: {what} 0..{text_size - 1}" for ours, what in rows.items()),
+    ]
+    taken[-1] += f" (of {EMBEDDING}, which is tied)" if llama.tied and hf_llama.OUTPUT in rows else ""
     begun = [f"{ours}: {what} {text_size}..{size - 1}, the mean of those taken" for ours, what in rows.items()]
     unused = (
         [f"{EMBEDDING} and {OUTPUT}: rows {text_size}..{llama.vocab_size - 1}"] if llama.vocab_size > text_size else []
@@ -146,7 +163,7 @@ def _global_transformer(
     values = functools.cache(lambda: fresh_parameters(recipe, seed, set(rest).__contains__))
     arrays |= {ours: Stored(shapes[ours], lambda ours=ours: values()[ours]) for ours in rest}
     begun = [f"{line}, drawn with seed {seed}" for line in _collapsed(rest)]
-    unused = [name for name in hf_llama.OUTER.values() if not (llama.tied and name == OUTPUT)]
+    unused = [one for one in hf_llama.names(llama, llama.tied).values() if one in hf_llama.OUTER.values()]
     return Source(recipe, arrays, _origin(path, [_layers_taken(llama)], begun, unused))
 
 
@@ -155,11 +172,10 @@ def _layers_and(
 ) -> dict[str, Stored]:
     """The arrays of the layers and of the paths in `outer`, in our layout."""
     names = {
-        ours: theirs
-        for ours, theirs in hf_llama.names(llama.layers).items()
-        if ours in outer or ours not in hf_llama.OUTER
+        ours: theirs for ours, theirs in hf_llama.names(llama).items() if ours in outer or ours not in hf_llama.OUTER
     }
-    return {ours: hf_llama.to_ours(ours, tensors[theirs], shapes[ours], llama.heads) for ours, theirs in names.items()}
+    head = llama.size_of_head
+    return {ours: hf_llama.to_ours(ours, tensors[theirs], shapes[ours], head) for ours, theirs in names.items()}
 
 
 def _tensors(path: pathlib.Path, llama: Llama) -> dict[str, Stored]:
@@ -171,37 +187,47 @@ def _tensors(path: pathlib.Path, llama: Llama) -> dict[str, Stored]:
     if llama.tied:
         found[OUTPUT] = found[EMBEDDING]
 
-    def expanded(one):
-        return Stored((llama.width, llama.width), lambda: repeated(one.read(), llama.kv_heads, llama.heads))
+    shared = (*SHARED, "k_norm.weight") if llama.qk_norm == "all_heads" else SHARED
 
-    return {name: expanded(one) if name.endswith(KEYS_AND_VALUES) else one for name, one in found.items()}
+    def expanded(one):
+        rows = llama.heads * llama.size_of_head
+        return Stored((rows, *one.shape[1:]), lambda: repeated(one.read(), llama.kv_heads, llama.heads))
+
+    return {name: expanded(one) if name.endswith(shared) else one for name, one in found.items()}
 
 
 def llama_shapes(llama: Llama) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that the directory must hold."""
-    d, f, shared = llama.width, llama.ffn_width, llama.width // llama.heads * llama.kv_heads
+    d, f, k = llama.width, llama.ffn_width, llama.size_of_head
+    own, shared = llama.heads * k, llama.kv_heads * k
+    q_norm, k_norm = (own, shared) if llama.qk_norm == "all_heads" else (k, k)
     inner = {
-        "input_layernorm": (d,),
-        "self_attn.q_proj": (d, d),
-        "self_attn.k_proj": (shared, d),
-        "self_attn.v_proj": (shared, d),
-        "self_attn.o_proj": (d, d),
-        "post_attention_layernorm": (d,),
-        "mlp.gate_proj": (f, d),
-        "mlp.up_proj": (f, d),
-        "mlp.down_proj": (d, f),
+        "q_proj.weight": (own, d),
+        "k_proj.weight": (shared, d),
+        "v_proj.weight": (shared, d),
+        "o_proj.weight": (d, own),
+        "gate_proj.weight": (f, d),
+        "up_proj.weight": (f, d),
+        "down_proj.weight": (d, f),
+        "q_proj.bias": (own,),
+        "k_proj.bias": (shared,),
+        "v_proj.bias": (shared,),
+        "q_norm.weight": (q_norm,),
+        "k_norm.weight": (k_norm,),
     }
-    shapes = {f"model.layers.{i}.{name}.weight": shape for i in range(llama.layers) for name, shape in inner.items()}
-    shapes |= {EMBEDDING: (llama.vocab_size, d), "model.norm.weight": (d,)}
-    return shapes if llama.tied else shapes | {OUTPUT: (llama.vocab_size, d)}
+    outer = {EMBEDDING: (llama.vocab_size, d), OUTPUT: (llama.vocab_size, d)}
+
+    def shape(name):
+        return outer[name] if name in outer else inner.get(".".join(name.split(".")[-2:]), (d,))  # a block's norms
+
+    return {name: shape(name) for name in hf_llama.names(llama, llama.tied).values()}
 
 
 def _pieces_of(path: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
     """The file that lists the text pieces, and the pieces."""
-    model, listed = path / "tokenizer.model", path / "tokenizer.json"
+    model, listed = path / "tokenizer.model", path / TOKENIZER_JSON
     if model.is_file():
-        found = load_tokenizer(model)
-        return model, [found.id_to_piece(i) for i in range(found.get_piece_size())]
+        return model, _pieces(load_tokenizer(model))
     if not listed.is_file():
         raise DataError(
             f"{model}: no such file, nor {listed.name}, so it is unknown what the rows of its vocabulary "
@@ -213,6 +239,16 @@ def _pieces_of(path: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
         return listed, [piece for piece, _ in sorted(pairs, key=lambda pair: pair[1])]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{listed}: has no vocabulary of pieces; download it again") from error
+
+
+def _pieces(tokenizer: TextTokenizer) -> list[str]:
+    return [tokenizer.id_to_piece(i) for i in range(tokenizer.get_piece_size())]
+
+
+def _present(file: pathlib.Path) -> pathlib.Path:
+    if not file.is_file():
+        raise DataError(f"{file}: no such file, so it is unknown what the rows of its vocabulary are; download it too")
+    return file
 
 
 def _layers_taken(llama: Llama) -> str:

@@ -31,6 +31,15 @@ MODELS = {
         queries_per_patch=4, global_transformer=StackConfig(2, 64, 2, 9), encoder_cross_window=2, cross_heads=4
     ),
     "demo": load_recipe(str(pathlib.Path(__file__).parents[2] / "configs" / "demo.py")).model,
+    "bypass": small_config("lst_bypass"),
+    "bypass-with-wider-windows": small_config(
+        "lst_bypass",
+        **windows(3),
+        queries_per_patch=4,
+        encoder_cross_all_layers=True,
+        patch_encoder=StackConfig(2, 16, 2, 4),
+        global_transformer=StackConfig(2, 64, 2, 9),
+    ),
     "equal-widths": small_config(global_transformer=StackConfig(2, 16, 2, None), queries_per_patch=1),
 }
 KINDS = ["s", "t", "sts", "tsts", "ssts", "stt"]  # runs of the documents
@@ -38,7 +47,9 @@ KINDS = ["s", "t", "sts", "tsts", "ssts", "stt"]  # runs of the documents
 
 def config_of(model, **changes):
     """A run of made-up records with this model and static patches of SIZE at inference."""
-    return dataclasses.replace(synthetic_data.make_config(static_size=SIZE, **changes), model=model)
+    config = synthetic_data.make_config(static_size=SIZE, **changes)
+    room = config.data.row_tokens if model.architecture == "lst_bypass" else None
+    return dataclasses.replace(config, model=model, data=dataclasses.replace(config.data, row_speech_tokens=room))
 
 
 VOCAB = config_of(MODELS["two-queries"]).joint_vocab
@@ -78,13 +89,38 @@ def documents():
     return [document(rng, kinds) for kinds in KINDS]
 
 
-def boundaries(token, size=SIZE):
-    """Where patches start and where they are known to end, token by token."""
+def boundaries(token, size=SIZE, marker_counts=False):
+    """Where static patches start and where they are known to end, token by token."""
     start, end, place = [], [], 0
     for t in token:
-        unit = t >= VOCAB.unit_offset
+        if marker_counts and t == VOCAB.speech_marker:
+            place = 0
+        unit = t >= VOCAB.unit_offset or (marker_counts and t == VOCAB.speech_marker)
         start.append(not unit or place % size == 0)
         end.append(not unit or place % size == size - 1)
+        place = place + 1 if unit else 0
+    return np.array(start), np.array(end)
+
+
+def aligned_boundaries(token):
+    """Patches of one to five units, whose ends an aligner knows."""
+    start, left, rng = [], 0, np.random.default_rng(len(token))
+    for before, t in zip([0, *token], token, strict=False):
+        unit = t >= VOCAB.unit_offset
+        opens = not unit or before < VOCAB.unit_offset or left == 0
+        left = int(rng.integers(0, 5)) if opens else left - 1
+        start.append(opens)
+    return np.array(start), np.array([*start[1:], True])
+
+
+def restarted_boundaries(token):
+    """Static patches that begin anew behind the fifth and the eleventh token, as a response's do."""
+    start, end, place = [], [], 0
+    for i, t in enumerate(token):
+        unit = t >= VOCAB.unit_offset
+        place = 0 if not unit or i in (5, 11) else place
+        start.append(not unit or place % SIZE == 0)
+        end.append(not unit or place % SIZE == SIZE - 1)
         place = place + 1 if unit else 0
     return np.array(start), np.array(end)
 

@@ -30,6 +30,26 @@ def bpe_config():
     return base_config(synthetic_data.make_bpe_config)
 
 
+FAMILIES = {  # class in transformers -> fields of the stack that make Base one of this family
+    "LlamaForCausalLM": {},
+    "OlmoForCausalLM": {"norm": "layer", "qkv_clip": 0.5},
+    "Olmo2ForCausalLM": {"qk_norm": "all_heads", "norm_place": "after"},
+    "Qwen2ForCausalLM": {"qkv_bias": True},
+    "Qwen3ForCausalLM": {"qk_norm": "head", "head_width": 16},
+    "SmolLM3ForCausalLM": {"unrotated_every": 2, "layers": 5},
+}
+
+
+def family_config(name):
+    """A run of Base that is exported as this class; its outputs are tied where it is SmolLM3."""
+    config = base_config()
+    stack = dataclasses.replace(STACK, **FAMILIES[name])
+    eps = 1e-5 if name == "OlmoForCausalLM" else config.model.norm_eps
+    tied = name == "SmolLM3ForCausalLM"
+    model = dataclasses.replace(config.model, global_transformer=stack, norm_eps=eps, tied_output=tied)
+    return dataclasses.replace(config, model=model)
+
+
 def params_of(config, seed=6):
     """Random parameters, norms among them, as numpy arrays by path."""
     model = build(config.model, config.joint_vocab, config.data.row_patches)

@@ -42,11 +42,15 @@ def write_case(case, folder, nested=False):
     return recipe, write_recipe(folder.parent / "recipe.py", recipe), weights
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.stem)
+@pytest.mark.parametrize(
+    "case",
+    [CASES[0], *(pytest.param(case, marks=pytest.mark.slow) for case in CASES[1:])],
+    ids=lambda c: c.stem,
+)
 def test_parity_cases_pass_through_files_both_ways(case, tmp_path):
     _, recipe, weights = write_case(case, tmp_path / "theirs", nested=case is CASES[0])
-    convert = ["convert", str(tmp_path / "theirs"), str(tmp_path / "run"), "--to", "orbax", "--config", recipe]
-    assert main.main(convert) == 0
+    given = ["--tokenizer", str(tmp_path / "tokenizer-80.model")] if case is CASES[0] else ["--config", recipe]
+    assert main.main(["convert", str(tmp_path / "theirs"), str(tmp_path / "run"), "--to", "orbax", *given]) == 0
     run = load_trained_model(RunDirectory(tmp_path / "run"), one_device=True)
     tensors = read_case(case)[2]
     token_BT = tensors["tokens"].astype(np.int32)
@@ -56,13 +60,16 @@ def test_parity_cases_pass_through_files_both_ways(case, tmp_path):
         ours = jax.jit(model)(run.params, token_BT, np.ones_like(token_BT), start_BT, end_BT)
     assert np.abs(np.asarray(ours) - tensors["logits"]).max() <= TOLERANCE
 
-    assert main.main(["convert", str(tmp_path / "run"), str(tmp_path / "back"), "--to", "ancestor"]) == 0
+    back = ["convert", str(tmp_path / "run"), str(tmp_path / "back"), "--to", "ancestor", "--safetensors"]
+    assert main.main(back) == 0
     back = safetensors.numpy.load_file(tmp_path / "back" / "consolidated.safetensors")
     assert back.keys() == weights.keys()
     for name, value in weights.items():
         np.testing.assert_array_equal(back[name], value, strict=True, err_msg=name)
-    args, theirs = json.loads((tmp_path / "back" / "params.json").read_text()), read_case(case)[0]
-    for name in theirs.keys() - {"patching_mode", "eos_id", "max_seqlen", "max_encoder_seq_length"}:
+    args, theirs = json.loads((tmp_path / "back" / "params.json").read_text())["model"], read_case(case)[0]
+    attention = {"attn_impl": "xformers", "attn_bias_type": "block_causal", "cross_attn_use_flex_attention": True}
+    assert {name: args[name] for name in attention} == attention
+    for name in theirs.keys() - attention.keys() - {"patching_mode", "eos_id", "max_seqlen", "max_encoder_seq_length"}:
         assert args[name] == theirs[name], name
 
 
@@ -70,7 +77,8 @@ def test_parity_cases_pass_through_files_both_ways(case, tmp_path):
 def whole(tmp_path_factory):
     """A directory written by `lst convert`."""
     folder = tmp_path_factory.mktemp("whole")
-    command.convert(make_run(folder / "run", config_of("lst")), folder / "ancestor", "ancestor")
+    run = make_run(folder / "run", config_of("lst"))
+    command.convert(run, folder / "ancestor", "ancestor", command.Options(safetensors=True))
     return folder / "ancestor"
 
 
@@ -90,12 +98,24 @@ def change_tensors(folder, change):
     safetensors.numpy.save_file(tensors, path)
 
 
-def change_json(path, **changes):
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+def change_params(folder, **changes):
+    """Changes the arguments of the model."""
+    path = folder / "params.json"
+    params = json.loads(path.read_text())
+    path.write_text(json.dumps(params | {"model": params["model"] | changes}))
 
 
 def cut(path):
     path.write_bytes(path.read_bytes()[:-100])
+
+
+def leave(folder, *names):
+    """Removes every other file, and the tokenizer that params.json names."""
+    for path in folder.iterdir():
+        if path.name not in names:
+            path.unlink()
+    path = folder / "params.json"
+    path.write_text(path.read_text().replace("tokenizer.model", "gone.model"))
 
 
 TOKENIZER = "tokenizer.model"
@@ -109,11 +129,14 @@ DAMAGES = {
     "tokenizer": (lambda f: (f / TOKENIZER).write_bytes(other_tokenizer()), f"{TOKENIZER}: has the fingerprint"),
     "small": (lambda f: (f / TOKENIZER).write_bytes(small_tokenizer(f)), "has 80 pieces, the run has"),
     "no tokenizer": (lambda f: (f / TOKENIZER).write_bytes(b"x"), f"{TOKENIZER}: is not a SentencePiece model"),
-    "vocabulary": (lambda f: change_json(f / "params.json", vocab_size=96), "params.json: vocab_size=96, the config"),
-    "model": (lambda f: change_json(f / "params.json", rope_theta=1e4), "params.json: gives model.rope_theta=10000.0"),
+    "vocabulary": (lambda f: change_params(f, vocab_size=96), "params.json: vocab_size=96, the config"),
+    "model": (lambda f: change_params(f, rope_theta=1e4), "params.json: gives model.rope_theta=10000.0"),
     "json": (lambda f: (f / "params.json").write_text("{"), "params.json: is not JSON"),
     "config json": (lambda f: (f / "lst_config.json").write_text("{"), "lst_config.json: is not JSON"),
-    "no config": (lambda f: (f / "lst_config.json").unlink(), "lst_config.json: no such file; give the recipe"),
+    "no tokenizer named": (
+        lambda f: leave(f, "consolidated.safetensors", "params.json"),
+        "the text tokenizer .* not here",
+    ),
 }
 
 
@@ -156,22 +179,27 @@ def test_systems_that_the_ancestor_lacks_are_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_pickled_checkpoint_is_read_and_written(whole, tmp_path):
-    torch = pytest.importorskip("torch")
+def test_a_pickled_checkpoint_is_what_is_written_and_is_read_again(whole, tmp_path):
     run = tmp_path / "run"
     there = command.convert(whole, run, "orbax")
-    back = command.convert(run, tmp_path / "pth", "ancestor", command.Options(pth=True))
+    back = command.convert(run, tmp_path / "pth", "ancestor")
     assert set(back["files"]) == {"consolidated.pth", "params.json", "lst_config.json", "tokenizer.model"}
     again = command.convert(tmp_path / "pth", tmp_path / "again", "orbax")
     assert there["arrays_sha256"] == back["arrays_sha256"] == again["arrays_sha256"]
-    state = torch.load(tmp_path / "pth" / "consolidated.pth", weights_only=True)
-    theirs = safetensors.numpy.load_file(whole / "consolidated.safetensors")
-    assert state.keys() == {"model"} and state["model"].keys() == theirs.keys()
-    for name, value in theirs.items():
-        np.testing.assert_array_equal(state["model"][name].numpy(), value, strict=True)
+
+
+def test_pytorch_reads_the_pickled_checkpoint(whole, tmp_path):
+    torch = pytest.importorskip("torch")
+    command.convert(whole, tmp_path / "pth", "ancestor")
     path = tmp_path / "pth" / "consolidated.pth"
+    theirs = safetensors.numpy.load_file(whole / "consolidated.safetensors")
+    for options in ({"mmap": True}, {"mmap": False}):
+        state = torch.load(path, weights_only=True, **options)
+        assert state.keys() == {"model"} and state["model"].keys() == theirs.keys()
+        for name, value in theirs.items():
+            np.testing.assert_array_equal(state["model"][name].numpy(), value, strict=True)
     torch.save(state, path, _use_new_zipfile_serialization=False)  # as torch wrote before 1.6: not mapped
-    assert ancestor_files.open_source(tmp_path / "pth").arrays.keys() == orbax.open_source(run).arrays.keys()
+    assert ancestor_files.open_source(tmp_path / "pth").arrays.keys() == ancestor_files.open_source(whole).arrays.keys()
 
 
 class Malicious:

@@ -62,8 +62,51 @@ def test_orbax_to_ancestor_and_back_is_bit_equal(run, tmp_path, capsys):
     assert back["source"] == {"format": "ancestor", "path": str(tmp_path / "there"), "step": 8}
     assert there["vocabulary"] == back["vocabulary"] and there["vocabulary"]["codebook"] == "0123456789abcdef"
     assert back["max_logit_error"] == 0 and back["largest_logit"] > 1 and back["logits"][:2] == [3, 61]
-    assert set(there["files"]) == {"consolidated.safetensors", "params.json", "lst_config.json", "tokenizer.model"}
+    assert set(there["files"]) == {"consolidated.pth", "params.json", "lst_config.json", "tokenizer.model"}
     assert there["parameters"] == sum(array.size for array in params_of(run).values())
+
+
+# the next test but one writes both
+@pytest.mark.parametrize("system", [pytest.param("lst", marks=pytest.mark.slow), "base"])
+def test_bfloat16_halves_the_weights_and_comes_back_exactly(system, tmp_path, capsys):
+    run = make_run(tmp_path / "run", config_of(system), [4])
+    assert convert(run, tmp_path / "bfloat16", "--to", "hf", "--dtype", "bfloat16") == 0
+    size, parameters = (
+        (tmp_path / "bfloat16" / "model.safetensors").stat().st_size,
+        said(tmp_path / "bfloat16")["parameters"],
+    )
+    assert 1.5 < 4 * parameters / size < 2.01
+    mapping = json.loads((tmp_path / "bfloat16" / "config.json").read_text())
+    assert (mapping["dtype"], mapping["torch_dtype"]) == ("bfloat16", "bfloat16")
+    assert convert(tmp_path / "bfloat16", tmp_path / "back", "--to", "orbax") == 0
+    back, exact = params_of(tmp_path / "back"), params_of(run)
+    for path, array in back.items():
+        assert not np.any(array.view(np.uint32) & 0xFFFF), path
+        np.testing.assert_allclose(array, exact[path], rtol=2**-8)
+    assert said(tmp_path / "bfloat16")["arrays_sha256"] == said(tmp_path / "back")["arrays_sha256"]
+    # a directory of the other type is not taken for this one
+    assert convert(run, tmp_path / "bfloat16", "--to", "hf") == 2  # of float32
+    assert "is not empty, and this conversion did not make it" in capsys.readouterr().err
+
+
+def test_bfloat16_does_not_belong_to_runs(run, tmp_path, capsys):
+    assert convert(run, tmp_path / "there", "--to", "orbax", "--dtype", "bfloat16") == 2
+    assert "--dtype: belongs to --to hf and --to ancestor, a run holds float32; leave" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [(), pytest.param(("--safetensors",), marks=pytest.mark.slow)])
+def test_a_checkpoint_of_the_ancestor_in_bfloat16_comes_back_bit_for_bit(run, options, tmp_path):
+    assert convert(run, tmp_path / "there", "--to", "ancestor", "--dtype", "bfloat16", *options) == 0
+    file = tmp_path / "there" / ("consolidated.safetensors" if options else "consolidated.pth")
+    parameters = said(tmp_path / "there")["parameters"]
+    assert 2 * parameters < file.stat().st_size < 2.3 * parameters
+    assert convert(tmp_path / "there", tmp_path / "back", "--to", "orbax") == 0
+    before = params_of(run)
+    for path, array in params_of(tmp_path / "back").items():
+        assert not np.any(array.view(np.uint32) & 0xFFFF), path
+        np.testing.assert_allclose(array, before[path], rtol=2**-8)
+    assert convert(tmp_path / "back", tmp_path / "again", "--to", "ancestor", "--dtype", "bfloat16", *options) == 0
+    assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
 
 
 @pytest.mark.parametrize("system", ["lst", "base"])
@@ -153,7 +196,8 @@ def test_the_mean_of_checkpoints_is_rounded_once(run, tmp_path):
         (("--step", "2"), "holds no checkpoint up to 2 (there: 3, 5, 8)"),
         (("--config", "x.py"), "x.py: no such recipe"),
         (("--state", "--average", "2"), "--state: "),
-        (("--pth",), "--pth: belongs to --to ancestor"),
+        (("--safetensors",), "--safetensors: belongs to --to ancestor"),
+        (("--tokenizer", "x.model"), "--tokenizer: belongs to a checkpoint of the ancestor"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_in_one_line(run, tmp_path, capsys, flags, words):
@@ -175,6 +219,9 @@ def test_an_unknown_source_is_refused(tmp_path, capsys):
     assert "is in none of the formats" in capsys.readouterr().err
     assert convert(tmp_path / "none", tmp_path / "out", "--to", "orbax") == 3
     assert "no such directory" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3_moe"}')
+    assert convert(tmp_path, tmp_path / "out", "--to", "orbax") == 3
+    assert "config.json: model_type='qwen3_moe': must be one of llama, " in capsys.readouterr().err
 
 
 def test_what_computes_something_else_is_not_kept(run, tmp_path, monkeypatch):
@@ -219,9 +266,9 @@ def test_inputs_are_text_speech_and_both(run):
 
 def test_a_killed_conversion_leaves_nothing_under_its_name(run, tmp_path):
     program = (
-        "import os, signal, types; from lst_jax.cli import main as cli; from lst_jax.convert import safetensors_files as f; "
-        "f.np = types.SimpleNamespace(ascontiguousarray=lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)); "
-        f"cli.main(['convert', {str(run)!r}, {str(tmp_path / 'out')!r}, '--to', 'ancestor'])"
+        "import os, signal; from lst_jax.cli import main as cli; from lst_jax.convert import safetensors_files as f; "
+        "f._append = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL); "
+        f"cli.main(['convert', {str(run)!r}, {str(tmp_path / 'out')!r}, '--to', 'ancestor', '--safetensors'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -234,19 +281,36 @@ def test_a_killed_conversion_leaves_nothing_under_its_name(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_converted_run_finds_its_tokenizer_wherever_it_is_moved(run, tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    assert convert(run, "back", "--to", "orbax") == 0  # relative paths break as soon as the folder is another one
+    assert json.loads(pathlib.Path("back/config.json").read_text())["data"]["tokenizer"] == "tokenizer.model"
+    (tmp_path / "b").mkdir()
+    pathlib.Path("back").rename(tmp_path / "b" / "moved")
+    monkeypatch.chdir(tmp_path / "b")
+    assert RunDirectory("moved").load_config().data.tokenizer == "moved/tokenizer.model"
+    monkeypatch.chdir(tmp_path / "b" / "moved")
+    assert_equal(params_of("."), params_of(run))
+    config = RunDirectory(".").load_config()
+    RunDirectory(".").write_config(config)  # as a run that goes on does
+    assert json.loads(pathlib.Path("config.json").read_text())["data"]["tokenizer"] == "tokenizer.model"
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run that was really trained, and its data."""
     folder = tmp_path_factory.mktemp("trained")
     training_run.make_data(folder)
-    config = training_run.make_config(folder)
+    config = training_run.make_base_config(folder)
+    config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, completion_items=0))
     assert train(RunDirectory(folder / "run"), config) == 0
     return folder, config
 
 
 def test_a_run_that_was_converted_is_evaluated_and_begun_from(trained, tmp_path, capsys):
     folder, config = trained
-    assert convert(folder / "run", tmp_path / "there", "--to", "ancestor") == 0
+    assert convert(folder / "run", tmp_path / "there", "--to", "hf") == 0
     assert convert(tmp_path / "there", tmp_path / "back", "--to", "orbax") == 0
     capsys.readouterr()
     numbers = []

@@ -46,9 +46,21 @@ def test_a_model_goes_up_changes_its_format_there_and_comes_back_bit_equal(run, 
     assert_equal(tmp_path / "back", run)
     report = json.loads(objects.read_text(to_place(there) / "conversion.json"))
     assert report["source"] == {"format": "orbax", "path": up, "step": 5}
-    assert set(report["files"]) == {"consolidated.safetensors", "params.json", "lst_config.json", "tokenizer.model"}
+    assert set(report["files"]) == {"consolidated.pth", "params.json", "lst_config.json", "tokenizer.model"}
+    params = json.loads(objects.read_text(to_place(there) / "params.json"))
+    assert params["data"]["tokenizer_args"]["init_kwargs"]["bpe_tokenizer_path"] == "tokenizer.model"
     assert json.loads((tmp_path / "back" / "conversion.json").read_text())["source"]["path"] == there
     assert [path.name for path in tmp_path.iterdir()] == ["back"]
+
+
+@pytest.mark.slow
+def test_shards_of_the_ancestors_trainer_are_refused_before_they_are_copied(bucket, tmp_path, capsys, monkeypatch):
+    place = to_place(f"{bucket}/{tmp_path.name}/0000000007")
+    for name in ("params.json", "__0_0.distcp"):
+        objects.write_text(place / name, "{}")
+    monkeypatch.setattr(objects, "download", lambda *_: pytest.fail("it was copied"))
+    assert convert(place, tmp_path / "out", "--to", "orbax") == 3
+    assert f"python -m lst.checkpoint consolidate {place}" in capsys.readouterr().err
 
 
 @pytest.mark.slow

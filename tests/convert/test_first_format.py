@@ -60,7 +60,7 @@ def test_its_parameters_are_restored_and_compute_what_they_did(run, recorded):
     assert np.abs(logits).max() > 1
 
 
-@pytest.mark.parametrize("to", ["ancestor", "orbax"])
+@pytest.mark.parametrize("to", [pytest.param("ancestor", marks=pytest.mark.slow), "orbax"])
 def test_it_converts_and_computes_what_it_did(run, recorded, tmp_path, to):
     inputs, logits = recorded
     assert main.main(["convert", str(run), str(tmp_path / "there"), "--to", to]) == 0

@@ -11,7 +11,7 @@ import pytest
 import synthetic_data
 from llama_cases import base_config, bpe_config, params_of, source_of
 
-from lst_jax.convert import hf_llama
+from lst_jax.convert import hf_families, hf_llama
 from lst_jax.convert.hf_llama import open_source, rotated_halves, rotated_pairs, write
 from lst_jax.convert.safetensors_files import write_safetensors
 from lst_jax.core.errors import ConfigError, DataError
@@ -34,6 +34,16 @@ def directory(converted, tmp_path):
     for path in converted.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
+
+
+LLAMA_3 = {
+    "rope_type": "llama3",
+    "rope_theta": 3e4,
+    "factor": 8,
+    "low_freq_factor": 1,
+    "high_freq_factor": 4,
+    "original_max_position_embeddings": 64,
+}
 
 
 def test_pairs_become_halves_within_each_head_and_back():
@@ -123,7 +133,17 @@ def test_a_tensor_of_another_shape_is_named(tmp_path):
         ({"model_type": "gpt2"}, "config.json: model_type must be llama"),
         ({"hidden_act": "gelu"}, "hidden_act='gelu': only 'silu' is supported"),
         ({"attention_bias": True}, "attention_bias=True"),
-        ({"model_type": "mistral", "sliding_window": None}, "model_type must be llama and is 'mistral'"),
+        ({"model_type": "mistral", "sliding_window": 9}, "model.global_transformer.window=None: .* has 9"),
+        ({"model_type": "qwen2"}, "model.global_transformer.qkv_bias=False: .* has True"),
+        ({"model_type": "qwen3"}, "model.global_transformer.qk_norm=none: .* has head"),
+        ({"model_type": "smollm3", "no_rope_layer_interval": 2}, "unrotated_every=None: .* has 2"),
+        ({"model_type": "smollm3", "no_rope_layer_interval": 0}, "no_rope_layer_interval=0: must be at least 1"),
+        (
+            {"model_type": "smollm3", "no_rope_layers": [1, 1]},
+            r"no_rope_layers=\[1, 1\]: must list 1 or 0 for each of 3",
+        ),
+        ({"no_rope_layers": [1, 1, 0]}, r"no_rope_layers=\[1, 1, 0\]: only 1 in all layers"),
+        ({"model_type": "olmo", "clip_qkv": 8}, "model.norm_eps=3e-05: .* has 1e-05; .*norm=layer .*qkv_clip=8.0"),
         ({"sliding_window": 4096}, "config.json: sliding_window=4096: only None is supported"),
         ({"layer_types": ["full_attention"] * 2 + ["sliding_attention"]}, r"layer_types=\['full.*'full_attention' in"),
         ({"mlp_bias": True}, "mlp_bias=True: only False is supported"),
@@ -135,8 +155,13 @@ def test_a_tensor_of_another_shape_is_named(tmp_path):
             "partial_rotary_factor=0.5 of the",
         ),
         ({"rope_scaling": 2.0}, "rope_scaling=2.0: must be an object"),
-        ({"head_dim": 16}, "head_dim=16"),
-        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 3e4}}, "rope_type='llama3'"),
+        ({"head_dim": 16}, "model.global_transformer.head_width=12: .* has 16; use that value"),
+        ({"head_dim": 15}, "head_dim=15, .* a head's width must be even"),
+        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 3e4}}, "rope_type='llama3': factor is missing"),
+        (
+            {"rope_parameters": LLAMA_3},
+            "model.global_transformer.rope_scaling.factor=1.0: .* has 8.0; .* all 2 that differ: --set .*positions=64",
+        ),
         ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2}}, "rope_type='linear'"),
         ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}, r"model.rope_theta=30000.0: .* has 10000.0"),
         ({"rms_norm_eps": 1e-5}, "model.norm_eps=3e-05: .* has 1e-05"),
@@ -158,13 +183,43 @@ def test_a_config_json_of_another_model_is_one_line(directory, change, message):
 
 @pytest.mark.parametrize(
     "change",
-    [{"model_type": "mistral", "sliding_window": 4096}, {"sliding_window": 4096}, {"mlp_bias": True}, {"head_dim": 16}],
+    [{"model_type": "gpt2"}, {"sliding_window": 4096}, {"mlp_bias": True}, {"head_dim": 15}],
 )
 def test_a_warm_start_from_such_a_model_is_refused_before_its_tensors_are_read(directory, change):
     change_json(directory / "config.json", **change)
     with pytest.raises(DataError, match=f"config.json: {next(iter(change))}.*; ") as error:
         hf_llama.read_llama(directory)
     assert "\n" not in str(error.value)
+
+
+SMOLLM3 = {  # as transformers 4.54 wrote it, with what it leaves to the defaults left out
+    "model_type": "smollm3",
+    "hidden_size": 2048,
+    "intermediate_size": 11008,
+    "layer_types": ["full_attention"] * 36,
+    "max_window_layers": 28,
+    "no_rope_layer_interval": 4,
+    "no_rope_layers": [1, 1, 1, 0] * 9,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 36,
+    "num_key_value_heads": 4,
+    "rms_norm_eps": 1e-6,
+    "rope_scaling": None,
+    "rope_theta": 5e6,
+    "sliding_window": None,
+    "use_sliding_window": False,
+    "vocab_size": 128256,
+}
+
+
+def test_smollm3_3b_is_read(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(SMOLLM3))
+    llama = hf_families.read_llama(tmp_path)
+    assert (llama.unrotated_every, llama.tied, llama.kv_heads, llama.rope_theta) == (4, True, 4, 5e6)
+    (tmp_path / "config.json").write_text(json.dumps(SMOLLM3 | {"no_rope_layers": None}))
+    assert hf_families.read_llama(tmp_path) == llama
+    (tmp_path / "config.json").write_text(json.dumps(SMOLLM3 | {"no_rope_layers": [1] * 36}))
+    assert hf_families.read_llama(tmp_path).unrotated_every is None
 
 
 def test_rotations_are_read_as_transformers_4_writes_them(directory):
@@ -204,6 +259,23 @@ def test_what_a_llama_cannot_be_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"norm": "layer"}, "model.norm_eps=3e-05: OlmoForCausalLM computes with 1e-05; use the format orbax"),
+        ({"unrotated_every": 2, "qk_norm": "head"}, "qk_norm='head'.*unrotated_every=2: no family of transformers has"),
+        ({"qkv_clip": 2.0}, "norm='rms'.*qkv_clip=2.0: no family of transformers has these together"),
+    ],
+)
+def test_what_no_family_has_together_is_named(changes, message):
+    config = base_config()
+    stack = dataclasses.replace(config.model.global_transformer, **changes)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, global_transformer=stack))
+    with pytest.raises(DataError, match=message) as error:
+        hf_families.family_of(config)
+    assert "\n" not in str(error.value)
+
+
 class Executed:
     """Leaves a trace when it is unpickled."""
 
@@ -222,3 +294,21 @@ def test_a_directory_of_pickles_is_refused_unread(directory, tmp_path_factory):
     with pytest.raises(DataError, match="only pytorch_model.bin") as error:
         open_source(directory, None)
     assert "\n" not in str(error.value) and not trace.exists()
+
+
+@pytest.mark.parametrize("changes", [{"head_dim": 16}, {"head_dim": 12}, {"head_dim": 8}])
+def test_all_that_differ_are_enough_and_nothing_that_follows_from_them_is_among_them(directory, changes):
+    """Heads of 12 and their feed-forward width follow from the recipe's width of 48, and change with it."""
+    sizes = {"hidden_size": 24, "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 64}
+    change_json(directory / "config.json", **sizes, **changes)
+    config, llama = base_config(), hf_families.read_llama(directory)
+    found = {field: value for _, field, _, value in hf_families.differences(config, llama)}
+    usual = changes["head_dim"] == 12
+    assert found.keys() == {f"model.global_transformer.{name}" for name in ("width", "heads")} | (
+        set() if usual else {"model.global_transformer.head_width"}
+    )
+    stack = dataclasses.replace(
+        config.model.global_transformer, **{field.rpartition(".")[2]: value for field, value in found.items()}
+    )
+    model = dataclasses.replace(config.model, global_transformer=stack)
+    assert hf_families.differences(dataclasses.replace(config, model=model), llama) == []

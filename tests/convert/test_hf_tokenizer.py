@@ -246,7 +246,8 @@ def test_pieces_of_units_have_names_too(tmp_path):
     config = synthetic_data.make_bpe_config()
     tokenizer = converted(config, tmp_path / "out")
     assert len(tokenizer) == config.joint_vocab.size
-    assert tokenizer.convert_tokens_to_ids("<|unit2002|>") == config.joint_vocab.size - 1
+    assert tokenizer.convert_tokens_to_ids("<|piece2002|>") == config.joint_vocab.size - 1
+    assert "<|unit3|>" not in tokenizer.get_vocab()  # piece 3 is another unit, or several
 
 
 def test_a_tokenizer_of_another_size_is_refused(tmp_path):

@@ -2,14 +2,17 @@
 
 import json
 import struct
+import threading
+import unittest.mock
 import weakref
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from lst_jax.convert.safetensors_files import open_safetensors, some, write_safetensors
-from lst_jax.convert.source import Stored
+from lst_jax.convert import safetensors_files
+from lst_jax.convert.safetensors_files import WRITERS, open_safetensors, some, write_safetensors
+from lst_jax.convert.source import Source, Stored, rounded
 from lst_jax.core.errors import DataError
 
 
@@ -57,17 +60,69 @@ def test_shards_are_within_their_limit_and_hold_every_array_once(tmp_path, limit
     assert_read_back(tmp_path)
 
 
-def test_writing_holds_one_array_at_a_time(tmp_path):
+@pytest.mark.parametrize(("shard_bytes", "others"), [(1 << 20, 0), (32, WRITERS - 1)])
+def test_writing_holds_one_array_per_shard_that_is_being_written(tmp_path, shard_bytes, others):
     alive = []
 
     def read():
-        assert not [value for value in (reference() for reference in alive) if value is not None]
+        assert len([value for value in (reference() for reference in alive) if value is not None]) <= others
         value = np.zeros(8, np.float32)
         alive.append(weakref.ref(value))
         return value
 
-    write_safetensors(tmp_path, {name: Stored((8,), read) for name in "abcd"}, shard_bytes=64)
-    assert len(alive) == 4
+    write_safetensors(tmp_path, {name: Stored((8,), read) for name in "abcdefghijkl"}, shard_bytes=shard_bytes)
+    assert len(alive) == 12
+
+
+def test_shards_are_written_at_the_same_time_and_read_one_array_at_a_time(tmp_path):
+    reading, both = threading.Lock(), threading.Barrier(2, timeout=30)
+
+    def read():
+        assert reading.acquire(blocking=False)
+        value = np.arange(8, dtype=np.float32)
+        reading.release()
+        return value
+
+    def meet(x):
+        both.wait()  # fails where one shard waits for the other
+        return x
+
+    with unittest.mock.patch.dict(safetensors_files.STORED, {"float32": ("F32", "<f4", meet)}):
+        write_safetensors(tmp_path, {name: Stored((8,), read) for name in "ab"}, shard_bytes=32)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    np.testing.assert_array_equal(open_safetensors(tmp_path)["b"].read(), np.arange(8, dtype=np.float32))
+
+
+def test_an_error_of_one_shard_is_raised(tmp_path):
+    def fail():
+        raise DataError("this array is damaged")
+
+    arrays = {name: Stored((8,), lambda: np.zeros(8, np.float32)) for name in "abc"} | {"d": Stored((8,), fail)}
+    with pytest.raises(DataError, match="this array is damaged"):
+        write_safetensors(tmp_path, arrays, shard_bytes=32)
+
+
+def test_bfloat16_is_rounded_as_torch_rounds(tmp_path):
+    """To the nearest, halves to even; what is read back is what `rounded` gives."""
+    bits = np.random.default_rng(0).integers(0, 1 << 32, 4000, np.uint32)
+    bits = np.append(bits, [0x3F808000, 0x3F818000, 0x3F807FFF, 0x3F808001, 0x80000000, 0x00000001]).astype(np.uint32)
+    value = bits[(bits & 0x7F800000) < 0x7F000000].view(np.float32)
+    wanted = np.array([_nearest_bfloat16(x) for x in value], np.float32)
+    write_safetensors(tmp_path, {"x": Stored(value.shape, lambda: value)}, dtype="bfloat16")
+    np.testing.assert_array_equal(open_safetensors(tmp_path)["x"].read(), wanted)
+    source = rounded(Source(None, {"x": Stored(value.shape, lambda: value)}, {}), "bfloat16")
+    np.testing.assert_array_equal(source.arrays["x"].read(), wanted)
+    assert (tmp_path / "model.safetensors").stat().st_size < 2 * len(value) + 200
+
+
+def _nearest_bfloat16(x):
+    """By trying both neighbours."""
+    low = np.frombuffer((np.array([x], "<f4").view("<u4") & 0xFFFF0000).tobytes(), "<f4")[0]
+    high = np.frombuffer(((np.array([x], "<f4").view("<u4") & 0xFFFF0000) + 0x10000).astype("<u4").tobytes(), "<f4")[0]
+    below, above = abs(float(x) - float(low)), abs(float(high) - float(x))
+    if below == above:
+        return low if not (np.array([low], "<f4").view("<u4")[0] >> 16) & 1 else high
+    return low if below < above else high
 
 
 def test_what_we_do_not_write_is_read_too(tmp_path):

@@ -4,6 +4,7 @@ import weakref
 
 import jax
 import jax.numpy as jnp
+import llama_cases
 import numpy as np
 import pytest
 from convert_cases import config_of, draw, make_run
@@ -22,8 +23,20 @@ def source_of(config, params):
     return Source(config, {path: Stored(one.shape, lambda one=one: np.asarray(one)) for path, one in flat.items()}, {})
 
 
-@pytest.mark.parametrize("changes", [{}, {"scan_layers": True, "encoder_cross_window": 2}], ids=["plain", "scanned"])
-@pytest.mark.parametrize("system", ["lst", "lst_bypass", "base"])
+SCANNED = {"scan_layers": True, "encoder_cross_window": 2}
+
+
+@pytest.mark.parametrize(
+    "system, changes",
+    [
+        pytest.param("lst", SCANNED, id="lst-scanned"),
+        pytest.param("lst_bypass", {}, id="lst_bypass-plain"),
+        pytest.param("base", {}, id="base-plain"),
+        pytest.param("lst", {}, id="lst-plain", marks=pytest.mark.slow),
+        pytest.param("lst_bypass", SCANNED, id="lst_bypass-scanned", marks=pytest.mark.slow),
+        pytest.param("base", SCANNED, id="base-scanned", marks=pytest.mark.slow),
+    ],
+)
 def test_logits_are_those_of_the_whole_model(system, changes):
     config = config_of(system, compute_dtype="bfloat16" if changes else "float32", **changes)
     params, inputs = draw(config, 0), inputs_for(config, 37)
@@ -38,6 +51,13 @@ def test_logits_are_those_of_the_whole_model(system, changes):
             inputs.patch_end_BT,
         )
     assert ours.dtype == np.float32 and np.abs(ours).max() > 1
+    np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+def test_layers_without_rotation_are_told_from_the_others():
+    config = llama_cases.family_config("SmolLM3ForCausalLM")
+    source, inputs = llama_cases.source_of(config), llama_cases.inputs_for(config, length=40)
+    ours, theirs = streamed.logits(source, inputs), llama_cases.our_logits(source, inputs)
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 

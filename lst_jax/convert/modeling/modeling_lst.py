@@ -1,356 +1,95 @@
-"""The Latent Speech-Text Transformer (Lu et al., arXiv 2510.06195) in PyTorch, for `transformers`.
+"""The Latent Speech-Text Transformer (Lu et al., arXiv 2510.06195) in PyTorch, for `transformers` 4.51 and later.
 
-Speech units (25 per second) and text pieces share one vocabulary, but only the local networks see every unit: patches of
-units, and each text piece as a patch of its own, are what the large transformer runs over.
+Speech units and text pieces share one vocabulary. Only the local networks see every unit. The large transformer runs
+over patches: runs of units, and each text piece as a patch of its own.
 
     tokens ─► patch encoder ─► patches ─► global transformer ─► patch decoder ─► logits of the token after each token
 
     model = AutoModelForCausalLM.from_pretrained(FOLDER, trust_remote_code=True)
-    model(input_ids, attention_mask).logits          # the patches follow from the ids alone
-    model.generate(input_ids, max_new_tokens=50)     # one step of the global transformer a patch, not a token
+    model(input_ids, attention_mask).logits          # the patches follow from the ids, or from `patch_starts`
+    model.generate(input_ids, max_new_tokens=50)     # the global transformer takes one step per patch, not per token
 
-A row is one document: BOS, then runs of text behind the marker <|text|> and of units behind <|speech|>. Units go in
-patches of `config.static_size` from the first unit of their run; every other token is a patch of its own. A token sees
-the patches that have ended before it or with it as far as the tokens up to it tell: a short last patch of a run ends
+A row is one document: BOS, then runs of text behind the marker <|text|> and of units behind <|speech|>. A token sees
+the patches that have ended before it or with it, as far as the tokens up to it tell. A short last patch of a run ends
 with the token behind the run. Padding may stand anywhere: it is what `attention_mask` says, not what the ids are.
+Rows are packed to the left inside the model, so that all numbers and windows count tokens, never padding.
 
-Names of arrays end in their axes:  B rows · T tokens given · S tokens known, earlier ones and these · M patches that
-end among these · U patches known · Q queries per patch · R = U·Q · E, D local and global width · H, K heads and their
-width · V vocabulary.
+In a model with `text_bypasses_local_networks`, text goes to the global transformer as embeddings of its width, and only
+units and <|speech|> pass the local networks.
+
+Names of arrays end in their axes:  B rows · T columns given · N new tokens of a row · S tokens known · M patches that
+end in this call · C queries that share a range of keys · Q vectors per patch · R = patches·Q · E, D local and global
+width · H, K heads and their width · V vocabulary.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import GenerationMixin, PreTrainedModel
-from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils import ModelOutput
 
+from .attention_lst import rows  # each module is named here: transformers 4 copies no others
+from .cache_lst import LstCache
 from .configuration_lst import LstConfig
+from .networks_lst import GlobalTransformer, PatchDecoder, PatchEncoder, RMSNorm
+from .patches_lst import UNSAID, Layout, lay_out
 
-NONE = 2**30  # an id beyond all others: as a key it is seen by no token
+FORWARDED = ("use_cache", "logits_to_keep", "output_hidden_states", "output_attentions")  # what `generate` may pass on
 
 
-class LstCache:
-    """What earlier tokens leave behind, by name, each [B, S or U, ...]; `forward` adds to it.
+@dataclass
+class LstOutput(ModelOutput):
+    """What `forward` returns. The last four are there with `output_hidden_states=True`.
 
-    Patches lie in the slot of their number. Rows may be at different patches: slots that a row has not reached hold
-    something that no token of it sees, and are written again when it does.
+    hidden_states: [B, T, E] before the first layer, and behind each layer of the patch encoder and the patch decoder.
+        Zeros for tokens that do not pass these networks.
+    patch_states: [B, M, D] before the first layer of the global transformer, and behind each, of the patches that
+        ended in this call.
+    patch_numbers: [B, M], their numbers in the row, -1 where a row has fewer of them.
+    token_patches: [B, T], the number of each token's patch, -1 for padding.
     """
 
-    def __init__(self, keeps: bool = True):
-        """Empty. `keeps` False: it gives back what it is given and stays empty, for a call without earlier tokens."""
-        self.keeps, self.held = keeps, {}
-
-    def append(self, name: str, new_BT: torch.Tensor) -> torch.Tensor:
-        """All that is known of the tokens: the earlier ones' and `new`."""
-        whole_BS = torch.cat([self.held[name], new_BT], 1) if name in self.held else new_BT
-        return self._keep(name, whole_BS)
-
-    def put(self, name: str, new_BM: torch.Tensor, patch_BM: torch.Tensor, units: int) -> torch.Tensor:
-        """All that is known of the first `units` patches, with `new` at these numbers (consecutive in a row)."""
-        if name not in self.held:  # numbers from 0 on
-            return self._keep(name, new_BM)
-        if new_BM.shape[1]:
-            old_BU = self.held[name]
-            more = old_BU.new_zeros(len(old_BU), units + new_BM.shape[1] - old_BU.shape[1], *old_BU.shape[2:])
-            whole_BU = torch.cat([old_BU, more], 1)
-            whole_BU[torch.arange(len(old_BU), device=old_BU.device)[:, None], patch_BM] = new_BM
-            self._keep(name, whole_BU[:, :units])
-        return self.held[name]
-
-    def swap(self, name: str, new: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        """What was kept, or `first` if nothing was; `new` is kept in its place."""
-        old = self.held[name] if name in self.held else first
-        self._keep(name, new)
-        return old
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Tokens that it knows of, S."""
-        return self.held["token"].shape[1] if self.held else 0
-
-    def reorder_cache(self, row_index: torch.Tensor) -> None:
-        """Makes its rows those with the given numbers, which may repeat: beams, or several answers to one prompt."""
-        self.held = {name: x.index_select(0, row_index.to(x.device)) for name, x in self.held.items()}
-
-    def _keep(self, name, whole):
-        if self.keeps:
-            self.held[name] = whole
-        return whole
-
-
-class Patches(NamedTuple):
-    """What the tokens of each row say of patches, from 0 on; see `find_patches`."""
-
-    position_BS: torch.Tensor  # place among the row's tokens, NONE for padding
-    patch_BS: torch.Tensor  # number of the token's patch, NONE for padding
-    visible_BS: torch.Tensor  # number of the latest patch that is known to have ended, -1 where there is none
-    ended_B: torch.Tensor  # how many have
-
-
-def find_patches(token_BS: torch.Tensor, real_BS: torch.Tensor, config: LstConfig) -> Patches:
-    """The static rule (see the module), from ids and attention mask alone.
-
-    Example (static_size 2, u a unit, - padding):   BOS <t> a  <s> u u u - <t>
-        patch 0 1 2 3 4 4 5 - 6 | visible 0 1 2 3 3 4 4 - 6 | 7 have ended
-    """
-    position_BS = real_BS.cumsum(1) - 1
-    is_unit_BS = real_BS & (token_BS >= config.unit_offset)
-    # the first place of the run of units that a unit is in
-    run_BS = torch.where(real_BS & ~is_unit_BS, position_BS + 1, 0).cummax(1).values
-    place_BS = (position_BS - run_BS) % config.static_size
-    starts_BS = real_BS & (~is_unit_BS | (place_BS == 0))
-    ends_BS = real_BS & (~is_unit_BS | (place_BS == config.static_size - 1))
-    patch_BS = starts_BS.cumsum(1) - 1
-    visible_BS = torch.where(real_BS, torch.where(ends_BS, patch_BS, patch_BS - 1), -1)
-    return Patches(
-        position_BS.masked_fill(~real_BS, NONE),
-        patch_BS.masked_fill(~real_BS, NONE),
-        visible_BS,
-        visible_BS.amax(1) + 1,
-    )
-
-
-def may_see(query_BT: torch.Tensor, key_BS: torch.Tensor, window: int | None) -> torch.Tensor:
-    """The mask rule [B, T, S] of all attentions, over ids that differ: 0 <= query - key < window."""
-    gap_BTS = query_BT[:, :, None] - key_BS[:, None, :]
-    return (gap_BTS >= 0) if window is None else (gap_BTS >= 0) & (gap_BTS < window)
-
-
-def attend(q_BTHK: torch.Tensor, k_BSHK: torch.Tensor, v_BSHK: torch.Tensor, see_BTS: torch.Tensor) -> torch.Tensor:
-    """Softmax attention [B, T, H·K] scaled by K^-½; zeros where a query sees no key."""
-    some_B1T1 = see_BTS.any(-1, keepdim=True)[:, None]
-    if not see_BTS.shape[2]:
-        return torch.zeros_like(q_BTHK).flatten(2)
-    # a query without keys looks at all of them and is set to zero: a softmax over nothing would be NaN
-    out_BHTK = F.scaled_dot_product_attention(
-        *(x.transpose(1, 2) for x in (q_BTHK, k_BSHK, v_BSHK)), attn_mask=see_BTS[:, None] | ~some_B1T1
-    )
-    return torch.where(some_B1T1, out_BHTK, 0).transpose(1, 2).flatten(2)
-
-
-def rope(x_BTHK: torch.Tensor, position_BT: torch.Tensor, theta: float) -> torch.Tensor:
-    """Rotates the adjacent pairs (2i, 2i+1) by position · theta^(-2i/K), in float32."""
-    k = x_BTHK.shape[-1]
-    frequency = theta ** (-torch.arange(0, k, 2, dtype=torch.float64) / k)
-    angle_BT1C = position_BT.float()[..., None, None] * frequency.to(x_BTHK.device, torch.float32)
-    even_BTHC, odd_BTHC = x_BTHK.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = angle_BT1C.cos(), angle_BT1C.sin()
-    pairs = torch.stack([even_BTHC * cos - odd_BTHC * sin, odd_BTHC * cos + even_BTHC * sin], -1)
-    return pairs.flatten(-2).to(x_BTHK.dtype)
-
-
-class RMSNorm(nn.Module):
-    """x / rms(x) · weight, in float32."""
-
-    def __init__(self, config: LstConfig, width: int):
-        """One weight a feature."""
-        super().__init__()
-        self.weight, self.eps = nn.Parameter(torch.ones(width)), config.norm_eps
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalizes the last axis."""
-        x_float = x.float()
-        x_float = x_float * torch.rsqrt(x_float.square().mean(-1, keepdim=True) + self.eps)
-        return (x_float * self.weight.float()).to(x.dtype)
-
-
-class Attention(nn.Module):
-    """Four square projections."""
-
-    def __init__(self, width: int, heads: int):
-        """Queries, keys, values and what becomes of them."""
-        super().__init__()
-        self.heads = heads
-        self.wq, self.wk, self.wv, self.wo = (nn.Linear(width, width, bias=False) for _ in range(4))
-
-    def split(self, x_BTE: torch.Tensor) -> torch.Tensor:
-        """Heads [B, T, H, K]."""
-        return x_BTE.unflatten(-1, (self.heads, -1))
-
-
-class Block(nn.Module):
-    """A pre-norm transformer block with RoPE and SwiGLU; `name` is that of its keys and values in the cache."""
-
-    def __init__(self, config: LstConfig, stack: dict, name: str):
-        """Two halves, each with its norm."""
-        super().__init__()
-        width, self.theta, self.name = stack["width"], config.rope_theta, name
-        self.attention = Attention(width, stack["heads"])
-        self.feed_forward = nn.ModuleDict(
-            {
-                "w1": nn.Linear(width, stack["ffn_width"], bias=False),
-                "w3": nn.Linear(width, stack["ffn_width"], bias=False),
-                "w2": nn.Linear(stack["ffn_width"], width, bias=False),
-            }
-        )
-        self.attention_norm, self.ffn_norm = RMSNorm(config, width), RMSNorm(config, width)
-
-    def forward(self, x_BTD: torch.Tensor, place_BT: torch.Tensor, see_BTS: torch.Tensor, remember) -> torch.Tensor:
-        """Args: places of `x` and what each may see; `remember(name, keys of x)` gives all keys that are known."""
-        a, normed_BTD = self.attention, self.attention_norm(x_BTD)
-        q_BTHK, k_BTHK = (rope(a.split(w(normed_BTD)), place_BT, self.theta) for w in (a.wq, a.wk))
-        k_BSHK = remember(f"{self.name}.k", k_BTHK)
-        v_BSHK = remember(f"{self.name}.v", a.split(a.wv(normed_BTD)))
-        x_BTD = x_BTD + a.wo(attend(q_BTHK, k_BSHK, v_BSHK, see_BTS))
-        ff, normed_BTD = self.feed_forward, self.ffn_norm(x_BTD)
-        return x_BTD + ff["w2"](F.silu(ff["w1"](normed_BTD)) * ff["w3"](normed_BTD))
-
-
-class CrossAttention(Attention):
-    """x + wo(attention(wq norm_q(x), wk norm_kv(y), wv norm_kv(y))), without RoPE; callers add x once more."""
-
-    def __init__(self, config: LstConfig, name: str):
-        """A norm for each side."""
-        width = config.patch_encoder["width"]
-        super().__init__(width, config.cross_heads)
-        self.name = name
-        self.cross_attn_norm_q, self.cross_attn_norm_kv = RMSNorm(config, width), RMSNorm(config, width)
-
-    def keys_values(self, y_BRE: torch.Tensor) -> list[torch.Tensor]:
-        """What is attended to, [B, R, H, K] each."""
-        y_BRE = self.cross_attn_norm_kv(y_BRE)
-        return [self.split(w(y_BRE)) for w in (self.wk, self.wv)]
-
-    def forward(
-        self, x_BTE: torch.Tensor, k_BRHK: torch.Tensor, v_BRHK: torch.Tensor, see_BTR: torch.Tensor
-    ) -> torch.Tensor:
-        """x + what it finds."""
-        return x_BTE + self.wo(attend(self.split(self.wq(self.cross_attn_norm_q(x_BTE))), k_BRHK, v_BRHK, see_BTR))
-
-
-class PatchEncoder(nn.Module):
-    """Tokens to token states [B, T, E], and the vectors of the patches that end among them [B, M, Q·E]."""
-
-    def __init__(self, config: LstConfig):
-        """One cross-attention after every layer, or after the last only."""
-        super().__init__()
-        stack, self.queries = config.patch_encoder, config.queries_per_patch
-        self.window, self.cross_window = stack["window"], config.encoder_cross_window
-        self.tok_embeddings = nn.Embedding(config.vocab_size, stack["width"])
-        self.layers = nn.ModuleList(Block(config, stack, f"encoder.{i}") for i in range(stack["layers"]))
-        self.patch_embedding_projection = nn.Linear(stack["width"], self.queries * stack["width"], bias=False)
-        crosses = stack["layers"] if config.encoder_cross_all_layers else 1
-        self.cross_attn_layers = nn.ModuleList(CrossAttention(config, f"encoder.cross.{i}") for i in range(crosses))
-
-    def forward(
-        self, token_BT: torch.Tensor, at: Patches, patch_BM: torch.Tensor, cache: LstCache
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A patch starts from the largest values of its tokens' states at the first cross-attention."""
-        place_BT, first = at.position_BS[:, -token_BT.shape[1] :], len(self.layers) - len(self.cross_attn_layers)
-        see_BTS = may_see(place_BT, at.position_BS, self.window)
-        h_BTE, keys = self.tok_embeddings(token_BT), []
-        for i, layer in enumerate(self.layers):
-            h_BTE = layer(h_BTE, place_BT, see_BTS, cache.append)
-            if i == first:
-                pooled_BSE = cache.append("encoder.pooled", h_BTE)
-            if i >= first:
-                cross = self.cross_attn_layers[i - first]
-                keys.append([cache.append(f"{cross.name}.{j}", x) for j, x in enumerate(cross.keys_values(h_BTE))])
-        x_BMW = self.patch_embedding_projection(max_pool(pooled_BSE, at.patch_BS, patch_BM))  # ty: ignore[possibly-unresolved-reference]
-        x_BNE = x_BMW.unflatten(-1, (self.queries, -1)).flatten(1, 2)  # N = M·Q
-        see_BNS = may_see(patch_BM.repeat_interleave(self.queries, 1), at.patch_BS, self.cross_window)
-        for cross, pair in zip(self.cross_attn_layers, keys, strict=True):
-            x_BNE = x_BNE + cross(x_BNE, *pair, see_BNS)
-        return h_BTE, x_BNE.reshape(x_BMW.shape)
-
-
-def max_pool(h_BSE: torch.Tensor, patch_BS: torch.Tensor, patch_BM: torch.Tensor) -> torch.Tensor:
-    """Largest value [B, M, E] of every feature among the tokens of each of these patches; zeros where it has none."""
-    b, m = patch_BM.shape
-    index_BS = patch_BS - patch_BM[:, :1] if m else torch.zeros_like(patch_BS)
-    index_BS = torch.where((index_BS >= 0) & (index_BS < m), index_BS, m)
-    empty = h_BSE.new_zeros(b, m + 1, h_BSE.shape[2])
-    return empty.scatter_reduce(1, index_BS[..., None].expand_as(h_BSE), h_BSE, "amax", include_self=False)[:, :m]
-
-
-class GlobalTransformer(nn.Module):
-    """The large stack over patches; no final norm."""
-
-    def __init__(self, config: LstConfig):
-        """The projection is there for patch vectors of another width only."""
-        super().__init__()
-        stack, patch_width = config.global_transformer, config.queries_per_patch * config.patch_encoder["width"]
-        self.window = stack["window"]
-        self.token_embedding_projection = None
-        if patch_width != stack["width"]:
-            self.token_embedding_projection = nn.Linear(patch_width, stack["width"], bias=False)
-        self.layers = nn.ModuleList(Block(config, stack, f"global.{i}") for i in range(stack["layers"]))
-
-    def forward(
-        self, x_BMW: torch.Tensor, patch_BM: torch.Tensor, patch_BU: torch.Tensor, cache: LstCache
-    ) -> torch.Tensor:
-        """Outputs [B, M, D] of the patches `patch_BM`; all that are known are `patch_BU`."""
-
-        def remember(name, new_BMHK):
-            return cache.put(name, new_BMHK, patch_BM, patch_BU.shape[1])
-
-        x_BMD = x_BMW if self.token_embedding_projection is None else self.token_embedding_projection(x_BMW)
-        see_BMU = may_see(patch_BM, patch_BU, self.window)
-        for layer in self.layers if patch_BM.shape[1] else ():
-            x_BMD = layer(x_BMD, patch_BM, see_BMU, remember)
-        return x_BMD
-
-
-class PatchDecoder(nn.Module):
-    """Token states and global outputs to the states that logits are read from."""
-
-    def __init__(self, config: LstConfig):
-        """One cross-attention before every layer, or before the first only."""
-        super().__init__()
-        stack, self.queries = config.patch_decoder, config.queries_per_patch
-        self.window, self.cross_window = stack["window"], config.decoder_cross_window
-        global_width, crosses = config.global_transformer["width"], range(stack["layers"])
-        self.patch_embedding_projection = None
-        if global_width != stack["width"]:
-            self.patch_embedding_projection = nn.Linear(global_width, self.queries * stack["width"], bias=False)
-        self.layers = nn.ModuleList(Block(config, stack, f"decoder.{i}") for i in crosses)
-        crosses = crosses if config.decoder_cross_all_layers else range(1)
-        self.cross_attn_layers = nn.ModuleList(CrossAttention(config, f"decoder.cross.{i}") for i in crosses)
-        self.norm = RMSNorm(config, stack["width"])
-        self.output = nn.Linear(stack["width"], config.vocab_size, bias=False)
-
-    def forward(
-        self,
-        h_BTE: torch.Tensor,
-        global_BMD: torch.Tensor,
-        at: Patches,
-        patch_BM: torch.Tensor,
-        patch_BU: torch.Tensor,
-        cache: LstCache,
-    ) -> torch.Tensor:
-        """Normed states [B, T, E], from the encoder's states and the global outputs of the patches `patch_BM`."""
-        place_BT, (m, units) = at.position_BS[:, -h_BTE.shape[1] :], (patch_BM.shape[1], patch_BU.shape[1])
-        y_BMD = global_BMD if self.patch_embedding_projection is None else self.patch_embedding_projection(global_BMD)
-        y_BRE = y_BMD.unflatten(-1, (self.queries, -1)).flatten(1, 2)
-        see_BTS = may_see(place_BT, at.position_BS, self.window)
-        see_BTU = may_see(at.visible_BS[:, -place_BT.shape[1] :], patch_BU, self.cross_window)
-        for i, layer in enumerate(self.layers):
-            if i < len(self.cross_attn_layers):
-                cross = self.cross_attn_layers[i]
-                pair = [
-                    cache.put(f"{cross.name}.{j}", x.unflatten(1, (m, self.queries)), patch_BM, units).flatten(1, 2)
-                    for j, x in enumerate(cross.keys_values(y_BRE))
-                ]
-                h_BTE = h_BTE + cross(h_BTE, *pair, see_BTU.repeat_interleave(self.queries, 2))
-            h_BTE = layer(h_BTE, place_BT, see_BTS, cache.append)
-        return self.norm(h_BTE)
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    past_key_values: LstCache | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    patch_states: tuple[torch.Tensor, ...] | None = None
+    patch_numbers: torch.Tensor | None = None
+    token_patches: torch.Tensor | None = None
 
 
 class LstForCausalLM(PreTrainedModel, GenerationMixin):
     """The three networks, as a causal language model over the joint vocabulary."""
 
     config_class = LstConfig
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = True  # `num_items_in_batch`, for Trainer
+    _no_split_modules = ["PatchEncoder", "Block", "PatchDecoder"]
     _supports_sdpa = True
-    _is_stateful = True  # a cache cannot be cut: what was read cannot be taken back, as assisted generation would
+    _is_stateful = True  # `generate` asks for no assistant: it would want a cache of its own kind
 
     def __init__(self, config: LstConfig):
         """Of parameters as `_init_weights` draws them."""
         super().__init__(config)
-        self.patch_encoder = PatchEncoder(config)
+        width, local, self.bypass = (
+            config.hidden_size,
+            config.patch_encoder["width"],
+            config.text_bypasses_local_networks,
+        )
+        self.first_local = config.unit_offset - 1 if self.bypass else 0  # the least id that passes the local networks
+        self.patch_encoder = PatchEncoder(config, config.vocab_size - self.first_local)
         self.global_transformer = GlobalTransformer(config)
         self.patch_decoder = PatchDecoder(config)
+        if self.bypass:
+            self.text_embeddings = nn.Embedding(self.first_local, width)
+            self.token_embedding_projection = None
+            if config.queries_per_patch * local != width:
+                self.token_embedding_projection = nn.Linear(config.queries_per_patch * local, width, bias=False)
+            self.speech_projection = nn.Linear(local, width, bias=False)
+            self.text_norm = RMSNorm(config, width)
+            self.output = nn.Linear(width, config.vocab_size, bias=False)
         self.post_init()
 
     def forward(
@@ -359,64 +98,158 @@ class LstForCausalLM(PreTrainedModel, GenerationMixin):
         attention_mask: torch.Tensor | None = None,
         past_key_values: LstCache | None = None,
         labels: torch.Tensor | None = None,
-        use_cache: bool = False,
+        use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
+        position_ids: torch.Tensor | None = None,
+        patch_starts: torch.Tensor | None = None,
+        patch_ends: torch.Tensor | None = None,
+        inputs_embeds: None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        num_items_in_batch: int | torch.Tensor | None = None,
         return_dict: bool | None = None,
-        **loss_arguments,
-    ) -> CausalLMOutputWithPast | tuple:
+    ) -> LstOutput | tuple:
         """Logits [B, T, V] of the token after each token, and the loss where there are labels.
 
-        Args: `input_ids` [B, T], behind those that `past_key_values` (of an earlier call) knows of; `attention_mask`
-            [B, T or more], the last T count, 0 = padding; `labels` [B, T], the ids themselves and -100 where nothing is
-            to be learned; `logits_to_keep` so many last positions or these ones only, 0 = all.
+        Args:
+            input_ids: [B, T], behind the tokens that `past_key_values` (of an earlier call) knows of.
+            attention_mask: [B, T or more], of which the last T columns count; 0 = padding.
+            labels: [B, T], the ids themselves, and -100 where nothing is to be learned.
+            logits_to_keep: so many last columns, or these columns only; 0 = all.
+            position_ids: [B, T], accepted where they count the tokens of a row, which they do anyway.
+            patch_starts: [B, T], True or 1 where a unit opens a patch. Other tokens always do. -1 = by the static rule,
+                and None = everywhere by it.
+            patch_ends: [B, T], True or 1 where a patch is known to end; -1 or None = by `patches_lst.find_boundaries`.
+            num_items_in_batch: what the summed loss is divided by; None = the number of labels.
+        Raises: ValueError for what the model cannot use.
         """
-        t = input_ids.shape[1]
-        if past_key_values is not None and not isinstance(past_key_values, LstCache):
-            raise ValueError(
-                f"past_key_values: must be what an earlier call returned, is a "
-                f"{type(past_key_values).__name__}; leave it out"
-            )
-        if attention_mask is not None and attention_mask.dim() != 2:
-            raise ValueError(f"attention_mask: must be [B, T], has {attention_mask.dim()} axes; give 1 or 0 per token")
-        cache = LstCache(keeps=use_cache) if past_key_values is None else past_key_values
-        real_BT = torch.ones_like(input_ids) if attention_mask is None else attention_mask[:, -t:]
-        h_BTE = self.hidden(input_ids, real_BT.bool(), cache)
+        _refuse(inputs_embeds=inputs_embeds, output_attentions=output_attentions or None)
+        real_BT = _checked(input_ids, attention_mask, past_key_values)
+        cache = LstCache(keeps=bool(use_cache)) if past_key_values is None else past_key_values
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits_BTV = self.patch_decoder.output(h_BTE[:, kept])
-        loss = None
+        token_states, patch_states = ([], []) if output_hidden_states else (None, None)
+        h_BTE, at, column_BT = self.hidden(
+            input_ids, real_BT, position_ids, (patch_starts, patch_ends), cache, (token_states, patch_states)
+        )
+        logits_BTV = self.get_output_embeddings()(h_BTE[:, kept])
+        output = LstOutput(logits=logits_BTV, past_key_values=cache if cache.keeps else None)
         if labels is not None:
-            loss = self.loss_function(
-                logits=logits_BTV, labels=labels, vocab_size=self.config.vocab_size, **loss_arguments
-            )
-        output = CausalLMOutputWithPast(loss, logits_BTV, cache if cache.keeps else None)
+            output.loss = _loss(logits_BTV, labels, num_items_in_batch)
+        if output_hidden_states:
+            output.hidden_states = tuple(_to_columns(x, at, column_BT) for x in token_states)
+            output.patch_states = tuple(patch_states)
+            output.patch_numbers = at.patches.number_BN.masked_fill(~at.real_BM, -1)
+            number_BN = at.all.number_BS.gather(1, at.tokens.number_BN)
+            output.token_patches = number_BN.gather(1, column_BT).masked_fill(~real_BT, -1)
         return output.to_tuple() if return_dict is False else output
 
-    def hidden(self, token_BT: torch.Tensor, real_BT: torch.Tensor, cache: LstCache) -> torch.Tensor:
-        """Normed states [B, T, E] of tokens behind those that the cache knows of; `real` False is padding."""
-        at = find_patches(cache.append("token", token_BT), cache.append("real", real_BT), self.config)
-        done_B = cache.swap("ended", at.ended_B, torch.zeros_like(at.ended_B))
-        count, units = torch.stack([at.ended_B - done_B, at.ended_B]).amax(1).tolist()
-        patch_BM = done_B[:, None] + torch.arange(count, device=done_B.device)
-        patch_BU = torch.arange(units, device=done_B.device).expand(len(done_B), -1)
-        h_BTE, x_BMW = self.patch_encoder(token_BT, at, patch_BM, cache)
-        global_BMD = self.global_transformer(x_BMW, patch_BM, patch_BU, cache)
-        return self.patch_decoder(h_BTE, global_BMD, at, patch_BM, patch_BU, cache)
+    def hidden(self, token_BT, real_BT, position_BT, given, cache: LstCache, states=(None, None)):
+        """Normed states [B, T, E] of columns behind those that the cache knows of, where they lie, and their columns."""
+        before_B = cache.known(real_BT)
+        column_BT, chosen_BN = _packed(real_BT)
+        if position_BT is not None and ((position_BT != before_B[:, None] + column_BT) & real_BT).any():
+            raise ValueError(
+                "position_ids: must count the tokens of a row from 0, as a row is one document; leave them out, and "
+                "give each document a row of its own"
+            )
+        given_BT2 = torch.stack([_boundaries(x, token_BT) for x in given], 2)
+        at = lay_out(
+            token_BT.gather(1, chosen_BN),
+            given_BT2.gather(1, chosen_BN[..., None].expand(-1, -1, 2)),
+            before_B,
+            real_BT.sum(1),
+            any(x is not None for x in given),
+            cache,
+            self.config,
+        )
+        id_BN = (at.new_local_tokens() - self.first_local).clamp(min=0)
+        h_BNE, x_BMW = self.patch_encoder(id_BN, at, cache, states[0])
+        if not self.bypass:
+            global_BMD = self.global_transformer(x_BMW, at, cache, states[1])
+            h_BNE = self.patch_decoder(h_BNE, global_BMD, at, cache, states[0])
+            return rows(h_BNE, column_BT), at, column_BT
+        global_BMD = self.global_transformer(self._mixed(x_BMW, at), at, cache, states[1])
+        local_BM = _new(at, at.all.number_BS.gather(1, at.number_BL.gather(1, _first_tokens(at))))
+        h_BNE = self.patch_decoder(h_BNE, rows(global_BMD, local_BM), at, cache, states[0])
+        return self._joined(h_BNE, global_BMD, at, column_BT), at, column_BT
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids,
+        past_key_values=None,
+        attention_mask=None,
+        patch_starts=None,
+        patch_ends=None,
+        **kwargs,
+    ):
+        """The columns that the cache does not know yet. Boundaries are those of the prompt; the rule decides behind it."""
+        known = 0 if past_key_values is None else past_key_values.get_seq_length()
+        new = (input_ids if attention_mask is None else attention_mask).shape[1] - known
+        if not 0 < new <= input_ids.shape[1]:
+            raise ValueError(
+                f"past_key_values: knows {known} of {known + new} columns; give the ids, or the attention_mask, of all of "
+                "them and of at least one more"
+            )
+        given = {"patch_starts": patch_starts, "patch_ends": patch_ends}
+        given = {key: _padded(x, known + new)[:, known:] for key, x in given.items() if x is not None}
+        return {
+            "input_ids": input_ids[:, -new:].contiguous(),
+            "past_key_values": past_key_values,
+            "attention_mask": attention_mask,
+            **given,
+            **{key: kwargs[key] for key in FORWARDED if key in kwargs},
+        }
+
+    def _get_initial_cache_position(self, *arguments):
+        """For transformers 4, which asks caches of its own kind for it; nothing here depends on the answer."""
+        kwargs = arguments[-1]
+        kwargs["cache_position"] = torch.zeros(1, dtype=torch.long, device=self.device)
+        return kwargs
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The one table of the joint vocabulary."""
-        return self.patch_encoder.tok_embeddings
+        """The table of the joint vocabulary; where text has a table of its own, that one."""
+        return self.text_embeddings if self.bypass else self.patch_encoder.tok_embeddings
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Puts another in its place."""
-        self.patch_encoder.tok_embeddings = value
+        if self.bypass:
+            self.text_embeddings = value
+        else:
+            self.patch_encoder.tok_embeddings = value
 
     def get_output_embeddings(self) -> nn.Linear:
         """The output projection, not tied to the input's."""
-        return self.patch_decoder.output
+        return self.output if self.bypass else self.patch_decoder.output
 
     def set_output_embeddings(self, value: nn.Linear) -> None:
         """Puts another in its place."""
-        self.patch_decoder.output = value
+        if self.bypass:
+            self.output = value
+        else:
+            self.patch_decoder.output = value
+
+    def _mixed(self, x_BPW: torch.Tensor, at: Layout) -> torch.Tensor:
+        """Inputs [B, M, D] of the global transformer: embedded text, and the vectors of local patches."""
+        x_BPD = x_BPW if self.token_embedding_projection is None else self.token_embedding_projection(x_BPW)
+        first_BM = at.all.first_BS.gather(1, at.patches.number_BN.clamp(max=at.all.first_BS.shape[1] - 1))
+        first_BM = first_BM.clamp(max=at.token_BS.shape[1] - 1)
+        id_BM = at.token_BS.gather(1, first_BM)
+        text_BMD = self.text_embeddings(id_BM.clamp(max=self.first_local - 1))
+        if not x_BPD.shape[1]:
+            return text_BMD
+        place_BM = at.place_BS.gather(1, first_BM).clamp(min=0)
+        number_BM = at.locals.number_BS.gather(1, place_BM) - at.local_patches.first_B[:, None]
+        is_text_BM1 = (id_BM < self.first_local)[..., None].to(text_BMD.device)
+        return torch.where(is_text_BM1, text_BMD, rows(x_BPD, number_BM).to(text_BMD))
+
+    def _joined(self, h_BNE, global_BMD, at: Layout, column_BT) -> torch.Tensor:
+        """States [B, T, D]: the decoder's where a token is local, the normed global output where it is text."""
+        number_BT = at.tokens.first_B[:, None] + column_BT
+        place_BT = at.place_BS.gather(1, number_BT)
+        speech_BND, text_BMD = self.speech_projection(h_BNE), self.text_norm(global_BMD)
+        speech_BTD = rows(speech_BND, place_BT - at.local.first_B[:, None])
+        text_BTD = rows(text_BMD, _new(at, at.all.number_BS.gather(1, number_BT)))
+        return torch.where((place_BT < 0)[..., None].to(speech_BTD.device), text_BTD.to(speech_BTD), speech_BTD)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Normal with σ = (input width)^-½, cut at ±3σ; norms start at 1."""
@@ -430,3 +263,85 @@ class LstForCausalLM(PreTrainedModel, GenerationMixin):
     def _supports_default_dynamic_cache(cls) -> bool:
         """False: `generate` leaves it to `forward` to make a cache."""
         return False
+
+
+def _refuse(**arguments) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"{name}: is not supported, as patches follow from ids; leave it out")
+
+
+def _checked(input_ids, attention_mask, past_key_values) -> torch.Tensor:
+    """Which columns are tokens, bool [B, T]. Raises: ValueError."""
+    t = input_ids.shape[1]
+    if past_key_values is not None and not isinstance(past_key_values, LstCache):
+        raise ValueError(
+            f"past_key_values: must be what an earlier call returned, is a {type(past_key_values).__name__}; leave it out"
+        )
+    if attention_mask is None:
+        return torch.ones_like(input_ids, dtype=torch.bool)
+    if attention_mask.dim() != 2 or attention_mask.shape[1] < t:
+        raise ValueError(
+            f"attention_mask: must be [B, T], has {attention_mask.dim()} axes and the shape "
+            f"{list(attention_mask.shape)} for {t} tokens; give 1 or 0 per token"
+        )
+    if ((attention_mask != 0) & (attention_mask != 1)).any():
+        raise ValueError(
+            "attention_mask: must be 1 or 0, as a row is one document; give each document a row of its own"
+        )
+    return attention_mask[:, -t:].bool()
+
+
+def _packed(real_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each column the number of its token among the new ones, and the columns [B, N] of the new tokens."""
+    column_BT = (real_BT.cumsum(1) - 1).clamp(min=0)
+    count = max(1, int(real_BT.sum(1).amax()))
+    return column_BT, (~real_BT).to(torch.uint8).argsort(dim=1, stable=True)[:, :count]
+
+
+def _boundaries(given_BT: torch.Tensor | None, like_BT: torch.Tensor) -> torch.Tensor:
+    if given_BT is None:
+        return torch.full_like(like_BT, UNSAID, dtype=torch.int8)
+    if given_BT.shape != like_BT.shape:
+        raise ValueError(
+            f"patch_starts, patch_ends: have the shape {list(given_BT.shape)}, input_ids {list(like_BT.shape)}; give one "
+            "value per token"
+        )
+    if given_BT.dtype != torch.bool and ((given_BT < UNSAID) | (given_BT > 1)).any():
+        raise ValueError("patch_starts, patch_ends: must be 1, 0, or -1 for the static rule; give one of them")
+    return given_BT.to(torch.int8)
+
+
+def _padded(given_BT: torch.Tensor, columns: int) -> torch.Tensor:
+    """Boundaries of so many columns, of which the rule decides the last ones."""
+    return F.pad(given_BT.to(torch.int8), (0, max(0, columns - given_BT.shape[1])), value=UNSAID)
+
+
+def _first_tokens(at: Layout) -> torch.Tensor:
+    """The first token of each new local patch, by its number among local tokens."""
+    own_BM, *_ = at.ranges(1)
+    return own_BM.clamp(max=at.number_BL.shape[1] - 1)
+
+
+def _new(at: Layout, number: torch.Tensor) -> torch.Tensor:
+    """Numbers of patches to their numbers among those of this call."""
+    return number - at.patches.first_B[:, None]
+
+
+def _to_columns(h_BNE: torch.Tensor, at: Layout, column_BT: torch.Tensor) -> torch.Tensor:
+    """States of new local tokens in their columns; zeros where a column's token is not local."""
+    if at.place_BS is None:
+        return rows(h_BNE, column_BT)
+    place_BT = at.place_BS.gather(1, at.tokens.first_B[:, None] + column_BT)
+    is_text_BT1 = (place_BT < 0)[..., None].to(h_BNE.device)
+    return rows(h_BNE, place_BT - at.local.first_B[:, None]).masked_fill(is_text_BT1, 0)
+
+
+def _loss(logits_BTV, labels_BT, items) -> torch.Tensor:
+    """Cross-entropy in nats of each label given the tokens before it, summed over `items`, or on average."""
+    if logits_BTV.shape[1] != labels_BT.shape[1]:
+        raise ValueError("logits_to_keep: must be 0 beside labels; leave it out")
+    logits, label = logits_BTV[:, :-1].flatten(0, 1).float(), labels_BT[:, 1:].flatten().to(logits_BTV.device)
+    if items is None:
+        return F.cross_entropy(logits, label)
+    return F.cross_entropy(logits, label, reduction="sum") / items
