@@ -7,7 +7,7 @@ go on from the run's own checkpoints.
 from jax.sharding import Mesh
 
 from lst_jax.checkpoints.store import Checkpoints
-from lst_jax.config import Config, identity, other_function
+from lst_jax.config import Config, identity, other_function, value_in
 from lst_jax.core.errors import CheckpointError
 from lst_jax.data.pipeline import BatchStream, vocabulary_of
 from lst_jax.model.architectures.architecture import Architecture
@@ -66,8 +66,8 @@ def check_fits(config: Config, vocabulary: dict[str, str | None], meta: dict, ru
     folder, ours = run.checkpoint_path(number), identity(config)
     if key := other_function(ours, meta["identity"]):
         raise CheckpointError(
-            f"{key}={ours[key]!r}: {folder} (train.init_from) was trained with "
-            f"{meta['identity'][key]!r}; use that value, or begin from another run"
+            f"{key}={value_in(ours, key)!r}: {folder} (train.init_from) was trained with "
+            f"{value_in(meta['identity'], key)!r}; use that value, or begin from another run"
         )
     if meta["format_version"] >= VOCABULARY_FORMAT:
         theirs = meta["vocabulary"]

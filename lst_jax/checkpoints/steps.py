@@ -49,6 +49,19 @@ def copy_step(source: Place, target: Place) -> None:
         if name.rpartition("/")[2] != COMMIT_FILE:
             objects.copy(source / name, target / name)
     if by_file:
-        for item in [name for name in objects.names(target) if objects.is_folder(target / name)]:
-            objects.write_text(target / item / COMMIT_FILE, f"copied from {source}\n")
-        objects.write_text(target / COMMIT_FILE, f"copied from {source}\n")
+        _commit(target, f"copied from {source}\n")
+
+
+def commit_copied(directory: Place) -> None:
+    """Commits the steps that a run had on the disk that it was copied from, as Orbax lists no others in a bucket."""
+    run = RunDirectory(directory.parent)
+    if run.in_segments and objects.exists(run.starts_path):
+        for step in whole_steps(directory):
+            if not objects.exists(run.checkpoint_path(step) / COMMIT_FILE):
+                _commit(run.checkpoint_path(step), "copied from a disk\n")
+
+
+def _commit(folder: Place, text: str) -> None:
+    for item in [name for name in objects.names(folder) if objects.is_folder(folder / name)]:
+        objects.write_text(folder / item / COMMIT_FILE, text)
+    objects.write_text(folder / COMMIT_FILE, text)

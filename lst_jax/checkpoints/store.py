@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from lst_jax.checkpoints import steps
+from lst_jax.checkpoints import one_replica, steps
 from lst_jax.checkpoints.quiet import quiet_orbax, stay_quiet
 from lst_jax.core.errors import (
     DISK_FULL_ERRNOS,
@@ -78,6 +78,7 @@ class Checkpoints:
         self._quiet = contextlib.ExitStack()
         self._quiet.enter_context(quiet_orbax())
         with storage_errors(self.directory):
+            steps.commit_copied(self.directory)
             self._manager = ocp.CheckpointManager(steps.for_orbax(self.directory), options=options)
 
     def latest(self) -> int | None:
@@ -114,21 +115,25 @@ class Checkpoints:
                 "with train.init_from and this path"
             )
 
-    def restore(self, step: int, like: TrainState, data_like: np.ndarray) -> SavedStep:
-        """Reads a step into the shapes and shardings of `like`. Raises CheckpointError naming the folder."""
+    def restore(self, step: int, like: TrainState, data_like: np.ndarray, by_one_replica: bool = False) -> SavedStep:
+        """Reads a step into the shapes and shardings of `like`. Raises CheckpointError naming the folder.
+
+        Args: `by_one_replica`: as `lst_jax.checkpoints.one_replica` reads it.
+        """
         like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        args = ocp.args.Composite(
-            params=ocp.args.StandardRestore(like.params),
-            train=ocp.args.StandardRestore(_train_item(like)),
-            data=ocp.args.StandardRestore({"state": data_like}),
-            meta=ocp.args.JsonRestore(),
-        )
+        items = {"params": like.params, "train": _train_item(like)}
+        args = {"data": ocp.args.StandardRestore({"state": data_like}), "meta": ocp.args.JsonRestore()}
+        if not by_one_replica:
+            args |= {name: ocp.args.StandardRestore(item) for name, item in items.items()}
         with self._reading(step):
-            got = self._manager.restore(step, args=args)
+            got = dict(self._manager.restore(step, args=ocp.args.Composite(**args)).items())
+            if by_one_replica:
+                folder = steps.for_orbax(self.directory / f"{step:08d}")
+                got |= {n: one_replica.restore(folder / n, item, self._reading(step)) for n, item in items.items()}
             for name in ("params", "train", "data"):
-                _verify(got.meta, name, got[name])
-        state = TrainState(params=got.params, **got.train)
-        return SavedStep(state, np.asarray(got.data["state"]), got.meta)
+                _verify(got["meta"], name, got[name])
+        state = TrainState(params=got["params"], **got["train"])
+        return SavedStep(state, np.asarray(got["data"]["state"]), got["meta"])
 
     def restore_params(self, step: int, like: Any) -> Any:
         """Reads only the parameters of a step."""

@@ -1,12 +1,12 @@
 """The arguments and the actions of `lst launch`."""
 
 import argparse
-import pathlib
 import sys
 
-from lst_jax.cli.local_paths import free_text
-from lst_jax.core import files
+from lst_jax.cli.local_paths import free_text, output_or_address, path_or_address
 from lst_jax.jobs.launch import targets
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 
 def add_arguments(subparsers) -> None:
@@ -23,9 +23,10 @@ def add_arguments(subparsers) -> None:
     )
     launch.add_argument(
         "--config",
+        type=path_or_address,
         required=True,
         metavar="FILE.py[:ARG]",
-        help="recipe, found here and from the cluster's workdir under the same name",
+        help="recipe, found here and from the cluster's workdir under the same name, or at an address",
     )
     launch.add_argument(
         "--set",
@@ -37,10 +38,17 @@ def add_arguments(subparsers) -> None:
     )
     launch.add_argument(
         "--budget",
+        type=path_or_address,
         metavar="BUDGET",
         help="how long to train: optimal, tokens=70e9, flops-of=FILE.py:ARG, …: see lst_jax/cost/budget.py",
     )
-    launch.add_argument("--cluster", required=True, metavar="FILE", help="description of the cluster: see launch/")
+    launch.add_argument(
+        "--cluster",
+        type=path_or_address,
+        required=True,
+        metavar="FILE",
+        help="description of the cluster: see launch/",
+    )
     launch.add_argument(
         "--to",
         required=True,
@@ -51,7 +59,7 @@ def add_arguments(subparsers) -> None:
     launch.add_argument("--name", help="of the job (default: the recipe's)")
     output = launch.add_mutually_exclusive_group()
     output.add_argument("--dry-run", action="store_true", help="print it (the default)")
-    output.add_argument("--out", metavar="DIR", help="write it into this folder instead")
+    output.add_argument("--out", type=output_or_address, metavar="DIR", help="write it into this folder instead")
     launch.set_defaults(run=_launch)
 
 
@@ -71,7 +79,7 @@ def _launch(args: argparse.Namespace) -> int:
         if args.out is None:
             print(text, end="")
         else:
-            path = pathlib.Path(args.out) / name
-            files.write_text(path, text)
+            path = to_place(args.out) / name
+            objects.write_text(path, text)
             print(path)
     return 0

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from lst_jax.cli.local_paths import free_text, run_or_address
+from lst_jax.cli.local_paths import free_text, path_or_address, run_or_address
 from lst_jax.core.errors import ConfigError
 
 
@@ -21,7 +21,9 @@ def add_arguments(subparsers) -> None:
         metavar="RUN",
         help="run directory, made if it does not exist; it may lie in gs://",
     )
-    train.add_argument("--config", metavar="FILE.py[:ARG]", help="recipe; needed only to start a run")
+    train.add_argument(
+        "--config", type=path_or_address, metavar="FILE.py[:ARG]", help="recipe; needed only to start a run"
+    )
     train.add_argument(
         "--set",
         type=free_text,
@@ -32,6 +34,7 @@ def add_arguments(subparsers) -> None:
     )
     train.add_argument(
         "--budget",
+        type=path_or_address,
         metavar="BUDGET",
         help="how long to train: optimal, tokens=70e9, flops-of=FILE.py:ARG, …: see lst_jax/cost/budget.py",
     )

@@ -1,11 +1,15 @@
 """A run directory: everything about a run, enough to resume it from its path alone.
 
-config.json       the resolved configuration
+config.json       the resolved configuration; a tokenizer in this folder is named without its folder, so that both may move
 starts.jsonl      one line per start: time, command, commit, versions, devices, the step it began from
 ledger.jsonl      where the wall time of every start went, see `lst_jax.runs.ledger`
 metrics.jsonl     one line per record: {"step": n, "kind": "train" | "eval" | "bad", ...}, no gaps, no duplicates
 tensorboard/      the same numbers as event files, written anew from metrics.jsonl at every start
 checkpoints/      see `lst_jax.checkpoints.store`
+compiled/         compiled programs, see `lst_jax.train.programs`
+profiles/         profiles of chosen steps, see `lst_jax.train.profiles`
+hosts/            of a job of several processes: what each one does now, see `lst_jax.runs.heartbeats`
+hangs/            where a process stood that a watchdog ended, see `lst_jax.train.watchdog`
 
 Nothing can be added to an object. So a run that began in a bucket, or on the mount of one, has the same lines in segments:
 
@@ -14,10 +18,12 @@ starts/00000002.owner.json         who has this start, see `lst_jax.storage.clai
 ledger/00000002-000001.jsonl       its first lines of the ledger
 metrics/00000450-00000002-000001.jsonl   its first records, up to step 450
 
-A segment is written before the checkpoint of a save becomes visible. A run keeps its layout wherever it is copied to.
+A segment is written before the checkpoint of a save becomes visible. A run in segments stays one wherever it is copied to.
+A run of a disk that was copied to a bucket keeps the lines that it has in their files, and adds segments.
 """
 
 import contextlib
+import dataclasses
 import datetime
 import functools
 import importlib.metadata
@@ -27,7 +33,7 @@ import os
 import pathlib
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lst_jax.config import Config, check_same_identity, from_stored, identity, to_mapping
@@ -37,14 +43,16 @@ from lst_jax.core.errors import ConfigError
 from lst_jax.core.files import exclusive_lock
 from lst_jax.recipes.validate import validate
 from lst_jax.runs import ledger
-from lst_jax.runs.lines import FileLines, Lines, SegmentLines, read_segments
+from lst_jax.runs.lines import FileLines, Lines, SegmentLines, read_file, read_segments
 from lst_jax.storage import claim, objects, place
 from lst_jax.storage.claim import Claim
 from lst_jax.storage.place import Place
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array_record", "sentencepiece", "numpy")
+RECORD = {"step": int, "kind": str}  # fields of every record, and their types
 _START_SUFFIX = ".json"
 COMMIT_FILE = "commit_success.txt"  # Orbax's own name; a checkpoint of a run in segments is whole once it has this file
+STEP_METADATA = "_CHECKPOINT_METADATA"  # Orbax's own name, too
 LONGEST_NAME = 255  # bytes of one name in a path, on all common file systems
 # Former names of metrics, which records of older runs have
 RENAMED_METRICS = {"units": "patches", "unit_fill": "patch_fill", "units_per_second": "patches_per_second"}
@@ -62,6 +70,8 @@ class RunDirectory:
         self.ledger_path = self.path / "ledger.jsonl"
         self.tensorboard_path = self.path / "tensorboard"
         self.checkpoints_path = self.path / "checkpoints"
+        self.compiled_path, self.profiles_path = self.path / "compiled", self.path / "profiles"
+        self.hosts_path, self.hangs_path = self.path / "hosts", self.path / "hangs"
         self.metrics_segments, self.starts_segments, self.ledger_segments = (
             self.path / name for name in ("metrics", "starts", "ledger")
         )
@@ -80,25 +90,31 @@ class RunDirectory:
     def has_checkpoint(self, step: int) -> bool:
         """Whether the checkpoint of a step is there as a whole."""
         folder = self.checkpoint_path(step)
-        return objects.exists(folder / COMMIT_FILE) if self.in_segments else objects.is_folder(folder)
+        if not self.in_segments:
+            return objects.is_folder(folder)
+        return objects.exists(folder / COMMIT_FILE) or self.was_copied(folder)
+
+    def was_copied(self, folder: Place) -> bool:
+        """Whether a step without `COMMIT_FILE` was whole on the disk that the run was copied from, as its metadata say.
+
+        Orbax before 0.12.8 wrote no such file on a disk, where a step was whole once it had its name.
+        """
+        if not objects.exists(self.starts_path) or not objects.exists(folder / STEP_METADATA):
+            return False
+        found = objects.read_json(folder / STEP_METADATA, "copy the checkpoint again")
+        return found.get("commit_timestamp_nsecs") is not None
 
     @contextlib.contextmanager
     def locked(self, command: str) -> Iterator[Claim | None]:
         """Keeps other processes from writing to the run. Gives the claim of a run in segments.
 
-        Args: `command` is what messages call this process, as "lst train".
-        Raises: BusyError, StorageError; ConfigError where the run was copied to a bucket file by file.
+        Args: `command` is what messages call this process, as "lst train". Raises: BusyError, StorageError.
         """
         if not self.in_segments:
             assert isinstance(self.path, pathlib.Path)
             with exclusive_lock(self.path, command):
                 yield None
             return
-        if objects.exists(self.starts_path):
-            raise ConfigError(
-                f"{self.path}: was copied here from a disk file by file, and cannot be trained on in a bucket; copy the run "
-                f"with `lst convert RUN {self.path} --to orbax --state`"
-            )
         with claim.held(self.starts_segments, command) as own:
             self._remove_half_checkpoints()
             yield own
@@ -129,7 +145,7 @@ class RunDirectory:
         """Makes this the run of `config`. Call it once everything that the configuration names has been opened."""
         if self.in_segments and isinstance(self.starts_segments, pathlib.Path):
             self.starts_segments.mkdir(parents=True, exist_ok=True)  # this folder tells the layout from now on
-        objects.write_json(self.config_path, to_mapping(config))
+        objects.write_json(self.config_path, to_mapping(self._with_tokenizers(config, self._named_from_here)))
 
     def load_config(self) -> Config:
         """The stored configuration of any age, checked as strictly as a recipe. Raises: ConfigError, DataError."""
@@ -139,7 +155,22 @@ class RunDirectory:
             )
         config = from_stored(objects.read_json(self.config_path, "start the run again with --config"))
         validate(config)
-        return config
+        return self._with_tokenizers(config, self._found_from_here)
+
+    def _with_tokenizers(self, config: Config, change: Callable[[str], str]) -> Config:
+        paths = {name: getattr(config.data, name) for name in ("tokenizer", "unit_tokenizer")}
+        changed = {name: change(path) for name, path in paths.items() if path is not None}
+        return dataclasses.replace(config, data=dataclasses.replace(config.data, **changed))
+
+    def _named_from_here(self, path: str) -> str:
+        """The bare name of a file in this folder; any other path as it is."""
+        found = place.to_place(path)
+        return found.name if found.parent == self.path else path
+
+    def _found_from_here(self, path: str) -> str:
+        """The path of a file in this folder, where a bare name is given and such a file is there."""
+        is_bare = path != "" and pathlib.PurePath(path).name == path
+        return str(self.path / path) if is_bare and objects.exists(self.path / path) else path
 
     def record_start(
         self,
@@ -181,19 +212,14 @@ class RunDirectory:
     def read_starts(self) -> list[dict[str, Any]]:
         """The line of every start. Raises: DataError where one is damaged."""
         needed = {"host": str, "pid": int}
-        found = json_files.read_lines(self.starts_path, needed) if isinstance(self.starts_path, pathlib.Path) else []
-        return found + read_segments(self.starts_segments, needed, _START_SUFFIX)
+        return read_file(self.starts_path, needed) + read_segments(self.starts_segments, needed, _START_SUFFIX)
 
     def read_metrics(self, up_to_step: int | None = None) -> list[dict[str, Any]]:
         """The records in order, up to a step, with the present names of metrics.
 
         A last line that a kill cut short is passed over.
         """
-        needed = {"step": int, "kind": str}
-        records = (
-            json_files.read_lines(self.metrics_path, needed) if isinstance(self.metrics_path, pathlib.Path) else []
-        )
-        records += read_segments(self.metrics_segments, needed)
+        records = read_file(self.metrics_path, RECORD) + read_segments(self.metrics_segments, RECORD)
         return [
             {RENAMED_METRICS.get(key, key): value for key, value in record.items()}
             for record in records
@@ -202,9 +228,8 @@ class RunDirectory:
 
     def read_ledger(self) -> list[dict[str, Any]]:
         """The lines of the ledger of all starts. Raises: DataError where one is damaged."""
-        found = ledger.read(self.ledger_path) if isinstance(self.ledger_path, pathlib.Path) else []
         segments = read_segments(self.ledger_segments, ledger.NEEDED)
-        return found + ledger.checked(segments, str(self.ledger_segments))
+        return ledger.read(self.ledger_path) + ledger.checked(segments, str(self.ledger_segments))
 
     def ledger_lines(self, own: Claim | None) -> Lines:
         """Where this start's ledger goes; `own` is the claim that `locked` gave."""

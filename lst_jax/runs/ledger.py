@@ -12,6 +12,8 @@ Exactly one account runs at any time of a start, so that the accounts of a start
 
 The first line of a start is {"kind": "start", "time": when its process began, "step": the step it goes on from}. Its
 other lines are {"kind": "spent", "time": now, "step": the last step done, "seconds": {account: since the last line}}.
+A line of the kind "first_step" tells how long the start took until its first step was done, and which programs it did not
+have to compile (`lst_jax.train.programs`): {"kind": "first_step", …, "seconds": {}, "first_step_sec": 41.2, …}.
 A new line begins where a save begins, so that a later start loses whole lines only. A killed start lacks the time
 after its last line, about ten seconds. That time counts as down, as does the time between starts; neither is wall time.
 
@@ -23,17 +25,18 @@ Example: a start did steps 1 to 5 and was killed after the save of step 3; the n
     -> the first start: start 6, step 3, lost 2 seconds; 49 seconds down before the second
 """
 
+import collections
 import contextlib
 import dataclasses
 import datetime
-import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lst_jax.core import json_files
 from lst_jax.core.errors import DataError, StorageError, UserError
-from lst_jax.runs.lines import Lines
+from lst_jax.runs.lines import Lines, read_file
+from lst_jax.storage.place import Place
 
 ACCOUNTS = {
     "start": "starting",
@@ -48,6 +51,8 @@ NEEDED = {"kind": str, "time": str, "step": int}  # fields of every line
 REDONE = ("step", "data")  # the accounts that are lost when a later start does a step again
 EVERY_SEC = 10.0  # a line is written at least this often, between steps
 LEAST_SEC = 1e-3  # less time than this waits for the next line
+STEPS_REMEMBERED = 101  # whose median is the usual time of a step
+FIRST_STEP = "first_step"  # a kind of line
 
 
 class Ledger(contextlib.AbstractContextManager):
@@ -61,8 +66,11 @@ class Ledger(contextlib.AbstractContextManager):
 
         Args: `step` is the one that the start goes on from. `began` is what `clock()` was when the process began.
         """
-        self._clock, self._step = clock, step
-        self._account, self._since, self._written = "start", began, began
+        self._clock, self._began, self.step = clock, began, step
+        self.account, self._since, self._written = "start", began, began
+        self.events = 0  # how often the account or the step has changed; a watchdog counts on it
+        self.step_seconds: collections.deque[float] = collections.deque(maxlen=STEPS_REMEMBERED)
+        self._reached_at: float | None = None
         self._seconds: dict[str, float] = {}
         self._failed: UserError | None = None
         self._lines = lines
@@ -73,7 +81,7 @@ class Ledger(contextlib.AbstractContextManager):
     def span(self, account: str) -> Iterator[None]:
         """The time within counts for `account`, except that of inner spans. Each account but "data" begins a line."""
         assert account in ACCOUNTS, account
-        outer = self._account
+        outer = self.account
         self._switch(account)
         try:
             yield
@@ -82,9 +90,18 @@ class Ledger(contextlib.AbstractContextManager):
 
     def reached(self, step: int, record: bool = False) -> None:
         """Notes that `step` is done. Writes a line if the step has a `record`, or the last line is old."""
-        self._step = step
-        if record or self._clock() - self._written >= EVERY_SEC:
+        now = self._clock()
+        if self._reached_at is not None:
+            self.step_seconds.append(now - self._reached_at)
+        self.step, self._reached_at, self.events = step, now, self.events + 1
+        if record or now - self._written >= EVERY_SEC:
             self.write()
+
+    def first_step(self, step: int, facts: Mapping[str, Any]) -> None:
+        """Writes the line about a start whose first step, `step`, the devices have just done."""
+        self.write()
+        seconds = round(self._clock() - self._began, 3)
+        self._add({"kind": FIRST_STEP, "step": step, "seconds": {}, "first_step_sec": seconds, **facts})
 
     def write(self) -> None:
         """Writes the time since the last line, by account."""
@@ -94,8 +111,13 @@ class Ledger(contextlib.AbstractContextManager):
             return
         seconds = {account: round(sec, 4) for account, sec in self._seconds.items() if sec >= 5e-5}
         self._seconds = {}
+        self._add({"kind": "spent", "step": self.step, "seconds": seconds})
+
+    def _add(self, line: Mapping[str, Any]) -> None:
+        if self._failed:
+            return
         try:
-            self._lines.add({"kind": "spent", "time": _stamp(), "step": self._step, "seconds": seconds})
+            self._lines.add({"kind": line["kind"], "time": _stamp(), **line})
         except StorageError as error:
             self._failed = error
 
@@ -117,31 +139,35 @@ class Ledger(contextlib.AbstractContextManager):
             raise self._failed
 
     def _switch(self, account: str) -> None:
-        if "data" not in (account, self._account):
+        if "data" not in (account, self.account):
             self.write()
         self._settle()
-        self._account = account
+        self.account, self.events = account, self.events + 1
 
     def _settle(self) -> None:
         now = self._clock()
-        self._seconds[self._account] = self._seconds.get(self._account, 0.0) + now - self._since
+        self._seconds[self.account] = self._seconds.get(self.account, 0.0) + now - self._since
         self._since = now
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """One start of a run: its seconds by account, and the seconds before it in which nothing ran."""
+    """One start of a run: its seconds by account, and the seconds before it in which nothing ran.
+
+    `first_step` is what the line of that kind says of it: `first_step_sec`, and counts of programs; None without a step.
+    """
 
     time: str
     from_step: int
     to_step: int
     seconds: dict[str, float]
     down_sec: float
+    first_step: dict[str, Any] | None = None
 
 
-def read(path: pathlib.Path) -> list[dict[str, Any]]:
+def read(path: Place) -> list[dict[str, Any]]:
     """The lines of a ledger; none where there is no file. Raises: DataError where one is damaged."""
-    return checked(json_files.read_lines(path, NEEDED), str(path))
+    return checked(read_file(path, NEEDED), str(path))
 
 
 def checked(lines: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
@@ -185,9 +211,19 @@ def split(lines: list[dict[str, Any]]) -> list[Start]:
                 spent[-1]["step"] if spent else step,
                 seconds,
                 max(0.0, _seconds_between(lines[first - 1]["time"], time_)) if first else 0.0,
+                next((_told(line) for line in spent if line["kind"] == FIRST_STEP), None),
             )
         )
     return starts
+
+
+def _told(line: dict[str, Any]) -> dict[str, Any]:
+    """The numbers that only a line of the kind `FIRST_STEP` has."""
+    return {
+        key: value
+        for key, value in line.items()
+        if key not in (*NEEDED, "seconds") and isinstance(value, (int, float)) and abs(value) < json_files.LARGEST
+    }
 
 
 def summarize(lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Growing lists of JSON records in a run: lines of one file on a disk, or segments at a place without appends.
 
 A segment is an object of JSON lines that is written whole. Records wait in memory until they are kept; `keep` writes them
-as the next segment. A run on a bucket, or on the mount of one, is kept in segments.
+as the next segment. A run on a bucket, or on the mount of one, is kept in segments. A run that was copied there from a
+disk has both: its old lines in files, and the later ones in segments.
 """
 
 import json
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -86,6 +88,19 @@ class NoLines:
 
     def close(self) -> None:
         """Does nothing."""
+
+
+def read_file(place: Place, needed: Mapping[str, type]) -> list[dict[str, Any]]:
+    """The records of one file of lines, here or copied to a bucket; none where there is none.
+
+    A last line that a kill cut short is passed over. Raises: as `read_segments` does.
+    """
+    if isinstance(place, pathlib.Path):
+        return json_files.read_lines(place, needed)
+    try:
+        return json_files.parse_lines(objects.read_bytes(place), str(place), needed)
+    except FileNotFoundError:
+        return []
 
 
 def read_segments(

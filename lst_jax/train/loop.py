@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
 
 import jax
 from tqdm import tqdm
@@ -16,13 +17,18 @@ from lst_jax.cost.peak import peak_flops
 from lst_jax.data.pipeline import BatchStream, Step
 from lst_jax.data.rows import BATCH_TYPES, Batch, initial_state
 from lst_jax.parallel import processes
+from lst_jax.parallel.host_times import HostTimes
+from lst_jax.runs import heartbeats
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.runs.ledger import Ledger
 from lst_jax.runs.lines import NoLines
 from lst_jax.runs.metrics import MetricsWriter, missing_before
+from lst_jax.runs.trackers import registry
 from lst_jax.step import update
+from lst_jax.train.profiles import Profiles, harmless_signal
 from lst_jax.train.recorder import Recorder
 from lst_jax.train.session import Session, evaluation_due, open_session
+from lst_jax.train.watchdog import Watchdog
 
 
 def train(run: RunDirectory, config: Config | None, began: float | None = None) -> int:
@@ -36,6 +42,7 @@ def train(run: RunDirectory, config: Config | None, began: float | None = None) 
     with contextlib.ExitStack() as held:
         # first of all: a stop while compiling is a stop after the first step
         stop = held.enter_context(StopRequest("stopping after this step, saving"))
+        held.enter_context(harmless_signal())
         held.enter_context(processes.peer_loss_as_error())
         session = open_session(run, config, held)
         config, start = session.config, int(session.state.step)
@@ -46,11 +53,12 @@ def train(run: RunDirectory, config: Config | None, began: float | None = None) 
         lines = run.ledger_lines(session.claim) if processes.is_leader() else NoLines()
         ledger = held.enter_context(Ledger(lines, start, began))
         recorder = make_recorder(run, session, start)
+        profiles = held.enter_context(watch_over(run, session, ledger, recorder, start))
         held.callback(close, session, recorder, ledger)
         if session.evaluate_first:
             say(f"{run.path}: the record of step {start}'s evaluation is missing; making it again")
             evaluate(session, recorder, ledger, start)
-        finished = run_steps(session, recorder, ledger, stop)
+        finished = run_steps(session, recorder, ledger, stop, profiles)
     if finished:
         say(f"{run.path}: trained to step {config.train.steps}", sys.stdout)
         return 0
@@ -59,7 +67,7 @@ def train(run: RunDirectory, config: Config | None, began: float | None = None) 
     return RESTART_EXIT_CODE
 
 
-def run_steps(session: Session, recorder: Recorder, ledger: Ledger, stop: StopRequest) -> bool:
+def run_steps(session: Session, recorder: Recorder, ledger: Ledger, stop: StopRequest, profiles: Profiles) -> bool:
     """The loop. Returns True at the last step, False where a stop was asked for; saved in both cases."""
     config, last = session.config, session.config.train.steps
     start = done = int(session.state.step)
@@ -74,11 +82,12 @@ def run_steps(session: Session, recorder: Recorder, ledger: Ledger, stop: StopRe
     recorder.start()
     with progress, ledger.span("step"):
         for done in range(start + 1, last + 1):
-            with ledger.span("data"):
-                item = next(session.stream)
-            batch = update.put_batch(item.batch, session.mesh)
-            session.state, metrics, verdict = train_step(session.state, batch, session.numbers)
+            with profiles.around(done):
+                item, metrics, verdict = start_step(session, train_step, recorder, ledger)
             recorder.watch(done, verdict)
+            if done == start + 1:
+                jax.block_until_ready(verdict)
+                ledger.first_step(done, session.programs.now())
             to_record = done % config.train.log_every == 0 or done == last
             if to_record:
                 progress.set_postfix_str(recorder.push(done, metrics, item), refresh=False)
@@ -86,9 +95,14 @@ def run_steps(session: Session, recorder: Recorder, ledger: Ledger, stop: StopRe
                 recorder.count(item.stats)
             progress.update()
             ledger.reached(done, to_record)
+            profiles.reached(done, verdict)
             if evaluation_due(config, done):
                 evaluate(session, recorder, ledger, done)
-            stopping, minutes_passed = flags.report(stop.requested, clock.minutes_passed())
+            stopping, minutes_passed, profiling = flags.report(
+                stop.requested, clock.minutes_passed(), profiles.take_request()
+            )
+            if profiling:
+                profiles.ask(done)
             if done % config.train.checkpoint_every == 0 or done == last or minutes_passed or stopping:
                 save(session, item.state_after, recorder, ledger)
                 clock.saved()
@@ -96,6 +110,32 @@ def run_steps(session: Session, recorder: Recorder, ledger: Ledger, stop: StopRe
                 break
     recorder.flush()
     return done == last
+
+
+def start_step(session: Session, train_step, recorder: Recorder, ledger: Ledger):
+    """Starts the next step on the devices. Returns: what the stream gave for it, its metrics and its verdict."""
+    began = time.perf_counter()
+    with ledger.span("data"):
+        item = next(session.stream)
+    batch = update.put_batch(item.batch, session.mesh)
+    session.state, metrics, verdict = train_step(session.state, batch, session.numbers)
+    recorder.worked(time.perf_counter() - began)
+    return item, metrics, verdict
+
+
+@contextlib.contextmanager
+def watch_over(
+    run: RunDirectory, session: Session, ledger: Ledger, recorder: Recorder, start: int
+) -> Iterator[Profiles]:
+    """Within the block: the watchdog, the heartbeats of a job, and the profiler, which it gives."""
+    index, count, train = jax.process_index(), jax.process_count(), session.config.train
+    with contextlib.ExitStack() as held:
+        if processes.is_leader():
+            heartbeats.forget(run.hosts_path, count if count > 1 else 0)
+        if count > 1:
+            held.enter_context(heartbeats.Heartbeats(run.hosts_path, index, ledger))
+        held.enter_context(Watchdog(run, train, ledger, recorder.recent, (index, count)))
+        yield held.enter_context(Profiles(run.profiles_path, train, start))
 
 
 def say(line: str, where=None) -> None:
@@ -111,6 +151,8 @@ def record_start(run: RunDirectory, session: Session, start: int) -> None:
             say(missing)
         run.write_config(session.config)
         devices = [str(d) for d in jax.devices()]
+        if line := changed_devices(run, session, len(devices)):
+            say(line)
         run.record_start(start, devices, peak_flops(), session.origin, session.compiler_options, session.claim)
     for line in session.refused_options:
         say(f"{run.path}: {line}")
@@ -120,13 +162,31 @@ def record_start(run: RunDirectory, session: Session, start: int) -> None:
         say(f"{run.path}: begins with the parameters of {session.origin}")
 
 
+def changed_devices(run: RunDirectory, session: Session, devices: int) -> str | None:
+    """One line about a job that goes on with another number of devices than the start before; None where it does not."""
+    starts = [start for start in run.read_starts() if isinstance(start.get("devices"), list)]
+    if not starts or len(starts[-1]["devices"]) == devices:
+        return None
+    sizes, rows = session.mesh.shape, session.config.data.rows
+    each = rows // (sizes["replica"] * sizes["data"])
+    return (
+        f"{run.path}: goes on with {devices} devices instead of {len(starts[-1]['devices'])}, and the same batch of {rows} rows: "
+        f"{each} per device, {each // session.parts} at a time in {session.parts} part(s) (train.rows_at_once="
+        f"{session.config.train.rows_at_once})"
+    )
+
+
 def make_recorder(run: RunDirectory, session: Session, start: int) -> Recorder:
     """The recorder of this start; only the leader's writes."""
+    writer = None
+    if processes.is_leader():
+        writer = MetricsWriter(run, start, session.claim, registry.open_all(run.path, session.config))
     return Recorder(
-        MetricsWriter(run, start, session.claim) if processes.is_leader() else None,
+        writer,
         processes.RowTotals(session.mesh, session.config.data.rows),
         session.config,
         str(run.path),
+        HostTimes(session.mesh) if jax.process_count() > 1 else None,
     )
 
 

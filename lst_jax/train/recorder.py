@@ -1,5 +1,6 @@
 """The records of a run: metrics of its steps, throughput, evaluations and bad steps."""
 
+import collections
 import time
 from typing import Any
 
@@ -13,10 +14,12 @@ from lst_jax.cost.peak import peak_flops
 from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import Step
 from lst_jax.data.rows import CONSUMED, MEASURED, Stats
+from lst_jax.parallel.host_times import HostTimes, PendingTimes
 from lst_jax.parallel.processes import PendingTotals, RowTotals
 from lst_jax.runs.metrics import MetricsWriter
 from lst_jax.step import objective
 
+RECENT = 20  # records that are remembered for whoever asks where a run stands
 COUNTED = (
     "tokens",
     "units",
@@ -37,20 +40,23 @@ COUNTED = (
 class Recorder:
     """Records the metrics of steps. They are read one record late, so that the host never waits for the newest step."""
 
-    def __init__(self, writer: MetricsWriter | None, totals: RowTotals, config: Config, run: str):
-        """`writer`: None where another process writes the records."""
+    def __init__(
+        self, writer: MetricsWriter | None, totals: RowTotals, config: Config, run: str, hosts: HostTimes | None = None
+    ):
+        """`writer`: None where another process writes the records. `hosts`: None where they are not compared."""
         self._writer = writer
-        self._totals = totals
+        self._totals, self._hosts = totals, hosts
+        self.recent: collections.deque[dict[str, Any]] = collections.deque(maxlen=RECENT)
         self._config = config
         self._run = run
-        self._pending: tuple[int, dict[str, Any], PendingTotals] | None = None
+        self._pending: tuple[int, dict[str, Any], PendingTotals, PendingTimes | None] | None = None
         self._watched: list[tuple[int, dict[str, Any]]] = []
         self._peak, _ = peak_flops()
         self.start()
 
     def start(self) -> None:
         """Starts the clock of the throughput figures."""
-        self._clock, self._steps = time.perf_counter(), 0
+        self._clock, self._steps, self._own_sec = time.perf_counter(), 0, 0.0
         self._worked = {"worked/tokens": 0, "worked/units": 0, "worked/flops": 0}
 
     def count(self, stats: dict[str, Any]) -> None:
@@ -59,6 +65,10 @@ class Recorder:
             self._worked[f"worked/{key}"] += int(stats[key])
         self._worked["worked/flops"] += flops(self._config, stats)
         self._steps += 1
+
+    def worked(self, seconds: float) -> None:
+        """Adds the time that this host took for a step itself, without waiting for devices."""
+        self._own_sec += seconds
 
     def watch(self, done: int, verdict: dict[str, Any]) -> None:
         """Keeps a step's verdict, on the device, for the next flush."""
@@ -70,7 +80,9 @@ class Recorder:
         shown = self.flush()
         self._watched.append(newest)
         self.count(item.stats)
-        self._pending = (done, metrics, self._totals.start_sum(counts(self._config, item) | self._worked))
+        totals = self._totals.start_sum(counts(self._config, item) | self._worked)
+        hosts = self._hosts.start(self._own_sec / self._steps) if self._hosts else None
+        self._pending = (done, metrics, totals, hosts)
         return shown
 
     def flush(self) -> str:
@@ -104,7 +116,7 @@ class Recorder:
             )
 
     def _write_pending(self) -> str:
-        done, metrics, pending = self._pending
+        done, metrics, pending, hosts = self._pending
         self._pending = None
         metrics, total = {k: float(v) for k, v in jax.device_get(metrics).items()}, pending.wait()
         summary = objective.summarize(metrics, self._config.data.unit_rate)
@@ -120,6 +132,8 @@ class Recorder:
         }
         if self._peak:
             values["mfu"] = total["worked/flops"] / seconds / self._peak
+        if hosts is not None:
+            values |= hosts.wait()
         self._write(done, "train", values)
         self.start()
         return f"loss {summary['loss']:.3f}"
@@ -131,6 +145,7 @@ class Recorder:
         self.start()
 
     def _write(self, done: int, kind: str, values: dict[str, Any]) -> None:
+        self.recent.append({"step": done, "kind": kind, **values})
         if self._writer is not None:
             self._writer.write(done, kind, values)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from lst_jax.checkpoints import branch_from, init_from
+from lst_jax.checkpoints import branch_from, init_from, one_replica
 from lst_jax.checkpoints.store import Checkpoints
 from lst_jax.config import Config, check_same_identity, config_hash
 from lst_jax.core.code_version import code_digest
@@ -19,9 +19,11 @@ from lst_jax.evals import evaluator
 from lst_jax.model.architectures.architecture import Architecture
 from lst_jax.parallel import processes, sharding
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.runs.trackers import registry
 from lst_jax.step import update
 from lst_jax.storage.claim import Claim
 from lst_jax.storage.place import Place
+from lst_jax.train import programs
 
 
 @dataclasses.dataclass
@@ -42,6 +44,8 @@ class Session:
     evaluate_first: bool  # the step that the run goes on from is due an evaluation that has no record
     origin: Place | None  # the other run's checkpoint that this run begins from, at its very first start
     claim: Claim | None  # of the leader, on a run whose lines are in segments
+    programs: programs.Counts
+    parts: int  # of a batch, which each device computes one after the other
 
 
 def open_session(run: RunDirectory, config: Config | None, held: contextlib.ExitStack) -> Session:
@@ -55,8 +59,10 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
     with processes.barrier(facts):
         config = run.resolve(config)
         mesh = sharding.make_mesh(config.mesh)
-        sharding.check(config, mesh)
+        in_parts = sharding.in_parts(config, mesh)
         update.check_memories(config, mesh)
+        if config.train.restore_one_replica:
+            one_replica.check(mesh)
         stream = BatchStream(config, sharding.process_rows(mesh, config.data.rows))
         options, refused = compiler_options.options_of(config.train.compiler_options, mesh.local_devices[0])
         heldout = evaluator.Evaluator(config, update.build_model(config, mesh), mesh)  # its rows may be all speech
@@ -68,7 +74,9 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
             "compiler options": compiler_options.in_words(options),
         }
         if processes.is_leader():
+            registry.names_of(config.train.trackers)
             claim = held.enter_context(run.locked("lst train"))
+    compiled = held.enter_context(programs.kept(run.compiled_path, config.train))
     # Orbax meets the other processes when it opens a directory: it must come behind the barrier, where none gives up
     checkpoints = Checkpoints(run.checkpoints_path, config.train.checkpoint_keep, config.train.checkpoint_keep_every)
     newest = checkpoints.latest()
@@ -80,7 +88,7 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
         facts |= {"newest checkpoint": newest, "evaluation missing": evaluate_first}
     model = update.build_model(config, mesh, training_rows=True)
     state, origin = state_to_go_on_from(config, model, mesh, stream, checkpoints, newest)
-    train_step = update.make_train_step(config, model, mesh, token_frames(config))
+    train_step = update.make_train_step(in_parts, model, mesh, token_frames(config))
     numbers = update.numbers_of(config)
     return Session(
         config,
@@ -97,6 +105,8 @@ def open_session(run: RunDirectory, config: Config | None, held: contextlib.Exit
         evaluate_first,
         origin,
         claim,
+        compiled,
+        in_parts.train.accumulate,
     )
 
 
@@ -115,7 +125,8 @@ def state_to_go_on_from(
     if newest is not None:
         with processes.barrier({}):
             like = update.state_shape(config, model, mesh)
-            saved = checkpoints.restore(newest, like, initial_state(config.data.rows, len(config.data.sources)))
+            rows = initial_state(config.data.rows, len(config.data.sources))
+            saved = checkpoints.restore(newest, like, rows, config.train.restore_one_replica)
         stream.set_state({"step": newest, "rows": saved.data_state})
         return saved.state, None
     if config.train.branch_from is not None:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 import synthetic_data
-from training_run import make_config, make_data, tokenizer_of
+from training_run import make_base_config, make_data, tokenizer_of
 
 from lst_jax import config as cfg
 from lst_jax.checkpoints.store import Checkpoints
@@ -42,7 +42,7 @@ def short(data, init_from=None, **changes):
     settings = dict(
         steps=3, checkpoint_every=1, checkpoint_keep=9, init_from=None if init_from is None else str(init_from)
     )
-    config = dataclasses.replace(make_config(data, **settings | changes), seed=int(init_from is not None))
+    config = dataclasses.replace(make_base_config(data, **settings | changes), seed=int(init_from is not None))
     return dataclasses.replace(config, eval=dataclasses.replace(config.eval, sources=(), completion_items=0))
 
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import saved_run
+import training_run
 
 from lst_jax.checkpoints import newest, trained_model
 from lst_jax.checkpoints.steps import whole_steps
@@ -16,7 +17,7 @@ from lst_jax.core.errors import CheckpointError, CheckpointGoneError
 
 @pytest.fixture
 def run(tmp_path):
-    return saved_run.make(tmp_path)
+    return saved_run.make(tmp_path, training_run.make_base_config)
 
 
 def move_on(directory: pathlib.Path) -> int:

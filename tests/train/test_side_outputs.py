@@ -18,7 +18,7 @@ from lst_jax.train.recorder import Recorder
 def test_training_ends_as_ever_without_a_terminal_and_without_tensorboard(line, tmp_path):
     training_run.make_data(tmp_path)
     run = RunDirectory(tmp_path / "run")
-    run.write_config(training_run.make_config(tmp_path, steps=4))
+    run.write_config(training_run.make_base_config(tmp_path, steps=4))
     with small_disk.mounted(run.tensorboard_path, 4):
         command = ["bash", "-c", line, "bash", sys.executable, "-m", "lst_jax", "train", str(run.path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=500)

@@ -11,7 +11,8 @@ import time
 
 import numpy as np
 import pytest
-from training_run import make_config, make_data
+from training_run import make_base_config, make_data
+from training_run import make_config as make_lst_config
 
 from lst_jax.core import files, json_files
 from lst_jax.core.errors import (
@@ -24,6 +25,7 @@ from lst_jax.core.errors import (
     StorageError,
     UserError,
 )
+from lst_jax.cost.kinds import PARTS
 from lst_jax.data.pipeline import BatchStream
 from lst_jax.evals import evaluator
 from lst_jax.report import run_page
@@ -31,7 +33,16 @@ from lst_jax.runs import ledger
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.train import loop, session
 
-TIMES = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu", "peak_flops")
+TIMES = (
+    "seconds_per_step",
+    "tokens_per_second",
+    "patches_per_second",
+    "mfu",
+    "peak_flops",
+    "host_seconds",
+    "host_seconds_slowest",
+    "slowest_host",
+)
 
 
 def learned(run):
@@ -41,17 +52,25 @@ def learned(run):
 
 @pytest.fixture(scope="module")
 def unbroken(data, tmp_path_factory):
+    """A run of Base."""
     run = tmp_path_factory.mktemp("runs") / "unbroken"
-    assert loop.train(RunDirectory(run), make_config(data, checkpoint_keep_every=3)) == 0
+    assert loop.train(RunDirectory(run), make_base_config(data, checkpoint_keep_every=3)) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def of_lst(data, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "lst"
+    assert loop.train(RunDirectory(run), make_lst_config(data, profile_steps="5:6")) == 0
     return run
 
 
 def start_process(run, data, *arguments, compiled, file_size=None):
-    """The run as a program; programs share what they compile, with nobody else."""
+    """The run as a program; programs share what they compile in `compiled`."""
     tests = pathlib.Path(__file__).parents[1]
     limit = f"ulimit -f {file_size // 1024 if file_size else 'unlimited'}"
     paths = os.pathsep.join([str(tests.parent), str(tests / "helpers")])
-    program = [sys.executable, tests / "helpers" / "training_run.py", run, data, *arguments]
+    program = [sys.executable, tests / "helpers" / "training_run.py", run, data, "base", *arguments]
     env = {
         "PYTHONPATH": paths,
         "JAX_COMPILATION_CACHE_DIR": str(compiled),
@@ -73,12 +92,14 @@ def wait_for(condition, process):
 
 
 @pytest.fixture(scope="module")
-def broken(data, tmp_path_factory):
+def broken(unbroken, data, tmp_path_factory):
     """A run that was killed while it saved, met a full disk, was told to stop, and ended: its path, and what was said.
 
     A limit on the size of files stands for the full disk. The last start is given the run's path alone.
     """
-    run, compiled = tmp_path_factory.mktemp("runs") / "broken", tmp_path_factory.mktemp("compiled")
+    run, compiled = tmp_path_factory.mktemp("runs") / "broken", tmp_path_factory.mktemp("compiled") / "cache"
+    # what the unbroken run has compiled; a copy, as a killed program may leave half of a file
+    shutil.copytree(os.environ["JAX_COMPILATION_CACHE_DIR"], compiled)
     killed = start_process(run, data, "6", compiled=compiled)
     killed.communicate(timeout=120)
     assert killed.returncode == -signal.SIGKILL
@@ -94,8 +115,8 @@ def broken(data, tmp_path_factory):
     return run, said
 
 
-def test_every_step_and_evaluation_is_recorded_once(unbroken):
-    records = learned(unbroken)
+def test_every_step_and_evaluation_is_recorded_once(of_lst):
+    records = learned(of_lst)
     assert [r["step"] for r in records if r["kind"] == "train"] == list(range(1, 9))
     assert [r["step"] for r in records if r["kind"] == "eval"] == [4, 8]
     assert all(0 < r["loss"] < 20 for r in records if r["kind"] == "train")
@@ -108,13 +129,27 @@ def test_the_newest_checkpoints_are_kept_and_every_one_that_is_to_be_kept_for_ev
     assert sorted(p.name for p in (unbroken / "checkpoints").iterdir()) == ["00000003", "00000006", "00000008"]
 
 
-def test_records_carry_what_the_data_path_counted(unbroken):
-    for record in learned(unbroken):
+def test_a_profile_names_the_parts_of_a_step(of_lst):
+    (trace,) = of_lst.glob("profiles/00000005-00000006/plugins/profile/*/*.xplane.pb")
+    content = trace.read_bytes()
+    for scope in PARTS:
+        assert scope.encode() in content, scope
+
+
+def test_the_ledger_tells_how_long_the_first_step_took(unbroken):
+    (start,) = ledger.split(RunDirectory(unbroken).read_ledger())
+    told = start.first_step
+    assert 0 < told["compile_sec"] < told["first_step_sec"] < sum(start.seconds.values())
+    assert told["programs_found"] + told["programs_compiled"] > 0
+
+
+def test_records_carry_what_the_data_path_counted(of_lst):
+    for record in learned(of_lst):
         if record["kind"] == "train":
             assert 0 < record["patch_fill"] <= 1 and 0 < record["token_fill"] <= 1
             assert record["share/speech"] + record["share/text"] == pytest.approx(1)
             assert 1 <= record["mean_patch_frames"] < 20
-    probability = [r["aligned_probability"] for r in learned(unbroken) if r["kind"] == "train"]
+    probability = [r["aligned_probability"] for r in learned(of_lst) if r["kind"] == "train"]
     assert probability == [1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
 
 
@@ -164,7 +199,7 @@ def gone_back(unbroken, data, tmp_path_factory):
         loop.train(RunDirectory(run), None)
     said = str(error.value)
     subprocess.run(said.rpartition(": ")[2].split(), check=True)
-    config = make_config(data, checkpoint_minutes=1e-9, checkpoint_every=100)
+    config = make_base_config(data, checkpoint_minutes=1e-9, checkpoint_every=100)
     config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, every=3))
     assert loop.train(RunDirectory(run), config) == 0
     return run, said
@@ -217,7 +252,7 @@ class Poisoned(BatchStream):
 def test_a_bad_step_halts_the_run_and_its_batch_can_be_made_again_then_it_is_skipped(
     unbroken, data, tmp_path, monkeypatch
 ):
-    config, run = make_config(data, log_every=4), RunDirectory(tmp_path / "run")
+    config, run = make_base_config(data, log_every=4), RunDirectory(tmp_path / "run")
     shutil.copytree(unbroken, run.path)
     shutil.rmtree(run.checkpoints_path / "00000008")
     monkeypatch.setattr(session, "BatchStream", Poisoned)
@@ -246,7 +281,7 @@ def test_a_bad_step_halts_the_run_and_its_batch_can_be_made_again_then_it_is_ski
 
 
 def test_a_finished_run_says_that_nothing_is_left(unbroken, data, capsys):
-    assert loop.train(RunDirectory(unbroken), make_config(data)) == 0
+    assert loop.train(RunDirectory(unbroken), make_base_config(data)) == 0
     assert "nothing left to do" in capsys.readouterr().out
 
 
@@ -255,11 +290,11 @@ def test_a_run_that_another_process_trains_is_refused(unbroken, data):
         files.exclusive_lock(unbroken, "lst train"),
         pytest.raises(BusyError, match="unbroken: another lst train is at work"),
     ):
-        loop.train(RunDirectory(unbroken), make_config(data))
+        loop.train(RunDirectory(unbroken), make_base_config(data))
 
 
 def test_another_configuration_is_refused_by_field(unbroken, data):
-    config = make_config(data)
+    config = make_base_config(data)
     other = dataclasses.replace(config, optim=dataclasses.replace(config.optim, beta2=0.9))
     with pytest.raises(ConfigError, match=r"optim\.beta2=0\.9: .*unbroken was made with 0\.95"):
         loop.train(RunDirectory(unbroken), other)
@@ -268,7 +303,7 @@ def test_another_configuration_is_refused_by_field(unbroken, data):
 def test_a_checkpoint_of_another_configuration_is_refused_even_without_the_run_s_record(unbroken, data, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoints").symlink_to(unbroken / "checkpoints")
-    config = make_config(data)
+    config = make_base_config(data)
     with pytest.raises(ConfigError, match=r"seed=3: checkpoint 8 was made with 0"):
         loop.train(RunDirectory(tmp_path / "run"), dataclasses.replace(config, seed=3))
 
@@ -282,11 +317,11 @@ def test_other_data_under_the_same_paths_is_refused(unbroken, data, tmp_path):
     synthetic_data.write_directory(tmp_path / "data" / "text", [synthetic_data.texts(9)], kind="text")
     (tmp_path / "data" / "tokenizer.model").write_bytes((data / "tokenizer.model").read_bytes())
     with pytest.raises(CheckpointError, match="was trained on data"):
-        loop.train(RunDirectory(unbroken), make_config(tmp_path / "data"))
+        loop.train(RunDirectory(unbroken), make_base_config(tmp_path / "data"))
 
 
 def test_a_missing_source_is_named(data, tmp_path):
-    config = make_config(data)
+    config = make_base_config(data)
     source = dataclasses.replace(config.data.sources[0], path=str(tmp_path / "nowhere"))
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, sources=(source,)))
     with pytest.raises(DataError, match="nowhere: no such directory"):
@@ -295,16 +330,16 @@ def test_a_missing_source_is_named(data, tmp_path):
 
 
 def test_rows_that_do_not_divide_over_devices_are_refused(data, tmp_path):
-    config = make_config(data)
+    config = make_base_config(data)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, rows=6))
     with pytest.raises(ConfigError, match="data.rows=6: must be a multiple of 8: 8 parts of the mesh"):
         loop.train(RunDirectory(tmp_path / "run"), config)
 
 
-def test_evaluating_a_checkpoint_gives_the_run_s_own_last_numbers(unbroken, capsys):
-    assert evaluator.evaluate_run(RunDirectory(unbroken), as_json=True) == 0
+def test_evaluating_a_checkpoint_gives_the_run_s_own_last_numbers(of_lst, capsys):
+    assert evaluator.evaluate_run(RunDirectory(of_lst), as_json=True) == 0
     values = json.loads(capsys.readouterr().out)
-    recorded = [r for r in learned(unbroken) if r["kind"] == "eval"][-1]
+    recorded = [r for r in learned(of_lst) if r["kind"] == "eval"][-1]
     assert {**values, "kind": "eval"} == recorded
 
 
@@ -329,6 +364,8 @@ def test_a_start_is_recorded_with_the_options_of_its_compiler_and_goes_on_withou
 ):
     run = RunDirectory(tmp_path / "run")
     options = "xla_no_such_option=true xla_cpu_enable_fast_min_max=true"
-    assert loop.train(run, make_config(data, steps=1, compiler_options=options)) == 0
+    config = make_base_config(data, steps=1, compiler_options=options)
+    config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, sources=(), completion_items=0))
+    assert loop.train(run, config) == 0
     assert run.read_starts()[-1]["compiler_options"] == {"xla_cpu_enable_fast_min_max": True}
     assert "run: compiler option xla_no_such_option=true: left out, as this compiler says" in capsys.readouterr().err

@@ -108,6 +108,7 @@ def test_held_out_bits_are_over_the_seconds_of_the_utterances(config, unbroken):
     assert all(last[f"completion/{d}/items"] == 2 for d in ("s2s", "t2t", "s2t", "t2s"))
 
 
+@pytest.mark.slow  # test_train.py holds it of units, tests/data/test_unit_pieces.py of the stream of pieces
 def test_a_stopped_run_goes_on_bit_for_bit(config, unbroken, tmp_path, monkeypatch):
     run = RunDirectory(tmp_path / "run")
     monkeypatch.setattr(loop.StopRequest, "requested", True, raising=False)

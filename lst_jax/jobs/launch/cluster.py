@@ -7,7 +7,7 @@ for queued resources, all three for xpk, and [slurm] for GPUs.
 
 import dataclasses
 import math
-import pathlib
+import os
 import re
 import tomllib
 import typing
@@ -18,7 +18,8 @@ from lst_jax.core.errors import ConfigError, first_line
 from lst_jax.core.strict import build, fail, nearest
 from lst_jax.cost.accelerators import registry
 from lst_jax.cost.accelerators.kinds import TpuGeneration, sides_of
-from lst_jax.storage.place import to_run_place
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place, to_run_place
 
 GPU = "gpu"  # the kind of a cluster of GPUs; the other kinds are generations of TPUs
 
@@ -30,8 +31,9 @@ class Tpu:
     topology: str  # chips along each side of a slice: "4x4x4" for v4, v5p and tpu7x, "16x16" for v5e and v6e
     chips_per_host: int
     slices: int
-    capacity: Literal["on-demand", "spot", "reserved"]
+    capacity: Literal["on-demand", "spot", "reserved", "flex-start"]
     reservation: str | None  # its name, for "reserved" on Kubernetes; queued resources take the project's own
+    max_run_seconds: int | None  # for "flex-start": how long the machines are asked for; Google's bound is seven days
 
     @property
     def chips(self) -> int:
@@ -54,6 +56,22 @@ class Kubernetes:
     queue: str | None  # Kueue's local queue
     bucket: str | None  # of Cloud Storage, mounted at `mount` by GKE's FUSE driver
     mount: str | None
+    # Left out, pods are on the network of their host, as xpk has them, except with a service account or a bucket:
+    # GKE then has no way to give them the account's rights. Autopilot refuses it: false.
+    host_network: bool | None
+    privileged: bool | None  # left out: true, as xpk has it; since 1.28 GKE needs it no more, and Autopilot refuses it
+    pull_secret: str | None  # the secret that the image is pulled with
+    secrets: tuple[str, ...] | None  # NAME=SECRET/KEY: environment variables from secrets of the namespace
+    priority: str | None  # the priority class of the pods; xpk has very-low, low, medium, high and very-high
+    ttl_seconds: int | None  # after its end the job is deleted; left out, it stays until somebody deletes it
+    placement_policy: str | None  # of the node pools, which several hosts of TPU7x need where GKE makes the pools
+
+    @property
+    def on_host_network(self) -> bool:
+        """Whether pods share the network of their host, which is faster between slices."""
+        if self.host_network is None:
+            return self.service_account is None and self.bucket is None
+        return self.host_network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,13 +143,20 @@ FOUND_BY_JAX = (
     "CUDA_VISIBLE_DEVICES",
 )
 LEAST_GRACE = 30  # seconds, Kubernetes' own default
+FLEX_SECONDS = (600, 7 * 24 * 3600)  # the least and the most that flex-start takes
+# REGISTRY/FOLDERS/NAME:TAG or NAME@sha256:DIGEST, as github.com/distribution/reference has it
+IMAGE = re.compile(
+    r"[a-z0-9][a-z0-9._/-]*(:[0-9]+/[a-z0-9._/-]+)?(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?"
+)
+ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+LABEL = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"  # names of Kubernetes' objects
 
 
-def load_cluster(path: str | pathlib.Path) -> Cluster:
-    """Reads and checks a description. Raises: ConfigError."""
-    file = pathlib.Path(path)
+def load_cluster(path: str | os.PathLike | Place) -> Cluster:
+    """Reads and checks a description, here or in a bucket. Raises: ConfigError, StorageError."""
+    file = to_place(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = objects.read_text(file)
         mapping = json_files.decode(text) if file.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such cluster description; copy one from launch/") from error
@@ -163,6 +188,8 @@ def _with_nones(kind: Any, mapping: Any) -> Any:
 
 def validate(cluster: Cluster) -> None:
     """Checks what the fields say of each other. Raises ConfigError; changes nothing."""
+    if cluster.kubernetes is not None:
+        _validate_image(cluster.kubernetes.image)
     for path, text in _strings(dataclasses.asdict(cluster), ""):
         if not text or not text.isprintable():
             fail(path, text, "must be one line of printable characters", "give it a value, or leave the field out")
@@ -200,7 +227,7 @@ def _strings(mapping: Any, prefix: str):
 
 def _validate_env(path: str, setting: str) -> None:
     name, equals, _ = setting.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+    if not equals or not re.fullmatch(ENV_NAME, name):
         fail(path, setting, "must be NAME=value", f"use {re.sub(r'[^A-Za-z0-9_]', '_', name) or 'NAME'}=value")
     if name.startswith(FOUND_BY_JAX):
         fail(path, setting, "JAX finds this itself", "leave it out")
@@ -229,12 +256,53 @@ def _validate_tpu(cluster: Cluster) -> None:
             f'has no meaning for tpu.capacity="{tpu.capacity}"',
             'leave it out, or use capacity = "reserved"',
         )
-    pods = cluster.kubernetes
-    if pods is not None and (pods.bucket is None) != (pods.mount is None):
+    if tpu.max_run_seconds is not None:
+        _validate_max_run(tpu)
+    if cluster.kubernetes is not None:
+        _validate_kubernetes(cluster.kubernetes)
+
+
+def _validate_max_run(tpu: Tpu) -> None:
+    least, most = FLEX_SECONDS
+    field = "tpu.max_run_seconds"
+    if tpu.capacity != "flex-start":
+        fix = 'leave it out, or use capacity = "flex-start"'
+        fail(field, tpu.max_run_seconds, f'has no meaning for tpu.capacity="{tpu.capacity}"', fix)
+    if not least <= tpu.max_run_seconds <= most:
+        fail(field, tpu.max_run_seconds, f"must be from {least} to {most}, which are seven days", f"use {most}")
+
+
+def _validate_image(image: str) -> None:
+    if not IMAGE.fullmatch(image):
+        fix = "build one with `make image IMAGE=NAME`, and give that name"
+        fail("kubernetes.image", image, "must be the name of an image, as REGISTRY/FOLDER/NAME:TAG", fix)
+
+
+def _validate_kubernetes(pods: Kubernetes) -> None:
+    if (pods.bucket is None) != (pods.mount is None):
         missing = "mount" if pods.mount is None else "bucket"
         fail(f"kubernetes.{missing}", None, "a bucket and the folder it is mounted at go together", "give both or none")
-    if pods is not None and pods.mount is not None and not pods.mount.startswith("/"):
+    if pods.mount is not None and not pods.mount.startswith("/"):
         fail("kubernetes.mount", pods.mount, "must be an absolute path", f"use /{pods.mount}")
+    for name in ("service_account", "bucket"):
+        if pods.host_network and getattr(pods, name) is not None:
+            rule = f"gives pods the rights of their node, not those that kubernetes.{name} needs"
+            fail("kubernetes.host_network", True, rule, f"leave out host_network, or {name}")
+    for name in ("pull_secret", "priority", "placement_policy"):
+        value = getattr(pods, name)
+        if value is not None and not re.fullmatch(LABEL, value):
+            rule = "must be lower-case letters, digits, hyphens and dots"
+            fail(f"kubernetes.{name}", value, rule, "use the name that kubectl or gcloud prints")
+    if pods.ttl_seconds is not None and pods.ttl_seconds < 0:
+        fail("kubernetes.ttl_seconds", pods.ttl_seconds, "must not be negative", "leave it out to keep finished jobs")
+    for i, secret in enumerate(pods.secrets or ()):
+        _validate_secret(f"kubernetes.secrets.{i}", secret)
+
+
+def _validate_secret(path: str, secret: str) -> None:
+    if not re.fullmatch(rf"{ENV_NAME}={LABEL}/[A-Za-z0-9_.-]+", secret):
+        fail(path, secret, "must be NAME=SECRET/KEY", "use one such as WANDB_API_KEY=wandb/key")
+    _validate_env(path, secret)
 
 
 def _validate_topology(generation: TpuGeneration, topology: str) -> None:

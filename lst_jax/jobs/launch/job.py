@@ -5,10 +5,11 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from lst_jax.config import mesh_sizes
+from lst_jax.config import TrainConfig, mesh_sizes
 from lst_jax.core.errors import RESTART_EXIT_CODE
 from lst_jax.core.paths import is_address
 from lst_jax.core.strict import fail
+from lst_jax.cost.compiler_options import in_words
 from lst_jax.jobs.launch.cluster import Cluster
 from lst_jax.recipes.load import load_recipe
 from lst_jax.storage.place import Place, to_run_place
@@ -18,6 +19,7 @@ from lst_jax.storage.place import Place, to_run_place
 FIRST_SIGNAL_CODE = 127
 LONGEST_NAME = 40  # xpk's bound; leaves 23 of a pod name's 63 for its slice, host and random part
 LAST_EXIT_CODE = 255
+LIBTPU_OPTIONS = "LIBTPU_INIT_ARGS"  # an environment variable that libtpu reads as it is loaded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Job:
     recipe: str  # as `lst train --config` takes it, from the cluster's workdir
     changes: tuple[str, ...]  # of its fields, as `lst train --set` takes them
     cluster: Cluster
+    compiler_options: str  # of XLA, as `train.compiler_options` has them; empty for GPUs, unless the recipe has some
 
     @property
     def command(self) -> list[str]:
@@ -45,6 +48,17 @@ class Job:
         else:
             where = f"{cluster.tpu.slices} x {cluster.kind} {cluster.tpu.topology}"
         return f"{shlex.join(self.command)} on {where}: {cluster.devices} devices"
+
+    @property
+    def comments(self) -> list[str]:
+        """Lines that begin each file: the job, and what its step is compiled with, which no option of it shows."""
+        lines = [f"# {self.summary}"]
+        if self.compiler_options:
+            lines.append(f"# lst train itself compiles the step with: {self.compiler_options}")
+        names = [setting.partition("=")[0] for setting in self.cluster.env]
+        if self.cluster.kind != "gpu" and LIBTPU_OPTIONS not in names:
+            lines.append(f"# {LIBTPU_OPTIONS} is left alone; a value for it goes into env of the cluster's description")
+        return lines
 
 
 def make_job(run: str, recipe: str, cluster: Cluster, name: str | None, changes: Sequence[str] = ()) -> Job:
@@ -67,7 +81,15 @@ def make_job(run: str, recipe: str, cluster: Cluster, name: str | None, changes:
             fail(path, word, "must be printable, and begin with no hyphen", "give another path")
     slices = cluster.tpu.slices if cluster.tpu is not None else 1
     mesh_sizes.check(config, mesh_sizes.mesh_sizes(config.mesh, cluster.devices, slices))
-    return Job(name, str(run_in(cluster.run_root, run)), recipe, tuple(changes), cluster)
+    place = str(run_in(cluster.run_root, run))
+    return Job(name, place, recipe, tuple(changes), cluster, _compiler_options(config.train, cluster))
+
+
+def _compiler_options(train: TrainConfig, cluster: Cluster) -> str:
+    """What `lst train` compiles the step with there: the recipe's own options, or else those of the kind of TPU."""
+    if train.compiler_options is not None or cluster.kind == "gpu":
+        return " ".join((train.compiler_options or "").split())
+    return in_words(cluster.generation.compiler_options)
 
 
 def run_in(root: str, run: str) -> Place:

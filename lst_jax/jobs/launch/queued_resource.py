@@ -10,7 +10,11 @@ from lst_jax.jobs.launch.shell import VALUES_ARE_QUOTED, assignments, function
 from lst_jax.jobs.launch.target import Target
 
 BODY = pathlib.Path(__file__).with_name("babysit.sh")
-GCLOUD = ("gcloud", "compute", "tpus", "queued-resources")
+RESOURCES = ("compute", "tpus", "queued-resources")
+GCLOUD = ("gcloud", *RESOURCES)
+GCLOUD_ALPHA = ("gcloud", "alpha", *RESOURCES)  # which alone takes --provisioning-model
+# A host's process waits for those of all others: each connection must be open at once. Left out, it is 64 at a time.
+ALL_HOSTS = ("--node=all", "--worker=all", "--batch-size=all")
 PAUSE = 30  # seconds between two looks at the queue
 # A connection may break before its process does; the next one waits for the chips instead of failing on them.
 LOCK = ("flock", "--no-fork", "/tmp/lst-launch.lock")
@@ -29,19 +33,18 @@ def render(job: Job) -> dict[str, str]:
     if tpu.chips_per_host != usual:
         fail("tpu.chips_per_host", tpu.chips_per_host, f"outside of GKE, {tpu.topology} is one host", f"use {usual}")
     where = [f"--project={google.project}", f"--zone={google.zone}"]
+    creator = GCLOUD_ALPHA if tpu.capacity == "flex-start" else GCLOUD
     functions = [
-        function("create", [*GCLOUD, "create", job.name, *where, *_what(job)]),
+        function("create", [*creator, "create", job.name, *where, *_what(job)]),
         function("state", [*GCLOUD, "describe", job.name, *where, "--format=value(state.state)"]).replace(
             "\n}\n", " 2>/dev/null || true # nothing where there is none\n}\n"
         ),
-        function(
-            "train", [*GCLOUD, "ssh", job.name, *where, "--node=all", "--worker=all", f"--command={_remote(job)}"]
-        ),
+        function("train", [*GCLOUD, "ssh", job.name, *where, *ALL_HOSTS, f"--command={_remote(job)}"]),
         function("delete", [*GCLOUD, "delete", job.name, *where, "--force", "--quiet"]),
     ]
     head = [
         "#!/bin/sh",
-        f"# {job.summary}",
+        *job.comments,
         f"# sh {job.name}.sh            asks for the machines, trains, and goes on after preemptions",
         f"# sh {job.name}.sh COMMAND    one of them: create, state, train, delete",
         VALUES_ARE_QUOTED,
@@ -68,7 +71,10 @@ def _what(job: Job) -> list[str]:
     nodes = (
         [f"--node-id={job.name}"] if tpu.slices == 1 else [f"--node-count={tpu.slices}", f"--node-prefix={job.name}"]
     )
-    capacity = {"on-demand": [], "spot": ["--spot"], "reserved": ["--reserved"]}[tpu.capacity]
+    flex = ["--provisioning-model=flex-start"]
+    if tpu.max_run_seconds is not None:
+        flex.append(f"--max-run-duration={tpu.max_run_seconds}s")
+    capacity = {"on-demand": [], "spot": ["--spot"], "reserved": ["--reserved"], "flex-start": flex}[tpu.capacity]
     account = [] if google.service_account is None else [f"--service-account={google.service_account}"]
     return [*shape, f"--runtime-version={google.runtime_version}", *nodes, *capacity, *account]
 

@@ -29,7 +29,7 @@ def render(job: Job) -> dict[str, str]:
     ]
     lines = [
         "#!/bin/bash",
-        f"# {job.summary}",
+        *job.comments,
         f"# sbatch {job.name}.sbatch",
         *(f"#SBATCH {o}" for o in options),
         VALUES_ARE_QUOTED,

@@ -15,11 +15,13 @@ RENDER = {name: targets.target(name).render for name in targets.names()}
 # folder of golden/ -> cluster, target, recipe
 CASES = {
     "v5p_gke": ("launch/v5p_gke.toml", "jobset", "configs/lst.py:1b"),
+    "v5p_bucket": ("launch/v5p_bucket.toml", "jobset", "configs/lst.py:7b"),
     "v6e_queued": ("launch/v6e_queued.toml", "queued-resource", "configs/lst.py:1b"),
     "v5e_xpk": ("launch/v5e_xpk.toml", "xpk", "configs/lst.py:7b"),
     "tpu7x_jobset": ("launch/tpu7x_gke.toml", "jobset", "configs/lst.py:1b"),
     "tpu7x_xpk": ("launch/tpu7x_gke.toml", "xpk", "configs/lst.py:1b"),
     "v5e_jobset": ("launch/v5e_xpk.toml", "jobset", "configs/lst.py:7b"),
+    "flex_jobset": ("launch/v6e_flex.toml", "jobset", "configs/lst.py:1b"),
     "gpu_slurm": ("launch/gpu_slurm.toml", "slurm", "configs/lst.py:1b,base"),
     "odd_jobset": ("tests/jobs/launch/odd_tpu.json", "jobset", "configs/lst.py:1b"),
     "odd_queued": ("tests/jobs/launch/odd_tpu.json", "queued-resource", "configs/lst.py:1b"),

@@ -93,6 +93,18 @@ def test_chips_and_hosts_follow_from_the_topology(tmp_path, kind, topology, chip
         ("v5e_xpk", dict(tpu__topology="4x4", tpu__chips_per_host=8), "tpu.chips_per_host=8: .*; use 4"),
         ("v6e_queued", dict(tpu__reservation="mine"), "tpu.reservation='mine': has no meaning for tpu.capacity=.spot"),
         ("v5p_gke", dict(kubernetes__mount=...), "kubernetes.mount=None: a bucket and the folder"),
+        ("v5p_gke", dict(kubernetes__image=""), "kubernetes.image='': must be the name of an image.*make image IMAGE="),
+        ("v5p_gke", dict(kubernetes__image="My Image"), "kubernetes.image='My Image': must be the name of an image"),
+        ("v5p_gke", dict(kubernetes__image="a/b:"), "kubernetes.image='a/b:': must be the name of an image"),
+        ("v5p_gke", dict(kubernetes__image=...), "kubernetes.image=None: missing"),
+        ("v5p_gke", dict(kubernetes__host_network=True), "host_network=True: gives pods the rights of their node"),
+        ("tpu7x_gke", dict(kubernetes__ttl_seconds=-1), "kubernetes.ttl_seconds=-1: must not be negative"),
+        ("tpu7x_gke", dict(kubernetes__priority="High!"), "kubernetes.priority='High!': must be lower-case letters"),
+        ("v6e_flex", dict(kubernetes__pull_secret="a b"), "kubernetes.pull_secret='a b': must be lower-case letters"),
+        ("v6e_flex", dict(kubernetes__secrets=["A=b"]), "kubernetes.secrets.0='A=b': must be NAME=SECRET/KEY"),
+        ("v6e_flex", dict(kubernetes__secrets=["SLURM_A=b/c"]), "kubernetes.secrets.0='SLURM_A=b/c': JAX finds this"),
+        ("v6e_flex", dict(tpu__max_run_seconds=60), "tpu.max_run_seconds=60: must be from 600 to 604800"),
+        ("v6e_flex", dict(tpu__capacity="spot"), "tpu.max_run_seconds=86400: has no meaning for tpu.capacity=.spot"),
         ("v5p_gke", dict(kubernetes__mount="data"), "kubernetes.mount='data': must be an absolute path; use /data"),
         ("v5p_gke", dict(workdir="app"), "workdir='app': must be an absolute path; use /app"),
         ("v5p_gke", dict(workdir="/a\nb"), "must be one line of printable characters"),
@@ -163,7 +175,12 @@ def test_names_that_no_target_takes_are_refused(run, name, message):
         ("v5p_gke", "queued-resource", {}, "google=None: needed by --to queued-resource"),
         ("v6e_queued", "queued-resource", dict(google__runtime_version=...), "google.runtime_version=None: needed"),
         ("v6e_queued", "queued-resource", dict(tpu__topology="2x4"), "outside of GKE, 2x4 is one host; use 8"),
-        ("v5e_xpk", "xpk", dict(kind="v5p", tpu__topology="4x4x16", tpu__slices=2), "xpk chooses the topology"),
+        ("v5e_xpk", "xpk", dict(tpu__topology="2x2"), "tpu.topology='2x2': xpk has no such slice of v5e; use another"),
+        ("v5e_xpk", "xpk", dict(tpu__topology="2x4", tpu__chips_per_host=8), "=8: xpk makes hosts of 4; use 4"),
+        ("v5e_xpk", "xpk", dict(kubernetes__privileged=False), "kubernetes.privileged=False: xpk's pods have it"),
+        ("v5e_xpk", "xpk", dict(kubernetes__host_network=False), "kubernetes.host_network=False: xpk's pods have"),
+        ("v5e_xpk", "xpk", dict(kubernetes__secrets=["A=b/c"]), "kubernetes.secrets=.*: xpk has no option for it"),
+        ("v5e_xpk", "xpk", dict(kubernetes__priority="urgent"), "'urgent': xpk has other classes; use one of very-low"),
         ("v5e_xpk", "xpk", dict(kubernetes__bucket="b", kubernetes__mount="/b"), "kubernetes.bucket='b': xpk mounts"),
     ],
 )
@@ -184,3 +201,41 @@ def test_a_target_says_what_it_needs(tmp_path, example, target, fields, message)
 )
 def test_a_run_lies_in_the_run_root_unless_it_is_a_whole_place(root, run, place):
     assert str(run_in(root, run)) == place
+
+
+def test_what_an_image_is_called_follows_registries(tmp_path):
+    for name in ("image", "a/b", "localhost:5000/a/b:1", "a.dev/p/i:1", f"a.dev/p/i@sha256:{'0' * 64}", "a/b_c:v1.2-x"):
+        assert load_cluster(changed(tmp_path, "v5p_gke.toml", kubernetes__image=name)).kubernetes.image == name
+
+
+def test_the_largest_slices_of_xpk_are_asked_for_by_their_topology(tmp_path):
+    path = changed(tmp_path, "v5e_xpk.toml", kind="v5p", tpu__topology="4x4x16", tpu__slices=1)
+    (text,) = make_golden.RENDER["xpk"](make_job("r", "configs/lst.py:7b", load_cluster(path), None)).values()
+    assert "--tpu-type=v5p-4x4x16 " in text
+
+
+def test_a_slice_of_more_cubes_than_xpk_has_is_refused():
+    job = make_job("r", "configs/lst.py:1b", load_cluster(make_golden.ROOT / "launch/tpu7x_gke.toml"), None)
+    tpu = dataclasses.replace(job.cluster.tpu, topology="16x16x36")  # 144 cubes, the most
+    large = dataclasses.replace(job, cluster=dataclasses.replace(job.cluster, tpu=tpu))
+    assert "--tpu-type=tpu7x-16x16x36 " in "".join(make_golden.RENDER["xpk"](large).values())
+    larger = dataclasses.replace(
+        large, cluster=dataclasses.replace(job.cluster, tpu=dataclasses.replace(tpu, topology="16x16x40"))
+    )
+    with pytest.raises(ConfigError, match="tpu.topology='16x16x40': xpk has no such slice of tpu7x"):
+        make_golden.RENDER["xpk"](larger)
+
+
+def test_flex_start_is_asked_for_as_each_program_has_it(tmp_path):
+    flex = dict(tpu__capacity="flex-start", tpu__max_run_seconds=3600)
+    queued = load_cluster(changed(tmp_path, "v6e_queued.toml", **flex))
+    (text,) = make_golden.RENDER["queued-resource"](make_job("r", "configs/lst.py:1b", queued, None)).values()
+    assert (
+        "gcloud alpha compute tpus queued-resources create" in text
+        and "gcloud compute tpus queued-resources ssh" in text
+    )
+    assert "--provisioning-model=flex-start" in text and "--max-run-duration=3600s" in text
+    (text,) = make_golden.RENDER["xpk"](
+        make_job("r", "configs/lst.py:7b", load_cluster(changed(tmp_path, "v5e_xpk.toml", **flex)), None)
+    ).values()
+    assert "--flex " in text

@@ -1,8 +1,11 @@
 """What is rendered: as reviewed (golden), as the JobSet API takes it, and as shells read it."""
 
+import dataclasses
+import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import make_golden
 import pytest
@@ -10,8 +13,10 @@ import yaml
 
 from lst_jax.cli.main import main
 from lst_jax.core.errors import RESTART_EXIT_CODE, UserError
-from lst_jax.jobs.launch.cluster import FOUND_BY_JAX
+from lst_jax.jobs.launch.cluster import FOUND_BY_JAX, load_cluster
+from lst_jax.jobs.launch.job import make_job
 
+SHELLCHECK = shutil.which("shellcheck", path=f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 SHELL_CASES = [case for case, (_, target, _) in make_golden.CASES.items() if target != "jobset"]
 JOBSET_CASES = [case for case in make_golden.CASES if case not in SHELL_CASES]
 
@@ -95,6 +100,52 @@ def test_a_pod_runs_lst_itself_with_its_words_as_they_are():
     assert not any("$(" in word.replace("$$(", "") for word in container["command"])
 
 
+def test_pods_are_on_the_network_of_their_host_unless_an_account_must_be_theirs():
+    for case, shared in (("tpu7x_jobset", True), ("v5e_jobset", True), ("v5p_gke", False), ("flex_jobset", False)):
+        pod = job_spec(case)["template"]["spec"]
+        assert pod.get("hostNetwork", False) == shared, case
+        assert pod.get("dnsPolicy") == ("ClusterFirstWithHostNet" if shared else None)
+        assert {"name": "shared-memory", "emptyDir": {"medium": "Memory"}} in pod["volumes"]
+        (container,) = pod["containers"]
+        assert {"name": "shared-memory", "mountPath": "/dev/shm"} in container["volumeMounts"]
+        assert container.get("securityContext") == (None if case == "flex_jobset" else {"privileged": True})
+
+
+def test_what_a_pod_can_be_given_is_in_the_manifest():
+    pod = job_spec("flex_jobset")["template"]["spec"]
+    (container,) = pod["containers"]
+    secret = {"secretKeyRef": {"name": "wandb", "key": "key"}}
+    assert container["env"] == [{"name": "WANDB_API_KEY", "valueFrom": secret}]
+    assert pod["priorityClassName"] == "high" and pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["nodeSelector"]["cloud.google.com/gke-flex-start"] == "true" and pod["tolerations"]
+    assert manifest("flex_jobset")["spec"]["ttlSecondsAfterFinished"] == 43200
+    annotations = manifest("flex_jobset")["metadata"]["annotations"]
+    assert annotations["provreq.kueue.x-k8s.io/maxRunDurationSeconds"] == "86400"
+
+
+def test_every_host_is_connected_at_once_because_each_waits_for_all():
+    (text,) = make_golden.rendered("v6e_queued").values()
+    assert "--node=all" in text and "--worker=all" in text and "--batch-size=all" in text
+
+
+@pytest.mark.parametrize("case", make_golden.CASES)
+def test_what_the_step_is_compiled_with_is_said(case):
+    (text,) = make_golden.rendered(case).values()
+    assert ("lst train itself compiles the step with: xla_" in text) == ("gpu" not in case and case != "odd_slurm")
+    assert ("LIBTPU_INIT_ARGS is left alone" in text) == ("gpu" not in case and case != "odd_slurm")
+
+
+def test_options_of_libtpu_and_of_the_recipe_are_said_instead():
+    cluster = load_cluster(make_golden.ROOT / "launch/v6e_flex.toml")
+    cluster = dataclasses.replace(cluster, env=("LIBTPU_INIT_ARGS=--xla_a=1",))
+    job = make_job("r", "configs/lst.py:1b", cluster, None, ["train.compiler_options=xla_b=2"])
+    (text,) = make_golden.RENDER["jobset"](job).values()
+    assert "compiles the step with: xla_b=2" in text and "left alone" not in text
+    (replicated,) = yaml.safe_load(text)["spec"]["replicatedJobs"]
+    (container,) = replicated["template"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "LIBTPU_INIT_ARGS", "value": "--xla_a=1"} in container["env"]
+
+
 @pytest.mark.parametrize("case", make_golden.CASES)
 def test_nothing_is_set_that_jax_finds_itself(case):
     (text,) = make_golden.rendered(case).values()
@@ -108,10 +159,10 @@ def test_bash_parses_every_script(case):
     subprocess.run(["bash", "-n", path], check=True)
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck, Debian's package")
+@pytest.mark.skipif(SHELLCHECK is None, reason="needs shellcheck: make test-extras, or Debian's package")
 @pytest.mark.parametrize("case", SHELL_CASES)
 def test_shellcheck_has_nothing_to_say(case):
-    found = subprocess.run(["shellcheck", golden_file(case)], capture_output=True, text=True)
+    found = subprocess.run([SHELLCHECK, golden_file(case)], capture_output=True, text=True)
     assert found.returncode == 0, found.stdout
 
 

@@ -120,7 +120,7 @@ def test_xpk_gets_one_command_that_becomes_lst(tmp_path):
     stand_in(tmp_path, "xpk", f"#!{sys.executable}\nimport json, sys; print(json.dumps(sys.argv[1:]))")
     (script,) = make_golden.rendered("odd_xpk").values()
     words = json.loads(run(tmp_path, "sh", script).stdout)
-    assert words[:2] == ["workload", "create"] and "--tpu-type=v4-16" in words and "--num-slices=2" in words
+    assert words[:2] == ["workload", "create"] and "--tpu-type=v4-2x2x2" in words and "--num-slices=2" in words
     command = words[-1].removeprefix("--command=").replace(shlex.quote("/a folder/$(pwd)'s"), shlex.quote(str(workdir)))
     stand_in(tmp_path, "lst", f"#!{sys.executable}\n{ARGV}")
     check_what_lst_saw(run(tmp_path, "bash", command).stdout, workdir)

@@ -1,5 +1,7 @@
 #!/bin/sh
 # lst train '/a folder/runs/it'"'"'s $(HOME) "a" `b`; \n' --config configs/lst.py:1b --processes 4 on 2 x v4 2x2x2: 16 devices
+# lst train itself compiles the step with: xla_enable_async_all_gather=true xla_tpu_enable_async_collective_fusion=true xla_tpu_enable_async_collective_fusion_fuse_all_gather=true xla_tpu_enable_async_collective_fusion_multiple_steps=true xla_tpu_overlap_compute_collective_tc=true
+# LIBTPU_INIT_ARGS is left alone; a value for it goes into env of the cluster's description
 # sh lst-1b-curriculum.sh            asks for the machines, trains, and goes on after preemptions
 # sh lst-1b-curriculum.sh COMMAND    one of them: create, state, train, delete
 # shellcheck disable=SC2016 # a $ in a value is meant for the hosts, or for nobody
@@ -35,6 +37,7 @@ train() {
     --zone=z \
     --node=all \
     --worker=all \
+    --batch-size=all \
     '--command=(sh -c '"'"'echo '"'"'"'"'"'"'"'"'ready'"'"'"'"'"'"'"'"' "$(hostname)"'"'"' && cd '"'"'/a folder/$(pwd)'"'"'"'"'"'"'"'"'s'"'"' && exec flock --no-fork /tmp/lst-launch.lock env '"'"'QUOTED=it'"'"'"'"'"'"'"'"'s "$(HOME)" $HOME'"'"' EMPTY= TWO=a=b lst train '"'"'/a folder/runs/it'"'"'"'"'"'"'"'"'s $(HOME) "a" `b`; \n'"'"' --config configs/lst.py:1b --processes 4); printf '"'"'\nlst launch: exit code %s on %s\n'"'"' "$?" "$(hostname)"'
 }
 

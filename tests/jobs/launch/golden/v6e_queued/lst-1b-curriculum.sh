@@ -1,5 +1,7 @@
 #!/bin/sh
 # lst train /mnt/lst/runs/paper --config configs/lst.py:1b --processes 16 on 1 x v6e 8x8: 64 devices
+# lst train itself compiles the step with: xla_enable_async_all_gather=true xla_tpu_enable_async_collective_fusion=true xla_tpu_enable_async_collective_fusion_fuse_all_gather=true xla_tpu_enable_async_collective_fusion_multiple_steps=true xla_tpu_overlap_compute_collective_tc=true
+# LIBTPU_INIT_ARGS is left alone; a value for it goes into env of the cluster's description
 # sh lst-1b-curriculum.sh            asks for the machines, trains, and goes on after preemptions
 # sh lst-1b-curriculum.sh COMMAND    one of them: create, state, train, delete
 # shellcheck disable=SC2016 # a $ in a value is meant for the hosts, or for nobody
@@ -35,6 +37,7 @@ train() {
     --zone=us-east5-b \
     --node=all \
     --worker=all \
+    --batch-size=all \
     '--command=(sh -c '"'"'sudo mkdir -p /mnt/lst; mountpoint -q /mnt/lst || sudo mount 10.0.0.2:/lst /mnt/lst'"'"' && cd /mnt/lst && exec flock --no-fork /tmp/lst-launch.lock env PATH=/mnt/lst/.venv/bin:/usr/bin:/bin lst train /mnt/lst/runs/paper --config configs/lst.py:1b --processes 16); printf '"'"'\nlst launch: exit code %s on %s\n'"'"' "$?" "$(hostname)"'
 }
 
