@@ -14,16 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
-from sentencepiece import SentencePieceProcessor
 
 from lst_jax.config import Config
 from lst_jax.core.errors import DataError
-from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
+from lst_jax.core.vocab import Vocab
 from lst_jax.data.interleave import Span
 from lst_jax.data.patching import Boundaries, BoundaryRule, SpeechRun, run_without_words, word_edges
 from lst_jax.data.records import TextDocument, Utterance
+from lst_jax.data.text_tokenizer import TextTokenizer
 from lst_jax.data.unit_pieces import UnitPieces, open_unit_pieces, piece_cuts
-from lst_jax.data.word_encoder import SPACE, WordEncoder
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,18 +87,17 @@ class ExampleBuilder:
     def __init__(
         self,
         vocab: Vocab,
-        tokenizer: SentencePieceProcessor,
+        tokenizer: TextTokenizer,
         pieces: UnitPieces | None = None,
         text_ends_in_space: bool = False,
     ):
         """`text_ends_in_space` as in the configuration. Raises: DataError where the tokenizer has no piece for that."""
         self.vocab, self.tokenizer, self.pieces = vocab, tokenizer, pieces
         self._space = _space_piece(tokenizer) if text_ends_in_space else None
-        self._words = WordEncoder(tokenizer)
-        self._piece_chars = functools.lru_cache(1 << 16)(functools.partial(piece_chars, tokenizer))
+        self._piece_chars = functools.lru_cache(1 << 16)(tokenizer.piece_chars)
 
     @classmethod
-    def of(cls, config: Config, tokenizer: SentencePieceProcessor) -> "ExampleBuilder":
+    def of(cls, config: Config, tokenizer: TextTokenizer) -> "ExampleBuilder":
         """The builder for a run. Raises: DataError where the unit tokenizer or the tokenizer does not fit the run."""
         space = config.data.interleave.text_ends_in_space
         return cls(config.joint_vocab, tokenizer, open_unit_pieces(config), space)
@@ -134,17 +132,20 @@ class ExampleBuilder:
         Args: `rule` cuts the spans of speech into patches. `prompted`: the last span is an answer, and the loss is on
             it and EOS alone.
         """
-        runs = self.spaced([self.run(utterance, span, rule) for span in spans])
+        runs = self.spaced([self.run(utterance, span, rule, bool(number)) for number, span in enumerate(spans)])
         example = self.join(runs, len(utterance.words))
         if not prompted:
             return example
         return dataclasses.replace(example, loss_from=len(example.token) - 1 - len(runs[-1].token))
 
-    def run(self, utterance: Utterance, span: Span, rule: BoundaryRule) -> Run:
-        """One span as tokens after its marker, in the patches of `rule` if it is speech."""
+    def run(self, utterance: Utterance, span: Span, rule: BoundaryRule, behind: bool = False) -> Run:
+        """One span as tokens after its marker, in the patches of `rule` if it is speech.
+
+        Args: `behind`: other spans come before it in the document.
+        """
         words = utterance.words[span.first_word : span.end_word]
         if span.modality == "text":
-            return self._text_run(" ".join([w.text for w in words]))
+            return self.text_run(" ".join([w.text for w in words]), behind)
         run = SpeechRun(
             span.end_frame - span.start_frame,
             np.array([w.start_frame for w in words], np.int64) - span.start_frame,
@@ -173,7 +174,7 @@ class ExampleBuilder:
     def join(self, runs: Sequence[Run], words: int = 0) -> Example:
         """The runs one after the other between BOS and EOS. `words` is the number for `Example.words`."""
         parts = [part for run in runs for part in ([run.marker], run.token)[run.marker is None :]]
-        token = np.concatenate([[BOS_ID], *parts, [EOS_ID]], dtype=np.int32)
+        token = np.concatenate([[self.vocab.bos_id], *parts, [self.vocab.eos_id]], dtype=np.int32)
         start, end, cut = np.ones((3, len(token)), bool)
         restarting, rule, pos = [], None, 1
         for run in runs:
@@ -192,36 +193,19 @@ class ExampleBuilder:
         return Example(token, start, end, cut, words, rule, tuple(restarting))
 
     def _from_text(self, text: str) -> Example:
-        return self.join([self._text_run(text)], len(text.split()))
+        return self.join([self.text_run(text)], len(text.split()))
 
-    def _text_run(self, text: str) -> Run:
-        return Run(self.vocab.text_marker, self._words.encode(text), None)
+    def text_run(self, text: str, behind: bool = False) -> Run:
+        """A text as tokens after its marker. Args: `behind`: other words come before it in the document."""
+        return Run(self.vocab.text_marker, self.tokenizer.ids(text, behind), None)
 
 
-def _space_piece(tokenizer: SentencePieceProcessor) -> int:
+def _space_piece(tokenizer: TextTokenizer) -> int:
     """The id of the text piece of a space alone. Raises: DataError where there is none."""
-    piece = tokenizer.piece_to_id(SPACE)
-    if piece == tokenizer.unk_id():
+    piece = tokenizer.space_id()
+    if piece is None:
         raise DataError(
             "data.tokenizer: has no text piece of a space alone; set data.interleave.text_ends_in_space to False, or use "
             "the tokenizer of Llama-2"
         )
     return piece
-
-
-def piece_chars(tokenizer: SentencePieceProcessor, word: str) -> tuple[int, ...]:
-    """Number of characters in each text piece of a word, without the mark of the space before the word.
-
-    A piece without a character of its own takes no frames, so it is left out: the space alone, or a byte that continues
-    a character.
-
-    Example: a word in the pieces "▁plea" "sant" -> (4, 4); one in "▁" "na" <0xC3> <0xAF> "ve" -> (2, 1, 2)
-    """
-    counts = []
-    for index in tokenizer.encode(word):
-        piece = tokenizer.id_to_piece(index)
-        if tokenizer.is_byte(index):
-            counts.append(int(not 0x80 <= int(piece[1:-1], 16) < 0xC0))  # UTF-8: 10xxxxxx continues a character
-        else:
-            counts.append(len(piece.removeprefix("\u2581")))
-    return tuple(filter(None, counts)) or (1,)

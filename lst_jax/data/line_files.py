@@ -1,41 +1,66 @@
 """Lines of text files, plain or compressed, each with its place; a bad line stops the reading, or is counted."""
 
+import contextlib
 import gzip
 import io
 import itertools
 import json
+import os
 import pathlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 from lst_jax.core.errors import DataError, RejectedItem, first_line
+from lst_jax.storage import bucket, objects
+from lst_jax.storage.place import BucketPath, Place, to_place
 
 COMPRESSED = (".gz", ".zst")
 NOT_TEXT = "not text"  # reason: half of a surrogate pair, or a NUL
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+ZSTD_BYTES = 1 << 14  # of compressed content that are unpacked at a time
+READ_BYTES = 1 << 20  # of an object of a bucket, at a time; lines are cut out of them
 LONGEST_LINE = 1 << 28  # bytes: a file without line ends must not fill memory
 
 
 def suffix(path: pathlib.PurePath) -> str:
-    """What the name of a file, or of the file that was compressed, ends with. Example: "a.txt.gz" -> ".txt" """
-    return path.with_suffix("").suffix if path.suffix in COMPRESSED else path.suffix
+    """What the name of a file, or of the file that was compressed, ends with. Example: "a.TXT.gz" -> ".txt" """
+    inner = path.with_suffix("") if is_compressed(path) else path
+    return inner.suffix.lower()
 
 
-def lines(path: pathlib.Path, skip_bad: bool = False) -> Iterator[tuple[int, str, str | RejectedItem]]:
-    """(number, place, line) of a UTF-8 file; a byte order mark at its start is passed over.
+def is_compressed(path: pathlib.PurePath | Place) -> bool:
+    """Whether the name of a file says so, in small letters or capitals."""
+    return path.suffix.lower() in COMPRESSED
+
+
+def lines(path: str | os.PathLike | Place, skip_bad: bool = False) -> Iterator[tuple[int, str, str | RejectedItem]]:
+    """(number, place, line) of a UTF-8 file, here or in a bucket; a byte order mark at its start is passed over.
 
     With `skip_bad`, a line that is no text comes as its RejectedItem. Example place: "a.jsonl: line 3".
-    Raises: DataError naming file and line.
+    Raises: DataError naming file and line; StorageError.
     """
-    if not path.is_file():
-        found = "is no regular file" if path.exists() else "no such file"
-        raise DataError(f"{path}: {found}; give a file of lines")
+    place = to_place(path)
+    with bucket.errors_of(place, "read") if isinstance(place, BucketPath) else contextlib.nullcontext():
+        try:
+            with decompressed(_opened(place), place.suffix, str(place)) as file:
+                yield from numbered(file, str(place), skip_bad)
+        except (OSError, EOFError, zlib.error, *zstd_errors(place.suffix)) as error:  # compressed, and cut, or is none
+            if bucket.is_of_requests(error):
+                raise
+            raise DataError(f"{place}: cannot be read ({first_line(error)}); make the file again") from error
+
+
+def _opened(place: Place) -> BinaryIO:
+    """The file. Raises: DataError where there is none; OSError, StorageError."""
+    if isinstance(place, pathlib.Path) and not place.is_file():
+        found = "is no regular file" if place.exists() else "no such file"
+        raise DataError(f"{place}: {found}; give a file of lines")
     try:
-        with decompressed(path.open("rb"), path.suffix, str(path)) as file:
-            yield from numbered(file, str(path), skip_bad)
-    except (OSError, EOFError, zlib.error, *zstd_errors(path.suffix)) as error:  # compressed, and cut, or is none
-        raise DataError(f"{path}: cannot be read ({first_line(error)}); make the file again") from error
+        file = objects.open_to_read(place)
+    except FileNotFoundError as error:
+        raise DataError(f"{place}: no such file; give a file of lines") from error
+    return file if isinstance(place, pathlib.Path) else io.BufferedReader(file, READ_BYTES)
 
 
 def numbered(
@@ -52,7 +77,9 @@ def numbered(
             yield number, place, error
 
 
-def json_lines(path: pathlib.Path, skip_bad: bool = False) -> Iterator[tuple[str, dict[str, Any] | RejectedItem]]:
+def json_lines(
+    path: str | os.PathLike | Place, skip_bad: bool = False
+) -> Iterator[tuple[str, dict[str, Any] | RejectedItem]]:
     """(place, object) of the lines of a JSON-lines file that are not blank; `skip_bad` as of `lines`.
 
     Raises: DataError naming file and line.
@@ -93,7 +120,7 @@ def check_text(text: str, what: str) -> None:
 
 def zstd_errors(suffix: str) -> tuple[type[Exception], ...]:
     """What reading a file with this suffix may raise beside the usual errors."""
-    if suffix != ".zst":
+    if suffix.lower() != ".zst":
         return ()
     try:
         import zstandard
@@ -107,6 +134,7 @@ def decompressed(file: BinaryIO, suffix: str, name: str) -> BinaryIO:
 
     Raises: DataError, with `name`, where a package is needed that is not installed.
     """
+    suffix = suffix.lower()
     if suffix == ".gz":
         return _Gzip(file)
     if suffix == ".zst":
@@ -114,8 +142,7 @@ def decompressed(file: BinaryIO, suffix: str, name: str) -> BinaryIO:
             import zstandard  # here alone: few files need it
         except ModuleNotFoundError as error:
             raise DataError(f"{name}: needs the package zstandard; pip install zstandard, or decompress it") from error
-        reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=True)
-        return io.BufferedReader(reader, 1 << 17)
+        return io.BufferedReader(_Zstd(file, zstandard.ZstdDecompressor().decompressobj), 1 << 17)
     return file
 
 
@@ -128,6 +155,41 @@ class _Gzip(gzip.GzipFile):
 
     def close(self) -> None:
         """See the class."""
+        super().close()
+        self._file.close()
+
+
+class _Zstd(io.RawIOBase):
+    """Frames of zstd, one after the other. The package's own reader takes a cut frame for the end of the file."""
+
+    def __init__(self, file: BinaryIO, new_frame: Callable[[], Any]):
+        self._file, self._new_frame = file, new_frame
+        self._frame: Any = None  # the one that has begun
+        self._packed = b""  # what was read behind the end of a frame
+        self._content = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer) -> int:
+        """See `io.RawIOBase`. Raises: EOFError where the file ends within a frame; zstandard's errors."""
+        while not self._content:
+            packed = self._packed or self._file.read(ZSTD_BYTES)
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError("Compressed file ended before the end of its last frame")
+                return 0
+            self._frame = self._frame or self._new_frame()
+            self._content, self._packed = memoryview(self._frame.decompress(packed)), b""
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        size = min(len(buffer), len(self._content))
+        buffer[:size], self._content = self._content[:size], self._content[size:]
+        return size
+
+    def close(self) -> None:
+        """Closes the file that it reads, too."""
         super().close()
         self._file.close()
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lst_jax import __version__
-from lst_jax.config import Config, SourceConfig
+from lst_jax.config import Config, SourceConfig, VocabConfig
 from lst_jax.data import shards, text
 from lst_jax.data.pipeline import BatchStream
 from lst_jax.data.records import TextDocument, Utterance, Word, encode
@@ -70,7 +70,7 @@ def over(config: Config, directory: str | os.PathLike) -> Config:
         data=dataclasses.replace(
             config.data, tokenizer=tokenizer, unit_tokenizer=None, sources=sources, unit_rate=UNIT_RATE
         ),
-        vocab=dataclasses.replace(config.vocab, text_size=PIECES, unit_slots=CODEBOOK),
+        vocab=VocabConfig(PIECES, CODEBOOK),  # with the BOS and EOS of `text.train_tokenizer`
     )
 
 

@@ -17,6 +17,7 @@ from lst_jax.data.shards import METADATA_NAME
 from lst_jax.data.sources import RecordSource, open_records
 from lst_jax.data.steps import Step, StepMaker
 from lst_jax.data.text import load_tokenizer, tokenizer_fingerprint
+from lst_jax.data.text_tokenizer import TextTokenizer
 from lst_jax.data.unit_pieces import check_codebook, open_unit_pieces, unit_tokenizer_fingerprint
 from lst_jax.data.workers import WorkerSteps
 
@@ -50,14 +51,15 @@ def open_source(source: SourceConfig, config: Config) -> RecordSource:
     return directory
 
 
-def open_tokenizer(config: Config):
-    """Loads `data.tokenizer`. Raises: DataError where its size is not `vocab.text_size`."""
+def open_tokenizer(config: Config) -> TextTokenizer:
+    """Loads `data.tokenizer`. Raises: DataError where its size, BOS or EOS are not those of `vocab`."""
     tokenizer = load_tokenizer(config.data.tokenizer)
     if tokenizer.get_piece_size() != config.vocab.text_size:
         raise DataError(
             f"{config.data.tokenizer}: has {tokenizer.get_piece_size()} pieces, the run has "
             f"vocab.text_size={config.vocab.text_size}; make the two equal"
         )
+    tokenizer.check_document_ids(config.vocab.bos_id, config.vocab.eos_id)
     return tokenizer
 
 

@@ -83,6 +83,11 @@ def encode(record: Utterance | TextDocument) -> bytes:
     )
 
 
+def id_of(payload: bytes) -> str:
+    """The id in what `encode` made of a record of either kind."""
+    return msgpack.unpackb(payload)["id"]
+
+
 def decode(kind: str, payload: bytes) -> Utterance | TextDocument:
     """The record of `kind` ("utterance" or "text") whose `encode` is `payload`.
 

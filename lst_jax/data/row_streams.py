@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int64
-from sentencepiece import SentencePieceProcessor
 
 from lst_jax.config import Config
 from lst_jax.core.errors import DataError
@@ -17,6 +16,7 @@ from lst_jax.data.records import check_utterance
 from lst_jax.data.rng import generator, permuted
 from lst_jax.data.row_builder import MIN_SEGMENT, UNLIMITED, Limit, RowBuilder
 from lst_jax.data.rows import CONSUMED, MEASURED, OFFSET, OPENED_STEP, ORDINAL, windows_of
+from lst_jax.data.text_tokenizer import TextTokenizer
 
 # Shares of U and T that a row is made to fill as far as the mixture allows. Runs promise 0.97 and 0.95 of them.
 PATCH_FILL, TOKEN_FILL = 0.98, 0.97
@@ -51,7 +51,7 @@ class RowStreams:
         self,
         config: Config,
         sources: Sequence[Sequence],
-        tokenizer: SentencePieceProcessor,
+        tokenizer: TextTokenizer,
         threads: int = THREADS,
         ahead: int = AHEAD,
         patience_sec: float | None = None,
@@ -153,7 +153,7 @@ class RowStreams:
                 opened["utterances_skipped"] += 1
                 skipped = self._skipped_once_more(source, skipped)
                 continue
-            if whole:
+            if whole or self._waits(source, example, start, builder):
                 fits = builder.holds(example) and len(example.token) - example.patches_before[-1] <= excess_left
                 end = len(example.token) if fits else start
             else:
@@ -175,6 +175,11 @@ class RowStreams:
             if end == len(example.token):
                 own[ORDINAL] += 1
                 own[OFFSET] = 0
+
+    def _waits(self, source: int, example: Example, start: int, builder: RowBuilder) -> bool:
+        """Whether a document that has not begun is not to be cut."""
+        keeps = self._data.whole_utterances and source in self._speech
+        return keeps and start == 0 and builder.holds(example, if_empty=True)
 
     def _skipped_once_more(self, source: int, times: int) -> int:
         if times < MOST_SKIPPED:

@@ -110,8 +110,11 @@ def open_shard(path: str | os.PathLike) -> Iterator[OpenShard]:
         shard.sum_up()
 
 
-def write_shard(path: str | os.PathLike, payloads: Sequence[bytes]) -> ShardInfo:
-    """Writes one ArrayRecord file of these records; see `open_shard`. Raises: StorageError."""
+def write_shard(path: str | os.PathLike | Place, payloads: Sequence[bytes]) -> ShardInfo:
+    """Writes one ArrayRecord file of these records, here or in a bucket; see `open_shard`. Raises: StorageError."""
+    if isinstance(path, BucketPath):
+        with objects.filling(path) as local:
+            return write_shard(local, payloads)
     with open_shard(path) as shard:
         for payload in payloads:
             shard.write(payload)

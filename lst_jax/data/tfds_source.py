@@ -4,6 +4,7 @@ Datasets of both kinds that `lst export tfds` wrote can be read, and any prepare
 LM1B, ...). They must be stored with random access: array_record or parquet. TFRecords must be converted first.
 """
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +16,11 @@ import tensorflow_datasets as tfds
 from lst_jax.core.errors import DataError
 from lst_jax.core.hashing import file_sha256
 from lst_jax.data import records, shards
+from lst_jax.storage.place import BucketPath
 
 METADATA_KEY = "lst_jax"  # key of our metadata, by split, in the dataset's own metadata.json
 RANDOM_ACCESS = ("array_record", "parquet")
+INFO_NAME = "dataset_info.json"
 
 
 def utterance_features() -> tfds.features.FeaturesDict:
@@ -77,13 +80,17 @@ class TfdsDirectory(Sequence):
     Example: TfdsDirectory("/data/lm1b/1.1.0", "text", "train") -> TextDocument("lm1b/train:0", "..."), ...
     """
 
-    def __init__(self, path: str | os.PathLike, kind: str, split: str):
+    def __init__(self, path: str | os.PathLike, kind: str | None, split: str):
         """Opens `path`, the folder with `dataset_info.json`. For texts, `split` may be a part of a split: "train[:1%]".
 
+        A `kind` of None is the one that our metadata name, and text where there are none.
         Raises: DataError naming the file and the fix.
         """
-        self.path, self.kind, self.split = pathlib.Path(path), kind, split
-        info = self._open()
+        self.path, self.split = pathlib.Path(path), split
+        self._builder = _builder(self.path, split)
+        info = self._builder.info
+        ours = _our_metadata(info, split)
+        self.kind = kind or ("text" if ours is None else shards.parse_metadata(ours, self.path).kind)
         self._check_features(info)
         self._name = info.name
         self._source = self._data_source()
@@ -130,27 +137,6 @@ class TfdsDirectory(Sequence):
                     "copy or export the dataset again"
                 )
 
-    def _open(self) -> tfds.core.DatasetInfo:
-        file = self.path / "dataset_info.json"
-        if not file.is_file():
-            raise DataError(f"{file}: missing; give the folder of a prepared TFDS dataset: DATASET/[CONFIG/]VERSION")
-        try:
-            self._builder = tfds.builder_from_directory(str(self.path))
-            info = self._builder.info
-            splits = sorted(info.splits)
-        except Exception as error:  # TFDS raises whatever its parsers do
-            raise DataError(f"{file}: TFDS cannot open it ({_line(error)}); prepare the dataset again") from error
-        name = self.split.partition("[")[0]
-        if name not in splits:
-            raise DataError(f"{file}: has no split {name!r}; it has {', '.join(splits)}")
-        if info.file_format is None or info.file_format.value not in RANDOM_ACCESS:
-            found = info.file_format.value if info.file_format else "no format"
-            raise DataError(
-                f"{file}: is stored as {found}, which has no random access; convert it: "
-                "tfds convert_format --to_file_format=array_record"
-            )
-        return info
-
     def _check_features(self, info: tfds.core.DatasetInfo) -> None:
         wanted = {"text"} if self.kind == "text" else set(utterance_features())
         found = set(info.features) if isinstance(info.features, tfds.features.FeaturesDict) else set()
@@ -162,19 +148,14 @@ class TfdsDirectory(Sequence):
             )
 
     def _data_source(self) -> Sequence:
-        try:
+        with _split_errors(self.path, self.split):
             return self._builder.as_data_source(self.split)
-        except Exception as error:  # a bad slice, a missing file
-            raise DataError(
-                f"{self.path}: split {self.split!r} cannot be opened ({_line(error)}); correct the split, "
-                "or copy the dataset again"
-            ) from error
 
     def _metadata(self, info: tfds.core.DatasetInfo) -> shards.Metadata:
         file, split = self.path / shards.METADATA_NAME, info.splits[self.split]
-        ours = info.metadata[METADATA_KEY] if info.metadata and METADATA_KEY in info.metadata else None
-        if ours is not None and self.split in ours:
-            metadata = shards.parse_metadata(ours[self.split], file)
+        ours = _our_metadata(info, self.split)
+        if ours is not None:
+            metadata = shards.parse_metadata(ours, file)
             if metadata.kind != self.kind or metadata.records != len(self._source):
                 raise DataError(
                     f"{file}: says {metadata.records} records of kind {metadata.kind!r}, there are "
@@ -215,6 +196,64 @@ class TfdsDirectory(Sequence):
 
     def _where(self, index: int) -> str:
         return f"{self.path}: split {self.split}: record {index}"
+
+
+def files_of(path: pathlib.Path, split: str) -> dict[str, str]:
+    """The files of a split or of a part of one, by name, with their SHA-256; "" where the dataset has no checksums.
+
+    Needs the files that describe the dataset alone, not those of the split. Raises: DataError, as `TfdsDirectory`.
+    """
+    info = _builder(path, split).info
+    with _split_errors(path, split):
+        names = [pathlib.Path(part.filename).name for part in info.splits[split].file_instructions]
+    ours = _our_metadata(info, split)
+    known = {} if ours is None else {one.name: one.sha256 for one in shards.parse_metadata(ours, path).shards}
+    return {name: known[name] if name in known else "" for name in names}
+
+
+def no_dataset(file: pathlib.Path | BucketPath) -> DataError:
+    """What is wrong with a folder without `dataset_info.json`, which is `file`."""
+    return DataError(f"{file}: missing; give the folder of a prepared TFDS dataset: DATASET/[CONFIG/]VERSION")
+
+
+def _builder(path: pathlib.Path, split: str) -> Any:
+    """TFDS's own opener of the dataset. Raises: DataError where it has no such split, or no random access."""
+    file = path / INFO_NAME
+    if not file.is_file():
+        raise no_dataset(file)
+    try:
+        builder = tfds.builder_from_directory(str(path))
+        info = builder.info
+        splits = sorted(info.splits)
+    except Exception as error:  # TFDS raises whatever its parsers do
+        raise DataError(f"{file}: TFDS cannot open it ({_line(error)}); prepare the dataset again") from error
+    name = split.partition("[")[0]
+    if name not in splits:
+        raise DataError(f"{file}: has no split {name!r}; it has {', '.join(splits)}")
+    if info.file_format is None or info.file_format.value not in RANDOM_ACCESS:
+        found = info.file_format.value if info.file_format else "no format"
+        raise DataError(
+            f"{file}: is stored as {found}, which has no random access; convert it: "
+            "tfds convert_format --to_file_format=array_record"
+        )
+    return builder
+
+
+def _our_metadata(info: tfds.core.DatasetInfo, split: str) -> Any:
+    """What `lst export tfds` wrote about a whole split; None where another program made the dataset."""
+    ours = info.metadata[METADATA_KEY] if info.metadata and METADATA_KEY in info.metadata else {}
+    return ours[split] if split in ours else None
+
+
+@contextlib.contextmanager
+def _split_errors(path: pathlib.Path, split: str) -> Iterator[None]:
+    """Turns what TFDS raises about a bad slice or a missing file into one line."""
+    try:
+        yield
+    except Exception as error:
+        raise DataError(
+            f"{path}: split {split!r} cannot be opened ({_line(error)}); correct the split, or copy the dataset again"
+        ) from error
 
 
 def _line(error: Exception) -> str:

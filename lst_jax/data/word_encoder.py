@@ -4,6 +4,8 @@ A BPE model whose pieces do not reach over a space merges within words alone. So
 words, one after the other, and a word's pieces can be kept. Every other model or text goes to SentencePiece whole.
 """
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 from jaxtyping import Int32
 from sentencepiece import SentencePieceProcessor
@@ -35,7 +37,7 @@ class WordEncoder:
     def __init__(self, tokenizer: SentencePieceProcessor):
         """Keeps the tokenizer, and the pieces of the words that it meets."""
         self._tokenizer = tokenizer
-        self._words = _Words(tokenizer) if merges_within_words(tokenizer) else None
+        self._words = KeptWords(tokenizer.encode) if merges_within_words(tokenizer) else None
 
     def encode(self, text: str) -> Int32[np.ndarray, "n"]:
         """The text pieces of `text`."""
@@ -44,20 +46,25 @@ class WordEncoder:
         words = text.split(" ")
         if "" in words:  # two spaces, or one at an end
             return np.array(self._tokenizer.encode(text), np.int32)
-        if len(self._words) > MOST_WORDS:
-            self._words.clear()
-        return np.frombuffer(b"".join(map(self._words.__getitem__, words)), np.int32)
+        return self._words.pieces(words)
 
 
-class _Words(dict[str, bytes]):
+class KeptWords(dict[str, bytes]):
     """The text pieces of words as the bytes of int32, each word encoded when it is met first."""
 
-    def __init__(self, tokenizer: SentencePieceProcessor):
+    def __init__(self, encode: Callable[[str], list[int]]):
+        """`encode` gives the pieces of one word."""
         super().__init__()
-        self._tokenizer = tokenizer
+        self._encode = encode
+
+    def pieces(self, words: Iterable[str]) -> Int32[np.ndarray, "n"]:
+        """The pieces of all words, one after the other."""
+        if len(self) > MOST_WORDS:
+            self.clear()
+        return np.frombuffer(b"".join(map(self.__getitem__, words)), np.int32)
 
     def __missing__(self, word: str) -> bytes:
-        pieces = np.array(self._tokenizer.encode(word), np.int32).tobytes()
+        pieces = np.array(self._encode(word), np.int32).tobytes()
         if len(word) <= LONGEST_WORD:
             self[word] = pieces
         return pieces

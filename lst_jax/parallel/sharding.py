@@ -9,6 +9,7 @@ A step runs on each device over its own rows (`shard_map`). Every collective is 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lst_jax.config import Config, MeshConfig, mesh_sizes
-from lst_jax.model import branches, kernels
+from lst_jax.model import branches, eight_bits, kernels
 from lst_jax.model.placement import Placement, product
 from lst_jax.model.stack import GATHERED
 
@@ -44,6 +45,8 @@ MATRICES = {
     "token_embedding_projection": "DW",
     "speech_projection": "DW",
 }
+# module -> the letter of its bias; all other vectors are whole
+BIASES = {"wq": "H", "wk": "H", "wv": "H"}
 
 
 def make_mesh(config: MeshConfig, devices=None) -> Mesh:
@@ -73,9 +76,12 @@ def mesh_to_use(config: Config, asked: MeshConfig | None = None) -> Mesh:
     return make_mesh(MeshConfig(*sizes), devices[: sizes.replica * sizes.data * sizes.tensor])
 
 
-def check(config: Config, mesh: Mesh) -> None:
-    """Refuses sizes that the mesh does not divide. Raises: ConfigError naming the field."""
-    mesh_sizes.check(config, mesh_sizes.MeshSizes(**mesh.shape))
+def in_parts(config: Config, mesh: Mesh) -> Config:
+    """The configuration that the mesh computes: `mesh_sizes.in_parts`.
+
+    Raises: ConfigError naming the field where the mesh does not divide a size.
+    """
+    return mesh_sizes.in_parts(config, mesh_sizes.MeshSizes(**mesh.shape))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -100,9 +106,11 @@ def process_rows(mesh: Mesh, rows: int) -> list[int]:
 
 
 def parameter_specs(params: Any) -> Any:
-    """The `PartitionSpec` of each parameter of a tree, by the table; vectors are whole."""
+    """The `PartitionSpec` of each parameter of a tree, by the tables."""
 
     def spec(path, leaf) -> PartitionSpec:
+        if len(leaf.shape) == 1 and path[-1].key == "bias":
+            return PartitionSpec(AXES[BIASES[path[-2].key]])
         if len(leaf.shape) < 2:
             return PartitionSpec()
         return PartitionSpec(*(AXES.get(letter) for letter in MATRICES[path[-2].key]))
@@ -127,6 +135,15 @@ def placement(mesh: Mesh, branched: bool = False) -> Placement:
     if mesh.shape[TENSOR] == 1:
         return Placement(attend, _gather, branched=branched)
     return Placement(attend, _gather, _enter, _leave, branched)
+
+
+def placement_for_training(mesh: Mesh, matmul: str) -> Placement:
+    """How the modules run in a training step, with the products of `train.matmul`."""
+    found = placement(mesh)
+    if matmul == "plain":
+        return found
+    split = mesh.shape[TENSOR] > 1
+    return dataclasses.replace(found, multiply=functools.partial(_in_eight_bits, matmul, found.matrix, split))
 
 
 def placement_for_steps(mesh: Mesh) -> Placement:
@@ -171,6 +188,24 @@ def sum_gradients(mesh: Mesh, grads: Any) -> Any:
 def _gather(name: str, stored: jax.Array) -> jax.Array:
     axis = MATRICES[name].index("D")
     return checkpoint_name(jax.lax.all_gather(stored, DATA, axis=axis, tiled=True), GATHERED)
+
+
+def _in_eight_bits(
+    kind: str,
+    matrix: Callable[[str, jax.Array], jax.Array],
+    split: bool,
+    name: str,
+    x_ND: jax.Array,
+    stored: jax.Array,
+    dtype: str,
+) -> jax.Array:
+    """`Placement.product` of operands in 8 bits; a row or column in parts has the scale that it has as a whole."""
+    parts = (_largest_of_parts if split and AXES.get(letter) == TENSOR else None for letter in MATRICES[name])
+    return eight_bits.product(x_ND, matrix(name, stored), dtype, kind, eight_bits.Parts(*parts))
+
+
+def _largest_of_parts(largest: jax.Array) -> jax.Array:
+    return jax.lax.pmax(largest, TENSOR)
 
 
 def _multiply(name: str, x_ND: jax.Array, stored: jax.Array, dtype: str) -> jax.Array:

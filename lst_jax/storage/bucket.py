@@ -8,9 +8,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from lst_jax.core.errors import ConfigError, DataError, PassingStorageError, StorageError, UserError, first_line
-from lst_jax.storage.place import BucketPath
+from lst_jax.storage.place import BucketPath, to_place
 
 EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3"}
+READ_ONLY = frozenset(
+    {"data", "dvc", "gist", "git", "github", "http", "https", "libarchive", "pyscript", "reference", "tar", "zip"}
+    | {"blockcache", "cached", "filecache", "simplecache"}
+)
+REFUSED_KINDS = frozenset(  # of botocore and aiohttp: nothing has been sent, and nothing will be
+    {
+        "InvalidURL",
+        "NoCredentialsError",
+        "NoRegionError",
+        "ParamValidationError",
+        "PartialCredentialsError",
+        "ProfileNotFound",
+    }
+)
 REQUESTING = frozenset({"gcsfs", "s3fs", "aiohttp", "botocore", "google", "requests", "urllib3"})
 REFUSED_WORDS = ("PERMISSION_DENIED", "UNAUTHENTICATED")  # of tensorstore
 PASSING_WORDS = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CURL error")
@@ -48,6 +62,24 @@ def _file_system(scheme: str) -> Any:
     return fsspec.filesystem(scheme)
 
 
+def check_writable(name: str, value: str) -> None:
+    """Refuses an address at which nothing can be written, such as https://HOST/FILE, before any work is done.
+
+    Args: `name` is the argument that holds it, for the message.
+    Raises: ConfigError.
+    """
+    place = to_place(value)
+    if not isinstance(place, BucketPath):
+        return
+    import fsspec  # as in `_file_system`
+
+    if place.scheme in READ_ONLY or place.scheme not in fsspec.available_protocols():
+        raise ConfigError(
+            f"{name}={value!r}: nothing can be written at {place.scheme}://; give a path of this machine, "
+            "gs://BUCKET/NAME or s3://BUCKET/NAME"
+        )
+
+
 def system_of(path: BucketPath) -> Any:
     """The file system of a place."""
     return file_system(path.scheme, str(path))
@@ -58,8 +90,11 @@ def errors_of(path: BucketPath, work: str) -> Iterator[None]:
     """Turns what a file system raises into one line. FileNotFoundError and FileExistsError pass, as they are answers.
 
     Args: `work` is what is done with the place, as "read".
-    Raises: PassingStorageError where the server did not answer, StorageError where it refused.
+    Raises: PassingStorageError where the server did not answer, StorageError where it refused, or where addresses of this
+        kind are read alone.
     """
+    if work != "read" and path.scheme in READ_ONLY:
+        raise _unable(path, work)
     try:
         yield
     except FileNotFoundError as error:
@@ -75,6 +110,8 @@ def errors_of(path: BucketPath, work: str) -> Iterator[None]:
 def error_of(path: BucketPath, work: str, error: Exception) -> StorageError:
     """The one-line error for a request that failed. `work` is what was to be done with the place, as "read"."""
     cause = f"{type(error).__name__}: {first_line(error)}"
+    if isinstance(error, NotImplementedError):
+        return _unable(path, work)
     if _is_refused(error):
         return StorageError(
             f"{path}: cannot be {work} ({cause}); check the address, the credentials (gcloud auth "
@@ -82,6 +119,12 @@ def error_of(path: BucketPath, work: str, error: Exception) -> StorageError:
         )
     return PassingStorageError(
         f"{path}: cannot be {work} ({cause}); this may pass: run the same command again, what was complete is kept"
+    )
+
+
+def _unable(path: BucketPath, work: str) -> StorageError:
+    return StorageError(
+        f"{path}: cannot be {work}, as {path.scheme}:// offers no way to; use gs:// or a folder of this machine"
     )
 
 
@@ -98,6 +141,8 @@ def _is_refused(error: Exception) -> bool:
     if isinstance(error, PermissionError) or type(error).__module__.startswith("google.auth"):
         return True
     if any(word in str(error) for word in REFUSED_WORDS):
+        return True
+    if type(error).__name__ in REFUSED_KINDS:
         return True
     code = getattr(error, "code", None) or getattr(error, "status", None)
     return isinstance(code, (int, str)) and str(code).isdigit() and int(code) in REFUSED_CODES

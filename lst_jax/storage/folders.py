@@ -39,3 +39,40 @@ def whole_folder(target: Place) -> Iterator[Place]:
         objects.delete_folder(target)
         raise
     objects.delete(target / MARK)
+
+
+@contextlib.contextmanager
+def replaced_folder(target: Place, last: str) -> Iterator[Place]:
+    """Gives an empty folder to fill; on success it becomes `target`, and whatever was there stays until then.
+
+    On a disk the new folder is renamed. In a bucket, or on the mount of one, its objects are copied; the object `last`,
+    without which the folder is not read, is removed first and written last.
+    Raises: StorageError where the place refuses.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    if isinstance(target, pathlib.Path) and not on_mount(target):
+        with whole_directory(target, partial) as out:
+            yield out
+        return
+    objects.delete_folder(partial)
+    try:
+        yield partial
+        objects.delete(target / last)
+        objects.delete_folder(target)
+        for name in sorted(objects.sizes(partial), key=lambda name: name == last):
+            objects.copy(partial / name, target / name)
+    finally:
+        objects.delete_folder(partial)
+
+
+@contextlib.contextmanager
+def filled_here(target: Place, last: str) -> Iterator[pathlib.Path]:
+    """As `replaced_folder`, for a library that writes files alone: the folder that is given is one of this machine."""
+    with replaced_folder(target, last) as out:
+        if isinstance(out, pathlib.Path):
+            out.mkdir(parents=True, exist_ok=True)
+            yield out
+            return
+        with objects.scratch_to_fill("folder") as folder:
+            yield folder
+            objects.upload(folder, out)

@@ -106,6 +106,29 @@ def write_json(place: Place, mapping: Mapping[str, Any]) -> None:
     write_text(place, json.dumps(mapping, indent=1, ensure_ascii=False) + "\n")
 
 
+def write_many(contents: Mapping[Place, bytes]) -> None:
+    """Writes whole objects of one place, those of a bucket with many requests at a time. Raises: StorageError."""
+    first = next(iter(contents), None)
+    if not isinstance(first, BucketPath):
+        for place, content in contents.items():
+            write_bytes(place, content)
+        return
+    with bucket.errors_of(first.parent, "written"):
+        bucket.system_of(first).pipe({place.key: content for place, content in contents.items()})
+
+
+@contextlib.contextmanager
+def filling(place: Place) -> Iterator[pathlib.Path]:
+    """Gives a file of this machine to write; on success it becomes the whole object. Raises: StorageError."""
+    if isinstance(place, pathlib.Path):
+        with files.replacing(place) as temporary:
+            yield temporary
+        return
+    with scratch_to_fill("file") as folder:
+        yield folder / place.name
+        upload(folder / place.name, place)
+
+
 def create(place: Place, content: bytes) -> bool:
     """Writes the object if there is none, and says whether it did: of several processes, one is told True.
 
@@ -223,7 +246,8 @@ def matching(place: Place) -> dict[Place, tuple[int, str]]:
         return {path: _looked_at(path) for path in paths if path.is_file()}
     with bucket.errors_of(place, "read"):
         found = _listed(bucket.system_of(place).glob(place.key, detail=True), "")
-    return {BucketPath(f"{place.scheme}://{key}"): state for key, state in found.items()}
+    start = "" if place.key == place.address else f"{place.scheme}://"
+    return {BucketPath(f"{start}{key}"): state for key, state in found.items()}
 
 
 def _looked_at(path: pathlib.Path) -> tuple[int, str]:
@@ -317,3 +341,13 @@ def download(place: Place, local: pathlib.Path) -> None:
 def scratch(prefix: str) -> tempfile.TemporaryDirectory:
     """A folder of this machine for what a place is to hold later; it is removed behind its `with`."""
     return tempfile.TemporaryDirectory(prefix=f"lst_{prefix}_", ignore_cleanup_errors=True)
+
+
+@contextlib.contextmanager
+def scratch_to_fill(prefix: str) -> Iterator[pathlib.Path]:
+    """As `scratch`; where this machine refuses to write there, as a full disk does, that is one line. StorageError."""
+    with scratch(prefix) as folder:
+        try:
+            yield pathlib.Path(folder)
+        except OSError as error:
+            raise storage_error(folder, error) from error

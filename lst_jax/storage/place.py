@@ -7,11 +7,16 @@ cannot be opened as a file: what opens places are the functions of `lst_jax.stor
 import dataclasses
 import os
 import pathlib
+import re
+import urllib.parse
 
 from lst_jax.core.errors import ConfigError
 from lst_jax.core.paths import check_writable_place, is_address
 
 RUN_SCHEMES = ("gs",)  # Orbax reads and writes no other
+ONE_SLASH = re.compile(r"(gs|s3|https?):/", re.IGNORECASE)
+WEB_SCHEMES = ("http", "https")
+FILE_SCHEMES = ("file", "local")
 MOUNTS = pathlib.Path("/proc/self/mounts")
 WHOLE_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.sshfs", "fuse.lxcfs"})  # they rename folders as a disk does
 
@@ -41,13 +46,13 @@ class BucketPath:
 
     @property
     def key(self) -> str:
-        """What fsspec calls it. Example: "bucket/folder"."""
-        return self.address.partition("://")[2]
+        """What fsspec calls it. Example: "bucket/folder"; of https:// it is the whole address."""
+        return self.address if self.scheme in WEB_SCHEMES else self.address.partition("://")[2]
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The bucket and the names below it."""
-        return tuple(self.key.split("/"))
+        return tuple(self.address.partition("://")[2].split("/"))
 
     @property
     def name(self) -> str:
@@ -75,15 +80,24 @@ Place = pathlib.Path | BucketPath
 def to_place(path: str | os.PathLike | BucketPath) -> Place:
     """The place that a user names.
 
-    Example: "runs/1b" -> Path("runs/1b"); "gs://b/run/" -> BucketPath("gs://b/run")
-    Raises: ConfigError for an address without a bucket, or one that has been through pathlib (`gs:/b`).
+    Example: "runs/1b" -> Path("runs/1b"); "gs://b/run/" -> BucketPath("gs://b/run"); "file:///a" -> Path("/a")
+    Raises: ConfigError for an address without a bucket, one that has been through pathlib (`gs:/b`), or file://HOST/PATH.
     """
     if isinstance(path, (BucketPath, pathlib.Path)):
         return path
     text = os.fspath(path)
     if not is_address(text):
+        if cut := ONE_SLASH.match(text):
+            raise ConfigError(
+                f"{text}: is an address with one slash, which would be a folder of this machine; write it as "
+                f"{cut[1]}://{text[cut.end() :]}"
+            )
         return pathlib.Path(text)
     scheme, _, key = text.partition("://")
+    if scheme.lower() in FILE_SCHEMES:
+        if not key.startswith("/"):
+            raise ConfigError(f"{text}: names no file of this machine; write {scheme}:///FOLDER, with three slashes")
+        return pathlib.Path(urllib.parse.unquote(key))
     names = [name for name in key.split("/") if name]
     if not names or any(name in (".", "..") for name in names):
         raise ConfigError(f"{text}: names no place in a bucket; write it as {scheme}://BUCKET/FOLDER")

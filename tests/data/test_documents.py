@@ -4,10 +4,11 @@ from sentencepiece import SentencePieceProcessor
 from synthetic_data import TEXT_SIZE, tokenizer, utterance
 
 from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
-from lst_jax.data.documents import ExampleBuilder, piece_chars
+from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import Span
 from lst_jax.data.patching import AlignedRule, EachUnitRule, StaticRule
 from lst_jax.data.records import TextDocument, Utterance, Word
+from lst_jax.data.sentence_pieces import piece_chars
 
 VOCAB = Vocab(TEXT_SIZE, 502)
 T, S, OFFSET = VOCAB.text_marker, VOCAB.speech_marker, VOCAB.unit_offset
@@ -121,7 +122,7 @@ def test_pieces_of_a_word_count_characters():
 
     assert {w: piece_chars(Pieces(), w) for w in Pieces.words} == {"naïve": (2, 1, 2), "pleasant": (4, 4), "": (1,)}
     for word in ("the", "pleasant", "naïve", "x", "日本"):
-        assert sum(piece_chars(tokenizer(), word)) == len(word)
+        assert sum(tokenizer().piece_chars(word)) == len(word)
 
 
 def test_a_document_knows_its_words():

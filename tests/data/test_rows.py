@@ -358,7 +358,7 @@ def test_every_batch_nearly_fills_both_budgets_at_the_papers_mixture(strategy, m
 
 
 @pytest.mark.parametrize("measure", ["tokens", "words", "patches"])
-@pytest.mark.parametrize("share", [0.2, 0.5])
+@pytest.mark.parametrize("share", [0.2, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_the_mixture_is_exact_by_its_measure_over_any_thousand_rows(measure, share):
     sources = (SourceConfig("b", "text", "b", 1 - share), SourceConfig("a", "utterance", "a", share))
     config = make_config(128, 104, 1, "mixed", sources=sources, measure=measure)

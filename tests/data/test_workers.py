@@ -28,8 +28,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 def main():
     stream = BatchStream(pickle.load(open(sys.argv[1], "rb")))
     next(stream)
-    print(*[worker.process.pid for worker in stream._maker._workers], flush=True)
     try:
+        print(*[worker.process.pid for worker in stream._maker._workers], flush=True)
         while True:
             next(stream)
     except KeyboardInterrupt:
@@ -147,7 +147,7 @@ def test_no_worker_outlives_its_parent(data, tmp_path, how):
         parent.kill()
     wait_until_gone(pids)
     if how == signal.SIGINT:
-        assert said == "closed\n" and errors == "" and parent.returncode == 0
+        assert (said, errors, parent.returncode) == ("closed\n", "", 0)
 
 
 def test_a_strategy_that_only_this_process_has_is_refused_or_handed_over(data):

@@ -60,6 +60,13 @@ def test_numbers_add_up_exactly(told):
     assert told[0]["totals"] == told[1]["totals"] == {"one": 2 * 10**17 + 1, "none": 0}
 
 
+def test_all_know_the_slowest_host(told):
+    count = len(told)
+    mean = 0.25 * (count + 1) / 2
+    slowest = {"host_seconds": pytest.approx(mean), "host_seconds_slowest": 0.25 * count, "slowest_host": count - 1}
+    assert [one["hosts"] for one in told] == [slowest] * count
+
+
 def test_every_process_makes_its_rows_and_gets_all(told):
     assert [t["rows"] for t in told] == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert all(t["state"] for t in told)

@@ -1,6 +1,7 @@
 """Whole objects of a bucket of this machine and files alike, and claims with a heartbeat."""
 
 import contextlib
+import errno
 import json
 import pathlib
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from lst_jax.checkpoints.store import storage_errors
 from lst_jax.core.errors import BusyElsewhereError, BusyError, ConfigError, PassingStorageError, StorageError
-from lst_jax.storage import claim, objects
+from lst_jax.storage import bucket, claim, objects
 from lst_jax.storage import place as places
 from lst_jax.storage.place import BucketPath, to_place, to_run_place
 
@@ -164,6 +165,13 @@ def test_places_join_names_alike():
         open(run)
 
 
+@pytest.mark.parametrize("cut", ["gs:/b/run", "S3:/b/m.jsonl", "https:/host/x"])
+def test_an_address_with_one_slash_is_no_folder(cut):
+    scheme, _, rest = cut.partition(":/")
+    with pytest.raises(ConfigError, match=f"{cut}: is an address with one slash.* write it as {scheme}://{rest}$"):
+        to_place(cut)
+
+
 def test_runs_lie_where_orbax_can_write_them():
     with pytest.raises(ConfigError, match="Orbax has no s3://; give gs://BUCKET/RUN"):
         to_run_place("s3://b/run")
@@ -249,3 +257,32 @@ def test_a_server_that_does_not_answer_is_no_answer(ask, monkeypatch):
     monkeypatch.setattr("lst_jax.storage.bucket.system_of", lambda _: failing)
     with pytest.raises(PassingStorageError, match="gs://b/x: cannot be read .*this may pass"):
         ask(to_place("gs://b/x"))
+
+
+def test_a_full_disk_of_this_machine_is_one_line(bucket, tmp_path):
+    place = to_place(bucket) / tmp_path.name / "x"
+    with pytest.raises(StorageError, match="cannot write"), objects.filling(place) as path:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not objects.exists(place)
+
+
+def test_files_have_addresses_too(tmp_path):
+    assert to_place("file:///tmp/a%20b/") == pathlib.Path("/tmp/a b")
+    with pytest.raises(ConfigError, match="file://host/x: names no file of this machine; write file:///FOLDER"):
+        to_place("file://host/x")
+
+
+@pytest.mark.parametrize("work", [lambda p: objects.write_bytes(p, b"x"), lambda p: objects.create(p, b"x")])
+def test_what_an_address_cannot_do_is_no_reason_to_start_again(work):
+    pytest.importorskip("aiohttp", reason="aiohttp, of gcsfs, is not installed")
+    with pytest.raises(StorageError, match="cannot be written, as https:// offers no way to; use gs://") as error:
+        work(to_place("https://127.0.0.1:9/x"))
+    assert error.value.exit_code == 5
+
+
+def test_requests_that_were_never_sent_are_no_reason_to_start_again():
+    """botocore raises these without credentials, or for an impossible name of a bucket."""
+    for name in ("NoCredentialsError", "ParamValidationError"):
+        error = type(name, (Exception,), {"__module__": "botocore.exceptions"})("no")
+        assert bucket.error_of(BucketPath("s3://b/x"), "read", error).exit_code == 5

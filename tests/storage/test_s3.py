@@ -60,12 +60,15 @@ def test_objects_are_written_listed_created_once_and_removed(s3, tmp_path):
     assert objects.names(place) == [] and not objects.exists(place / "lock")
 
 
-def test_records_are_prepared_there_and_read_by_a_copy(s3, tmp_path, monkeypatch):
+def test_records_and_tfds_datasets_are_made_there_and_read_by_a_copy(s3, tmp_path, monkeypatch):
     texts, out = tmp_path / "texts.jsonl", f"{s3}/text"
     texts.write_text("".join(json.dumps({"id": f"d{i}", "text": f"word {i}"}) + "\n" for i in range(7)))
     assert main.main(["prepare", "text", "--manifest", str(texts), "--shard-records", "3", "--out", out]) == 0
     monkeypatch.setenv("LST_CACHE", str(tmp_path / "cache"))
     assert [text.text for text in open_records(out, "text")] == [f"word {i}" for i in range(7)]
+    assert main.main(["export", "tfds", f"train={out}", "--kind", "text", "--out", f"{s3}/tfds"]) == 0
+    there = f"tfds:{s3}/tfds/lst_text/1.0.0#train[1:]"
+    assert [text.text for text in open_records(there, "text")] == [f"word {i}" for i in range(1, 7)]
 
 
 def test_runs_do_not_lie_there(s3, capsys):

@@ -6,15 +6,17 @@ Any of them serves `lst prepare` as an aligner as well: `align(item_id)` gives t
 import dataclasses
 import hashlib
 import os
-import pathlib
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 from lst_jax.core.errors import DataError, RejectedItem, first_line
 from lst_jax.data.alignment import SLACK_SEC, Placed, fit_frames
 from lst_jax.data.importers import base
 from lst_jax.data.records import Utterance, Word, check_utterance
+from lst_jax.storage import objects
+from lst_jax.storage.place import BucketPath, Place, to_place
 
+READ_TOGETHER = 64  # files of a tree in a bucket
 OTHER_WORDS = "with other words than their units had"
 
 
@@ -56,7 +58,7 @@ class AlignmentTree:
     with other folders does not: "c/b" may be another speaker's.
     """
 
-    def __init__(self, name: str, paths: Mapping[str, pathlib.Path], parse: Callable[[pathlib.Path], Alignment]):
+    def __init__(self, name: str, paths: Mapping[str, Place], parse: Callable[[Place], Alignment]):
         """`paths` by item id. See `tree_paths`."""
         self.name = name
         self._paths, self._parse = dict(paths), parse
@@ -100,7 +102,8 @@ class AlignmentTree:
 
     def fingerprint(self) -> str:
         """See `AlignmentFile.fingerprint`. Raises: DataError where a file cannot be read."""
-        return _digest((item_id, _content(path)) for item_id, path in sorted(self._paths.items()))
+        item_ids = sorted(self._paths)
+        return _digest(zip(item_ids, _contents([self._paths[item_id] for item_id in item_ids]), strict=True))
 
 
 class AlignmentTable:
@@ -142,19 +145,20 @@ class AlignmentTable:
         return _digest((item_id, repr(self._items[item_id][1]).encode()) for item_id in sorted(self._items))
 
 
-def tree_paths(root: str | os.PathLike, suffix: str) -> dict[str, pathlib.Path]:
+def tree_paths(root: str | os.PathLike | Place, suffix: str) -> dict[str, Place]:
     """Files with `suffix` under `root` (or `root` itself, where it is a file) by their path without suffix.
 
     Example: tree_paths("mfa", ".TextGrid") -> {"84/84-1": Path("mfa/84/84-1.TextGrid")}
-    Raises: DataError where there are none.
+    Raises: DataError where there are none; StorageError.
     """
-    root = pathlib.Path(root)
-    if root.is_file() and root.suffix == suffix:
-        return {root.stem: root}
-    files = sorted(root.rglob(f"*{suffix}")) if root.is_dir() else []
-    if not files:
+    root = to_place(root)
+    if root.suffix == suffix and objects.look(root) is not None:
+        return {root.name.removesuffix(suffix): root}
+    found = base.files_below(root, [f"*{suffix}"]) if objects.is_folder(root) else []
+    if not found:
         raise DataError(f"{root}: has no *{suffix} files; give the folder that holds them")
-    return {path.relative_to(root).as_posix().removesuffix(suffix): path for path in files}
+    above = len(root.parts)
+    return {"/".join(path.parts[above:]).removesuffix(suffix): path for path in found}
 
 
 def words_of(
@@ -244,10 +248,19 @@ def _of_words(alignment: Alignment) -> Alignment:
     return alignment
 
 
-def _content(path: pathlib.Path) -> bytes:
-    """A file's bytes; none where it is not there, which is for `lookup` to say."""
+def _contents(paths: Sequence[Place]) -> Iterator[bytes]:
+    """The files' bytes, those of buckets read many at a time; none of one that is not there, which `lookup` says."""
+    for start in range(0, len(paths), READ_TOGETHER):
+        block = paths[start : start + READ_TOGETHER]
+        try:
+            yield from objects.read_many(block) if isinstance(block[0], BucketPath) else map(_content, block)
+        except FileNotFoundError:
+            yield from map(_content, block)
+
+
+def _content(path: Place) -> bytes:
     try:
-        return path.read_bytes()
+        return objects.read_bytes(path)
     except FileNotFoundError:
         return b""
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL

@@ -1,5 +1,6 @@
 """What all importers share: bad items that stop or are counted, JSON lines, units and words out of JSON."""
 
+import fnmatch
 import glob
 import math
 import os
@@ -14,6 +15,8 @@ from lst_jax.core.errors import DataError, RejectedItem, UserError, first_line
 from lst_jax.data import line_files
 from lst_jax.data.alignment import Placed, check_placed
 from lst_jax.data.records import Utterance
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -75,45 +78,57 @@ def unique(utterances: Iterable[tuple[str, Utterance]], on_bad: OnBad) -> Iterat
         yield utterance
 
 
-def source_files(paths: Sequence[str], patterns: Sequence[str]) -> list[pathlib.Path]:
+def source_files(paths: Sequence[str], patterns: Sequence[str]) -> list[Place]:
     """The files that are meant: files by name, those of a folder and its folders by `patterns`, those of a glob.
 
     A pattern counts for compressed files as well. Folders and globs are in the order of the names, and no file is twice.
 
     Example: source_files(["data"], ["*.on_the_fly"]) -> [Path("data/a.chunk.00.on_the_fly"), Path("data/b/c.on_the_fly.gz")]
-    Raises: DataError where nothing is there.
+    Raises: DataError where nothing is there; StorageError.
     """
-    found: dict[pathlib.Path, None] = {}
+    found: dict[Place, None] = {}
     for name in paths:
-        path = pathlib.Path(name)
-        if path.is_dir():
-            wanted = [pattern + end for pattern in patterns for end in ("", *line_files.COMPRESSED)]
-            files = sorted({file for pattern in wanted for file in path.rglob(pattern) if file.is_file()})
+        place = to_place(name)
+        if objects.is_folder(place):
+            files = files_below(place, [pattern + end for pattern in patterns for end in ("", *line_files.COMPRESSED)])
             if not files:
-                raise DataError(f"{path}: has no {' or '.join(patterns)} files; give the files themselves")
-        elif glob.has_magic(name) and not path.exists():
-            files = sorted(file for file in map(pathlib.Path, glob.glob(name, recursive=True)) if file.is_file())
+                raise DataError(f"{place}: has no {' or '.join(patterns)} files; give the files themselves")
+        elif glob.has_magic(name) and not objects.exists(place):
+            files = sorted(objects.matching(place), key=_in_order)
             if not files:
                 raise DataError(f"{name}: fits no file; correct the pattern")
         else:
-            files = [path]
+            files = [place]
         found |= dict.fromkeys(files)
     return list(found)
 
 
-def text_lines(path: str | os.PathLike) -> Iterator[tuple[str, str]]:
+def files_below(folder: Place, patterns: Sequence[str]) -> list[Place]:
+    """The files in a folder and its folders whose names fit one of the patterns, in the order of the names."""
+    if isinstance(folder, pathlib.Path):
+        return sorted({file for pattern in patterns for file in folder.rglob(pattern) if file.is_file()})
+    names = objects.sizes(folder)
+    fitting = (folder / name for name in names if any(fnmatch.fnmatchcase(name.split("/")[-1], p) for p in patterns))
+    return sorted(fitting, key=_in_order)
+
+
+def _in_order(place: Place) -> tuple[str, ...]:
+    return place.parts
+
+
+def text_lines(path: str | os.PathLike | Place) -> Iterator[tuple[str, str]]:
     """(place, line) of a text file's lines that are not blank. Example place: "a.jsonl: line 3".
 
     Raises: DataError where one is not UTF-8.
     """
-    for _, place, line in line_files.lines(pathlib.Path(path)):
+    for _, place, line in line_files.lines(path):
         if line.strip():
             yield place, line.rstrip("\r\n")
 
 
-def items_of_lines(path: str | os.PathLike) -> Iterator[tuple[str, tuple[str, str | RejectedItem]]]:
+def items_of_lines(path: str | os.PathLike | Place) -> Iterator[tuple[str, tuple[str, str | RejectedItem]]]:
     """As `text_lines`, for `converted`: (place, (place, line)). A line that is not UTF-8 comes as its RejectedItem."""
-    for _, place, line in line_files.lines(pathlib.Path(path), skip_bad=True):
+    for _, place, line in line_files.lines(path, skip_bad=True):
         if isinstance(line, RejectedItem):
             yield place, (place, line)
         elif line.strip():

@@ -7,16 +7,16 @@
 `tokens` and `segments` beside each other. Public facts: NeMo user guide, "NeMo Forced Aligner", output in CTM.
 """
 
-import os
-import pathlib
 from collections.abc import Iterator, Sequence
 
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTable, words_of
-from lst_jax.data.importers.formats import SPEAKER, AlignmentFormat, Export, Option
+from lst_jax.data.importers.formats import SPEAKER, AlignmentFormat, Export, Option, Path
 from lst_jax.data.records import Utterance
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 CHANNEL = "1"  # what export writes
 SPACE = "<space>"  # NeMo's blank within a word
@@ -24,7 +24,7 @@ NON_LEX = "non-lex"  # the type of a sound that is no word
 WORDS_FOLDER = "words"
 
 
-def open_alignments(path: str | os.PathLike, channel: str | None = None, speaker: str | None = None) -> AlignmentTable:
+def open_alignments(path: Path, channel: str | None = None, speaker: str | None = None) -> AlignmentTable:
     """The items of a CTM file, or of the files under a folder; `channel` and `speaker` choose where there are several.
 
     Raises: DataError where a line has too few fields or nothing holds words.
@@ -51,10 +51,10 @@ def open_alignments(path: str | os.PathLike, channel: str | None = None, speaker
     return AlignmentTable("ctm", items, parse)
 
 
-def _lines(path: str | os.PathLike) -> Iterator[tuple[str, list[str]]]:
+def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
     """(place, fields) of all lines. Raises: DataError."""
-    root = pathlib.Path(path)
-    if root.is_dir() and (root / WORDS_FOLDER).is_dir():
+    root = to_place(path)
+    if objects.is_folder(root / WORDS_FOLDER):
         root = root / WORDS_FOLDER
     for file in base.source_files([str(root)], ["*.ctm"]):
         for place, line in base.text_lines(file):

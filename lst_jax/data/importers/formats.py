@@ -12,18 +12,20 @@ from typing import Any
 from lst_jax.data.importers.alignments import AlignmentFile
 from lst_jax.data.importers.base import OnBad
 from lst_jax.data.records import Utterance
+from lst_jax.storage.place import Place
 
-Path = str | os.PathLike
+Path = str | os.PathLike | Place
 
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """An option of one format on the command line, `--NAME`. A `flag` takes no value."""
+    """An option of one format on the command line, `--NAME`. A `flag` takes no value, a `path` may be an address."""
 
     name: str  # with underscores, as the reader's keyword
     help: str
     flag: bool = False
     metavar: str | None = None
+    path: bool = False
 
 
 SPEAKER = Option("speaker", "whose words, where a file has several speakers (of a moshi file: SPEAKER_MAIN)")
@@ -53,7 +55,8 @@ class Export:
 class UnitFormat:
     """Files with units, and perhaps with words.
 
-    `read(path, units, on_bad)` gives the utterances; a bad item goes to `on_bad` as a RejectedItem.
+    `read(path, units, on_bad)` gives the utterances; a bad item goes to `on_bad` as a RejectedItem. The path may be a
+    place of a bucket, which `base.items_of_lines` and `storage.objects` read as well.
     `unit_rate` and `codebook_size` are the format's own values, where it has them; without, the user is asked.
     `stated_rate` reads the rate from the file, where the file can say it. `patterns` are the names that such files have
     in a folder.
@@ -72,7 +75,7 @@ class UnitFormat:
 
 @dataclasses.dataclass(frozen=True)
 class AlignmentFormat:
-    """Files with words in seconds. `open(path, **options)` gives their lookup by item id.
+    """Files with words in seconds. `open(path, **options)` gives their lookup by item id; the path as of `UnitFormat`.
 
     `open` must be a function of a module, so that a process of its own can be told of it.
     """

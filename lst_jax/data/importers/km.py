@@ -17,6 +17,8 @@ from lst_jax.data import line_files
 from lst_jax.data.importers import base, gslm
 from lst_jax.data.importers.formats import Option, Path, UnitFormat, Units
 from lst_jax.data.records import Utterance
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 SUFFIX, LIST_SUFFIX = ".km", ".tsv"
 _SHARD = re.compile(r"(.+)_(\d+)_(\d+)")
@@ -27,12 +29,13 @@ def read(path: Path, units: Units, on_bad: base.OnBad) -> Iterator[Utterance]:
 
     Raises: DataError where the list is missing or has another length; RejectedItem naming file and line, by default.
     """
-    path = pathlib.Path(path)
-    names = _names(path, units.options["tsv"] if "tsv" in units.options else None)
-    lines = list(line_files.lines(path, skip_bad=True))
+    place = to_place(path)
+    names = _names(place, units.options["tsv"] if "tsv" in units.options else None)
+    lines = list(line_files.lines(place, skip_bad=True))
     if len(lines) != len(names):
         raise DataError(
-            f"{path}: has {len(lines)} lines for the {len(names)} recordings of its list; give the list of these units with --tsv"
+            f"{place}: has {len(lines)} lines for the {len(names)} recordings of its list; give the list of these units "
+            "with --tsv"
         )
 
     def parse(item: tuple[str, str | RejectedItem, str]) -> tuple[str, Utterance]:
@@ -48,12 +51,13 @@ def part_of_shard(total: int, rank: int, shards: int) -> slice:
     return slice(round(total / shards * rank), round(total / shards * (rank + 1)))
 
 
-def _names(path: pathlib.Path, given: str | None) -> list[str]:
+def _names(path: Place, given: str | None) -> list[str]:
     """Paths of the recordings, relative to the list's folder, in the order of the lines."""
-    stem = path.with_suffix("").stem if path.suffix in line_files.COMPRESSED else path.stem
+    name = pathlib.PurePath(path.name)
+    stem = name.with_suffix("").stem if name.suffix in line_files.COMPRESSED else name.stem
     shard = _SHARD.fullmatch(stem)
     candidates = [path.with_name(stem + LIST_SUFFIX), *([path.with_name(shard[1] + LIST_SUFFIX)] if shard else [])]
-    found = pathlib.Path(given) if given else next((file for file in candidates if file.is_file()), None)
+    found = to_place(given) if given else next((file for file in candidates if objects.look(file)), None)
     if found is None:
         raise DataError(
             f"{path}: has no {candidates[-1].name} beside it to name its recordings; give the list with --tsv"
@@ -69,6 +73,10 @@ FORMAT = UnitFormat(
     "km",
     ".km lines of units beside a .tsv list",
     read,
-    options=(Option("tsv", "the list of the recordings, where it does not lie beside the .km file", metavar="FILE"),),
+    options=(
+        Option(
+            "tsv", "the list of the recordings, where it does not lie beside the .km file", metavar="FILE", path=True
+        ),
+    ),
     patterns=(f"*{SUFFIX}",),
 )

@@ -6,27 +6,30 @@ Empty words are silences; each line starts and ends with one. Public facts: Core
 The same archive's TextGrids are read by `textgrid`.
 """
 
-import os
 import re
 
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTable, tree_paths, words_of
-from lst_jax.data.importers.formats import AlignmentFormat, Export, Option
+from lst_jax.data.importers.formats import AlignmentFormat, Export, Option, Path
 from lst_jax.data.records import Utterance
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 SUFFIX = ".alignment.txt"
 _LINE = re.compile(r'(\S+)\s+"([^"]*)"\s+"([^"]*)"\s*')
 
 
-def open_alignments(path: str | os.PathLike, keep_case: bool = False) -> AlignmentTable:
+def open_alignments(path: Path, keep_case: bool = False) -> AlignmentTable:
     """The items of a tree of `*.alignment.txt` files, or of one such file.
 
     Words become lower case, as transcripts do in `lst prepare`, unless `keep_case`.
     Raises: DataError where there are none, or a line has another form, or an id is there twice.
     """
-    files = [path] if str(path).endswith(".txt") and os.path.isfile(path) else tree_paths(path, SUFFIX).values()
+    place = to_place(path)
+    is_file = place.suffix == ".txt" and objects.look(place) is not None
+    files = [place] if is_file else tree_paths(place, SUFFIX).values()
     items = {}
     for file in files:
         for place, line in base.text_lines(file):

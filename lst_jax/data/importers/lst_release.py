@@ -12,7 +12,6 @@ more. The report counts these words.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,7 +31,7 @@ TOOK_FRAME = "words without units took a frame beside them"  # note
 
 
 def read(
-    path: str | os.PathLike,
+    path: Path,
     codebook_size: int = CODEBOOK_SIZE,
     source: str | None = None,
     on_bad: base.OnBad = base.stop,

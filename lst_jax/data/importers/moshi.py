@@ -6,7 +6,6 @@ Public facts: kyutai-labs/moshi-finetune, README ("Prepare dataset"), `finetune/
 """
 
 import json
-import os
 import pathlib
 from typing import Any
 
@@ -14,26 +13,28 @@ from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTree, tree_paths, words_of
-from lst_jax.data.importers.formats import SPEAKER, AlignmentFormat, Export
+from lst_jax.data.importers.formats import SPEAKER, AlignmentFormat, Export, Path
 from lst_jax.data.records import Utterance
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 MAIN_SPEAKER, MAIN_CHANNEL = "SPEAKER_MAIN", "left"
 
 
-def open_alignments(path: str | os.PathLike, speaker: str = MAIN_SPEAKER) -> AlignmentTree:
+def open_alignments(path: Path, speaker: str = MAIN_SPEAKER) -> AlignmentTree:
     """The sidecars under a folder, or those of a dataset file of `{"path": "a.wav", "duration": 24.5}` lines.
 
     Only the words of `speaker` are taken. Raises: DataError where there are none.
     """
-    path = pathlib.Path(path)
-    if not path.is_file() or path.suffix == ".json":
+    dataset = to_place(path)
+    if dataset.suffix == ".json" or objects.look(dataset) is None:
         return AlignmentTree(
             "moshi-finetune",
-            tree_paths(path, ".json"),
-            lambda file: parse(base.json_object(file.read_text(encoding="utf-8")), speaker, None),
+            tree_paths(dataset, ".json"),
+            lambda file: parse(base.json_object(objects.read_text(file)), speaker, None),
         )
     durations, paths = {}, {}
-    for place, line in base.text_lines(path):
+    for place, line in base.text_lines(dataset):
         try:
             fields = base.json_object(line)
             name = pathlib.PurePath(base.item_id(fields, "path", (str,)))
@@ -46,12 +47,12 @@ def open_alignments(path: str | os.PathLike, speaker: str = MAIN_SPEAKER) -> Ali
             duration = float(duration)
         except RejectedItem as error:
             raise RejectedItem(error.reason, f"{place}: {error}") from error
-        file = path.parent / f"{name}.json"
+        file = dataset.parent / f"{name}.json"
         paths[name.as_posix()], durations[file] = file, duration
     return AlignmentTree(
         "moshi-finetune",
         paths,
-        lambda file: parse(base.json_object(file.read_text(encoding="utf-8")), speaker, durations[file]),
+        lambda file: parse(base.json_object(objects.read_text(file)), speaker, durations[file]),
     )
 
 

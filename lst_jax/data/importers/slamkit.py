@@ -9,7 +9,6 @@ slp-rl/slamkit, `cli/extract_features.py`, `cli/prepare_tokens.py`, `slamkit/tok
 
 import itertools
 import json
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -21,17 +20,19 @@ from lst_jax.data.alignment import fit_frames, to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.formats import Export, Option, Path, UnitFormat, Units
 from lst_jax.data.records import Utterance, check_utterance
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 MOST_FRAMES = 10_000_000  # of one recording: days at any rate in use
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".sph")
 
 
 def read(
-    path: str | os.PathLike,
+    path: Path,
     unit_rate: float,
     codebook_size: int,
     source: str | None = None,
-    meta: str | os.PathLike | None = None,
+    meta: Path | None = None,
     on_bad: base.OnBad = base.stop,
 ) -> Iterator[Utterance]:
     """The utterances of a features file; `meta` is a folder of `NAME.json` with `aligned_text`.
@@ -43,7 +44,7 @@ def read(
         place, line = item
         fields = base.json_object(line)
         if meta is not None and "aligned_text" not in fields:
-            fields["aligned_text"] = _meta_words(pathlib.Path(meta), base.field(fields, "file_name", str))
+            fields["aligned_text"] = _meta_words(to_place(meta), base.field(fields, "file_name", str))
         return place, parse_line(fields, unit_rate, codebook_size, source)
 
     return base.unique(base.converted(base.items_of_lines(path), parse, on_bad), on_bad)
@@ -90,10 +91,10 @@ def format_line(utterance: Utterance, unit_rate: float) -> str:
     )
 
 
-def _meta_words(folder: pathlib.Path, file_name: str) -> Any:
+def _meta_words(folder: Place, file_name: str) -> Any:
     path = folder / f"{pathlib.PurePath(file_name).stem}.json"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = objects.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise RejectedItem(
             "no alignment", f"{path} cannot be read ({type(error).__name__}); give the folder of the alignments"
@@ -116,6 +117,6 @@ FORMAT = UnitFormat(
     "slamkit",
     "slamkit's features.jsonl",
     _read,
-    options=(Option("meta", "folder of NAME.json files with aligned_text", metavar="DIR"),),
+    options=(Option("meta", "folder of NAME.json files with aligned_text", metavar="DIR", path=True),),
     export=Export("one features.jsonl", _line),
 )

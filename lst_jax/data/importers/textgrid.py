@@ -6,7 +6,6 @@ in angle brackets and numbers that stand alone; everything else is comment (Praa
 
 import codecs
 import math
-import os
 import re
 from collections.abc import Iterator
 
@@ -14,8 +13,9 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import Placed, to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTree, tree_paths, words_of
-from lst_jax.data.importers.formats import SPEAKER, AlignmentFormat, Export, Option
+from lst_jax.data.importers.formats import SPEAKER, AlignmentFormat, Export, Option, Path
 from lst_jax.data.records import Utterance
+from lst_jax.storage import objects
 
 SUFFIX = ".TextGrid"
 WORD_TIER = "words"  # the Montreal Forced Aligner's name; "SPEAKER - words" where there are several speakers
@@ -32,7 +32,7 @@ _STARTS = (
 )
 
 
-def open_alignments(path: str | os.PathLike, tier: str | None = None, speaker: str | None = None) -> AlignmentTree:
+def open_alignments(path: Path, tier: str | None = None, speaker: str | None = None) -> AlignmentTree:
     """The TextGrids under a folder. `tier` names the one with the words; `speaker` stands for "SPEAKER - words".
 
     Raises: DataError where there are none, or both are given.
@@ -41,7 +41,7 @@ def open_alignments(path: str | os.PathLike, tier: str | None = None, speaker: s
         if tier is not None:
             raise DataError(f"--speaker {speaker}: a speaker has one tier, and --tier names it; leave one of them out")
         tier = f"{speaker} - {WORD_TIER}"
-    return AlignmentTree("textgrid", tree_paths(path, SUFFIX), lambda file: parse(file.read_bytes(), tier))
+    return AlignmentTree("textgrid", tree_paths(path, SUFFIX), lambda file: parse(objects.read_bytes(file), tier))
 
 
 def parse(content: bytes, tier: str | None) -> Alignment:

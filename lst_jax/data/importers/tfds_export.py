@@ -20,6 +20,8 @@ from lst_jax.core.errors import DataError
 from lst_jax.core.hashing import file_sha256
 from lst_jax.data import shards
 from lst_jax.data.tfds_source import METADATA_KEY, text_features, to_example, utterance_features
+from lst_jax.storage import folders, objects
+from lst_jax.storage.place import Place, to_place
 
 VERSION = "1.0.0"
 SHARD_RECORDS = 10_000
@@ -28,22 +30,22 @@ _FEATURES = {"utterance": utterance_features, "text": text_features}
 
 def write_tfds(
     splits: Mapping[str, shards.RecordDirectory],
-    out: str | os.PathLike,
+    out: str | os.PathLike | Place,
     overwrite: bool = False,
     shard_records: int = SHARD_RECORDS,
     progress: bool = False,
-) -> pathlib.Path:
+) -> Place:
     """Writes the directories as the splits of one dataset under `out`; complete or absent.
 
     Returns: the dataset's folder.
     Raises: DataError where kinds or units differ between splits, or it is there already; StorageError.
     """
     kind = _common_kind(splits)
-    out, name = pathlib.Path(out), f"lst_{kind}"
-    target, partial = out / name / VERSION, out / f".{name}.partial"
-    if target.exists() and not overwrite:
+    name = f"lst_{kind}"
+    target = to_place(out) / name / VERSION
+    if objects.exists(target) and not overwrite:
         raise DataError(f"{target}: is there already; choose another place or pass --overwrite")
-    with files.whole_directory(target, partial) as folder:
+    with folders.filled_here(target, shards.METADATA_NAME) as folder:
         with shards.array_record_errors():
             info = _write(splits, folder, name, _FEATURES[kind](), shard_records, progress)
         files.write_json(

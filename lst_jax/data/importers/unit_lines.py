@@ -6,7 +6,6 @@
 """
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +21,7 @@ FIELDS = {"id", "units", "unit_rate", "words", "speaker", "source"}
 
 
 def read(
-    path: str | os.PathLike,
+    path: Path,
     unit_rate: float,
     codebook_size: int,
     source: str | None = None,
@@ -78,7 +77,7 @@ def format_line(utterance: Utterance, unit_rate: float) -> str:
     return json.dumps({**fields, **{k: v for k, v in extra.items() if v is not None}}, ensure_ascii=False)
 
 
-def first_rate(path: str | os.PathLike) -> float | None:
+def first_rate(path: Path) -> float | None:
     """The unit rate that the file's first line states, if it does. Raises: DataError where there is no such file."""
     for _, line in base.text_lines(path):
         try:

@@ -7,7 +7,6 @@ beside them evenly, if each gets at least `LEAST_SEC`. Public facts: m-bain/whis
 `whisperx/types.py`; SYSTRAN/faster-whisper, `Word`; openai/whisper, `word_timestamps`.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,19 +14,20 @@ from lst_jax.core.errors import RejectedItem
 from lst_jax.data.alignment import Placed
 from lst_jax.data.importers import base
 from lst_jax.data.importers.alignments import Alignment, AlignmentTree, tree_paths, words_of
-from lst_jax.data.importers.formats import SPEAKER, AlignmentFormat
+from lst_jax.data.importers.formats import SPEAKER, AlignmentFormat, Path
+from lst_jax.storage import objects
 
 SUFFIX = ".json"
 LEAST_SEC = 0.04  # of a word without times: a frame of 25 per second
 Word = dict[str, Any]
 
 
-def open_alignments(path: str | os.PathLike, speaker: str | None = None) -> AlignmentTree:
+def open_alignments(path: Path, speaker: str | None = None) -> AlignmentTree:
     """The files under a folder; of `speaker`, if given. Raises: DataError where there are none."""
     return AlignmentTree(
         "whisper",
         tree_paths(path, SUFFIX),
-        lambda file: parse(base.json_object(file.read_text(encoding="utf-8")), speaker),
+        lambda file: parse(base.json_object(objects.read_text(file)), speaker),
     )
 
 

@@ -4,14 +4,14 @@ import collections
 import dataclasses
 import itertools
 import os
-import pathlib
 from collections.abc import Iterable
 from typing import Any
 
 import lst_jax
-from lst_jax.core import files
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import records, shards
+from lst_jax.storage import folders, objects
+from lst_jax.storage.place import Place, to_place
 
 SHARD_RECORDS = 1000
 REPORT_NAME = "report.json"
@@ -69,42 +69,42 @@ class Origin:
 
 def write_directory(
     utterances: Iterable[records.Utterance],
-    out: str | os.PathLike,
+    out: str | os.PathLike | Place,
     origin: Origin,
     tally: Tally,
     shard_records: int = SHARD_RECORDS,
     overwrite: bool = False,
 ) -> shards.Metadata:
-    """Writes shards, `metadata.json` and `report.json`, first beside `out`, then renamed: `out` is complete or absent.
+    """Writes shards, `metadata.json` and `report.json`, first beside `out`: `out` is complete, or as it was.
 
     Raises: DataError where `out` is there already, or nothing is left to write; StorageError.
     """
-    out = pathlib.Path(out)
+    out = to_place(out)
     check_free(out, overwrite)
     if shard_records < 1:
         raise DataError(f"shard_records={shard_records}: must be at least 1; use {SHARD_RECORDS}")
-    with files.whole_directory(out, out.with_name(f".{out.name}.partial")) as folder:
+    with folders.replaced_folder(out, shards.METADATA_NAME) as folder:
         metadata = _write(iter(utterances), folder, origin, shard_records)
-        files.write_json(folder / REPORT_NAME, tally.mapping(metadata.records))
+        objects.write_json(folder / REPORT_NAME, tally.mapping(metadata.records))
         if not metadata.records:
             first = f": {next(iter(tally.examples.values()))[0].replace(';', ',')}" if len(tally) else ""
             raise DataError(f"{out}: nothing to write, {tally.line()}{first}; mend the input")
-        shards.write_metadata(folder, metadata)
+        objects.write_json(folder / shards.METADATA_NAME, dataclasses.asdict(metadata))
     return metadata
 
 
-def check_free(out: pathlib.Path, overwrite: bool) -> None:
+def check_free(out: Place, overwrite: bool) -> None:
     """Raises: DataError where `out` may not be written: it is there, or is no directory of records to overwrite."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not objects.exists(out) or (objects.is_folder(out) and not objects.names(out)):
         return
     if not overwrite:
         raise DataError(f"{out}: is there already; choose another name or pass --overwrite")
-    if not (out / shards.METADATA_NAME).is_file():
+    if not objects.look(out / shards.METADATA_NAME):
         raise DataError(f"{out}: is no directory of records, it is not overwritten; choose another name")
 
 
 def _write(
-    utterances: Iterable[records.Utterance], folder: pathlib.Path, origin: Origin, shard_records: int
+    utterances: Iterable[records.Utterance], folder: Place, origin: Origin, shard_records: int
 ) -> shards.Metadata:
     infos, frames, words = [], 0, 0
     for number in itertools.count():

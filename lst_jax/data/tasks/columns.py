@@ -1,24 +1,26 @@
 """What the readers of public benchmarks share: rows of CSV files, and labels."""
 
 import csv
+import io
 import os
-import pathlib
 from collections.abc import Iterator
 
 from lst_jax.core.errors import DataError
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 
-def rows(path: str | os.PathLike, columns: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """(place, row) of a CSV file with a line of names. Example place: "gold.csv: line 3".
+def rows(path: str | os.PathLike | Place, columns: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """(place, row) of a CSV file with a line of names, here or in a bucket. Example place: "gold.csv: line 3".
 
-    Raises: DataError where it is no such file, a column is missing, or a row has not all columns.
+    Raises: DataError where it is no such file, a column is missing, or a row has not all columns; StorageError.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
+    path = to_place(path)
+    if objects.look(path) is None:
         raise DataError(f"{path}: no such file; correct the path")
     reader = None
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(io.BytesIO(objects.read_bytes(path)), encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:

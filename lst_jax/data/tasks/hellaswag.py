@@ -1,6 +1,5 @@
 """HellaSwag as it lies on disk (docs/formats_external.md, "Tasks"); nothing is downloaded."""
 
-import pathlib
 import re
 
 from lst_jax.core.errors import DataError, RejectedItem
@@ -9,9 +8,10 @@ from lst_jax.data.tasks import items as ours
 from lst_jax.data.tasks.columns import label
 from lst_jax.data.tasks.items import Item, Part, Task
 from lst_jax.data.tasks.kind import FileTask
+from lst_jax.storage.place import Place
 
 
-def read(path: pathlib.Path) -> Task:
+def read(path: Place) -> Task:
     """`hellaswag_val.jsonl`: {ind, ctx, endings, label, …}; label "" or missing: not known.
 
     The prompt is `ctx` without the activity's label; marks such as [header] are taken out of it and of the endings.

@@ -9,7 +9,6 @@ Example: a line of a task's file with all fields, and one without the optional f
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data.alignment import fit_frames, to_seconds
 from lst_jax.data.importers import base
 from lst_jax.data.records import Utterance, Word, check_utterance
+from lst_jax.storage.place import Place, to_place
 
 ITEM_FIELDS = frozenset({"id", "prompt", "choices", "label", "group", "bands", "unit_rate", "codebook"})
 HIGHEST_RATE = 48000  # units per second: no more than samples
@@ -64,7 +64,7 @@ class Task:
     codebook: str | None = None  # fingerprint of the unit tokenizer
 
 
-def check(items: Sequence[Item], place: str | os.PathLike) -> None:
+def check(items: Sequence[Item], place: str | os.PathLike | Place) -> None:
     """Raises: DataError where there are no items, two have one id, or a label is not the number of a choice."""
     if not items:
         raise DataError(f"{place}: has no items; add some")
@@ -80,7 +80,7 @@ def check(items: Sequence[Item], place: str | os.PathLike) -> None:
             )
 
 
-def read(path: str | os.PathLike) -> Task:
+def read(path: str | os.PathLike | Place) -> Task:
     """Reads a task's JSON lines. An item without an id is named after its line: "task.jsonl:3".
 
     Raises: DataError naming file, line and fix. A field that the format does not have is an error too.
@@ -89,7 +89,7 @@ def read(path: str | os.PathLike) -> Task:
     for place, line in base.text_lines(path):
         try:
             fields = base.json_object(line)
-            item, rate, codebook = _item(fields, f"{pathlib.Path(path).name}:{place.rpartition(' ')[2]}")
+            item, rate, codebook = _item(fields, f"{to_place(path).name}:{place.rpartition(' ')[2]}")
         except RejectedItem as error:
             raise DataError(f"{place}: {error}") from error
         items.append(item)

@@ -5,13 +5,13 @@ outside the package calls `registry.register`.
 """
 
 import dataclasses
-import pathlib
 import re
 from collections.abc import Callable, Sequence
 
 from lst_jax.core.errors import ConfigError
 from lst_jax.data.records import Utterance
 from lst_jax.data.tasks.items import Item, Task
+from lst_jax.storage.place import Place
 
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 
@@ -20,11 +20,13 @@ NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 class FileTask:
     """A task in a file: `--tasks NAME=PATH`.
 
-    `read` takes the path and gives the task; it raises DataError, one line, naming file, line and fix.
+    `read` takes the place and gives the task; it raises DataError, one line, naming file, line and fix.
+    `is_folder`: PATH is a folder that has the audio too. Then each choice has the `name` of its recording below PATH.
     """
 
     name: str
-    read: Callable[[pathlib.Path], Task]
+    read: Callable[[Place], Task]
+    is_folder: bool = False
 
     def check(self) -> None:
         """Raises: ConfigError where the task is not complete."""

@@ -1,14 +1,15 @@
 """The evaluation tasks that have a name, and the one way to read a file of items."""
 
 import os
-import pathlib
 
 from lst_jax.core.errors import ConfigError, DataError, RejectedItem
 from lst_jax.data.importers import base
-from lst_jax.data.tasks import completion, hellaswag, storycloze, zerospeech
+from lst_jax.data.tasks import completion, hellaswag, salmon, spoken_storycloze, storycloze, zerospeech
 from lst_jax.data.tasks import items as ours
 from lst_jax.data.tasks.items import Task
 from lst_jax.data.tasks.kind import EvaluationTask, FileTask, HeldOutTask
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 _TASKS: dict[str, EvaluationTask] = {}
 
@@ -27,6 +28,9 @@ for _task in (
     storycloze.TOPICSTORYCLOZE,
     zerospeech.SWUGGY,
     zerospeech.SBLIMP,
+    salmon.TASK,
+    spoken_storycloze.SSTORYCLOZE,
+    spoken_storycloze.TSTORYCLOZE,
     completion.TASK,
 ):
     register(_task)
@@ -42,21 +46,31 @@ def file_tasks() -> list[str]:
     return [name for name, task in _TASKS.items() if isinstance(task, FileTask)]
 
 
+def has_audio(name: str, path: str | os.PathLike | Place) -> bool:
+    """Whether `read_task` reads that path as a folder with the audio of its items."""
+    task = find(name)
+    return isinstance(task, FileTask) and task.is_folder and objects.is_folder(to_place(path))
+
+
 def held_out_tasks() -> list[str]:
     """The names of the tasks that are made from a run's own held-out utterances."""
     return [name for name, task in _TASKS.items() if isinstance(task, HeldOutTask)]
 
 
-def read_task(name: str, path: str | os.PathLike) -> Task:
+def read_task(name: str, path: str | os.PathLike | Place) -> Task:
     """A task in a file: a benchmark's own format where `name` is one of `file_tasks`, else JSON lines of ours.
 
-    A benchmark that was made spoken is in JSON lines, whatever its name.
+    A benchmark that was made spoken is in JSON lines, whatever its name. Benchmarks of audio are folders before.
+    Either may lie in a bucket.
     Example: read_task("storycloze", "cloze_test_val.csv"), read_task("hellaswag", "hellaswag_val.jsonl"),
-        read_task("hellaswag", "spoken/hellaswag/task.jsonl"), read_task("mine", "mine.jsonl")
-    Raises: DataError naming file, line and fix.
+        read_task("hellaswag", "spoken/hellaswag/task.jsonl"), read_task("mine", "mine.jsonl"),
+        read_task("salmon", "salmon_benchmark")
+    Raises: DataError naming file, line and fix; StorageError.
     """
-    path = pathlib.Path(path)
+    path = to_place(path)
     task = find(name)
+    if objects.is_folder(path) and not has_audio(name, path):
+        raise DataError(f"{path}: is a folder; give the file of the task {name}")
     if isinstance(task, FileTask) and not _is_ours(path):
         return task.read(path)
     if path.suffix == ".csv":
@@ -67,8 +81,8 @@ def read_task(name: str, path: str | os.PathLike) -> Task:
     return ours.read(path)
 
 
-def _is_ours(path: pathlib.Path) -> bool:
-    if path.suffix == ".csv":
+def _is_ours(path: Place) -> bool:
+    if path.suffix == ".csv" or objects.is_folder(path):
         return False
     _, line = next(base.text_lines(path), ("", "{}"))
     try:

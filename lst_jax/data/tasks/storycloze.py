@@ -1,17 +1,16 @@
 """StoryCloze and TopicStoryCloze as they lie on disk (docs/formats_external.md, "Tasks"); nothing is downloaded."""
 
-import pathlib
-
 from lst_jax.data.tasks import items as ours
 from lst_jax.data.tasks.columns import label, rows
 from lst_jax.data.tasks.items import Item, Part, Task
 from lst_jax.data.tasks.kind import FileTask
+from lst_jax.storage.place import Place
 
 SENTENCES = [f"InputSentence{i}" for i in range(1, 5)]
 ENDINGS = ["RandomFifthSentenceQuiz1", "RandomFifthSentenceQuiz2"]
 
 
-def read(path: pathlib.Path) -> Task:
+def read(path: Place) -> Task:
     """A CSV file with the columns InputStoryid, InputSentence1-4, RandomFifthSentenceQuiz1-2 and AnswerRightEnding.
 
     AnswerRightEnding is 1 or 2; missing or empty: not known. The prompt is the four sentences.

@@ -17,6 +17,7 @@ from lst_jax.prepare import pronounce
 from lst_jax.prepare.acoustic import ctc, wav2vec2
 from lst_jax.prepare.acoustic.encoder import Encoder, bucket
 from lst_jax.prepare.aligners.fit import CTC_LEAST_SCORE
+from lst_jax.storage.at_hand import at_hand
 
 VERSION = "1"  # enters the aligner's name: another version may place words elsewhere
 
@@ -88,9 +89,10 @@ class CtcAligner:
     """
 
     def __init__(self, directory: str | os.PathLike, least_score: float | None = None):
-        """Loads the model. Raises: DataError where the directory is no CTC model."""
+        """Loads the model; one in a bucket is copied here. Raises: DataError where the directory is no CTC model."""
         self.directory, self.least_score = os.fspath(directory), CTC_LEAST_SCORE if least_score is None else least_score
-        self.encoder, self.characters = Encoder(directory), Characters(directory)
+        folder = at_hand(directory)
+        self.encoder, self.characters = Encoder(folder), Characters(folder)
         if self.characters.size > self.encoder.arch.vocab_size:
             raise DataError(
                 f"{directory}: vocab.json has ids up to {self.characters.size - 1}, the model "
@@ -125,7 +127,8 @@ class CtcAligner:
                 spelt[place] = self._text(recording, words)
             except RejectedItem as error:
                 results[place] = error
-        for places, audio_BS, samples_B in self.encoder.batches({place: recordings[place] for place in spelt}):
+        heard = {place: self.encoder.heard(recordings[place]) for place in spelt}
+        for places, audio_BS, samples_B in self.encoder.batches(heard):
             found = self._search(audio_BS, samples_B, [spelt[i][1] for i in places])
             for row, place in enumerate(places):
                 results[place] = self._place(

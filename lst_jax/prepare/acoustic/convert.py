@@ -8,6 +8,7 @@ Files of numpy (.npy) and safetensors hold numbers only. A pickle (.pkl, .bin, .
 it is read, so it is read only after a person said yes. Torch checkpoints (.pt, .pth) are read with `weights_only`.
 """
 
+import os
 import pathlib
 import pickle
 import sys
@@ -21,6 +22,8 @@ import safetensors.numpy
 from lst_jax.core.errors import DataError
 from lst_jax.prepare.acoustic import weights
 from lst_jax.prepare.acoustic.units import DEFAULT_LAYER, QUANTIZER_FILE, Quantizer
+from lst_jax.storage.at_hand import as_given, at_hand
+from lst_jax.storage.place import Place, in_bucket, to_place
 
 TORCH_SUFFIXES = (".pt", ".pth")
 
@@ -65,16 +68,16 @@ def confirm(path: pathlib.Path) -> bool:
     if not sys.stdin.isatty():
         return False
     print(
-        f"{path} is a pickle. Reading it runs whatever program it holds, with your rights on this machine.\n"
+        f"{as_given(str(path))} is a pickle. Reading it runs whatever program it holds, with your rights on this machine.\n"
         f"Go on only if you trust where it comes from: type {path.name} to read it, anything else to stop."
     )
     return input("> ").strip() == path.name
 
 
 def write_quantizer(
-    model_dir: pathlib.Path,
-    centroids: pathlib.Path | None,
-    linear: pathlib.Path | None,
+    model_dir: str | os.PathLike | Place,
+    centroids: str | os.PathLike | Place | None,
+    linear: str | os.PathLike | Place | None,
     layer: int | None = None,
     blank: int | None = None,
     trusted: bool = False,
@@ -84,8 +87,9 @@ def write_quantizer(
     `layer` is DEFAULT_LAYER unless given. `trusted`: a pickle is read without asking.
     Returns: the line that says what was written. Raises: UserError.
     """
-    arch = weights.read_architecture(model_dir)
-    source, layer = centroids or linear, DEFAULT_LAYER if layer is None else layer
+    folder = to_place(model_dir)
+    arch = weights.read_architecture(at_hand(folder / "config.json").parent if in_bucket(folder) else folder)
+    source, layer = at_hand(centroids or linear), DEFAULT_LAYER if layer is None else layer
     if not source.is_file():
         raise DataError(f"{source}: no such file; correct the path")
     if not 0 <= layer <= arch.num_hidden_layers:
@@ -105,7 +109,7 @@ def write_quantizer(
             f"{source}: is for frames of width {len(quantizer.kernel_DV)}, the model's have "
             f"{arch.hidden_size}; choose the model it was fitted to"
         )
-    path = model_dir / QUANTIZER_FILE
+    path = folder / QUANTIZER_FILE
     quantizer.save(path)
     return f"{path}: {quantizer.codebook_size} units of layer {quantizer.layer} at {arch.frame_rate:g} Hz"
 

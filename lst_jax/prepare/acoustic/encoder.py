@@ -4,7 +4,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +12,8 @@ import numpy as np
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.prepare.acoustic import wav2vec2, weights
 
-LONGEST_SEC = 120  # attention is quadratic: 6000 frames of 12 heads are 1.7 GB a recording
+LONGEST_SEC = 120  # at one time. Attention is quadratic: 6000 frames of 12 heads are 1.7 GB a recording
+PIECE_SEC, MARGIN_SEC = 50, 5  # of a longer recording: what each piece gives frames for, and hears before and behind it
 SMALLEST_BUCKET = 64  # frames
 MAX_BATCH = 64
 BATCH_FRAMES = 24_000  # frames of a batch, padding included: 16 recordings of 30 s at 50 Hz
@@ -35,7 +36,7 @@ class Encoder:
         self.params = jax.device_put(params)
 
     def batches(self, recordings: Mapping[int, np.ndarray]) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
-        """(keys of `recordings`, audio [B, S], samples [B]) of float32 recordings at 16 kHz, by length.
+        """(keys of `recordings`, audio [B, S], samples [B]) of recordings as `heard` gives them, by length.
 
         Lengths and batch sizes come from few values, so that little is compiled; the batch's last rows may be empty.
         Raises: RejectedItem, see `check`.
@@ -51,6 +52,21 @@ class Encoder:
 
     def check(self, recording: np.ndarray) -> int:
         """Frames of a recording. Raises: RejectedItem where it is shorter than a frame or too long for attention."""
+        frames = self._frames(recording)
+        if _is_long(recording):
+            raise RejectedItem(
+                "too long",
+                f"{len(recording) / wav2vec2.SAMPLE_RATE:.0f} s of audio is longer than the {LONGEST_SEC} s that this "
+                "model aligns; cut it into utterances, or give its words from files, as --aligner ctm:PATH does",
+            )
+        return frames
+
+    def heard(self, recording: np.ndarray) -> np.ndarray:
+        """A float32 recording at 16 kHz as the model hears it: standardised, where the model's directory says so."""
+        return _standardised(recording) if self.normalise else recording
+
+    def _frames(self, recording: np.ndarray) -> int:
+        """Frames of a recording of any length. Raises: RejectedItem where it is shorter than a frame."""
         frames = int(self.arch.frames(len(recording)))
         if frames < 1:
             raise RejectedItem(
@@ -58,31 +74,44 @@ class Encoder:
                 f"{len(recording) / wav2vec2.SAMPLE_RATE:.3f} s of audio is less than the "
                 f"{self.arch.window} samples a frame needs; leave it out",
             )
-        if len(recording) > LONGEST_SEC * wav2vec2.SAMPLE_RATE:
-            raise RejectedItem(
-                "too long",
-                f"{len(recording) / wav2vec2.SAMPLE_RATE:.0f} s of audio is longer than "
-                f"{LONGEST_SEC} s; cut it into utterances",
-            )
         return frames
 
     def map(self, function: Callable[..., Any], recordings: Sequence[np.ndarray]) -> list[np.ndarray | RejectedItem]:
         """function(params, audio [B, S], samples [B]) → [B, T, ...], cut into one array [frames, ...] per recording.
 
-        A recording that is too short or too long has its RejectedItem instead.
+        A recording that is too short has its RejectedItem instead. One that is too long for attention is computed in
+        pieces that overlap, so that its frames depend on what lies within MARGIN_SEC of them at least.
         """
-        results: dict[int, np.ndarray | RejectedItem] = {}
+        results: dict[int, list[np.ndarray] | RejectedItem] = {}
+        pieces: list[_Piece] = []
         for place, recording in enumerate(recordings):
             try:
-                self.check(recording)
+                own = self._pieces(place, recording)
+                results[place], pieces = [np.zeros(0)] * len(own), pieces + own
             except RejectedItem as error:
                 results[place] = error
-        good = {place: recording for place, recording in enumerate(recordings) if place not in results}
-        for places, audio_BS, samples_B in self.batches(good):
+        for numbers, audio_BS, samples_B in self.batches({n: piece.audio for n, piece in enumerate(pieces)}):
             out = np.asarray(function(self.params, audio_BS, samples_B))
-            for row, place in enumerate(places):
-                results[place] = out[row, : int(self.arch.frames(len(recordings[place])))]
-        return [results[place] for place in range(len(recordings))]
+            for row, piece in enumerate(pieces[n] for n in numbers):
+                results[piece.place][piece.number] = out[row, piece.first : piece.end]
+        return [
+            result if isinstance(result, RejectedItem) else np.concatenate(result)
+            for _, result in sorted(results.items())
+        ]
+
+    def _pieces(self, place: int, recording: np.ndarray) -> list["_Piece"]:
+        """The pieces of a recording; one that is not too long is one piece. Raises: RejectedItem."""
+        frames, audio = self._frames(recording), self.heard(recording)
+        if not _is_long(recording):
+            return [_Piece(place, 0, audio, 0, frames)]
+        hop, pieces = self.arch.hop, []
+        step, margin = (round(sec * wav2vec2.SAMPLE_RATE / hop) for sec in (PIECE_SEC, MARGIN_SEC))
+        for number, begin in enumerate(range(0, frames, step)):
+            end = min(begin + step, frames)
+            first, last = max(0, begin - margin), min(frames, end + margin) - 1
+            heard = audio[first * hop : last * hop + self.arch.window]
+            pieces.append(_Piece(place, number, heard, begin - first, end - first))
+        return pieces
 
     def hidden_states(self, recordings: Sequence[np.ndarray]) -> list[np.ndarray | RejectedItem]:
         """The hidden state float32 [frames, width] of each recording."""
@@ -100,8 +129,22 @@ class Encoder:
         samples_B = np.zeros(rows, np.int32)
         for row, recording in enumerate(recordings):
             samples_B[row] = len(recording)
-            audio_BS[row, : len(recording)] = _standardised(recording) if self.normalise else recording
+            audio_BS[row, : len(recording)] = recording
         return audio_BS, samples_B
+
+
+class _Piece(NamedTuple):
+    """A part of a recording that the model hears at one time, and which of its frames are kept."""
+
+    place: int  # of the recording
+    number: int  # of the piece in it
+    audio: np.ndarray
+    first: int
+    end: int
+
+
+def _is_long(recording: np.ndarray) -> bool:
+    return len(recording) > LONGEST_SEC * wav2vec2.SAMPLE_RATE
 
 
 def bucket(frames: int) -> int:

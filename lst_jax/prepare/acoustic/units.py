@@ -13,10 +13,12 @@ import safetensors.numpy
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from lst_jax.core import files
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.prepare.acoustic import wav2vec2
 from lst_jax.prepare.acoustic.encoder import Encoder
+from lst_jax.storage import objects
+from lst_jax.storage.at_hand import at_hand
+from lst_jax.storage.place import Place, to_place
 
 QUANTIZER_FILE = "units.safetensors"  # in the model's directory
 FORMAT_VERSION = "1"
@@ -69,7 +71,7 @@ class Quantizer:
         blank = None if metadata["blank"] == "none" else int(metadata["blank"])
         return cls(tensors["kernel"], tensors["bias"], int(metadata["layer"]), blank)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike | Place) -> None:
         """Writes safetensors, complete or not at all. Raises: StorageError."""
         settings = {
             "kind": self.kind,
@@ -78,7 +80,7 @@ class Quantizer:
             "blank": "none" if self.blank is None else str(self.blank),
             "fingerprint": self.fingerprint,
         }
-        with files.replacing(path) as temporary:
+        with objects.filling(to_place(path)) as temporary:
             temporary.write_bytes(safetensors.numpy.save({"kernel": self.kernel_DV, "bias": self.bias_V}, settings))
 
 
@@ -108,10 +110,14 @@ class HubertKMeans:
         self._function = functools.partial(_units, affine=affine, arch=encoder.arch, layer=quantizer.layer)
 
     @classmethod
-    def load(cls, directory: str | os.PathLike, quantizer: Quantizer | None = None) -> "HubertKMeans":
-        """Loads a Hugging Face directory; without `quantizer`, its own `units.safetensors`. Raises: DataError."""
-        quantizer = quantizer or Quantizer.load(pathlib.Path(directory) / QUANTIZER_FILE)
-        return cls(Encoder(directory, quantizer.layer), quantizer)
+    def load(cls, directory: str | os.PathLike | Place, quantizer: Quantizer | None = None) -> "HubertKMeans":
+        """Loads a Hugging Face directory; without `quantizer`, its own `units.safetensors`. One in a bucket is copied here.
+
+        Raises: DataError, StorageError.
+        """
+        folder = at_hand(directory)
+        quantizer = quantizer or Quantizer.load(folder / QUANTIZER_FILE)
+        return cls(Encoder(folder, quantizer.layer), quantizer)
 
     def encode(self, audio: np.ndarray, rate: int) -> np.ndarray:
         """Units uint16 [frames] of float32 mono samples; `rate` must be 16000. Raises: RejectedItem."""

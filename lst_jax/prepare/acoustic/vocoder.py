@@ -24,6 +24,8 @@ from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
 from lst_jax.prepare.acoustic.convert import read_state
 from lst_jax.prepare.acoustic.weights import WEIGHT_NORMS
+from lst_jax.storage.at_hand import at_hand
+from lst_jax.storage.place import Place
 
 SLOPE, LAST_SLOPE = 0.1, 0.01  # of the leaky ReLUs; the one before the last convolution has torch's default
 ENDS_KERNEL = 7  # of the first and the last convolution
@@ -77,9 +79,12 @@ class UnitVocoder:
         self.shape, self.params = shape, dict(params)
 
     @classmethod
-    def load(cls, directory: str | os.PathLike) -> "UnitVocoder":
-        """Reads a directory. Raises: DataError naming the field, the file or the tensor that does not fit."""
-        directory = pathlib.Path(directory)
+    def load(cls, directory: str | os.PathLike | Place) -> "UnitVocoder":
+        """Reads a directory; one in a bucket is copied here.
+
+        Raises: DataError naming the field, the file or the tensor that does not fit; StorageError.
+        """
+        directory = at_hand(directory)
         shape = read_shape(directory / "config.json")
         files = sorted({path for pattern in WEIGHTS for path in directory.glob(pattern)})
         if len(files) != 1:

@@ -61,7 +61,7 @@ class Corpus:
     @property
     def is_small(self) -> bool:
         """Whether all of it can be read before the work starts, and its ids be held."""
-        sizes = (file.size * (COMPRESSION if file.place.suffix in COMPRESSED else 1) for file in self.files)
+        sizes = (file.size * (COMPRESSION if file.place.suffix.lower() in COMPRESSED else 1) for file in self.files)
         return sum(sizes) <= COMPARED_BYTES
 
     def names(self) -> list[str]:

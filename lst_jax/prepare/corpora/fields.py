@@ -123,7 +123,7 @@ def item_or_bad(place: str, skip_bad: bool, make: Callable[[], T]) -> T | BadIte
     except RejectedItem as error:
         if not skip_bad and error.reason != line_files.NOT_TEXT:
             raise DataError(f"{place}: {error}") from error
-        return BadItem(place, error.reason, f"{place}: {error}", place)
+        return BadItem(place, error.reason, f"{place}: {error}", place, error.reason != line_files.NOT_TEXT)
 
 
 def check_part_fields(fields: Mapping[str, Any]) -> None:

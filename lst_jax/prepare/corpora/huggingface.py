@@ -204,7 +204,9 @@ def _holds(kind: Any, *tests: str) -> bool:
 
 def _is_at(place: Place) -> bool:
     """Whether a folder, or its folder `data`, has Parquet files."""
-    return any(name.endswith(parquet.SUFFIXES) for where in (place, place / "data") for name in objects.names(where))
+    return any(
+        name.lower().endswith(parquet.SUFFIXES) for where in (place, place / "data") for name in objects.names(where)
+    )
 
 
 LAYOUTS = (

@@ -115,7 +115,7 @@ class LhotseReader:
         except DataError as error:
             if not self.settings.skip_bad:
                 raise
-            yield BadItem(f"{archive}", DAMAGED, str(error), str(archive))
+            yield BadItem(f"{archive}", DAMAGED, str(error), str(archive), stops=True)
 
     def _items(self, place: str, cut: Any, part: Part, sound: AudioPlace | None = None) -> Iterator[Item | BadItem]:
         """The items of a cut; `sound` is that of the cut alone, where the cut does not say where it lies."""

@@ -77,7 +77,7 @@ def _transcript_files(root: Place, exact: bool) -> Iterator[groups.Entry]:
     """The files of transcripts, and how many items each gives: as many as recordings lie there, or `exact`, its lines."""
     for _, inside in walk(root):
         transcripts = [one for one in inside if one.name.endswith(TRANSCRIPTS)]
-        recordings = sum(one.name.endswith(reading.AUDIO_SUFFIXES) for one in inside)
+        recordings = sum(one.name.lower().endswith(reading.AUDIO_SUFFIXES) for one in inside)
         version = str([(one.name, one.size, one.version) for one in inside])
         for one in transcripts:
             lines = reading.count_of_lines(root / one.path) if exact else recordings // len(transcripts)

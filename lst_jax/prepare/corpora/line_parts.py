@@ -33,8 +33,9 @@ def parts(file: InputFile, number: int, part_lines: int) -> Iterator[Part]:
 
     Raises: DataError where the file cannot be read; StorageError.
     """
+    _refuse_empty(file)
     with _errors_of(file.place):
-        if is_compressed(file.place):
+        if line_files.is_compressed(file.place):
             yield from _parts_of_compressed(file, number, part_lines)
         else:
             yield from _parts_of_plain(file, number, part_lines, None)
@@ -46,7 +47,10 @@ def large_parts(file: InputFile, number: int) -> Iterator[Part]:
     A file that is compressed, or small and in a bucket, is not opened: its version stands for its content.
     Raises: as `parts`.
     """
-    opened = not is_compressed(file.place) and (isinstance(file.place, pathlib.Path) or file.size > WHOLE_BYTES)
+    _refuse_empty(file)
+    opened = not line_files.is_compressed(file.place) and (
+        isinstance(file.place, pathlib.Path) or file.size > WHOLE_BYTES
+    )
     if opened:
         with _errors_of(file.place):
             yield from _parts_of_plain(file, number, None, WHOLE_BYTES)
@@ -66,15 +70,16 @@ def lines(part: Part, skip_bad: bool) -> Iterator[tuple[int, str, str | Rejected
     Raises: DataError naming file and line; StorageError.
     """
     with _errors_of(part.place):
-        if not is_compressed(part.place):
+        if not line_files.is_compressed(part.place):
             yield from line_files.numbered(_plain(part), str(part.place), skip_bad, part.first)
             return
         yield from _lines_of_compressed(part, skip_bad)
 
 
-def is_compressed(place: Place) -> bool:
-    """Whether its name says so."""
-    return place.suffix in line_files.COMPRESSED
+def _refuse_empty(file: InputFile) -> None:
+    """Raises: DataError where a compressed file has no bytes: nothing that compresses writes one, so a copy was cut."""
+    if not file.size and line_files.is_compressed(file.place):
+        raise DataError(f"{file.place}: has 0 bytes, which no compressed file has; copy it again, or remove it")
 
 
 def _parts_of_plain(file: InputFile, number: int, part_lines: int | None, part_bytes: int | None) -> Iterator[Part]:

@@ -47,7 +47,7 @@ class JsonLines:
         skip_bad = self.settings.skip_bad
         for place, fields in line_files.objects_of(line_parts.lines(part, skip_bad), skip_bad):
             if isinstance(fields, RejectedItem):
-                yield BadItem(place, fields.reason, f"{place}: {fields}"), {}
+                yield BadItem(place, fields.reason, f"{place}: {fields}", stops=True), {}
                 continue
             try:
                 if item_fields.selected(fields, self.settings.where):
@@ -55,7 +55,7 @@ class JsonLines:
             except RejectedItem as error:
                 if not skip_bad and error.reason != line_files.NOT_TEXT:
                     raise DataError(f"{place}: {error}") from error
-                yield BadItem(place, error.reason, f"{place}: {error}"), {}
+                yield BadItem(place, error.reason, f"{place}: {error}", stops=error.reason != line_files.NOT_TEXT), {}
 
     def _item(self, fields: dict[str, Any], part: Part, place: str) -> Item | TextItem:
         if self.kind == "speech":
@@ -88,7 +88,7 @@ class PlainText:
         """See `Reader.read`."""
         for number, place, line in line_parts.lines(part, self.settings.skip_bad):
             if isinstance(line, RejectedItem):
-                yield BadItem(place, line.reason, f"{place}: {line}")
+                yield BadItem(place, line.reason, f"{place}: {line}", stops=True)
             elif line.strip():
                 yield TextItem(f"{part.input_name}:{number}", line.strip(), place)
 

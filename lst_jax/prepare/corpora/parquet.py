@@ -40,7 +40,7 @@ class Tables:
 
     def files(self, place: Place) -> list[InputFile]:
         """See `Reader.files`. A wanted split leaves out the files whose names say another one. Raises: DataError."""
-        found = input_files(place, lambda name: name.endswith(SUFFIXES))
+        found = input_files(place, lambda name: name.lower().endswith(SUFFIXES))
         if not found:
             raise DataError(
                 f"{place}: has no {' or '.join(f'*{end}' for end in SUFFIXES)}; give a folder of Parquet files"

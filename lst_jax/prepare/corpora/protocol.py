@@ -67,6 +67,7 @@ class BadItem:
     reason: str
     message: str  # says where it is as well
     place: str = ""
+    stops: bool = dataclasses.field(default=False, compare=False)  # whether it ends a command without --skip-bad
 
     def identity(self) -> str:
         """See `Item.identity`."""

@@ -1,6 +1,7 @@
 """What readers of layouts share: the files at a place, the items of lines, fields, and what becomes of a bad line."""
 
 import csv
+import dataclasses
 import hashlib
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -20,7 +21,9 @@ from lst_jax.storage.walk import walk
 Line = tuple[int, str, str | RejectedItem]  # number, place for messages, text
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3")  # where several files have one name, the first counts
 HEADER_BYTES = 1 << 16
-AUDIO_ROOT = Option("audio_root", "the folder where relative paths of the corpus's audio begin", metavar="DIR")
+AUDIO_ROOT = Option(
+    "audio_root", "the folder where relative paths of the corpus's audio begin", metavar="DIR", path=True
+)
 
 
 def files_at(place: Place, fits: Callable[[str], bool], layout: str, needs: str) -> list[InputFile]:
@@ -181,7 +184,9 @@ def bad_line(where: str, error: RejectedItem, settings: Settings) -> BadItem:
     """The item in place of a line that is none. Raises: DataError unless `--skip-bad`, as a manifest does."""
     if not settings.skip_bad and error.reason != line_files.NOT_TEXT:
         raise DataError(f"{where}: {error}") from error
-    return bad_item(where, where, error.reason, str(error))
+    return dataclasses.replace(
+        bad_item(where, where, error.reason, str(error)), stops=error.reason != line_files.NOT_TEXT
+    )
 
 
 def bad_item(name: str, where: str, reason: str, message: str) -> BadItem:
@@ -190,10 +195,10 @@ def bad_item(name: str, where: str, reason: str, message: str) -> BadItem:
 
 
 def audio_names(names: Iterable[str]) -> dict[str, str]:
-    """The audio file of each name without suffix, among the names in a folder. Example: "a.flac" -> {"a": "a.flac"}"""
+    """The audio file of each name without suffix, among the names in a folder. Example: "a.WAV" -> {"a": "a.WAV"}"""
     found: dict[str, str] = {}
     for suffix in reversed(AUDIO_SUFFIXES):
-        found |= {name.removesuffix(suffix): name for name in names if name.endswith(suffix)}
+        found |= {name[: -len(suffix)]: name for name in names if name.lower().endswith(suffix)}
     return found
 
 

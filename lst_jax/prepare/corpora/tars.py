@@ -167,7 +167,7 @@ def tar_at(place: Place) -> Iterator[Tar]:
         with ranges.damage(place, WHAT):
             file = stack.enter_context(ranges.opened(place))
             if is_compressed(place):
-                suffix = ".gz" if place.suffix == ".tgz" else place.suffix
+                suffix = ".gz" if place.suffix.lower() == ".tgz" else place.suffix
                 file = _Forward(stack.enter_context(line_files.decompressed(file, suffix, str(place))))
                 size = None
             else:
@@ -177,13 +177,13 @@ def tar_at(place: Place) -> Iterator[Tar]:
 
 def is_compressed(place: Place) -> bool:
     """Whether its name says so."""
-    return place.suffix != ".tar"
+    return place.suffix.lower() != ".tar"
 
 
 def parts(file: InputFile, number: int, part_items: int, key_of: KeyOf) -> Iterator[Part]:
     """Parts of about `part_items` groups; `start` and `count` are bytes. Raises: DataError, StorageError."""
     digest = hashlib.sha256(f"{file.size} {file.version}".encode()).hexdigest()[:16]
-    if is_compressed(file.place):
+    if is_compressed(file.place) or not file.size:  # that it is empty is for reading it to say
         yield Part(part_name(number, 0), file.place, digest, input_name=file.name, size=file.size)
         return
     with tar_at(file.place) as tar:

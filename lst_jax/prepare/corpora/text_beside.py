@@ -70,7 +70,9 @@ class Vctk:
             texts = {one.name: one for _, below in walk(spoken) for one in below} if objects.is_folder(spoken) else {}
             for one in inside:
                 stem, _, suffix = one.name.rpartition(".")
-                if f".{suffix}" not in reading.AUDIO_SUFFIXES or (stem.endswith(MICS) and not stem.endswith(mic)):
+                if f".{suffix.lower()}" not in reading.AUDIO_SUFFIXES or (
+                    stem.endswith(MICS) and not stem.endswith(mic)
+                ):
                     continue
                 text = f"{stem.removesuffix(f'_{mic}')}.txt"
                 size, version = (texts[text].size, texts[text].version) if text in texts else (0, "")
@@ -91,7 +93,7 @@ class Mfa:
     def files(self, place: Place) -> list[InputFile]:
         """See `protocol.Reader`."""
         needs = "a folder with SPEAKER/*.lab beside recordings"
-        return reading.tree_at(place, self.name, needs, lambda path: path.endswith(TEXT_SUFFIXES))
+        return reading.tree_at(place, self.name, needs, lambda path: path.lower().endswith(TEXT_SUFFIXES))
 
     def parts(self, file: InputFile, number: int, part_items: int) -> Iterator[Part]:
         """See `protocol.Reader`."""
@@ -116,7 +118,7 @@ def is_mfa(place: Place) -> bool:
     """Whether a folder, or the first folder in it, has .lab files."""
     names = objects.names(place)
     inside = next((objects.names(place / name) for name in names if "." not in name), [])
-    return any(name.endswith(TEXT_SUFFIXES[0]) for name in (*names, *inside))
+    return any(name.lower().endswith(TEXT_SUFFIXES[0]) for name in (*names, *inside))
 
 
 def _beside(inside: list[Found]) -> Iterator[groups.Entry]:
@@ -125,7 +127,7 @@ def _beside(inside: list[Found]) -> Iterator[groups.Entry]:
     audio = reading.audio_names(paths)
     texts: dict[str, str] = {}
     for suffix in reversed(TEXT_SUFFIXES):
-        texts |= {name.removesuffix(suffix): name for name in paths if name.endswith(suffix)}
+        texts |= {name[: -len(suffix)]: name for name in paths if name.lower().endswith(suffix)}
     for stem in sorted(audio.keys() | texts.keys()):
         found = [paths[names[stem]] if stem in names else None for names in (audio, texts)]
         version = str([(one.size, one.version) for one in found if one is not None])

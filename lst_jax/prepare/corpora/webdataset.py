@@ -23,10 +23,11 @@ from lst_jax.prepare.corpora.registry import Layout, Settings
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
-AUDIO = frozenset({"wav", "flac", "mp3", "ogg", "opus"})
+AUDIO = ("flac", "wav", "ogg", "opus", "mp3")  # where several files have one name, the first counts
 TEXT = ("txt", "text")
 NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)  # what is hidden, as ._u1.flac of macOS, has no key
 DAMAGED = "unreadable archive"  # reason
+TOGETHER = "or sort the tar by name, as the files of a sample must lie side by side"
 
 
 @dataclasses.dataclass
@@ -48,7 +49,7 @@ class WebDatasetReader:
 
     def files(self, place: Place) -> list[InputFile]:
         """See `Reader.files`."""
-        found = input_files(place, lambda name: name.endswith(tars.SUFFIXES))
+        found = input_files(place, lambda name: name.lower().endswith(tars.SUFFIXES))
         if not found:
             raise DataError(f"{place}: has no *.tar, plain or compressed; give a folder of WebDataset shards")
         return found
@@ -71,15 +72,17 @@ class WebDatasetReader:
         except DataError as error:
             if not self.settings.skip_bad or isinstance(error, RejectedItem):
                 raise
-            yield BadItem(f"{part.place}: {part.name}", DAMAGED, str(error), str(part.place))
+            yield BadItem(f"{part.place}: {part.name}", DAMAGED, str(error), str(part.place), stops=True)
 
     def _items(self, sample: _Sample, place: str) -> Iterator[Item | BadItem]:
         def lonely() -> Item:
-            raise RejectedItem("missing audio", f"has no {', '.join(sorted(AUDIO))} beside its text; leave it out")
+            raise RejectedItem(
+                "missing audio", f"has no {', '.join(sorted(AUDIO))} beside its text; leave it out, {TOGETHER}"
+            )
 
         if not sample.audio:
-            if sample.texts or sample.jsons:
-                yield fields.item_or_bad(place, self.settings.skip_bad, lonely)
+            if sample.texts or sample.jsons:  # its id is not that of a recording of this name elsewhere in the tar
+                yield fields.item_or_bad(f"{place} (text)", self.settings.skip_bad, lonely)
             return
         for stem in sample.audio:
             where = f"{place}.{stem}" if stem else place
@@ -103,7 +106,8 @@ class WebDatasetReader:
             field = next((name for name in fields.USUAL_TEXT if name in said), field)
         if field not in said:
             raise RejectedItem(
-                "missing text", f"has no .txt, and no .json with {field!r}; add the words or leave it out"
+                "missing text",
+                f"has no .txt, and no .json with {field!r}; add the words or leave it out, {TOGETHER}",
             )
         for name, usual in (
             ("id", fields.USUAL_ID),
@@ -134,11 +138,13 @@ def key_of(name: str) -> str:
 
 def _sample(tar: tars.Tar, key: str, members: Iterator[tars.Member], with_sound: bool) -> _Sample:
     sample = _Sample(key, {}, {}, {})
+    suffixes: dict[str, str] = {}  # of the audio, by stem
     for member in members:
         stem, _, suffix = NAME.fullmatch(member.name.removeprefix("./"))[2].rpartition(".")
         last = suffix.lower()
         if last in AUDIO:
-            sample.audio[stem] = tar.sound(member, with_sound)
+            if stem not in suffixes or AUDIO.index(last) <= AUDIO.index(suffixes[stem]):
+                sample.audio[stem], suffixes[stem] = tar.sound(member, with_sound), last
         elif last in TEXT:
             sample.texts[stem] = tar.content(member)
         elif last == "json":
@@ -165,7 +171,7 @@ def _object(content: bytes) -> dict[str, Any]:
 
 def _is_at(place: Place) -> bool:
     """Whether a folder has tars."""
-    return any(name.endswith(tars.SUFFIXES) for name in objects.names(place))
+    return any(name.lower().endswith(tars.SUFFIXES) for name in objects.names(place))
 
 
 LAYOUTS = (

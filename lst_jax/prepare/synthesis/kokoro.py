@@ -21,6 +21,7 @@ from lst_jax.core.hashing import file_sha256
 from lst_jax.prepare import audio
 from lst_jax.prepare.aligners.pocket_sphinx import PocketSphinxAligner
 from lst_jax.prepare.synthesis.protocol import Speech, share_out
+from lst_jax.storage.at_hand import at_hand
 
 VERSION = 1  # of what is done here; raise it when any sample or time changes
 SEED = 1  # of the model's noise
@@ -37,7 +38,7 @@ class Kokoro:
 
     def __init__(self, directory: str | os.PathLike):
         """Raises: DataError where the extra is not installed, or the directory holds no whole Kokoro."""
-        self._directory, self._aligner = pathlib.Path(directory), PocketSphinxAligner()
+        self._given, self._aligner = directory, PocketSphinxAligner()
         try:
             import kokoro_onnx  # noqa: F401 -- optional
         except ModuleNotFoundError as error:
@@ -45,7 +46,8 @@ class Kokoro:
                 f"--synthesiser kokoro:{directory}: needs kokoro-onnx, which is an extra; pip install "
                 "'lst_jax[kokoro]', in a clone pip install -e '.[kokoro]'"
             ) from error
-        self._model, self._voices = (_only(self._directory, suffix) for suffix in (".onnx", ".bin"))
+        folder = at_hand(directory)
+        self._model, self._voices = (_only(folder, suffix) for suffix in (".onnx", ".bin"))
         try:
             self._known = [voice for voice in self._loaded().get_voices() if voice[0] in LANGUAGES]
             self.voices = tuple(self._known[:1])
@@ -69,7 +71,7 @@ class Kokoro:
 
     def __reduce__(self):
         """Pickles as its settings."""
-        return type(self), (self._directory,)
+        return type(self), (self._given,)
 
     def check_voice(self, voice: str) -> None:
         """See `protocol.Synthesiser`."""

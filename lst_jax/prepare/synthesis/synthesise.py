@@ -11,6 +11,7 @@ A run that was killed at any time is continued by the same command and ends with
 """
 
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -33,10 +34,14 @@ from lst_jax.prepare.digests import begin, digest
 from lst_jax.prepare.engines import processes
 from lst_jax.prepare.synthesis.protocol import Synthesiser
 from lst_jax.prepare.utterances import Utterance
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 VERSION = 1  # of what is written here; raise it when any byte changes
 SHARD = 32  # utterances: some seconds of work
+READ_TOGETHER = 64  # shard.json files
 IDENTITY_NAME, MANIFEST_NAME, WORDS_NAME, REPORT_NAME = "synthesis.json", "manifest.jsonl", "words.ctm", "report.json"
+AUDIO, SHARD_NAME = "audio", "shard.json"
 
 
 class Made(NamedTuple):
@@ -53,7 +58,7 @@ class Made(NamedTuple):
 class Report(NamedTuple):
     """The outcome."""
 
-    directory: pathlib.Path
+    directory: Place
     utterances: int
     words: int
     seconds: float
@@ -69,7 +74,7 @@ class Report(NamedTuple):
         )
 
 
-def left_out(rejected: dict[str, list[str]], report: pathlib.Path) -> str:
+def left_out(rejected: dict[str, list[str]], report: Place) -> str:
     """The end of a line about items that were left out, by reason; nothing where there are none."""
     if not rejected:
         return ""
@@ -79,7 +84,7 @@ def left_out(rejected: dict[str, list[str]], report: pathlib.Path) -> str:
 
 def synthesise(
     utterances: Sequence[Utterance],
-    out_dir: str | os.PathLike,
+    out_dir: str | os.PathLike | Place,
     synthesiser: Synthesiser,
     voices: Sequence[str],
     workers: int = 1,
@@ -93,20 +98,21 @@ def synthesise(
     """
     for voice in voices:
         synthesiser.check_voice(voice)
-    out = pathlib.Path(out_dir)
+    out = to_place(out_dir)
     identity = {
         "version": VERSION,
         "synthesiser": synthesiser.name,
         "voices": list(voices),
         "utterances": digest(json.dumps(one, sort_keys=True) for one in utterances),
     }
-    begin(out, IDENTITY_NAME, identity, (MANIFEST_NAME, WORDS_NAME, REPORT_NAME, "audio"), overwrite)
-    if (out / MANIFEST_NAME).is_file():
-        return Report(out, **json.loads((out / REPORT_NAME).read_text(encoding="utf-8")))
+    begin(out, IDENTITY_NAME, identity, (MANIFEST_NAME, WORDS_NAME, REPORT_NAME, AUDIO), overwrite)
+    if objects.exists(out / MANIFEST_NAME):
+        return Report(out, **json.loads(objects.read_text(out / REPORT_NAME)))
     shards = [
         (number, utterances[start : start + SHARD]) for number, start in enumerate(range(0, len(utterances), SHARD))
     ]
-    missing = [(number, some) for number, some in shards if not (_folder(out, number) / "shard.json").is_file()]
+    there = objects.sizes(out / AUDIO)
+    missing = [(number, some) for number, some in shards if f"{_folder_name(number)}/{SHARD_NAME}" not in there]
     done = len(utterances) - sum(len(some) for _, some in missing)
     made = processes.ordered_map(ShardMaker(synthesiser, out, tuple(voices)), missing, workers)
     with tqdm.tqdm(
@@ -120,16 +126,16 @@ def synthesise(
 class ShardMaker:
     """Writes the folder of a shard; gives the number of its utterances."""
 
-    def __init__(self, synthesiser: Synthesiser, out: pathlib.Path, voices: tuple[str, ...]):
+    def __init__(self, synthesiser: Synthesiser, out: Place, voices: tuple[str, ...]):
         """Pickles as its settings, as the synthesiser does."""
         self.synthesiser, self.out, self.voices = synthesiser, out, voices
 
     def __call__(self, shard: tuple[int, Sequence[Utterance]]) -> int:
         """See the class; what cannot be spoken is left out and said in shard.json."""
         number, utterances = shard
-        target = _folder(self.out, number)
+        target = self.out / AUDIO / _folder_name(number)
         lines, times, rejected, words, seconds = [], [], {}, 0, 0.0
-        with files.whole_directory(target, target.with_name(f".{target.name}.part")) as folder:
+        with _filling(target) as folder:
             for place, utterance in enumerate(utterances):
                 voice = self.voices[int(rng.generator("voice", utterance.id).integers(len(self.voices)))]
                 try:
@@ -142,7 +148,7 @@ class ShardMaker:
                 lines.append(
                     {
                         "id": utterance.id,
-                        "audio": f"audio/{target.name}/{name}",
+                        "audio": f"{AUDIO}/{target.name}/{name}",
                         "text": utterance.text,
                         "speaker": voice,
                         **utterance.fields,
@@ -153,7 +159,7 @@ class ShardMaker:
                     for word, start_sec, end_sec in placed
                 ]
                 words, seconds = words + len(placed), seconds + len(samples) / audio.RATE
-            files.write_json(folder / "shard.json", Made(len(lines), words, seconds, lines, times, rejected)._asdict())
+            files.write_json(folder / SHARD_NAME, Made(len(lines), words, seconds, lines, times, rejected)._asdict())
         return len(utterances)
 
     def _speak(self, text: str, voice: str) -> tuple[np.ndarray, list[tuple[str, float, float]]]:
@@ -178,16 +184,31 @@ class ShardMaker:
         return np.clip(samples, -1, 1), placed
 
 
-def _folder(out: pathlib.Path, number: int) -> pathlib.Path:
-    return out / "audio" / f"{number:05d}"
+def _folder_name(number: int) -> str:
+    return f"{number:05d}"
 
 
-def _close(out: pathlib.Path, shard_count: int) -> Report:
+@contextlib.contextmanager
+def _filling(target: Place) -> Iterator[pathlib.Path]:
+    """Gives a folder of this machine to fill with a shard. In a bucket, shard.json is written last: it says that all is there."""
+    if isinstance(target, pathlib.Path):
+        with files.whole_directory(target, target.with_name(f".{target.name}.part")) as folder:
+            yield folder
+        return
+    with objects.scratch_to_fill("synthesis") as folder:
+        yield folder
+        objects.write_many({target / p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.name != SHARD_NAME})
+        objects.upload(folder / SHARD_NAME, target / SHARD_NAME)
+
+
+def _close(out: Place, shard_count: int) -> Report:
     """Joins what the shards say. Raises: DataError where nothing could be spoken."""
 
     def shards() -> Iterator[Made]:
-        for number in range(shard_count):
-            yield Made(**json.loads((_folder(out, number) / "shard.json").read_text(encoding="utf-8")))
+        places = [out / AUDIO / _folder_name(number) / SHARD_NAME for number in range(shard_count)]
+        for start in range(0, shard_count, READ_TOGETHER):
+            for content in objects.read_many(places[start : start + READ_TOGETHER]):
+                yield Made(**json.loads(content))
 
     report = Report(out, 0, 0, 0.0, {}, {})
     for one in shards():
@@ -200,7 +221,7 @@ def _close(out: pathlib.Path, shard_count: int) -> Report:
             dict(sorted(voices.items())),
             {**report.rejected, **one.rejected},
         )
-    files.write_json(out / REPORT_NAME, {k: v for k, v in report._asdict().items() if k != "directory"})
+    objects.write_json(out / REPORT_NAME, {k: v for k, v in report._asdict().items() if k != "directory"})
     if not report.utterances:
         name, (_, message) = next(iter(report.rejected.items()))
         raise DataError(
@@ -214,6 +235,6 @@ def _close(out: pathlib.Path, shard_count: int) -> Report:
     return report
 
 
-def _write_lines(path: pathlib.Path, lines: Iterator[str]) -> None:
-    with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+def _write_lines(place: Place, lines: Iterator[str]) -> None:
+    with objects.filling(place) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)

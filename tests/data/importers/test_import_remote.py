@@ -1,4 +1,6 @@
 import concurrent.futures
+import functools
+import http.server
 import json
 import pathlib
 import shutil
@@ -71,6 +73,18 @@ def test_a_damaged_shard_is_named_and_the_next_try_goes_on_from_what_is_whole(pl
     stamp = max(kept).stat().st_mtime_ns
     system.pipe(name, good)
     assert list(open_records(address, "utterance")) == GOOD and max(kept).stat().st_mtime_ns == stamp
+
+
+def test_records_of_a_web_server_are_copied_too(place, tmp_path):
+    pytest.importorskip("aiohttp", reason="aiohttp, of gcsfs, is not installed")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert list(open_records(f"{address}/speech", "utterance")) == GOOD
+        with pytest.raises(UserError, match=rf"^{address}/none/metadata.json: cannot be read \(no such object"):
+            open_records(f"{address}/none", "utterance")
+        server.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,6 @@ def test_any_dataset_with_a_text_feature_is_a_source_of_text(foreign):
         ("{c4}#train", "utterance", "need the features ends"),
         ("{c4}/..#train", "text", "dataset_info.json: missing"),
         ("{c4}", "text", "must be tfds:DIR#SPLIT"),
-        ("gs://b/c4#train", "text", "local disks only"),
         ("{lst}#train[:2]", "utterance", "name a whole split"),
     ],
 )
