@@ -12,7 +12,7 @@ import numpy as np
 
 from lst_jax.core.errors import ConfigError
 from lst_jax.laws import bootstrap, law, solver
-from lst_jax.laws.points import Point, Refused, groups, logs, systems_of
+from lst_jax.laws.points import Point, Refused, logs, spaced, systems_of
 
 FIELD = {"N": "parameters", "D": "tokens", "C": "flops"}
 PLANE = ("N", "D")
@@ -22,6 +22,7 @@ LEAST_FREEDOM = 2  # runs beyond the law's numbers
 ALONG_A_LINE = 0.2  # standard deviation of log D about its line in log N below which A and B are not told apart
 COST_ERROR = 0.25
 FAR = 3.0
+AT_ONCE = 1_000_000  # runs times repeats that are refitted together: some 500 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +116,25 @@ class LawFit:
             where = self.cost.log_flops(where[:, 0], where[:, 1])[:, None]
         return bootstrap.number(lambda t: np.exp(self.law.log_loss(t, 0, where)[:, 0]), self.theta, self.draws)
 
+    def best_at(self, budget: float) -> dict[str, Any]:
+        """The compute-optimal run of C = `budget`: N, D, tokens per parameter and loss. Raises: Refused."""
+        if self.law.variables == LINE:
+            raise Refused("N and D move together in these runs, so they do not say which N is best")
+        if not self.has_optimum:
+            off = np.abs(self.cost.log_flops(*(logs(self.points, FIELD[v]) for v in "ND")) - logs(self.points, "flops"))
+            raise Refused(
+                f"C does not follow from N and D within {COST_ERROR:.0%}, least of all in {self.points[off.argmax()].run}; "
+                "correct or leave out such runs"
+            )
+        log_c = np.log([budget])
+        functions = {
+            "n_opt": lambda t: np.exp(self.law.optimum(t, 0, self.cost, log_c)[:, 0, 0]),
+            "d_opt": lambda t: np.exp(self.law.optimum(t, 0, self.cost, log_c)[:, 0, 1]),
+            "tokens_per_parameter": lambda t: np.exp(np.diff(self.law.optimum(t, 0, self.cost, log_c)[:, 0])[:, 0]),
+            "loss_opt": lambda t: np.exp(self.log_frontier(t, log_c)[:, 0]),
+        }
+        return {name: bootstrap.number(of, self.theta, self.draws) for name, of in functions.items()}
+
     def describe(self) -> dict[str, Any]:
         """What goes into fit.json."""
         worst = int(np.argmax(np.abs(self.residuals)))
@@ -161,7 +181,7 @@ def fit_law(
     theta = solver.minimise(design, target, shape.starts(target), box)
     fitted = solver.evaluate(design, theta[None])[0][0]
     simulated = bootstrap.simulate(fitted, target - fitted, shape.params, repeats, np.random.default_rng(seed))
-    draws, _ = solver.descend(design, simulated, np.broadcast_to(theta, (repeats, len(theta))), box)
+    draws = _refitted(design, simulated, theta, box)
     _check_bounded(shape, theta, draws, box)
     return LawFit(shape, points, measure, theta, draws, target - fitted)
 
@@ -180,6 +200,16 @@ def check_near(points: Sequence[Point], parameters: float, tokens: float) -> Non
             )
 
 
+def check_budget_near(points: Sequence[Point], budget: float) -> None:
+    """Refuses a budget beyond FAR times the largest C of a system. Raises: ConfigError."""
+    largest = float(np.exp(logs(points, "flops").max()))
+    if budget > FAR * largest:
+        raise ConfigError(
+            f"--at {budget:g}: is {budget / largest:.1f} times the largest C of {points[0].system} ({largest:.3g}), over "
+            f"{FAR:g} times; add --far to extrapolate all the same"
+        )
+
+
 def moves_together(points: Sequence[Point]) -> bool:
     """Whether log D is so close to a line in log N that the terms of N and D cannot be told apart."""
     off = logs(points, "tokens") - _line(points)(logs(points, "parameters"))
@@ -188,12 +218,12 @@ def moves_together(points: Sequence[Point]) -> bool:
 
 def _line(points: Sequence[Point]) -> np.poly1d:
     log_n = logs(points, "parameters")
-    return np.poly1d(np.polyfit(log_n, logs(points, "tokens"), int(len(groups(log_n)) > 1)))
+    return np.poly1d(np.polyfit(log_n, logs(points, "tokens"), int(len(spaced(log_n)) > 1)))
 
 
 def _check(points: Sequence[Point], system: str, measure: str, variables: tuple[str, ...]) -> None:
     for name in variables:
-        values = len(groups(logs(points, FIELD[name])))
+        values = len(spaced(logs(points, FIELD[name])))
         if values < LEAST_VALUES[name]:
             raise Refused(
                 f"{system} has {measure} at {values} different {name}; give runs at {LEAST_VALUES[name]} or "
@@ -210,6 +240,14 @@ def _check(points: Sequence[Point], system: str, measure: str, variables: tuple[
             f"N and D of {system} do not move together, so its losses are no function of C alone; give all "
             "systems the same kind of family"
         )
+
+
+def _refitted(design: np.ndarray, targets: np.ndarray, theta: np.ndarray, box: solver.Box) -> np.ndarray:
+    """θ of every repeat, from θ of the fit on: [repeats, params]."""
+    parts = np.array_split(targets, -(-targets.size // AT_ONCE))
+    return np.concatenate(
+        [solver.descend(design, part, np.broadcast_to(theta, (len(part), len(theta))), box)[0] for part in parts]
+    )
 
 
 def _check_bounded(shape: law.Law, theta: np.ndarray, draws: np.ndarray, box: solver.Box) -> None:

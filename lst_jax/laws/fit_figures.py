@@ -6,7 +6,6 @@ A system has one colour and one marker in all of them. `units` says what a measu
 
 import io
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import matplotlib
 import matplotlib.ticker
@@ -14,14 +13,14 @@ import numpy as np
 import scipy.stats
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from lst_jax.core import plot_style
-from lst_jax.laws import bootstrap
-from lst_jax.laws.fit import LINE, LawFit
+from lst_jax.laws import bootstrap, residual_figures
+from lst_jax.laws.fit import LINE, PLANE, LawFit
+from lst_jax.laws.fit_axes import NO_UNITS, Styles, label, log_scale, name, open_markers, power_of_ten, systems_legend
 from lst_jax.laws.isoflop import ValleyFit
 from lst_jax.laws.multiplier import Multiplier
-from lst_jax.laws.points import Point, groups, logs, systems_of
+from lst_jax.laws.points import Point, groups, logs, measure_of, systems_of
 from lst_jax.laws.study import Entry
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place
@@ -39,8 +38,6 @@ COLOURS = (
 MARKERS = "osD^vPX*"
 FLOPS = "training FLOPs"
 CURVE = 60  # points of a drawn curve
-SHORT = 5.0  # last over first value of a logarithmic axis below which 1, 2, 5 and 10 may all be outside
-LONG = 30.0  # last over first value of a logarithmic axis beyond which only powers of ten are labelled
 WIDE = 4.0  # highest over lowest multiplier of a picture beyond which its axis is logarithmic
 LOSSES = "Loss against training FLOPs: runs, each system's law with its 95% band, and how far runs lie off their law."
 MULTIPLIERS = (
@@ -51,8 +48,6 @@ ACCURACIES = (
     "line is that of the run with the least loss."
 )
 VALLEYS = "valleys of equal FLOPs with their lowest points, and the best N against compute, with 95% intervals."
-NO_UNITS: Mapping[str, str] = MappingProxyType({})
-Styles = Mapping[str, Mapping[str, str]]
 
 
 @plot_style.styled()
@@ -63,8 +58,9 @@ def write_all(
     folder: Place,
     units: Mapping[str, str] = NO_UNITS,
 ) -> list[tuple[Place, str]]:
-    """Draws what runs and fits of `kinds` ("text", "speech") allow; returns (PNG file, caption) in a page's order.
+    """Draws what runs and fits of `kinds` allow; returns (PNG file, caption) in a page's order.
 
+    Args: kinds: "text", "speech", or "" alone for the one loss of other people's runs.
     An SVG of the same name lies beside each. Raises: StorageError.
     """
     styles = {
@@ -73,14 +69,14 @@ def write_all(
     }
     fits = {
         kind: {
-            f"loss_{of}": found
-            for of in kinds
-            if (found := [e.fit for e in entries if (e.kind, e.measure) == (kind, f"loss_{of}") and e.fit is not None])
+            loss: found
+            for loss in (measure_of("loss", of) for of in kinds)
+            if (found := [e.fit for e in entries if (e.kind, e.measure) == (kind, loss) and e.fit is not None])
         }
         for kind in ("law", "isoflop", "multiplier")
     }
     has = {
-        what: [f"{what}_{of}" for of in kinds if any(f"{what}_{of}" in p.measures for p in points)]
+        what: [m for of in kinds if any((m := measure_of(what, of)) in p.measures for p in points)]
         for what in ("loss", "accuracy")
     }
     drawn: list[tuple[str, str, Figure]] = []
@@ -90,17 +86,25 @@ def write_all(
         drawn.append(("multiplier", MULTIPLIERS, multipliers(fits["multiplier"], styles, units)))
     if has["accuracy"]:
         drawn.append(("accuracy_flops", ACCURACIES, accuracies(points, has["accuracy"], styles)))
+    planes = {m: [fit for fit in found if fit.law.variables == PLANE] for m, found in fits["law"].items()}
     drawn += [
-        (f"isoflop_{measure[5:]}", f"{name(measure).capitalize()}: {VALLEYS}", valleys(found, measure, styles, units))
+        (
+            measure.replace("loss", "residuals"),
+            f"{name(measure).capitalize()}: {residual_figures.CAPTION}",
+            residual_figures.residuals(found, measure, styles),
+        )
+        for measure, found in planes.items()
+        if found
+    ]
+    drawn += [
+        (
+            measure.replace("loss", "isoflop"),
+            f"{name(measure).capitalize()}: {VALLEYS}",
+            valleys(found, measure, styles, units),
+        )
         for measure, found in fits["isoflop"].items()
     ]
     return [(_save(figure, folder / stem), caption) for stem, caption, figure in drawn]
-
-
-def name(measure: str) -> str:
-    """Example: "loss_text" -> "text loss"."""
-    what, of = measure.split("_")
-    return f"{of} {what}"
 
 
 def losses(
@@ -122,18 +126,18 @@ def losses(
             log_c = logs(fit.points, "flops")
             if fit.law.variables == LINE or fit.has_optimum:
                 _curve(top, fit, np.linspace(log_c.min(), log_c.max(), CURVE), style["color"])
-            bottom.plot(np.exp(log_c), 100 * np.expm1(fit.residuals), **_open(style))
+            bottom.plot(np.exp(log_c), 100 * np.expm1(fit.residuals), **open_markers(style))
         if fits:
             bottom.axhline(0, color="black", linewidth=0.8)
         elif laws:
             bottom.set_axis_off()
         best = "" if all(fit.law.variables == LINE for fit in fits) else ", laws at their best N"
-        top.set(ylabel=_label(measure, units), title=name(measure).capitalize() + best)
+        top.set(ylabel=label(measure, units), title=name(measure).capitalize() + best)
         bottom.set_xlabel(FLOPS)
-        _log_scale(bottom, "x")
+        log_scale(bottom, "x")
     if laws:
         axes[1, 0].set_ylabel("run over law, %")
-    _systems_legend(figure, points, measures, styles)
+    systems_legend(figure, points, measures, styles)
     return figure
 
 
@@ -151,8 +155,8 @@ def accuracies(points: Sequence[Point], measures: Sequence[str], styles: Styles)
                 axis, [p for p in points if p.system == system and measure in p.measures], measure, style["color"]
             )
         axis.set(xlabel=FLOPS, ylabel=f"{name(measure)}, %", title=name(measure).capitalize())
-        _log_scale(axis, "x")
-    _systems_legend(figure, points, measures, styles)
+        log_scale(axis, "x")
+    systems_legend(figure, points, measures, styles)
     return figure
 
 
@@ -171,7 +175,7 @@ def multipliers(
         axis.axhline(1, color="black", linewidth=1)
         reference = found[0].reference.law.systems[0]
         axis.set(
-            xlabel=f"{_label(measure, units)} (falls to the right)",
+            xlabel=f"{label(measure, units)} (falls to the right)",
             ylabel=f"FLOPs of {reference} / of the system",
             title=f"{name(measure).capitalize()}: compute for the same loss",
         )
@@ -200,28 +204,20 @@ def valleys(fits: Sequence[ValleyFit], measure: str, styles: Styles, units: Mapp
     for fit, (left, right) in zip(fits, rows, strict=True):
         system = fit.points[0].system
         _parabolas(left, fit, measure)
-        left.set(ylabel=_label(measure, units), title=f"{system}: valleys of equal FLOPs")
+        left.set(ylabel=label(measure, units), title=f"{system}: valleys of equal FLOPs")
         _power_law(right, fit, styles[system]["color"])
         right.set(ylabel="best N, parameters", title=f"{system}: best N against compute")
-        _log_scale(left, "x")
-        _log_scale(right, "x", "y")
+        log_scale(left, "x")
+        log_scale(right, "x", "y")
     rows[-1, 0].set_xlabel("N, parameters")
     rows[-1, 1].set_xlabel(FLOPS)
     return figure
 
 
-def _label(measure: str, units: Mapping[str, str]) -> str:
-    return name(measure) + (f", {units[measure]}" if measure in units else "")
-
-
-def _open(style: Mapping[str, str]) -> dict:
-    return {**style, "linestyle": "none", "markerfacecolor": "none", "markersize": 4.5}
-
-
 def _runs(axis: Axes, points: Sequence[Point], measure: str, styles: Styles, scale: float = 1.0) -> None:
     for system, style in styles.items():
         own = [p for p in points if p.system == system and measure in p.measures]
-        axis.plot([p.flops for p in own], [scale * p.measures[measure] for p in own], **_open(style))
+        axis.plot([p.flops for p in own], [scale * p.measures[measure] for p in own], **open_markers(style))
 
 
 def _curve(axis: Axes, fit: LawFit, log_c: np.ndarray, colour: str) -> None:
@@ -263,38 +259,14 @@ def _columns(measures: Sequence[str] | Mapping, height: float, nrows: int = 1, *
     )
 
 
-def _log_scale(axes: Axes, *names: str) -> None:
-    """Makes these of "x" and "y" logarithmic, with readable labels whether they span a tenth or five decades."""
-    for which in names:
-        axes.set(**{f"{which}scale": "log"})
-        low, high = getattr(axes, f"get_{which}lim")()
-        axis = getattr(axes, f"{which}axis")
-        axis.set_major_locator(
-            matplotlib.ticker.MaxNLocator(4)
-            if high / low < SHORT
-            else matplotlib.ticker.LogLocator(subs=(1, 2, 5) if high / low < LONG else (1,))
-        )
-        axis.set_major_formatter(lambda value, _: _power_of_ten(value))
-        axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-
-
-def _power_of_ten(value: float) -> str:
-    """Example: 4.6e14 -> "4.6×10¹⁴", as mathematical text."""
-    factor, power = f"{value:.2e}".split("e")
-    factor = factor.rstrip("0").rstrip(".")
-    factor = "" if factor == "1" else factor + "{\\times}"
-    return f"${factor}10^{{{int(power)}}}$"
-
-
-def _systems_legend(figure: Figure, points: Sequence[Point], measures: Sequence[str], styles: Styles) -> None:
-    shown = [s for s in styles if any(p.system == s and m in p.measures for p in points for m in measures)]
-    lines = [Line2D([], [], **_open(styles[s]) | {"linestyle": "-", "linewidth": 1.6}) for s in shown]
-    figure.legend(lines, shown, loc="outside lower center", ncols=5)
-
-
 def _parabolas(axes: Axes, fit: ValleyFit, measure: str) -> None:
-    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, len(fit.valleys)))
-    for valley, shade in zip(fit.valleys, shades, strict=True):
+    drawn = [valley for valley in fit.valleys if valley.coefficients is not None]
+    others = [p for valley in fit.valleys if valley.coefficients is None for p in valley.points]
+    if others:
+        runs = np.exp(logs(others, "parameters")), np.exp(logs(others, measure))
+        axes.plot(*runs, "x", color="#b0b0b0", markersize=4, label=f"at no budget ({len(others)})")
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, len(drawn)))
+    for valley, shade in zip(drawn, shades, strict=True):
         log_n = logs(valley.points, "parameters")
         axes.plot(
             np.exp(log_n),
@@ -302,12 +274,11 @@ def _parabolas(axes: Axes, fit: ValleyFit, measure: str) -> None:
             "o",
             color=shade,
             markersize=4.5,
-            label=_power_of_ten(np.exp(valley.log_c)) + (" (not used)" if valley.refused else ""),
+            label=power_of_ten(np.exp(valley.log_c)) + (" (not used)" if valley.refused else ""),
         )
-        if valley.coefficients is not None:
-            x = np.linspace(log_n.min(), log_n.max(), CURVE)
-            curve = np.polynomial.polynomial.polyval(x - valley.middle, valley.coefficients)
-            axes.plot(np.exp(x), np.exp(curve), color=shade, linewidth=1.2, linestyle=":" if valley.refused else "-")
+        x = np.linspace(log_n.min(), log_n.max(), CURVE)
+        curve = np.polynomial.polynomial.polyval(x - valley.middle, valley.coefficients)
+        axes.plot(np.exp(x), np.exp(curve), color=shade, linewidth=1.2, linestyle=":" if valley.refused else "-")
         if valley.refused is None:
             best, (low, high) = np.exp(valley.lowest), np.exp(bootstrap.interval(valley.draws[:, 0]))
             axes.errorbar(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from lst_jax.core import html_page
@@ -50,6 +51,22 @@ def write_page(
     objects.write_text(path, html_page.document(title, "".join(parts)))
 
 
+def write_fit(out: Place, document: dict[str, Any], pictures: Sequence[tuple[Place, str]]) -> Place:
+    """Writes the page of a fit alone into its folder, with compute-optimal tables first; returns it.
+
+    Raises: StorageError.
+    """
+    page = out / "fit.html"
+    tables = [
+        (f"Compute-optimal: {fit_report.title(fit)}", fit_report.optimum_header(document["cost"]), rows)
+        for fit in document["fits"]
+        if (rows := fit_report.optimum_rows(fit))
+    ]
+    note = " ".join(document["notes"]) or f"Runs of {document['points']['file']}."
+    write_page(page, f"Fit of {PurePath(document['points']['file']).name}", note, tables, document, pictures)
+    return page
+
+
 def _fit(fit: dict[str, Any]) -> str:
     heading = f"<h3>{html_page.escape(fit_report.title(fit))}</h3>"
     if "refused" in fit:
@@ -65,13 +82,14 @@ def _versions(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Of the code that fitted and of the runs that were used."""
     runs = {run["run"]: run for fit in document["fits"] for run in fit.get("runs", ())}
     commits = sorted({run["commit"] or "unknown" for run in runs.values()})
+    hashes = {run["config_hash"] for run in runs.values()}
     code, points = document["code"], document["points"]
+    ours = [("trained by commit", ", ".join(commits) or "-"), ("configurations", str(len(hashes)))]
     return [
         ("fitted by", f"lst_jax {code['lst_jax']}, commit {code['commit'] or 'unknown'}"),
         ("runs", f"{points['file']}, SHA-256 {points['sha256']}"),
         ("runs in a fit", str(len(runs))),
-        ("trained by commit", ", ".join(commits) or "-"),
-        ("configurations", str(len({run["config_hash"] for run in runs.values()}))),
+        *([] if hashes == {None} else ours),
     ]
 
 

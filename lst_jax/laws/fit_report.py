@@ -1,10 +1,12 @@
 """What `lst fit` writes: fit.json, and the same as lines of text."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from lst_jax.laws import bootstrap
 from lst_jax.laws.fit import LawFit
+from lst_jax.laws.isoflop import ValleyFit
 from lst_jax.laws.law import COEFFICIENT, EXPONENT
 from lst_jax.laws.points import Refused
 from lst_jax.laws.study import Entry, code
@@ -16,6 +18,7 @@ TITLES = {"isoflop": "iso-FLOP valleys", "gap": "gap", "multiplier": "compute mu
 OVER = ("gap", "multiplier")  # kinds of a system over the reference
 GROWS = {True: "grows as losses fall", False: "shrinks as losses fall", None: "may grow or shrink as losses fall"}
 TIME_NOTE = " C is seconds of training on the machine of the runs, so that compute and budgets are time."
+BEST = ("n_opt", "d_opt", "tokens_per_parameter", "loss_opt")
 AT_LARGEST = ("n_opt", "d_opt", "loss_opt")  # numbers that hold at the largest budget
 
 
@@ -26,6 +29,8 @@ def document(
     repeats: int,
     seed: int,
     cost: str = "flops",
+    budgets: Sequence[float] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of fit.json; docs/formats.md says what each key means."""
     fits = []
@@ -33,10 +38,13 @@ def document(
         fits.append(entry.describe())
         if predictions and isinstance(entry.fit, LawFit) and entry.kind == "law":
             fits[-1]["predictions"] = [_predict(entry.fit, *where) for where in predictions]
+        if budgets and entry.kind in ("law", "isoflop") and entry.fit is not None:
+            fits[-1]["compute_optimal"] = [_best_at(entry.fit, budget) for budget in budgets]
     return {
         "format_version": FORMAT_VERSION,
         "code": code(),
         "points": {"file": str(path), "sha256": objects.sha256(path)},
+        "notes": list(notes),
         "cost": cost,
         "intervals": {"level": bootstrap.LEVEL, "repeats": repeats, "seed": seed, "method": bootstrap.METHOD},
         "fits": fits,
@@ -45,7 +53,12 @@ def document(
 
 def render(document: dict[str, Any]) -> str:
     """The document as text: a paragraph a fit, a number a line with its interval in brackets."""
-    return "\n\n".join([method(document), *map(_paragraph, document["fits"])])
+    return "\n\n".join(
+        [
+            "\n".join([*document["notes"], method(document)]),
+            *(_paragraph(fit, document["cost"]) for fit in document["fits"]),
+        ]
+    )
 
 
 def method(document: dict[str, Any]) -> str:
@@ -82,12 +95,10 @@ def rows(fit: dict[str, Any]) -> list[tuple[str, str, str]]:
     at = f" at C={fit['largest_flops']:.3g}" if "largest_flops" in fit else ""
     found = [(name + (at if name in AT_LARGEST else ""), *_words(number)) for name, number in fit["numbers"].items()]
     for budget in fit.get("budgets", ()):
-        where = f"{{}} at C={budget['flops']:.3g}, {len(budget['runs'])} runs"
-        found += (
-            [(where.format("lowest point"), f"refused: {budget['refused']}", "")]
-            if "refused" in budget
-            else [(where.format(name), *_words(budget[name])) for name in AT_LARGEST]
-        )
+        if "refused" not in budget:
+            where = f"{{}} at C={budget['flops']:.3g}, {len(budget['runs'])} runs"
+            found += [(where.format(name), *_words(budget[name])) for name in AT_LARGEST]
+    found += _refused_budgets([budget for budget in fit.get("budgets", ()) if "refused" in budget])
     for prediction in fit.get("predictions", ()):
         where = f"predicted at N={prediction['parameters']:.3g}, D={prediction['tokens']:.3g}"
         found.append(
@@ -95,6 +106,40 @@ def rows(fit: dict[str, Any]) -> list[tuple[str, str, str]]:
             if "refused" in prediction
             else (where, *_words(prediction))
         )
+    return found
+
+
+def optimum_header(cost: str) -> tuple[str, ...]:
+    """Of the table of compute-optimal runs; `cost` as in fit.json."""
+    return ("C, seconds" if cost == "seconds" else "C, FLOPs", "N", "D", "tokens per parameter", "loss")
+
+
+def optimum_rows(fit: dict[str, Any]) -> list[tuple[str, ...]]:
+    """A row per budget of `--at`: every number with its interval; a reason in the place of N where there is none."""
+    return [
+        (f"{best['flops']:.4g}", f"refused: {best['refused']}", "", "", "")
+        if "refused" in best
+        else (f"{best['flops']:.4g}", *(" ".join(_words(best[name])) if name in best else "" for name in BEST))
+        for best in fit.get("compute_optimal", ())
+    ]
+
+
+def _refused_budgets(budgets: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """A row per reason, but for how many sizes there are: many budgets of a run or two are said in one."""
+    by_reason: dict[str, list[dict[str, Any]]] = {}
+    for budget in budgets:
+        by_reason.setdefault(re.sub(r"^\d+ ", "", budget["refused"]), []).append(budget)
+    found = []
+    for reason, of in by_reason.items():
+        runs = sum(len(budget["runs"]) for budget in of)
+        counts = sorted({int(match[0]) for budget in of if (match := re.match(r"\d+", budget["refused"]))})
+        spread = f"{counts[0]} to {counts[-1]} {reason}" if len(counts) > 1 else of[0]["refused"]
+        where = (
+            f"lowest points of {len(of)} budgets at C={of[0]['flops']:.3g} to {of[-1]['flops']:.3g}, {runs} runs"
+            if len(of) > 1
+            else f"lowest point at C={of[0]['flops']:.3g}, {runs} runs"
+        )
+        found.append((where, f"refused: {spread}", ""))
     return found
 
 
@@ -117,11 +162,26 @@ def basis(fit: dict[str, Any]) -> str:
     return words
 
 
-def _paragraph(fit: dict[str, Any]) -> str:
+def _paragraph(fit: dict[str, Any], cost: str) -> str:
     if "refused" in fit:
         return f"{title(fit)}: refused: {fit['refused']}"
-    numbers = [f"  {name:32s} {value} {interval}".rstrip() for name, value, interval in rows(fit)]
-    return "\n".join([title(fit), f"  {basis(fit)}", *numbers])
+    numbers = [f"  {name:31s}  {value} {interval}".rstrip() for name, value, interval in rows(fit)]
+    return "\n".join([title(fit), f"  {basis(fit)}", *numbers, *_aligned(optimum_header(cost), optimum_rows(fit))])
+
+
+def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table of text; none where it has no rows."""
+    lines = [header, *rows] if rows else []
+    columns = zip(*lines, strict=True)
+    widths = [max(len(cell) for cell in column if not cell.startswith("refused")) for column in columns]
+    return ["  " + "  ".join(f"{cell:{w}s}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def _best_at(fit: LawFit | ValleyFit, budget: float) -> dict[str, Any]:
+    try:
+        return {"flops": budget, **fit.best_at(budget)}
+    except Refused as reason:
+        return {"flops": budget, "refused": str(reason)}
 
 
 def _words(number: dict[str, float]) -> tuple[str, str]:

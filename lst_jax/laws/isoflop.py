@@ -1,8 +1,9 @@
 """Iso-FLOP valleys: at each budget a parabola of log L in log N, its lowest point, and the power laws of these.
 
-Hoffmann et al. 2022 (arXiv 2203.15556), approach 2. Runs belong to one budget where their FLOPs are within 5% of their
-neighbours'; what is left of a difference is corrected by the slope of the lowest losses in log C. All valleys are one
-linear model with one scatter, so that a budget with few sizes profits from the others.
+Hoffmann et al. 2022 (arXiv 2203.15556), approach 2. Runs belong to one budget where their FLOPs lie within 5% of its
+middle, or another share; the budget with the most sizes is taken first. What is left of a difference is corrected by the
+slope of the lowest losses in log C. All valleys are one linear model with one scatter, so that a budget with few sizes
+profits from the others.
 
 A valley of L(N, D) is no parabola where α ≠ β: it is steeper to one side, and a parabola's lowest point is off by a
 factor that grows with the span of sizes, with Hoffmann's exponents 1.5% in N at 4 times either side, 3% at 8 times
@@ -18,12 +19,11 @@ import numpy as np
 import scipy.linalg
 
 from lst_jax.laws import bootstrap
-from lst_jax.laws.points import Point, Refused, groups, logs
+from lst_jax.laws.points import SAME, Point, Refused, groups, logs, spaced
 
 LEAST_SIZES = 4
 LEAST_BUDGETS = 3
 LEAST_FREEDOM = 2  # runs beyond the numbers of all parabolas
-WIDEST = 0.10  # spread of log C inside a budget
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +70,17 @@ class ValleyFit:
             numbers[f"{name}_exponent"] = _number(self.power[1, i], self.draws[:, 1, i])
         return numbers
 
+    def best_at(self, budget: float) -> dict[str, Any]:
+        """N*, D* and tokens per parameter at C = `budget`, by the power laws; L* is none."""
+        at = np.log(budget) - self.used[-1].log_c
+        log_n, log_d = self.power[0] + self.power[1] * at
+        draws_n, draws_d = (self.draws[:, 0] + self.draws[:, 1] * at).T
+        return {
+            "n_opt": _number(np.exp(log_n), np.exp(draws_n)),
+            "d_opt": _number(np.exp(log_d), np.exp(draws_d)),
+            "tokens_per_parameter": _number(np.exp(log_d - log_n), np.exp(draws_d - draws_n)),
+        }
+
     def describe(self) -> dict[str, Any]:
         """What goes into fit.json."""
         budgets = []
@@ -91,14 +102,26 @@ class ValleyFit:
         }
 
 
-def fit_valleys(points: Sequence[Point], measure: str, repeats: int = bootstrap.REPEATS, seed: int = 0) -> ValleyFit:
-    """Parabolas and power laws of one system's runs that have the measure. Raises: Refused."""
+def fit_valleys(
+    points: Sequence[Point],
+    measure: str,
+    repeats: int = bootstrap.REPEATS,
+    seed: int = 0,
+    tolerance: float = SAME,
+) -> ValleyFit:
+    """Parabolas and power laws of one system's runs that have the measure. Raises: Refused.
+
+    Args: tolerance: how far, as a share, FLOPs of runs of one budget may lie from its middle.
+    """
     points = [p for p in points if measure in p.measures]
     log_c, log_n, log_loss = (logs(points, field) for field in ("flops", "parameters", measure))
-    budgets = groups(log_c)
-    enough = [b for b in budgets if len(groups(log_n[b])) >= LEAST_SIZES and np.ptp(log_c[b]) <= WIDEST]
+    enough, others = _budgets(log_c, log_n, tolerance)
+    budgets = sorted(enough + others, key=lambda b: log_c[b].mean())
     if not enough:
-        raise Refused(f"no budget has {LEAST_SIZES} sizes of N at FLOPs within 5%; give iso-FLOP runs")
+        raise Refused(
+            f"no budget has {LEAST_SIZES} sizes of N at FLOPs within {tolerance:.0%}; give iso-FLOP runs, or a wider "
+            "--budget-tolerance"
+        )
     target = np.concatenate(_at_one_budget([log_c[b] for b in enough], [log_loss[b] for b in enough]))
     design, skew_weights = _design([log_n[b] for b in enough], target)
     runs, params = design.shape
@@ -117,7 +140,7 @@ def fit_valleys(points: Sequence[Point], measure: str, repeats: int = bootstrap.
         members = tuple(points[i] for i in b)
         of = next((j for j, e in enumerate(enough) if e is b), None)
         if of is None:
-            valleys.append(Valley(float(log_c[b].mean()), members, _too_few(log_n[b], log_c[b])))
+            valleys.append(Valley(float(log_c[b].mean()), members, _too_few(log_n[b])))
         else:
             valleys.append(
                 _valley(members, float(log_c[b].mean()), coefficients(target[None], of)[0], coefficients(simulated, of))
@@ -128,6 +151,25 @@ def fit_valleys(points: Sequence[Point], measure: str, repeats: int = bootstrap.
         raise Refused(f"{len(used)} budgets have a lowest point, and a power law needs {LEAST_BUDGETS}{first}")
     power, power_draws = _power_laws(used)
     return ValleyFit(tuple(valleys), measure, bootstrap.scatter(residuals, params), power, power_draws)
+
+
+def _budgets(log_c: np.ndarray, log_n: np.ndarray, tolerance: float) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Indices of the runs of each budget with enough sizes, and the groups of neighbours that are left.
+
+    Where budgets are not met exactly, runs in between chain neighbours to one. So a window as wide as a budget may be is
+    laid where it holds the most sizes (of several such, the narrowest), and again over the runs that are left.
+    """
+    found = []
+    left = np.argsort(log_c, kind="stable")
+    while len(left):
+        ends = np.searchsorted(log_c[left], log_c[left] + 2 * tolerance, side="right")
+        longest = np.flatnonzero(np.diff(ends, prepend=0))  # others are parts of these
+        best = max((left[i : ends[i]] for i in longest), key=lambda b: (len(spaced(log_n[b])), -np.ptp(log_c[b])))
+        if len(spaced(log_n[best])) < LEAST_SIZES:
+            break
+        found.append(best)
+        left = left[~np.isin(left, best)]
+    return found, [left[members] for members in groups(log_c[left])] if len(left) else []
 
 
 def _design(log_n: list[np.ndarray], target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -188,10 +230,8 @@ def _vertex(coefficients: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.clip(np.where(np.isnan(at), downhill, at), x.min() - np.ptp(x), x.max() + np.ptp(x))
 
 
-def _too_few(log_n: np.ndarray, log_c: np.ndarray) -> str:
-    if np.ptp(log_c) > WIDEST:
-        return f"its runs' FLOPs spread over {np.expm1(np.ptp(log_c)):.0%}; give one budget, or budgets 5% apart"
-    return f"{len(groups(log_n))} sizes of N; give {LEAST_SIZES} or more"
+def _too_few(log_n: np.ndarray) -> str:
+    return f"{len(spaced(log_n))} sizes of N; give {LEAST_SIZES} or more"
 
 
 def _no_valley(x: np.ndarray, coefficients: np.ndarray, draws: np.ndarray) -> str | None:
@@ -200,7 +240,7 @@ def _no_valley(x: np.ndarray, coefficients: np.ndarray, draws: np.ndarray) -> st
     concave = 1 - _is_valley(draws).mean()
     if concave > (1 - bootstrap.LEVEL) / 2:
         return f"the parabola is concave in {concave:.0%} of the bootstrap repeats; add sizes further apart, or seeds"
-    sizes = np.array([x[g].mean() for g in groups(x)])
+    sizes = np.array([x[g].mean() for g in spaced(x)])
     nearest = int(np.argmin(np.abs(sizes - _vertex(coefficients[None], x)[0])))
     if nearest in (0, len(sizes) - 1):
         side, more = ("smallest", "smaller") if nearest == 0 else ("largest", "larger")

@@ -22,7 +22,7 @@ import scipy.special
 from jaxtyping import Float, Int
 
 from lst_jax.laws import solver
-from lst_jax.laws.points import groups
+from lst_jax.laws.points import spaced
 
 COEFFICIENT = {"N": "A", "D": "B", "C": "K"}
 EXPONENT = {"N": "alpha", "D": "beta", "C": "gamma"}
@@ -49,7 +49,7 @@ class Cost:
         cls, log_n: Float[np.ndarray, "runs"], log_d: Float[np.ndarray, "runs"], log_c: Float[np.ndarray, "runs"]
     ) -> "Cost":
         """Least squares over the runs; u = 1 where all are of one size."""
-        one_size = len(groups(log_n)) == 1
+        one_size = len(spaced(log_n)) == 1
         u, log_kappa = (1.0, (log_c - log_d - log_n).mean()) if one_size else np.polyfit(log_n, log_c - log_d, 1)
         return cls(float(log_kappa), float(u), float(np.expm1(np.abs(log_kappa + u * log_n + log_d - log_c).max())))
 

@@ -1,5 +1,7 @@
 """Runs as points of a scaling law: JSON lines, one per run, read strictly (docs/formats.md, "Points").
 
+`tables` reads the runs of other people, whose one loss is the measure "loss".
+
     {"run": "a1", "system": "lst", "parameters": 1.2e6, "text_tokens": 2.4e7, "speech_tokens": 1.2e7, "flops": 2.6e14,
      "loss_text": 3.91, "loss_speech": 2.75, "config_hash": "0123456789abcdef", "commit": null}
 
@@ -18,7 +20,7 @@ from jaxtyping import Float
 
 from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
-from lst_jax.storage import objects
+from lst_jax.laws import sheets
 from lst_jax.storage.place import Place, to_place
 
 MEASURES = ("loss_text", "loss_speech", "accuracy_text", "accuracy_speech")
@@ -43,7 +45,7 @@ class Point:
     flops: float
     measures: dict[str, float]
     items: int | None
-    config_hash: str
+    config_hash: str | None  # None of other people's runs
     commit: str | None
     seconds: float | None = None  # of all steps, on the machine that trained it
 
@@ -61,15 +63,23 @@ def at_cost_of_time(points: Sequence[Point], source: str) -> list[Point]:
 def read_points(path: str | os.PathLike | Place) -> list[Point]:
     """The runs of a JSON-lines file, in its order. Raises: DataError naming the line and the field."""
     path = to_place(path)
+    return parse_points(str(path), sheets.read_text(path))
+
+
+def is_points(path: str, text: str) -> bool:
+    """Whether a file is to be read by `parse_points`: JSON lines that have a configuration's hash, or are broken."""
+    if not sheets.is_json(path, text) or text.lstrip().startswith("["):
+        return False
     try:
-        lines = objects.read_text(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'}); "
-            "give a file of JSON lines, one per run"
-        ) from error
+        return "config_hash" in json_files.decode(text.lstrip().partition("\n")[0], strict_numbers=False)
+    except json_files.NotJson:
+        return True
+
+
+def parse_points(path: str, text: str) -> list[Point]:
+    """The runs of the text of a file. Raises: as `read_points`."""
     points: dict[str, Point] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             point = _point(f"{path}: line {number}", line)
             if point.run in points:
@@ -87,7 +97,26 @@ def systems_of(points: Sequence[Point]) -> list[str]:
 
 def logs(points: Sequence[Point], field: str) -> Float[np.ndarray, "runs"]:
     """Natural logarithms of `parameters`, `tokens`, `flops` or a measure. All `points` must have it."""
-    return np.log([p.measures[field] if field in MEASURES else getattr(p, field) for p in points])
+    return np.log([p.measures[field] if field in p.measures else getattr(p, field) for p in points])
+
+
+def measure_of(what: str, kind: str) -> str:
+    """Example: "loss", "text" -> "loss_text"; "loss", "" -> "loss", the one loss of other people's runs."""
+    return f"{what}_{kind}" if kind else what
+
+
+def spaced(values: Float[np.ndarray, "runs"], gap: float = SAME) -> list[np.ndarray]:
+    """Indices of values that lie within `gap` of the least of their group, in rising order.
+
+    Unlike `groups` it tells sizes apart that a dense row of others lies between.
+    Example: spaced([1.0, 1.04, 1.08]) -> [[0, 1], [2]].
+    """
+    found: list[list[int]] = []
+    for i in np.argsort(values, kind="stable"):
+        if not found or values[i] - values[found[-1][0]] > gap:
+            found.append([])
+        found[-1].append(int(i))
+    return [np.array(members) for members in found]
 
 
 def groups(values: Float[np.ndarray, "runs"], gap: float = SAME) -> list[np.ndarray]:

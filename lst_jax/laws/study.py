@@ -15,7 +15,7 @@ from lst_jax.laws.fit import LINE, PLANE, LawFit, fit_law, moves_together
 from lst_jax.laws.gap import GapTrend, fit_gap
 from lst_jax.laws.isoflop import ValleyFit, fit_valleys
 from lst_jax.laws.multiplier import Multiplier, fit_multiplier
-from lst_jax.laws.points import Point, Refused, systems_of
+from lst_jax.laws.points import SAME, Point, Refused, measure_of, systems_of
 
 REFERENCE = "base"  # of gaps and multipliers, where it is there; else the first system
 
@@ -58,14 +58,16 @@ def study(
     repeats: int = bootstrap.REPEATS,
     seed: int = 0,
     progress: bool = False,
+    tolerance: float = SAME,
 ) -> list[Entry]:
-    """Fits each of `losses` ("text", "speech") for each system by itself and jointly, multipliers over it, and gaps.
+    """Fits each of `losses` ("text", "speech"; "" of other people's runs) for each system by itself and jointly,
+    multipliers over it, and gaps. `tolerance` is that of an iso-FLOP budget.
 
     A system whose N and D move together, as in a compute-optimal family, gets a law of C instead of one of N and D.
     """
     entries: list[Entry] = []
     jobs: list[tuple[str, tuple[str, ...], str, Callable]] = []
-    for measure in (f"loss_{kind}" for kind in losses):
+    for measure in (measure_of("loss", kind) for kind in losses):
         families = {
             system: [p for p in points if p.system == system and measure in p.measures]
             for system in _systems(points, measure)
@@ -73,7 +75,7 @@ def study(
         for system, own in families.items():
             jobs += [
                 ("law", (system,), measure, partial(fit_law, own, measure, _variables(own))),
-                ("isoflop", (system,), measure, partial(fit_valleys, own, measure)),
+                ("isoflop", (system,), measure, partial(fit_valleys, own, measure, tolerance=tolerance)),
             ]
         if len(families) > 1:
             jobs.append(
@@ -91,7 +93,7 @@ def study(
                 ("multiplier", (system, reference), measure, partial(_multiplier, entries, system, reference, measure))
                 for system in others
             ]
-    for measure in (f"{what}_{kind}" for kind in losses for what in ("loss", "accuracy")):
+    for measure in (measure_of(what, kind) for kind in losses for what in ("loss", "accuracy")):
         reference, *others = _systems(points, measure) or [None]
         jobs += [
             ("gap", (system, reference), measure, partial(fit_gap, points, measure, system, reference))

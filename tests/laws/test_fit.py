@@ -9,6 +9,7 @@ import scipy.optimize
 from lst_jax.bench import synthetic_runs as synthetic
 from lst_jax.bench.synthetic_runs import HOFFMANN
 from lst_jax.core.errors import ConfigError
+from lst_jax.laws import fit as fits
 from lst_jax.laws.fit import LINE, PLANE, check_near, fit_law
 from lst_jax.laws.points import Refused
 
@@ -151,6 +152,30 @@ def test_sizes_a_few_percent_apart_are_one():
     d = np.tile([1e9, 1e10, 3e10, 1e11], 4)
     with pytest.raises(Refused, match="at 3 different N"):
         fit_law(synthetic.points(n, d, synthetic.loss(n, d, **HOFFMANN)), "loss_text")
+
+
+def test_sizes_and_tokens_that_lie_close_by_each_other_over_decades_are_many():
+    rng = np.random.default_rng(0)
+    n, d = (
+        np.exp(np.linspace(*np.log([1e8, 1e10]), 150)),
+        np.exp(rng.permutation(np.linspace(*np.log([1e9, 1e11]), 150))),
+    )
+    numbers = fitted(1e-3, n=n, d=d, loss=synthetic.loss(n, d, **HOFFMANN)).numbers()
+    assert numbers["alpha"]["low"] < 0.34 < numbers["alpha"]["high"]
+    assert numbers["n_opt_exponent"]["low"] < 0.28 / 0.62 < numbers["n_opt_exponent"]["high"]
+
+
+def test_refits_in_parts_are_the_same(monkeypatch):
+    whole = fitted().draws
+    monkeypatch.setattr(fits, "AT_ONCE", 7 * len(N))
+    np.testing.assert_allclose(fitted().draws, whole, rtol=1e-6)
+
+
+def test_no_best_size_is_told_where_flops_do_not_follow_from_n_and_d():
+    flops = 6 * N * D * np.where(np.arange(len(N)) == 3, 2, 1)
+    law = fit_law(synthetic.points(N, D, LOSS, flops=flops), "loss_text", PLANE, REPEATS)
+    with pytest.raises(Refused, match="C does not follow from N and D within 25%, least of all in base-3; correct or"):
+        law.best_at(1e20)
 
 
 def test_an_exponent_that_the_runs_do_not_bound_is_refused():

@@ -8,7 +8,7 @@ import pytest
 
 from lst_jax.bench import synthetic_runs as synthetic
 from lst_jax.evals.accuracy import wilson_interval
-from lst_jax.laws import fit_figures
+from lst_jax.laws import fit_axes, fit_figures
 from lst_jax.laws.points import systems_of
 from lst_jax.laws.study import study
 
@@ -119,11 +119,39 @@ def test_accuracies_without_items_have_no_band(figures):
     assert not fit_figures.accuracies(points, ["accuracy_speech"], STYLES).axes[0].collections
 
 
+def test_residuals_are_drawn_against_n_d_and_their_ratio_and_a_trend_is_seen(figures, tmp_path):
+    """A floor that rises with tokens per parameter is in no law of N and D."""
+    n, d = synthetic.iso_flop(np.geomspace(6e18, 3e21, 5), 8, 10)
+    values = synthetic.loss(n, d, **synthetic.HOFFMANN) * np.where(d / n > 100, 1.01, 1)
+    points = synthetic.points(n, d, values)
+    drawn(points, figures, tmp_path, ("text",))
+    fit = next(e.fit for e in study(points, ("text",), 100) if e.kind == "law")
+    axes = figures["residuals_text"].axes
+    for axis, x in zip(axes, (n, d, d / n), strict=False):
+        runs = axis.lines[0]
+        np.testing.assert_allclose(runs.get_xdata(), x)
+        np.testing.assert_allclose(runs.get_ydata(), 100 * np.expm1(fit.residuals))
+    medians = axes[2].lines[1].get_ydata()
+    assert len(medians) == 6 and np.ptp(medians) > 0.3 > np.ptp(axes[0].lines[1].get_ydata())
+    ordered, diagonal = axes[3].lines[:2]
+    assert np.all(np.diff(ordered.get_ydata()) >= 0) and np.all(np.diff(ordered.get_xdata()) > 0)
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+
+
+def test_runs_at_no_budget_are_one_entry_of_the_valleys_legend(figures, tmp_path):
+    n, d = synthetic.iso_flop(np.geomspace(6e18, 3e21, 4), 5, 6)
+    lone = 6e18 * 500 ** (np.array([1, 3, 5]) / 6)  # between the budgets
+    n, d = np.concatenate([n, np.full(3, 3e8)]), np.concatenate([d, lone / 1.8e9])
+    drawn(synthetic.points(n, d, synthetic.loss(n, d, **synthetic.HOFFMANN)), figures, tmp_path, ("text",))
+    labels = [text.get_text() for text in figures["isoflop_text"].axes[0].get_legend().get_texts()]
+    assert len(labels) == 5 and labels[0] == "at no budget (3)"
+
+
 @pytest.mark.parametrize("high", [1.05e18, 4e18, 2e19, 1e23])
 def test_a_log_axis_has_labels_that_do_not_overlap(figures, high):
     figure, axis = plt.subplots(figsize=(5, 3))
     axis.plot([1.01e18, high], [1, 2])
-    fit_figures._log_scale(axis, "x")
+    fit_axes.log_scale(axis, "x")
     figure.canvas.draw()
     low, top = axis.get_xlim()
     labels = [t for t, at in zip(axis.get_xticklabels(), axis.get_xticks(), strict=True) if low <= at <= top]

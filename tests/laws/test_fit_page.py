@@ -37,8 +37,9 @@ def fitted(tmp_path_factory):
 def test_the_files_of_a_fit_are_written_and_returned(fitted):
     folder, document, pictures = fitted
     names = {path.name for path in (folder / "out").iterdir()}
-    assert names == {"fit.json", "fit.txt", "loss_flops.png", "loss_flops.svg", "isoflop_text.png", "isoflop_text.svg"}
-    assert [path.name for path, caption in pictures if caption] == ["loss_flops.png", "isoflop_text.png"]
+    drawn = ["loss_flops", "residuals_text", "isoflop_text"]
+    assert names == {"fit.json", "fit.txt", *(f"{name}.{kind}" for name in drawn for kind in ("png", "svg"))}
+    assert [path.name for path, caption in pictures if caption] == [f"{name}.png" for name in drawn]
     assert "nats per text token" in (folder / "out" / "loss_flops.svg").read_text()
     again, none = fit_files(folder / "points.jsonl", None, ("text",), 100, predictions=[(3e7, 1e10)])
     assert none == [] and again["fits"][0]["numbers"] == document["fits"][0]["numbers"]
@@ -64,7 +65,7 @@ def test_the_page_has_tables_numbers_reasons_pictures_method_and_versions(fitted
         "gap",
     }
     assert "predicted at N=" in text and "lst_jax " + __version__ in text and document["points"]["sha256"] in text
-    assert page.count("data:image/png;base64,") == len(pictures) == 2
+    assert page.count("data:image/png;base64,") == len(pictures) == 3
     assert all(caption in text for _, caption in pictures)
     assert "100 repeats, seed 0" in text and "How the intervals were made" in text
     assert "src='http" not in page and "href" not in page

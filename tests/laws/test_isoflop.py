@@ -85,12 +85,41 @@ def test_a_best_size_at_the_edge_is_refused(shift, side, more):
     assert len(fit.used) == 4
 
 
-def test_budgets_with_too_few_sizes_or_no_common_budget_are_refused():
+def test_budgets_with_too_few_sizes_are_refused():
     keep = np.r_[0:3, 7:35]
     fit = valleys(N[keep], D[keep], LOSS[keep])
     assert refusals(fit)[0] == "3 sizes of N; give 4 or more"
-    n, d = N * np.where(np.arange(len(N)) < 7, np.geomspace(1, 1.2, 35) ** 5, 1), D
-    assert "its runs' FLOPs spread over" in refusals(valleys(n, d, synthetic.loss(n, d, **HOFFMANN)))[0]
+
+
+def test_runs_between_budgets_do_not_join_them():
+    """Runs 4% apart from 20% below the first budget to 20% above the second would chain both to one."""
+    between = np.exp(np.arange(np.log(0.8 * BUDGETS[0]), np.log(1.2 * BUDGETS[1]), 0.04))
+    n, d = np.concatenate([N, np.full(len(between), 1e8)]), np.concatenate([D, between / 6e8])
+    fit = valleys(n, d, synthetic.loss(n, d, **HOFFMANN))
+    np.testing.assert_allclose(np.exp([v.log_c for v in fit.used]), BUDGETS, rtol=0.02)
+    for valley, budget in zip(fit.used, BUDGETS, strict=True):
+        assert np.exp(valley.lowest[0]) == pytest.approx(synthetic.best_n(budget, **HOFFMANN), rel=0.02)
+    refused = [v for v in fit.valleys if v.refused]
+    assert {v.refused for v in refused} == {"1 sizes of N; give 4 or more"} and sum(len(v.points) for v in refused) > 30
+
+
+def test_a_wider_tolerance_takes_runs_that_a_budget_s_middle_is_farther_from():
+    rng = np.random.default_rng(1)
+    c = 6 * N * D * np.exp(rng.uniform(-0.15, 0.15, len(N)))
+    points = synthetic.points(N, c / 6 / N, synthetic.loss(N, c / 6 / N, **HOFFMANN))
+    narrow, wide = (fit_valleys(points, "loss_text", REPEATS, tolerance=t) for t in (0.10, 0.16))
+    assert len(narrow.points) < len(wide.points) == len(N) and len(wide.used) == 5
+    assert wide.numbers()["n_opt_exponent"]["value"] == pytest.approx(0.28 / 0.62, abs=0.02)
+
+
+def test_compute_optimal_runs_are_the_law_s_between_and_beyond_the_budgets():
+    fit = valleys()
+    for budget in (1e20, 1e22):
+        best = fit.best_at(budget)
+        assert best["n_opt"]["value"] == pytest.approx(synthetic.best_n(budget, **HOFFMANN), rel=0.02)
+        ratio = best["d_opt"]["value"] / best["n_opt"]["value"]
+        assert best["tokens_per_parameter"]["value"] == pytest.approx(ratio)
+        assert best["tokens_per_parameter"]["low"] < ratio < best["tokens_per_parameter"]["high"]
 
 
 def test_a_power_law_through_two_lowest_points_is_refused():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lst_jax.core.errors import DataError
-from lst_jax.laws.points import at_cost_of_time, groups, read_points
+from lst_jax.laws.points import at_cost_of_time, groups, read_points, spaced
 
 RUN = {
     "run": "a",
@@ -94,6 +94,10 @@ def test_a_broken_file_is_one_line_that_names_it(tmp_path, lines, message):
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(DataError, match="none.jsonl: cannot be read .No such file or directory.; give a file of JSON"):
         read_points(tmp_path / "none.jsonl")
+
+
+def test_sizes_of_a_dense_row_are_told_apart():
+    assert [g.tolist() for g in spaced(np.array([1.08, 3.0, 1.04, 1.0, 1.12]))] == [[3, 2], [0, 4], [1]]
 
 
 def test_values_are_grouped_along_chains_of_small_gaps():

@@ -9,8 +9,15 @@ import os
 import runpy
 import signal
 import sys
+from collections.abc import Collection, Sequence
 
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent has died
+
+
+def command(cores: Collection[int], words: Sequence[str]) -> list[str]:
+    """What starts `lst WORDS…` on these cores as a process of this one; no cores mean all."""
+    numbers = ",".join(map(str, sorted(cores)))
+    return [sys.executable, "-m", "lst_jax.jobs.sweeps.child", numbers, str(os.getpid()), *words]
 
 
 def bind(cores: str, parent: int) -> None:

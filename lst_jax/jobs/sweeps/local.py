@@ -22,6 +22,7 @@ from tqdm import tqdm
 from lst_jax.core import files
 from lst_jax.core.signals import StopRequest
 from lst_jax.jobs.launch.job import restarts
+from lst_jax.jobs.sweeps import child
 from lst_jax.jobs.sweeps.status import RUNS, Status, has_process, status_of
 from lst_jax.jobs.sweeps.trials import Trial
 from lst_jax.runs.directory import RunDirectory
@@ -82,7 +83,7 @@ def run_all(place: Place, trials: Sequence[Trial], jobs: int) -> Outcome:
     with opened(place) as folder, stopping as stop, _progress(before) as progress:
         waiting = [s.trial for s in before if s.state != "done"]
         waiting.sort(key=lambda trial: trial.flops * trial.own_share)
-        free, running, done = _shares(jobs), [], [trial for trial in trials if trial not in waiting]
+        free, running, done = shares(jobs), [], [trial for trial in trials if trial not in waiting]
         failed: dict[str, int] = {}
         starts = collections.Counter()
         try:
@@ -167,18 +168,8 @@ def _start(folder: Folder, trial: Trial, cores: frozenset[int]) -> Running:
     log = folder.here / LOGS / f"{trial.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     changes = [word for change in trial.changes_in(folder.runs) for word in ("--set", change)]
-    words = [
-        sys.executable,
-        "-m",
-        "lst_jax.jobs.sweeps.child",
-        ",".join(map(str, sorted(cores))),
-        str(os.getpid()),
-        "train",
-        str(folder.runs / trial.name),
-        "--config",
-        trial.recipe,
-        *changes,
-    ]
+    place = str(folder.runs / trial.name)
+    words = child.command(cores, ["train", place, "--config", trial.recipe, *changes])
     env = os.environ | {"JAX_COMPILATION_CACHE_DIR": str((folder.here / CACHE).absolute())}
     with open(log, "ab") as output:
         process = subprocess.Popen(
@@ -187,7 +178,7 @@ def _start(folder: Folder, trial: Trial, cores: frozenset[int]) -> Running:
     return Running(trial, process, cores)
 
 
-def _shares(jobs: int) -> list[frozenset[int]]:
+def shares(jobs: int) -> list[frozenset[int]]:
     """This machine's cores in `jobs` equal parts; empty ones where it cannot bind processes to cores."""
     if not hasattr(os, "sched_setaffinity"):
         return [frozenset()] * jobs

@@ -54,7 +54,7 @@ def write_report(
     folder: Place,
     runs: Place | None = None,
     page: Place | None = None,
-    markdown: pathlib.Path | None = None,
+    markdown: Place | None = None,
     repeats: int = bootstrap.REPEATS,
 ) -> int:
     """Writes points.jsonl, fits/ and the page into the sweep's folder; prints the fits. Returns 0.
@@ -89,8 +89,10 @@ def write_report(
     return 0
 
 
-def _link(page: Place, markdown: pathlib.Path) -> str:
-    return os.path.relpath(page, markdown.parent) if isinstance(page, pathlib.Path) else str(page)
+def _link(page: Place, markdown: Place) -> str:
+    if isinstance(page, pathlib.Path) and isinstance(markdown, pathlib.Path):
+        return os.path.relpath(page, markdown.parent)
+    return str(page)
 
 
 def note_of(sweep: Sweep, found: Sequence[Status]) -> str:

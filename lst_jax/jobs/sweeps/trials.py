@@ -21,7 +21,7 @@ from lst_jax.cost import budget
 from lst_jax.data.patching import strategy_of
 from lst_jax.jobs.sweeps.grid import BRANCH, BUDGET, LABEL, RECIPE, Overlay
 from lst_jax.model.architectures.registry import architecture_named
-from lst_jax.recipes.load import as_changes, load_recipe, load_recipe_module, mistakes_of_recipe
+from lst_jax.recipes.load import as_changes, load_recipe, load_recipe_module, mistakes_of_recipe, split
 from lst_jax.recipes.validate import validate
 from lst_jax.step.schedules.registry import schedule_of
 from lst_jax.storage import objects
@@ -90,7 +90,7 @@ def make_sweep(reference: str) -> Sweep:
 
     Raises: ConfigError naming the overlay that cannot be built, or two that train the same.
     """
-    path, _, name = reference.partition(":")
+    path, name = split(reference)
     module = load_recipe_module(path)
     if not hasattr(module, "sweep"):
         raise ConfigError(f"{path}: has no sweep(add, name); define one beside get_config, or give another recipe")

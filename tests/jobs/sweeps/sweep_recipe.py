@@ -46,10 +46,10 @@ SWEEPS = dict(
 """
 
 
-def recipe_in(folder: pathlib.Path) -> str:
-    """Writes records and the recipe; returns its path."""
+def recipe_in(folder: pathlib.Path, make_config=training_run.make_config) -> str:
+    """Writes records and the recipe; returns its path. `make_config` makes the run's configuration."""
     training_run.make_data(folder)
     training_run.tokenizer_of(folder)
-    (folder / "recipe.json").write_text(json.dumps(to_mapping(training_run.make_config(folder, steps=6))))
+    (folder / "recipe.json").write_text(json.dumps(to_mapping(make_config(folder, steps=6))))
     (folder / "recipe.py").write_text(RECIPE)
     return str(folder / "recipe.py")

@@ -100,6 +100,7 @@ def made_up_plan(reference, config, topology_name, slices, quick):
         hbm_capacity=2,
         analytic_flops=1.0,
         matrix_flops=1.0,
+        eight_bit_flops=0.0,
         kernel_flops=0.0,
         bytes_accessed=1.0,
         kernels={},

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import sweep_recipe
+import training_run
 from test_sweep_command import QUICK_TO_COMPILE, ROOT
 
 from lst_jax.core import json_files
@@ -14,7 +15,7 @@ from lst_jax.runs.directory import RunDirectory
 
 
 def test_the_trunk_is_trained_once_and_each_budget_as_a_decay_of_its_own(tmp_path):
-    recipe, folder = sweep_recipe.recipe_in(tmp_path), tmp_path / "family"
+    recipe, folder = sweep_recipe.recipe_in(tmp_path, training_run.make_base_config), tmp_path / "family"
     env = os.environ | {"PYTHONPATH": str(ROOT), "PJRT_NPROC": "4", "XLA_FLAGS": QUICK_TO_COMPILE}
     words = ["sweep", "run", str(folder), "--config", f"{recipe}:family", "--jobs", "2"]
     subprocess.run([sys.executable, "-m", "lst_jax", *words], env=env, check=True, timeout=500)

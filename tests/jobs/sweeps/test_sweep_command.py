@@ -11,6 +11,7 @@ import time
 
 import pytest
 import sweep_recipe
+import training_run
 
 from lst_jax.cli import main
 from lst_jax.core import files
@@ -29,7 +30,7 @@ CLOCK = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu")
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    return sweep_recipe.recipe_in(tmp_path_factory.mktemp("recipe"))
+    return sweep_recipe.recipe_in(tmp_path_factory.mktemp("recipe"), training_run.make_base_config)
 
 
 def start(folder, *words):
@@ -125,7 +126,7 @@ def test_points_hold_what_the_runs_learned(swept):
     for point, trial in zip(points, read_sweep(folder).trials, strict=True):
         records = RunDirectory(folder / "runs" / trial.name).read_metrics()
         trained = [r for r in records if r["kind"] == "train"]
-        assert point.run == trial.name and point.system == "curriculum" and point.config_hash == trial.config_hash
+        assert point.run == trial.name and point.system == "base" and point.config_hash == trial.config_hash
         assert point.tokens == trained[-1]["tokens_so_far"]
         assert point.flops == pytest.approx(sum(r["flops"] for r in trained))
         assert point.flops == pytest.approx(trial.flops, rel=0.1)  # what the budget expected
@@ -153,7 +154,7 @@ def test_the_page_and_the_section_of_results_name_every_run_and_reason(swept, tm
     page, results = (tmp_path / "page.html").read_text(), (tmp_path / "results.md").read_text()
     assert all(trial.name in page for trial in read_sweep(folder).trials)
     assert "](page.html)" in results and "2 done of 2 runs" in results
-    assert "refused: curriculum has loss_speech" in results
+    assert "refused: base has loss_speech" in results
     assert json.loads((folder / "fits" / "fit.json").read_text())["fits"]
 
 
@@ -192,3 +193,68 @@ def test_nothing_to_collect_is_said(recipe, tmp_path):
     read_sweep_of(tmp_path, f"{recipe}:seeds")
     with pytest.raises(DataError, match="no run is done; run the sweep first"):
         collect.write_points(tmp_path, tmp_path / "runs")
+
+
+@pytest.fixture(scope="module")
+def asked(swept, tmp_path_factory):
+    """The two runs, asked a task whose items are of two bands, and what the command said."""
+    folder, _ = swept
+    items = tmp_path_factory.mktemp("task") / "items.jsonl"
+    fields = {"prompt": {"text": "press"}, "choices": [{"text": "one"}, {"text": "two"}]}
+    rows = [{"id": f"{i}", **fields, "label": i % 2, "bands": {"told": ("text", "both")[i // 2]}} for i in range(4)]
+    items.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["sweep", "evaluate", str(folder), "--task", f"small={items}", "--directions", "t2t", "--jobs", "2"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", QUICK_TO_COMPILE)
+        patch.setenv("PJRT_NPROC", "4")
+        assert main.main(words) == 0
+    return folder, words
+
+
+def test_each_run_is_asked_once(asked, capsys):
+    folder, words = asked
+    files_before = [path.stat().st_mtime_ns for path in folder.glob("runs/*/evaluations/small-*.json")]
+    assert len(files_before) == 2
+    assert main.main(words) == 0 and "0run" in capsys.readouterr().err
+    assert [path.stat().st_mtime_ns for path in folder.glob("runs/*/evaluations/small-*.json")] == files_before
+
+
+def test_a_run_that_cannot_be_asked_is_named_and_the_others_go_on(asked, capsys):
+    folder, _ = asked
+    assert main.main(["sweep", "evaluate", str(folder), "--task", f"other={folder / 'sweep.json'}", "--jobs", "2"]) == 1
+    said = capsys.readouterr().err
+    assert all(f"lst sweep: {trial.name}: " in said for trial in read_sweep(folder).trials)
+
+
+def test_the_table_is_the_mean_over_seeds_and_the_same_from_its_file(asked, tmp_path, capsys):
+    folder, _ = asked
+    data, page = tmp_path / "outcomes.json", tmp_path / "study.md"
+    page.write_text("# A study\n\n## Main\n\nstale\n\n## Behind\n\nkept\n")
+    words = ["--band", "told", "--markdown", str(page), "--section", "Main"]
+    capsys.readouterr()
+    assert main.main(["sweep", "table", str(folder), "--out", str(data), *words]) == 0
+    printed = capsys.readouterr().out
+    runs = json.loads(data.read_text())["runs"]
+    assert [run["seed"] for run in runs] == [1, 2]
+    shares = [run["tasks"][0]["results"][0]["bands"]["told"]["both"]["per_token"]["accuracy"] for run in runs]
+    assert f"| base | both |  | {100 * statistics.fmean(shares):.1f} [" in page.read_text()
+    assert "small, 4 items, chance 50%" in printed and "stale" not in page.read_text() and "kept" in page.read_text()
+    assert main.main(["sweep", "table", str(data), "--band", "told"]) == 0
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{}", "holds no outcomes; give a sweep, or what lst sweep table --out wrote"),
+        ("[", "is not JSON"),
+        ('{"format_version": 1, "runs": [{"run": 3}]}', "give a sweep, or what lst sweep table --out wrote"),
+        (None, "x.json"),
+    ],
+)
+def test_a_file_that_is_not_of_outcomes_is_refused(tmp_path, capsys, content, said):
+    if content is not None:
+        (tmp_path / "x.json").write_text(content)
+    assert main.main(["sweep", "table", str(tmp_path / "x.json")]) == 3
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1

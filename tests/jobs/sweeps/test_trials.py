@@ -129,6 +129,11 @@ def test_labels_are_short_names_of_systems(arg):
         ("configs/lst.py:learning-rate", 15),
         ("configs/scaling.py:compute-optimal", 28),
         ("configs/scaling.py:wsd", 48),
+        *((f"configs/world.py:{name}", 16) for name in ("flops", "tokens", "steps")),
+        ("configs/world.py:rates", 32),
+        ("configs/world.py:shares", 8),
+        ("configs/world.py:patches", 8),
+        ("configs/world.py:demo", 4),
     ],
 )
 def test_the_sweeps_of_the_paper_are_there(reference, runs, monkeypatch):

@@ -1,0 +1,189 @@
+"""What the finished runs of a sweep cost and answered: one JSON file, and tables of it (docs/formats.md, "Outcomes").
+
+The file holds each run by itself. Tables take the mean over the runs of one label, which differ in their seeds alone.
+"""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from lst_jax.core import strict
+from lst_jax.core.directions import DIRECTIONS
+from lst_jax.core.errors import ConfigError, DataError
+from lst_jax.evals.accuracy import wilson_interval
+from lst_jax.evals.records import store
+from lst_jax.evals.records.choices import ChoicesRecord, DirectionResult
+from lst_jax.jobs.sweeps import collect
+from lst_jax.jobs.sweeps.status import RUNS, status_of
+from lst_jax.jobs.sweeps.trials import FILE, Trial, read_sweep
+from lst_jax.report import results_file
+from lst_jax.runs.ledger import in_words
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place
+
+FORMAT_VERSION = 1
+FIX = "give a sweep, or what lst sweep table --out wrote"
+RULE = "per_token"  # of the tables; the file has every rule
+COSTS = (
+    "system",
+    "runs",
+    "parameters",
+    "steps",
+    "tokens",
+    "FLOPs",
+    "time of all steps",
+    "held-out speech, bits/s",
+    "held-out text, bits/token",
+)
+NOTE = (
+    "Means over the runs of a system; behind a loss stands the range over its runs. Accuracies are in percent, by mean "
+    "per token. In square brackets is the 95% interval over the questions (Wilson), and in round brackets the range over runs."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One run: its point, its seed and recipe, and what it answered at its last step."""
+
+    run: str
+    system: str
+    seed: int
+    recipe: str
+    changes: tuple[str, ...]
+    parameters: int
+    steps: int
+    tokens: int
+    flops: float
+    seconds: float
+    config_hash: str
+    commit: str | None
+    tasks: tuple[ChoicesRecord, ...]
+    loss_speech: float | None = None
+    loss_text: float | None = None
+    accuracy_speech: float | None = None
+    accuracy_text: float | None = None
+    items: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcomes:
+    """The finished runs of a sweep."""
+
+    format_version: int
+    sweep: str
+    commit: str | None
+    machine: str
+    runs: tuple[Outcome, ...]
+
+    def of_systems(self) -> dict[str, list[Outcome]]:
+        """The runs of each system, in the file's order."""
+        labels = dict.fromkeys(run.system for run in self.runs)
+        return {label: [run for run in self.runs if run.system == label] for label in labels}
+
+
+def _results(runs: Sequence[Outcome], task: str) -> list[DirectionResult]:
+    return [result for run in runs for record in run.tasks if record.task == task for result in record.results]
+
+
+def read(source: Place) -> Outcomes:
+    """The outcomes of a sweep's folder, or those that such a file holds.
+
+    Raises: DataError where no run is done, or the file is not one of outcomes; StorageError.
+    """
+    if objects.exists(source / FILE):
+        return outcomes_of(source)
+    fields = objects.read_json(source, FIX)
+    if fields.get("format_version") != FORMAT_VERSION or not fields.get("runs"):
+        raise DataError(f"{source}: holds no outcomes; {FIX}")
+    try:
+        return strict.build(Outcomes, fields, "")
+    except ConfigError as error:
+        raise DataError(f"{source}: {error}; {FIX}") from error
+
+
+def outcomes_of(folder: Place) -> Outcomes:
+    """Of the runs that are done, in the sweep's order. Raises: DataError where none is."""
+    sweep, runs = read_sweep(folder), folder / RUNS
+    found = status_of(runs, sweep.trials)
+    trials = {s.trial.name: s.trial for s in found}
+    done = [_outcome(runs / point["run"], trials[point["run"]], point) for point in collect.points_of(runs, found)]
+    return Outcomes(FORMAT_VERSION, sweep.reference, sweep.commit, results_file.machine_in_words(), tuple(done))
+
+
+def _outcome(run: Place, trial: Trial, point: dict[str, Any]) -> Outcome:
+    answered = [
+        record
+        for record in store.read(run).records
+        if isinstance(record, ChoicesRecord) and record.step == trial.steps and record.config_hash == trial.config_hash
+    ]
+    return Outcome(
+        **point,
+        seed=trial.config().seed,
+        recipe=trial.recipe,
+        changes=trial.changes,
+        steps=trial.steps,
+        tasks=tuple(answered),
+    )
+
+
+def tables(outcomes: Outcomes, band: str | None) -> list[tuple[str, Sequence[str], list[list[str]]]]:
+    """(title, header, rows) of what runs cost, and then of each task. With `band`, a row for each of its values."""
+    systems = outcomes.of_systems()
+    found = [("", COSTS, [_cost_row(label, runs) for label, runs in systems.items()])]
+    for task in dict.fromkeys(record.task for run in outcomes.runs for record in run.tasks):
+        answers = _results(outcomes.runs, task)
+        values = list(dict.fromkeys(v for a in answers for v in a.bands.get(band, {}))) if band else [""]
+        rows = [
+            [label, *([value] if band else []), *(_cell(runs, task, way, band, value) for way in DIRECTIONS)]
+            for label, runs in systems.items()
+            for value in values
+        ]
+        chances = sorted({a.chance for a in answers if a.chance is not None})
+        title = f"{task}, {answers[0].items:,} items" + "".join(f", chance {one:.0%}" for one in chances)
+        found.append((title, ["system", *([band] if band else []), *DIRECTIONS.values()], rows))
+    return found
+
+
+def as_markdown(outcomes: Outcomes, band: str | None) -> str:
+    """What the numbers are, and the same tables."""
+    parts = [NOTE]
+    for title, header, rows in tables(outcomes, band):
+        parts += [*([f"**{title}**"] if title else []), results_file.table(header, rows)]
+    return "\n\n".join(parts)
+
+
+def _cost_row(label: str, runs: Sequence[Outcome]) -> list[str]:
+    return [
+        label,
+        str(len(runs)),
+        f"{runs[0].parameters:,}",
+        f"{statistics.fmean(run.steps for run in runs):,.0f}",
+        f"{statistics.fmean(run.tokens for run in runs):.4g}",
+        f"{statistics.fmean(run.flops for run in runs):.4g}",
+        in_words(statistics.fmean(run.seconds for run in runs)),
+        _loss([run.loss_speech for run in runs]),
+        _loss([run.loss_text for run in runs]),
+    ]
+
+
+def _loss(values: Sequence[float | None]) -> str:
+    losses = [value for value in values if value is not None]
+    if not losses:
+        return ""
+    spread = f" ({min(losses):.2f}–{max(losses):.2f})" if len(losses) > 1 else ""
+    return f"{statistics.fmean(losses):.2f}{spread}"
+
+
+def _cell(runs: Sequence[Outcome], task: str, direction: str, band: str | None, value: str) -> str:
+    """Example: "81.0 [75, 86] (79–83)"."""
+    answers = [a for a in _results(runs, task) if a.direction == direction]
+    rules = [a.bands.get(band, {}).get(value, {}) if band else a.rules for a in answers]
+    found = [some[RULE] for some in rules if RULE in some]
+    if not found:
+        return ""
+    shares, groups = [share.accuracy for share in found], found[0].groups
+    mean = statistics.fmean(shares)
+    low, high = wilson_interval(mean * groups, groups)
+    spread = f" ({100 * min(shares):.0f}–{100 * max(shares):.0f})" if len(shares) > 1 else ""
+    return f"{100 * mean:.1f} [{100 * low:.0f}, {100 * high:.0f}]{spread}"
