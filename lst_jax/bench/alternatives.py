@@ -14,7 +14,6 @@ import grain
 import numpy as np
 from grain.experimental import ConcatThenSplitIterDataset, FirstFitPackIterDataset, FlatMapIterDataset, FlatMapTransform
 from jaxtyping import Int
-from sentencepiece import SentencePieceProcessor
 
 from lst_jax.config import Config
 from lst_jax.core.vocab import PAD_ID
@@ -24,6 +23,7 @@ from lst_jax.data.patching import strategy_of
 from lst_jax.data.records import TextDocument, Utterance, check_utterance
 from lst_jax.data.rows import Batch, stack_rows
 from lst_jax.data.sources import RecordSource
+from lst_jax.data.text_tokenizer import TextTokenizer
 
 ONE_BY_ONE = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
 PACKING_BINS = 64  # rows that Grain's first-fit fills side by side
@@ -36,7 +36,7 @@ TOKEN, START, END = range(3)  # columns of a document's cells
 class Examples:
     """Turns records into examples with one fixed boundary rule, and counts the tokens taken from each source."""
 
-    def __init__(self, config: Config, sources: Sequence[RecordSource], tokenizer: SentencePieceProcessor):
+    def __init__(self, config: Config, sources: Sequence[RecordSource], tokenizer: TextTokenizer):
         """`sources` are those of `config.data.sources`, open."""
         self.config, self.sources = config, sources
         self._builder = ExampleBuilder.of(config, tokenizer)

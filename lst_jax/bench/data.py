@@ -252,14 +252,17 @@ def _config(settings: Settings, directories: list[str], tokenizer: str, name: st
         "utterance": SPEECH_SHARE / max(1, len(speech)),
         "text": (1 - SPEECH_SHARE) / max(1, len(found) - len(speech)),
     }
-    strategy = STRATEGIES[name]
+    strategy, loaded = STRATEGIES[name], load_tokenizer(tokenizer)
+    bos_id, eos_id = loaded.usual_document_ids()
     local = dict(layers=1, width=1024, heads=16, window=512) if strategy.patches_speech else None
     config = cfg.from_mapping(
         dict(
             name=f"bench-{name}",
             seed=settings.seed,
             vocab=dict(
-                text_size=load_tokenizer(tokenizer).get_piece_size(),
+                text_size=loaded.get_piece_size(),
+                bos_id=bos_id,
+                eos_id=eos_id,
                 unit_slots=max([m.codebook_size for m in speech], default=1),
             ),
             model=dict(

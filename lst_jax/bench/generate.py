@@ -18,7 +18,6 @@ import numpy as np
 
 from lst_jax.bench import decode, memory
 from lst_jax.config import Config
-from lst_jax.core.vocab import BOS_ID, EOS_ID
 from lst_jax.generate import loop
 from lst_jax.generate.generator import Settings, continue_rows
 from lst_jax.generate.sampling import Numbers, allowed_ids
@@ -54,12 +53,12 @@ def speed(config: Config, rows: int, seconds: float) -> dict[str, float]:
     decoder, params = _decoder(config)
     vocab, tokens = config.joint_vocab, round(seconds * config.data.unit_rate)
     one_BT = np.ones((rows, 2), np.int32)
-    prompt = (one_BT * [[BOS_ID, vocab.speech_marker]], one_BT, one_BT > 0, one_BT > 0)
+    prompt = (one_BT * [[vocab.bos_id, vocab.speech_marker]], one_BT, one_BT > 0, one_BT > 0)
     limits = loop.Limits(
         np.full(rows, tokens, np.int32), np.full(rows, np.inf, np.float32), np.zeros(vocab.size, np.float32)
     )
     allowed_CV = allowed_ids(vocab, "speech", vocab.unit_slots)
-    allowed_CV[:, EOS_ID] = False
+    allowed_CV[:, vocab.eos_id] = False
     settings = Settings(2, 2 + -(-tokens // decoder.patch_units), tokens, False)
     fixed, mesh = (prompt, limits), one_device()
     drawn = allowed_CV, Numbers(np.float32(1), np.int32(0), np.float32(1))

@@ -25,7 +25,7 @@ from lst_jax.cost.peak import peak_flops
 from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import Batch
 from lst_jax.model.architectures.architecture import Architecture
-from lst_jax.parallel.sharding import check, make_mesh, one_device
+from lst_jax.parallel.sharding import in_parts, make_mesh, one_device
 from lst_jax.report import results_file
 from lst_jax.step import objective, update
 
@@ -38,7 +38,7 @@ def measure(config: Config, steps: int) -> dict[str, Any]:
     Raises: DataError where the step does not fit in the memory of a device.
     """
     mesh, one = make_mesh(config.mesh, jax.devices()[: math.gcd(config.data.rows, jax.device_count())]), one_device()
-    check(config, mesh)
+    config = in_parts(config, mesh)
     made = made_up_batches(config, steps)
     share = config.data.rows * config.mesh.tensor // mesh.size
     whole = _measure_step(config, mesh, [batch for batch, _ in made], share)
@@ -137,7 +137,7 @@ def part_functions(
             lambda h: model.logits(own, h), hidden_BTE, batch.target_BT, config.model.logits_chunk
         )[0]
 
-    output = {model.output_network: params[model.output_network]}
+    output = {model.output_part: params[model.output_part]}
     hidden_BTE = jax.jit(lambda p: model.hidden(p, *ids))(params)
     return {**model.timed_parts(params, *ids), "loss": (loss, (output, hidden_BTE))}
 

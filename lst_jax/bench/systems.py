@@ -27,6 +27,14 @@ from lst_jax.train import loop
 PACKAGES = ("jax", "flax", "optax", "numpy")
 LAST = 20  # how many of the last training losses are averaged
 HELD_OUT = ("bits_per_second_speech", "bits_per_text_token")
+# name -> model.compute_dtype and train.matmul
+PRECISIONS = {
+    "float32": ("float32", "plain"),
+    "bfloat16": ("bfloat16", "plain"),
+    "int8": ("bfloat16", "int8"),
+    "fp8": ("bfloat16", "fp8"),
+}
+BAND_COLUMNS = ("at a step", f"over {LAST} steps")
 TIME_COLUMNS = ("ms per step", "steps at equal time", "speech at equal time", "text at equal time")
 
 
@@ -56,16 +64,24 @@ def at_equal_time(row: dict[str, Any], config: Config, seconds: float, folder: s
     return {key: row[key] for key in ("steps", "tokens", "flops", *HELD_OUT) if key in row}
 
 
-def precision(recipe: str, steps: int, folder: str) -> dict[str, Any]:
-    """One recipe in float32 and in bfloat16 over the same batches, and how far their loss curves differ."""
+def precision(recipe: str, changes: Sequence[str], steps: int, folder: str) -> dict[str, Any]:
+    """One recipe in each of `PRECISIONS` over the same batches, and how far each loss curve is from that of float32.
+
+    Args: `changes` of the recipe, as `load_recipe` takes them.
+    """
     rows, losses = [], []
-    for dtype in ("float32", "bfloat16"):
-        config = at_length(load_recipe(recipe), steps)
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, compute_dtype=dtype))
-        run = RunDirectory(f"{folder}/{dtype}")
-        rows.append({"system": dtype, **trained(run, config)})
+    for name, (dtype, matmul) in PRECISIONS.items():
+        config = at_length(load_recipe(recipe, changes), steps)
+        config = dataclasses.replace(
+            config,
+            model=dataclasses.replace(config.model, compute_dtype=dtype),
+            train=dataclasses.replace(config.train, matmul=matmul),
+        )
+        run = RunDirectory(f"{folder}/{name}")
+        rows.append({"system": name, **trained(run, config)})
         losses.append([r["loss"] for r in run.read_metrics() if r["kind"] == "train"])
-    return {"recipe": recipe, "steps": steps, "systems": rows, **band(*losses)}
+        rows[-1]["band"] = band(losses[0], losses[-1])
+    return {"recipe": recipe, "steps": steps, "systems": rows}
 
 
 def band(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
@@ -127,7 +143,7 @@ def held_out(row: dict[str, Any]) -> list[str]:
 
 def markdown(measured: dict[str, Any]) -> str:
     """The body of a section in docs/results.md."""
-    timed = "seconds" in measured
+    timed, compared = "seconds" in measured, all("band" in r for r in measured["systems"])
     header = [
         "",
         "steps",
@@ -138,6 +154,7 @@ def markdown(measured: dict[str, Any]) -> str:
         "held-out bits/s of speech",
         "held-out bits per text token",
         *(TIME_COLUMNS if timed else ()),
+        *(BAND_COLUMNS if compared else ()),
     ]
     rows = [
         [
@@ -153,6 +170,7 @@ def markdown(measured: dict[str, Any]) -> str:
                 if timed
                 else ()
             ),
+            *([f"{r['band']['step']:.2%}", f"{r['band']['mean']:.2%}"] if compared else ()),
         ]
         for r in measured["systems"]
     ]
@@ -165,9 +183,9 @@ def markdown(measured: dict[str, Any]) -> str:
             f"At equal time each system trains for {in_words(measured['seconds'])} of this machine: as many steps as take "
             "that long at its own median time of a step."
         )
-    if "step" in measured:
+    if compared:
         notes.append(
-            f"Largest difference between the two curves of training loss: {measured['step']:.2%} at a step, "
-            f"{measured['mean']:.2%} between means over {LAST} steps."
+            f"The last two columns are the largest differences from the first curve of training loss: at a step, and "
+            f"between means over {LAST} steps."
         )
     return "\n\n".join([*notes, results_file.table(header, rows)])

@@ -32,6 +32,7 @@ import numpy as np
 from lst_jax.bench import memory
 from lst_jax.bench.alternatives import ANCESTOR_PADDING
 from lst_jax.config import Config
+from lst_jax.convert.plain import check_plain
 from lst_jax.core.errors import DataError
 from lst_jax.data.made_up import made_up_batches
 from lst_jax.data.rows import Batch
@@ -168,6 +169,8 @@ def torch_step(config: Config, params, batches: Sequence[Batch], settings: Setti
     import torch
 
     from lst_jax.bench import dense_torch
+
+    check_plain(config.model, "PyTorch's model of this benchmark", "give a recipe without it")
 
     torch.set_num_threads(_threads())
     model = dense_torch.DenseModel(config.model, config.joint_vocab)

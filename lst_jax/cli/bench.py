@@ -18,6 +18,7 @@ PARTS = (
     bench_compiled.add_decode,
     bench_machine.add_convert,
     bench_machine.add_prepare,
+    bench_machine.add_restore,
 )
 
 

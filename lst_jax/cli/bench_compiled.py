@@ -4,6 +4,7 @@ import argparse
 import os
 
 from lst_jax.cli.bench_options import add_changes, add_outputs, check_count, report
+from lst_jax.cli.local_paths import path_or_address
 
 PATCHING_SECTION = "What patching saves"
 DECODE_SECTION = "Generation on TPUs"
@@ -19,7 +20,11 @@ def add_patching(parts) -> None:
         "the compiler estimates, by real tokens.",
     )
     patching.add_argument(
-        "--config", metavar="FILE.py:SIZE", default="configs/lst.py:1b", help="(default: %(default)s)"
+        "--config",
+        type=path_or_address,
+        metavar="FILE.py:SIZE",
+        default="configs/lst.py:1b",
+        help="(default: %(default)s)",
     )
     patching.add_argument("--topology", default="v5p:2x2x1", help="(default: %(default)s)")
     patching.add_argument("--batches", type=int, default=256, help="rows of made-up records (default: %(default)s)")
@@ -55,7 +60,11 @@ def add_collectives(parts) -> None:
         "those of the chip. Needs the extra `tpu`.",
     )
     collectives.add_argument(
-        "--config", metavar="FILE.py:ARG", default="configs/lst.py:1b,static", help="(default: %(default)s)"
+        "--config",
+        type=path_or_address,
+        metavar="FILE.py:ARG",
+        default="configs/lst.py:1b,static",
+        help="(default: %(default)s)",
     )
     collectives.add_argument("--topology", default="v6e:8x8", metavar="KIND:SIDES", help="(default: %(default)s)")
     add_changes(collectives)
@@ -87,6 +96,7 @@ def add_decode(parts) -> None:
     )
     decode.add_argument(
         "--config",
+        type=path_or_address,
         metavar="FILE.py:ARG",
         nargs="+",
         default=["configs/lst.py:7b,static"],

@@ -7,7 +7,7 @@ import sys
 
 from lst_jax.cli.bench_options import add_changes, add_outputs, changes_of, check_count, report
 from lst_jax.cli.convert import FORMATS
-from lst_jax.cli.local_paths import path_or_address
+from lst_jax.cli.local_paths import LocalOnly, path_or_address
 from lst_jax.core.errors import DataError
 
 DATA_SECTION = "Data stream"
@@ -18,6 +18,7 @@ TORCH_SECTION = "Beside PyTorch"
 GENERATE_SECTION = "Generation"
 CONVERT_SECTION = "Conversion"
 PREPARE_SECTION = "Preparation at size"
+RESTORE_SECTION = "Restoring for two slices"
 
 
 def add_data(parts) -> None:
@@ -36,7 +37,7 @@ def add_data(parts) -> None:
         metavar="DIR",
         help="directories that `lst prepare` made: utterances get a third of the tokens, texts the rest",
     )
-    data.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model for --records")
+    data.add_argument("--tokenizer", type=path_or_address, metavar="FILE", help="SentencePiece model for --records")
     data.add_argument(
         "--batches", type=int, default=256, help="batches of 4 rows for each strategy (default: %(default)s)"
     )
@@ -99,7 +100,13 @@ def add_step(parts) -> None:
         help="time, memory and FLOPs of a training step, whole and in parts",
         description="Runs a recipe's training step on made-up batches of its shapes.",
     )
-    step.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
+    step.add_argument(
+        "--config",
+        type=path_or_address,
+        metavar="FILE.py[:ARG]",
+        default="configs/demo.py",
+        help="(default: %(default)s)",
+    )
     step.add_argument("--steps", type=int, default=10, help="timed steps (default: %(default)s)")
     add_changes(step)
     step.add_argument("--rows", type=int, metavar="N", help="of a batch, instead of the recipe's: data.rows")
@@ -131,7 +138,13 @@ def add_length(parts) -> None:
         help="what doubling a row costs each part, and what document masks cost",
         description="Times the parts of a recipe's model at T and 2T in turns, and steps with and without documents.",
     )
-    length.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
+    length.add_argument(
+        "--config",
+        type=path_or_address,
+        metavar="FILE.py[:ARG]",
+        default="configs/demo.py",
+        help="(default: %(default)s)",
+    )
     length.add_argument("--steps", type=int, default=10, help="timed rounds (default: %(default)s)")
     add_outputs(length, _length)
 
@@ -161,7 +174,13 @@ def add_torch(parts) -> None:
         "recipe's, and one long row, which PyTorch also gets padded as the ancestor pads. For a GPU, set "
         "XLA_PYTHON_CLIENT_PREALLOCATE=false, or JAX leaves PyTorch no memory.",
     )
-    torch.add_argument("--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)")
+    torch.add_argument(
+        "--config",
+        type=path_or_address,
+        metavar="FILE.py[:ARG]",
+        default="configs/demo.py",
+        help="(default: %(default)s)",
+    )
     torch.add_argument(
         "--units", type=int, default=4096, help="patch positions of the long row; 0 = none (default: %(default)s)"
     )
@@ -210,10 +229,15 @@ def add_generate(parts) -> None:
         "the FLOPs of a second of speech in compiled steps at the shapes of another recipe.",
     )
     generate.add_argument(
-        "--config", metavar="FILE.py[:SIZE]", default="configs/demo.py", help="what is run (default: %(default)s)"
+        "--config",
+        type=path_or_address,
+        metavar="FILE.py[:SIZE]",
+        default="configs/demo.py",
+        help="what is run (default: %(default)s)",
     )
     generate.add_argument(
         "--flops-of",
+        type=path_or_address,
         metavar="FILE.py[:SIZE]",
         default="configs/lst.py:1b",
         help="what is only compiled (default: %(default)s)",
@@ -226,7 +250,7 @@ def add_generate(parts) -> None:
 
 def _generate(args: argparse.Namespace) -> int:
     from lst_jax.bench import generate
-    from lst_jax.recipes.load import load_recipe
+    from lst_jax.recipes.load import load_recipe, split
 
     for rows in args.rows:
         check_count("rows", rows, 1)
@@ -234,7 +258,7 @@ def _generate(args: argparse.Namespace) -> int:
         raise DataError(f"--seconds {args.seconds}: must be at least 0.5; use 20")
 
     def systems(reference: str, changes=()):
-        joint = "," if ":" in reference else ":"
+        joint = "," if split(reference)[1] else ":"
         return {name: load_recipe(f"{reference}{joint}{system}", changes) for name, system in generate.SYSTEMS.items()}
 
     measured = generate.measure(systems(args.config, args.set), args.rows, args.seconds)
@@ -261,10 +285,20 @@ def add_convert(parts) -> None:
         "the rows of the proof, and removes it.",
     )
     convert.add_argument(
-        "--config", metavar="FILE.py[:ARG]", default="configs/lst.py:1b", help="(default: %(default)s)"
+        "--config",
+        type=path_or_address,
+        metavar="FILE.py[:ARG]",
+        default="configs/lst.py:1b",
+        help="(default: %(default)s)",
     )
     convert.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="(default: all)")
-    convert.add_argument("--folder", metavar="DIR", default=".", help="where there is room (default: here)")
+    convert.add_argument(
+        "--folder",
+        type=LocalOnly("as the time of its disk is measured"),
+        metavar="DIR",
+        default=".",
+        help="where there is room (default: here)",
+    )
     add_outputs(convert, _convert)
 
 
@@ -277,6 +311,35 @@ def _convert(args: argparse.Namespace) -> int:
     return report(
         args, f"{CONVERT_SECTION}: {args.config}", convert, measured, config=args.config, formats=args.formats
     )
+
+
+def add_restore(parts) -> None:
+    """Registers `lst bench restore`."""
+    restore = parts.add_parser(
+        "restore",
+        help="time for two slices to read a checkpoint, each by itself or one for both; a minute",
+        description="Saves a state of a recipe's shapes, and lets two processes read it with and without "
+        "train.restore_one_replica.",
+    )
+    restore.add_argument(
+        "--config",
+        type=path_or_address,
+        metavar="FILE.py[:ARG]",
+        default="configs/demo.py",
+        help="(default: %(default)s)",
+    )
+    add_changes(restore)
+    restore.add_argument("--repeats", type=int, default=5, help="times for each way (default: %(default)s)")
+    add_outputs(restore, _restore)
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from lst_jax.bench import restore
+    from lst_jax.recipes.load import load_recipe
+
+    restore.check(args.repeats)
+    measured = restore.measure(load_recipe(args.config, args.set), args.repeats)
+    return report(args, RESTORE_SECTION, restore, measured, config=args.config, set=args.set, repeats=args.repeats)
 
 
 def add_prepare(parts) -> None:

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from lst_jax.cli.local_paths import free_text
+from lst_jax.cli.local_paths import free_text, output_or_address
 from lst_jax.core.errors import DataError
 
 
@@ -32,7 +32,10 @@ def add_outputs(parser: argparse.ArgumentParser, run) -> None:
     """Adds `--json` and `--markdown`, and the function that runs the part: args → exit code."""
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     parser.add_argument(
-        "--markdown", metavar="FILE", help="write them into this file's section as well: docs/results.md"
+        "--markdown",
+        type=output_or_address,
+        metavar="FILE",
+        help="write them into this file's section as well: docs/results.md",
     )
     parser.set_defaults(run=run)
 

@@ -3,14 +3,16 @@
 import argparse
 import sys
 
-from lst_jax.cli.bench_options import add_outputs, check_count, report
-from lst_jax.core import json_files
+from lst_jax.cli.bench_options import add_changes, add_outputs, check_count, report
+from lst_jax.cli.local_paths import path_or_address, run_or_address
 from lst_jax.core.errors import DataError
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 TIMES_FIX = "give what `lst bench patching --json` printed"
 BUDGETS_SECTION = "Budgets"
 SYSTEMS_SECTION = "Systems at equal FLOPs"
-PRECISION_SECTION = "bfloat16 beside float32"
+PRECISION_SECTION = "Precision"
 ALIGN_SECTION = "Aligners"
 COVERAGE_SECTION = "Coverage of the intervals"
 
@@ -23,9 +25,18 @@ def add_budgets(parts) -> None:
         description="Counts steps, tokens, patch positions and FLOPs of runs of equal steps, tokens or FLOPs, and of "
         "compute-optimal ones, beside the paper's figures.",
     )
-    budgets.add_argument("--config", metavar="FILE.py:SIZE", default="configs/lst.py:1b", help="(default: %(default)s)")
     budgets.add_argument(
-        "--times", metavar="FILE.json", help="what `lst bench patching --json` printed: adds runs of equal time"
+        "--config",
+        type=path_or_address,
+        metavar="FILE.py:SIZE",
+        default="configs/lst.py:1b",
+        help="(default: %(default)s)",
+    )
+    budgets.add_argument(
+        "--times",
+        type=path_or_address,
+        metavar="FILE.json",
+        help="what `lst bench patching --json` printed: adds runs of equal time",
     )
     add_outputs(budgets, _budgets)
 
@@ -33,7 +44,7 @@ def add_budgets(parts) -> None:
 def _budgets(args: argparse.Namespace) -> int:
     from lst_jax.bench import budgets
 
-    times = json_files.read(args.times, TIMES_FIX).get("time") if args.times else None
+    times = objects.read_json(to_place(args.times), TIMES_FIX).get("time") if args.times else None
     if args.times and not times:
         raise DataError(f"{args.times}: has no times; {TIMES_FIX}")
     measured = budgets.measure(args.config, times)
@@ -48,7 +59,9 @@ def add_systems(parts) -> None:
         help="train the systems of a recipe for the same FLOPs; minutes for each",
         description="Trains each system in a run directory of its own, and goes on where it was stopped.",
     )
-    systems.add_argument("--config", metavar="FILE.py", default="configs/demo.py", help="(default: %(default)s)")
+    systems.add_argument(
+        "--config", type=path_or_address, metavar="FILE.py", default="configs/demo.py", help="(default: %(default)s)"
+    )
     systems.add_argument(
         "--systems",
         required=True,
@@ -56,7 +69,9 @@ def add_systems(parts) -> None:
         help="arguments of the recipe; the first one's steps and FLOPs count",
     )
     systems.add_argument("--steps", type=int, default=150, help="of the first system (default: %(default)s)")
-    systems.add_argument("--runs", metavar="DIR", default="runs/systems", help="(default: %(default)s)")
+    systems.add_argument(
+        "--runs", type=run_or_address, metavar="DIR", default="runs/systems", help="(default: %(default)s)"
+    )
     add_outputs(systems, _systems)
 
 
@@ -81,14 +96,21 @@ def add_precision(parts) -> None:
     """Registers `lst bench precision`."""
     precision = parts.add_parser(
         "precision",
-        help="train a recipe in float32 and in bfloat16, and compare the curves",
-        description="Trains twice over the same batches, and goes on where it was stopped.",
+        help="train a recipe in float32, in bfloat16 and with products in 8 bits, and compare the curves",
+        description="Trains four times over the same batches, and goes on where it was stopped.",
     )
     precision.add_argument(
-        "--config", metavar="FILE.py[:ARG]", default="configs/demo.py", help="(default: %(default)s)"
+        "--config",
+        type=path_or_address,
+        metavar="FILE.py[:ARG]",
+        default="configs/demo.py",
+        help="(default: %(default)s)",
     )
+    add_changes(precision)
     precision.add_argument("--steps", type=int, default=150, help="(default: %(default)s)")
-    precision.add_argument("--runs", metavar="DIR", default="runs/precision", help="(default: %(default)s)")
+    precision.add_argument(
+        "--runs", type=run_or_address, metavar="DIR", default="runs/precision", help="(default: %(default)s)"
+    )
     add_outputs(precision, _precision)
 
 
@@ -96,8 +118,9 @@ def _precision(args: argparse.Namespace) -> int:
     from lst_jax.bench import systems
 
     check_count("steps", args.steps, 150)
-    measured = systems.precision(args.config, args.steps, args.runs)
-    return report(args, PRECISION_SECTION, systems, measured, config=args.config, steps=args.steps, runs=args.runs)
+    measured = systems.precision(args.config, args.set, args.steps, args.runs)
+    options = {"config": args.config, "set": args.set, "steps": args.steps, "runs": args.runs}
+    return report(args, PRECISION_SECTION, systems, measured, **options)
 
 
 def add_align(parts) -> None:
@@ -109,16 +132,23 @@ def add_align(parts) -> None:
         "made-up emissions shows what the search alone does. espeak needs pip install -e '.[synthesis]'.",
     )
     align.add_argument(
-        "--texts", metavar="FILE", default="corpora/asterisk/manifest.jsonl", help="JSON lines (default: %(default)s)"
+        "--texts",
+        type=path_or_address,
+        metavar="FILE",
+        default="corpora/asterisk/manifest.jsonl",
+        help="JSON lines (default: %(default)s)",
     )
     align.add_argument(
         "--aligner",
+        type=path_or_address,
         metavar="SPEC",
         nargs="+",
         default=["pocketsphinx"],
         help="as of `lst prepare speech` (default: pocketsphinx)",
     )
-    align.add_argument("--synthesiser", metavar="SPEC", default="espeak", help="(default: %(default)s)")
+    align.add_argument(
+        "--synthesiser", type=path_or_address, metavar="SPEC", default="espeak", help="(default: %(default)s)"
+    )
     align.add_argument("--voice", metavar="NAME", nargs="+", help="in turns (of espeak: en-us, en-us+f3 and en-gb)")
     align.add_argument("--items", type=int, default=200, help="texts that are spoken (default: %(default)s)")
     align.add_argument("--noise-db", type=float, metavar="DB", help="add white noise so far below the speech")

@@ -19,12 +19,11 @@ def add_arguments(subparsers) -> None:
     )
     evaluate.add_argument("run_dir", type=run_or_address, metavar="RUN")
     evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON")
-    evaluate.add_argument(
-        "--tasks",
-        metavar="NAME=PATH[,…]",
-        help="choices between responses, instead of held-out likelihoods. PATH holds JSON lines, or is a file of the "
-        "benchmark NAME: hellaswag, storycloze, topicstorycloze, swuggy or sblimp. `completion` needs no path. See "
-        "docs/formats_external.md",
+    add_task_option(
+        evaluate,
+        "choices between responses, instead of held-out likelihoods; may be repeated. PATH holds JSON lines, as "
+        "`lst prepare spoken-task` writes them, or is a file of the benchmark NAME: hellaswag, storycloze, "
+        "topicstorycloze, swuggy or sblimp. `completion` needs no path. See docs/formats_external.md",
     )
     evaluate.add_argument(
         "--directions",
@@ -55,10 +54,16 @@ def add_arguments(subparsers) -> None:
         help="character error rate of generated speech, as --recogniser hears it; needs --units",
     )
     evaluate.add_argument(
-        "--units", metavar="FILE", help="for --tts: the file that made the units; it turns them into sound"
+        "--units",
+        type=path_or_address,
+        metavar="FILE",
+        help="for --tts: the file that made the units; it turns them into sound",
     )
     evaluate.add_argument(
-        "--recogniser", metavar="SPEC", help="for --tts: pocketsphinx (the default), or whisper:DIR, a local model"
+        "--recogniser",
+        type=path_or_address,
+        metavar="SPEC",
+        help="for --tts: pocketsphinx (the default), or whisper:DIR, the directory of a model",
     )
     evaluate.add_argument(
         "--probe",
@@ -104,3 +109,17 @@ def _evaluate(args: argparse.Namespace) -> int:
     from lst_jax.evals.evaluator import evaluate_run
 
     return evaluate_run(RunDirectory(args.run_dir), args.json, args.set)
+
+
+def add_task_option(parser: argparse.ArgumentParser, words: str, required: bool = False) -> None:
+    """Adds `--task`, whose help is `words`."""
+    parser.add_argument(
+        "--task",
+        "--tasks",
+        type=path_or_address,
+        dest="tasks",
+        action="append",
+        required=required,
+        metavar="NAME=PATH[,…]",
+        help=words,
+    )

@@ -1,15 +1,17 @@
 """The arguments and the actions of `lst generate`."""
 
 import argparse
+import io
 import json
-import pathlib
 import sys
 
 import numpy as np
 
-from lst_jax.cli.local_paths import free_text, run_or_address
+from lst_jax.cli.local_paths import free_text, output_or_address, path_or_address, run_or_address
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.generate.sampling import OUTPUTS
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 
 def add_arguments(subparsers) -> None:
@@ -22,15 +24,23 @@ def add_arguments(subparsers) -> None:
     generate.add_argument("run_dir", type=run_or_address, metavar="RUN")
     prompt = generate.add_mutually_exclusive_group()
     prompt.add_argument("--text", type=free_text, metavar="TEXT", help="prompt of text")
-    prompt.add_argument("--units", metavar="FILE", help="prompt of speech units: numbers, a JSON list, or .npy")
     prompt.add_argument(
-        "--audio", metavar="FILE", help="prompt of sound: a WAV, FLAC, Ogg or MP3 file (needs --units-model)"
+        "--units", type=path_or_address, metavar="FILE", help="prompt of speech units: numbers, a JSON list, or .npy"
+    )
+    prompt.add_argument(
+        "--audio",
+        type=path_or_address,
+        metavar="FILE",
+        help="prompt of sound: a WAV, FLAC, Ogg or MP3 file (needs --units-model)",
     )
     generate.add_argument(
         "--channel", help="of --audio, where it has several: 1, 2, … or A, B, …, left, right, or mean"
     )
     generate.add_argument(
-        "--units-model", metavar="PATH", help="the unit tokenizer that made the run's units, for --audio and --wav"
+        "--units-model",
+        type=path_or_address,
+        metavar="PATH",
+        help="the unit tokenizer that made the run's units, for --audio and --wav",
     )
     generate.add_argument("--to", choices=OUTPUTS, default="free", help="what to generate (default: %(default)s)")
     generate.add_argument(
@@ -58,11 +68,13 @@ def add_arguments(subparsers) -> None:
     )
     generate.add_argument(
         "--wav",
-        type=run_or_address,
+        type=output_or_address,
         metavar="OUT.wav",
         help="write the speech (OUT-1.wav, … for several continuations); needs --units-model or --vocoder",
     )
-    generate.add_argument("--vocoder", metavar="DIR", help="a HiFi-GAN unit vocoder: config.json and weights")
+    generate.add_argument(
+        "--vocoder", type=path_or_address, metavar="DIR", help="a HiFi-GAN unit vocoder: config.json and weights"
+    )
     generate.add_argument("--json", action="store_true", help="print one JSON object per continuation")
     add_mesh_option(generate)
     generate.set_defaults(run=run)
@@ -89,7 +101,6 @@ def run(args: argparse.Namespace) -> int:
     from lst_jax.generate.sampling import Sampling
     from lst_jax.prepare import audio
     from lst_jax.runs.directory import RunDirectory
-    from lst_jax.storage.place import to_place
 
     sampling = Sampling(args.temperature, args.top_k, args.top_p)
     generator = Generator.open(RunDirectory(args.run_dir), args.set)
@@ -143,18 +154,18 @@ def _parts(args: argparse.Namespace, units_model) -> list:
 
 
 def read_units(path: str) -> np.ndarray:
-    """int64 [frames] from a .npy file, a JSON list, or numbers with space or commas between them.
+    """int64 [frames] from a .npy file, a JSON list, or numbers with space or commas between them, here or in a bucket.
 
-    Raises: DataError where it is none of these.
+    Raises: DataError where it is none of these; StorageError.
     """
-    file = pathlib.Path(path)
-    if not file.is_file():
+    place = to_place(path)
+    if objects.look(place) is None:
         raise DataError(f"{path}: no such file; give a file of unit numbers")
     try:
-        if file.suffix == ".npy":
-            units = np.load(file, allow_pickle=False)
+        if place.suffix == ".npy":
+            units = np.load(io.BytesIO(objects.read_bytes(place)), allow_pickle=False)
         else:
-            text = file.read_text(encoding="utf-8").strip()
+            text = objects.read_text(place).strip()
             units = np.array(json.loads(text) if text.startswith("[") else text.replace(",", " ").split())
             units = units.astype(np.int64) if units.dtype.kind == "U" else units
     except (ValueError, OSError) as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import tqdm
 
-from lst_jax.cli.local_paths import path_or_address
+from lst_jax.cli.local_paths import output_or_address, path_or_address
 from lst_jax.core.errors import DataError
 from lst_jax.data import sources
 from lst_jax.data.importers import alignments, base, registry, write
@@ -26,12 +26,16 @@ def add_arguments(subparsers) -> None:
     for form in registry.UNIT_FORMATS.values():
         parser = _format_parser(formats, form, form.what, _import_units)
         parser.add_argument(
-            "src", metavar="SRC", nargs="+", help=f"files, globs, or folders of {' or '.join(form.patterns)} files"
+            "src",
+            type=path_or_address,
+            metavar="SRC",
+            nargs="+",
+            help=f"files, globs, or folders of {' or '.join(form.patterns)} files, here or in a bucket",
         )
         _add_unit_arguments(parser, form)
     for form in registry.ALIGNMENT_FORMATS.values():
         parser = _format_parser(formats, form, f"{form.what}, words for units from elsewhere", _import_alignments)
-        parser.add_argument("src", metavar="SRC", help="file or folder to read")
+        parser.add_argument("src", type=path_or_address, metavar="SRC", help="file or folder to read")
         parser.add_argument(
             "--units",
             type=path_or_address,
@@ -46,7 +50,7 @@ def _format_parser(
 ) -> argparse.ArgumentParser:
     parser = formats.add_parser(form.name, help=what, description=f"Reads {what}.")
     parser.set_defaults(run=action)
-    parser.add_argument("--out", required=True, metavar="DIR", help="directory to make")
+    parser.add_argument("--out", type=output_or_address, required=True, metavar="DIR", help="directory to make")
     parser.add_argument("--source", metavar="NAME", help="name of the corpus, written into every record")
     parser.add_argument("--shard-records", type=int, default=write.SHARD_RECORDS, help="default: %(default)s")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad items out and count them; do not stop")
@@ -56,13 +60,15 @@ def _format_parser(
     return parser
 
 
-def add_option(parser: argparse.ArgumentParser, option: Option, kind: Callable[[str], str] = str) -> None:
-    """An option of a format, whose value `kind` reads; where it is not given, its value is None."""
+def add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    """An option of a format; where it is not given, its value is None."""
     flag = f"--{option.name.replace('_', '-')}"
     if option.flag:
         parser.add_argument(flag, action="store_true", default=None, help=option.help)
     else:
-        parser.add_argument(flag, type=kind, metavar=option.metavar, help=option.help)
+        parser.add_argument(
+            flag, type=path_or_address if option.path else str, metavar=option.metavar, help=option.help
+        )
 
 
 def given_options(args: argparse.Namespace, options: Iterable[Option]) -> dict[str, object]:

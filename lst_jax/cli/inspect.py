@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from lst_jax.cli.local_paths import path_or_address
+from lst_jax.cli.local_paths import free_text, output_or_address, path_or_address
 from lst_jax.core import console
 from lst_jax.core.errors import DataError
 from lst_jax.data.unit_pieces import UnitPieces
@@ -28,7 +28,9 @@ def add_arguments(subparsers) -> None:
         description="Shows what a directory of records holds.",
     )
     parser.set_defaults(run=_run)
-    parser.add_argument("directory", type=path_or_address, help="a directory that `lst prepare` made")
+    parser.add_argument(
+        "directory", type=path_or_address, help="a directory that `lst prepare` made, or tfds:DIR#SPLIT"
+    )
     parser.add_argument(
         "--verify",
         action="store_true",
@@ -39,17 +41,30 @@ def add_arguments(subparsers) -> None:
         "--static-size", type=int, default=inspect.STATIC_SIZE, help="p of static patches (default: %(default)s)"
     )
     parser.add_argument(
-        "--unit-tokenizer", metavar="FILE", help="say how many frames its pieces stand for here (.model)"
+        "--unit-tokenizer",
+        type=path_or_address,
+        metavar="FILE",
+        help="say how many frames its pieces stand for here (.model)",
     )
-    parser.add_argument("--picture", metavar="ID", help="draw the utterance with this id")
+    parser.add_argument("--picture", type=free_text, metavar="ID", help="draw the utterance with this id")
     parser.add_argument("--from", dest="from_sec", type=float, metavar="SEC", help="draw the utterance from here on")
     parser.add_argument("--to", dest="to_sec", type=float, metavar="SEC", help="draw it up to here")
-    parser.add_argument("--out", metavar="PNG", help="where to draw it (default: ID.png)")
+    parser.add_argument("--out", type=output_or_address, metavar="PNG", help="where to draw it (default: ID.png)")
     parser.add_argument(
-        "--audio", metavar="MANIFEST", help="manifest or tree that has its recording, to draw its sound"
+        "--audio",
+        type=path_or_address,
+        metavar="MANIFEST",
+        help="manifest or tree that has its recording, to draw its sound",
     )
-    parser.add_argument("--units", metavar="FILE", help="its unit tokenizer, to draw what the units stand for")
-    parser.add_argument("--wav", metavar="WAV", help="write what the units sound like (with --picture and --units)")
+    parser.add_argument(
+        "--units", type=path_or_address, metavar="FILE", help="its unit tokenizer, to draw what the units stand for"
+    )
+    parser.add_argument(
+        "--wav",
+        type=output_or_address,
+        metavar="WAV",
+        help="write what the units sound like (with --picture and --units)",
+    )
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from lst_jax import __version__
 from lst_jax.cli import local_paths
 from lst_jax.core import console, leaving, limits
 from lst_jax.core.errors import RESTART_EXIT_CODE, ConfigError, PeerError, StorageError, UserError, shortened
+from lst_jax.storage import at_hand
 
 BEGAN = time.monotonic()  # about the start of the process: what takes long to import comes later
 
@@ -93,6 +94,12 @@ def _convert(subparsers) -> None:
     convert.add_arguments(subparsers)
 
 
+def _doctor(subparsers) -> None:
+    from lst_jax.cli import doctor
+
+    doctor.add_arguments(subparsers)
+
+
 def _bench(subparsers) -> None:
     from lst_jax.cli import bench
 
@@ -114,6 +121,7 @@ COMMANDS: dict[str, Callable[[argparse._SubParsersAction], None]] = {
     "launch": _launch,
     "sweep": _sweep,
     "fit": _fit,
+    "doctor": _doctor,
     "bench": _bench,
 }
 
@@ -140,6 +148,8 @@ def main(argv: list[str] | None = None) -> int:
             if is_process:
                 leaving.exit_soon(leaving.FAILED)
             raise
+        finally:
+            at_hand.remove_copies()
         cause = console.write_failed(output)
         if code == 0 and cause and args.command != "train":
             print(f"lst: standard output: cannot write ({cause}); choose another place for it", file=sys.stderr)
@@ -180,8 +190,9 @@ class OneLineParser(argparse.ArgumentParser):
 
 def report_mistake(command: str, error: UserError) -> int:
     """Prints the one line of a mistake; returns its exit code. Leaves at once where another process is gone."""
-    line = f"lst {command}: {shortened(console.printable(str(error)))}"
+    line = f"lst {command}: {shortened(console.printable(at_hand.as_given(str(error))))}"
     if isinstance(error, PeerError):
+        at_hand.remove_copies()
         leaving.exit_at_once(error.exit_code, line)
     print(line, file=sys.stderr)
     return error.exit_code

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 
-from lst_jax.cli.local_paths import free_text
+from lst_jax.cli.local_paths import free_text, output_or_address, path_or_address
 
 SECTION = "Plans"
 QUICK_SECTION = "Plans, compiled with the least effort"
@@ -23,6 +23,7 @@ def add_arguments(subparsers) -> None:
     )
     plan.add_argument(
         "--config",
+        type=path_or_address,
         required=True,
         action="append",
         metavar="FILE.py[:ARG]",
@@ -38,6 +39,7 @@ def add_arguments(subparsers) -> None:
     )
     plan.add_argument(
         "--budget",
+        type=path_or_address,
         metavar="BUDGET",
         help="how long to train: optimal, tokens=70e9, flops-of=FILE.py:ARG, …: see lst_jax/cost/budget.py",
     )
@@ -53,12 +55,15 @@ def add_arguments(subparsers) -> None:
     )
     plan.add_argument(
         "--hlo",
+        type=path_or_address,
         metavar="DIR",
         help="keep what is compiled there: the text (.hlo) and the module (.pb) of every program",
     )
     output = plan.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the plans as JSON")
-    output.add_argument("--markdown", metavar="FILE", help="also write the table into this file of results")
+    output.add_argument(
+        "--markdown", type=output_or_address, metavar="FILE", help="also write the table into this file of results"
+    )
     plan.set_defaults(run=_plan)
 
 

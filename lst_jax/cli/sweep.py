@@ -1,15 +1,17 @@
 """The arguments and the actions of `lst sweep`."""
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
 
-from lst_jax.cli.local_paths import run_or_address
+from lst_jax.cli.evaluate import add_task_option
+from lst_jax.cli.local_paths import output_or_address, path_or_address, run_or_address
 from lst_jax.core.errors import RESTART_EXIT_CODE, ConfigError
 from lst_jax.jobs.launch import targets
 from lst_jax.storage import objects
-from lst_jax.storage.place import Place, to_run_place
+from lst_jax.storage.place import Place, to_place, to_run_place
 
 
 def add_arguments(subparsers) -> None:
@@ -27,13 +29,7 @@ def add_arguments(subparsers) -> None:
         description="Trains what is not done yet, the costliest first; the same command goes on after any stop.",
     )
     _add_sweep(run)
-    run.add_argument(
-        "--jobs",
-        type=int,
-        default=os.cpu_count(),
-        metavar="N",
-        help="runs at a time, each on its share of the cores (default: %(default)s, one a core)",
-    )
+    _add_jobs(run)
     run.add_argument("--dry-run", action="store_true", help="only print the runs and what they cost")
     run.set_defaults(run=_run)
     status = parts.add_parser("status", help="which runs are done, running, preempted, missing")
@@ -45,13 +41,17 @@ def add_arguments(subparsers) -> None:
     collect.add_argument("folder", type=run_or_address, metavar="SWEEP")
     _add_runs(collect)
     collect.set_defaults(run=_collect)
+    _add_evaluate(parts)
+    _add_table(parts)
     render = parts.add_parser(
         "render",
         help="write one job per run for a cluster",
         description="Writes SWEEP/jobs/NAME/…, what lst launch writes for each run. It starts nothing.",
     )
     _add_sweep(render)
-    render.add_argument("--cluster", required=True, metavar="FILE", help="description of the cluster: see launch/")
+    render.add_argument(
+        "--cluster", type=path_or_address, required=True, metavar="FILE", help="description of the cluster: see launch/"
+    )
     render.add_argument(
         "--to",
         required=True,
@@ -73,11 +73,69 @@ def add_arguments(subparsers) -> None:
     render.set_defaults(run=_render)
 
 
+def _add_evaluate(parts) -> None:
+    evaluate = parts.add_parser(
+        "evaluate",
+        help="ask the finished runs tasks, several runs at a time",
+        description="Evaluates each finished run as lst evaluate does, but for what it was already asked.",
+    )
+    evaluate.add_argument("folder", type=run_or_address, metavar="SWEEP")
+    add_task_option(evaluate, "as for lst evaluate; may be repeated", required=True)
+    evaluate.add_argument(
+        "--directions", metavar="s2s,t2t,…", help="as for lst evaluate (default: all that a task has)"
+    )
+    _add_jobs(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _add_table(parts) -> None:
+    table = parts.add_parser(
+        "table",
+        help="what the finished runs cost and answered, with means over seeds",
+        description="Prints tables with a row for each system: costs and held-out losses, then the accuracies in each task.",
+    )
+    table.add_argument("source", type=run_or_address, metavar="SWEEP|FILE", help="a sweep, or what --out wrote of one")
+    table.add_argument(
+        "--band", metavar="NAME", help="a row for each value of this band of the items, for example told"
+    )
+    table.add_argument(
+        "--out", type=output_or_address, metavar="FILE", help="write each run's numbers into this JSON file"
+    )
+    table.add_argument(
+        "--markdown",
+        type=output_or_address,
+        metavar="FILE",
+        help="write the tables into a section of this file as well",
+    )
+    table.add_argument("--section", metavar="TITLE", help="of --markdown (default: the sweep's recipe)")
+    table.set_defaults(run=_table)
+
+
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", type=run_or_address, metavar="SWEEP", help="folder of the sweep, made if it does not exist"
     )
-    parser.add_argument("--config", metavar="FILE.py:NAME", help="recipe and its sweep; needed only to make the sweep")
+    parser.add_argument(
+        "--config",
+        type=path_or_address,
+        metavar="FILE.py:NAME",
+        help="recipe and its sweep; needed only to make the sweep",
+    )
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="runs at a time, each on its share of the cores (default: %(default)s, one a core)",
+    )
+
+
+def _check_jobs(jobs: int) -> None:
+    if jobs < 1:
+        raise ConfigError(f"--jobs {jobs}: must be at least 1; use {os.cpu_count()}")
 
 
 def _add_runs(parser: argparse.ArgumentParser) -> None:
@@ -92,8 +150,7 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     from lst_jax.jobs.sweeps import local, status, text, trials
 
-    if args.jobs < 1:
-        raise ConfigError(f"--jobs {args.jobs}: must be at least 1; use {os.cpu_count()}")
+    _check_jobs(args.jobs)
     folder = to_run_place(args.folder)
     if args.dry_run:
         sweep = trials.make_sweep(args.config) if args.config else trials.read_sweep(folder)
@@ -131,6 +188,34 @@ def _collect(args: argparse.Namespace) -> int:
     from lst_jax.jobs.sweeps import collect
 
     print(f"wrote {collect.write_points(to_run_place(args.folder), _runs_of(args))}")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from lst_jax.jobs.sweeps import evaluate
+
+    _check_jobs(args.jobs)
+    folder = to_run_place(args.folder)
+    failed = evaluate.evaluate_all(folder, args.tasks, args.directions, args.jobs)
+    for name, error in failed.items():
+        print(f"lst sweep: {name}: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _table(args: argparse.Namespace) -> int:
+    from lst_jax.core.text_table import columns
+    from lst_jax.jobs.sweeps import outcomes
+    from lst_jax.report import results_file
+
+    found = outcomes.read(to_run_place(args.source))
+    for title, header, rows in outcomes.tables(found, args.band):
+        print("\n".join(["", *([title] if title else []), *columns([header, *rows], right=())]))
+    if args.out:
+        objects.write_json(to_place(args.out), dataclasses.asdict(found))
+    if args.markdown:
+        section = args.section or f"Sweep: {found.sweep}"
+        body = outcomes.as_markdown(found, args.band)
+        results_file.write_section(args.markdown, section, body, results_file.provenance(sys.argv[1:], ()))
     return 0
 
 

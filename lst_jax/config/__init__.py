@@ -1,6 +1,6 @@
 """Every setting of a run: the schema, its rules, and a run's identity. Pure data: nothing here computes."""
 
-from lst_jax.config.identity import check_same_identity, config_hash, identity, other_function
+from lst_jax.config.identity import check_same_identity, config_hash, identity, other_function, value_in
 from lst_jax.config.schema import (
     Config,
     DataConfig,
@@ -11,6 +11,7 @@ from lst_jax.config.schema import (
     MuonConfig,
     OptimConfig,
     PatchingConfig,
+    RopeScalingConfig,
     SourceConfig,
     StackConfig,
     TrainConfig,
@@ -32,6 +33,7 @@ __all__ = [
     "MuonConfig",
     "OptimConfig",
     "PatchingConfig",
+    "RopeScalingConfig",
     "SourceConfig",
     "StackConfig",
     "TrainConfig",
@@ -45,4 +47,5 @@ __all__ = [
     "identity",
     "other_function",
     "to_mapping",
+    "value_in",
 ]

@@ -35,13 +35,26 @@ def config_hash(config: Config) -> str:
 def other_function(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
     """The first field of two identities by which equal parameters would mean another function of the same tokens.
 
-    A field that only one of them has is passed over: the older run did what the field's absence means.
+    A field that only one of them has is compared with what its absence means. It is passed over where that is unknown:
+    the older run did what it means.
     """
-    for path in sorted(ours.keys() & theirs.keys()):
+    for path in sorted(ours.keys() | theirs.keys()):
         found = _by_former_path(path)
-        if found and found[1].notes.meaning == "function" and ours[path] != theirs[path]:
+        if not found or found[1].notes.meaning != "function":
+            continue
+        absent = found[1].notes.since
+        if absent is NOTHING and not (path in ours and path in theirs):
+            continue
+        if ours.get(path, absent) != theirs.get(path, absent):
             return path
     return None
+
+
+def value_in(found: dict[str, Any], path: str) -> Any:
+    """The value of a field in an identity, or what its absence there means; None where that is unknown."""
+    field = _by_former_path(path)
+    absent = NOTHING if field is None else field[1].notes.since
+    return found.get(path, None if absent is NOTHING else absent)
 
 
 def check_same_identity(ours: Config, theirs: dict[str, Any], where: str) -> None:
@@ -52,7 +65,7 @@ def check_same_identity(ours: Config, theirs: dict[str, Any], where: str) -> Non
     mine = identity(ours)
     for key in sorted(mine.keys() | theirs.keys()):
         if mine.get(key) != theirs.get(key):
-            path, ours_now, theirs_now = _in_present_names(key, mine.get(key), theirs.get(key))
+            path, ours_now, theirs_now = _in_present_names(key, value_in(mine, key), value_in(theirs, key))
             raise ConfigError(
                 f"{path}={ours_now!r}: {where} was made with {theirs_now!r}; use that value, or another run directory"
             )

@@ -63,6 +63,21 @@ def sizes_to_use(config: Config, asked: MeshConfig | None, devices: int) -> Mesh
     return MeshSizes(1, 1, 1)
 
 
+def in_parts(config: Config, sizes: MeshSizes) -> Config:
+    """The configuration that such a mesh computes: with as many parts of a batch as `train.rows_at_once` needs.
+
+    Example: 32 rows on 4 devices, rows_at_once=4, accumulate=1 -> accumulate=2
+    Raises: ConfigError, as `check` does.
+    """
+    check(config, sizes)
+    own, most = config.train.accumulate, config.train.rows_at_once
+    rows = config.data.rows // (sizes.replica * sizes.data)
+    if most is None or rows // own <= most:
+        return config
+    parts = next(n for n in range(own, rows + 1) if rows % n == 0 and rows // n <= most)
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, accumulate=parts))
+
+
 def _suits(config: Config, sizes: MeshSizes) -> bool:
     try:
         check(config, sizes)
@@ -93,10 +108,14 @@ def check(config: Config, sizes: MeshSizes) -> None:
                 f"must divide model.{name}.width={stack.width}",
                 "use a smaller one, and a larger mesh.replica",
             )
+        if tensor > 1 and stack.qk_norm == "all_heads":
+            fail(
+                "mesh.tensor", tensor, f"splits the heads that model.{name}.qk_norm='all_heads' norms together", "use 1"
+            )
         for what, size in (
             (f"model.{name}.heads", stack.heads),
             ("model.cross_heads", model.cross_heads),
-            ("the feed-forward width", model.ffn_width(stack.width)),
+            ("the feed-forward width", model.ffn_width_of(stack)),
         ):
             if size % tensor:
                 fail("mesh.tensor", tensor, f"must divide {what}={size}", "use 1")

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from lst_jax.config.fields import Leaf, leaves
-from lst_jax.config.schema import Config, InterleaveConfig, TrainConfig
+from lst_jax.config.schema import Config, InterleaveConfig, StackConfig, TrainConfig, VocabConfig
 from lst_jax.core.errors import ConfigError
 from lst_jax.core.strict import fail
 from lst_jax.storage.place import to_place, to_run_place
@@ -24,11 +24,13 @@ def check(config: Config) -> None:
     _checkpoints_kept(config.train)
     _warmup(config)
     _spike_factor(config)
+    _document_ids(config.vocab)
     _sources(config)
     _documents(config)
     _init_from(config.train)
     _branch_from(config.train)
     _compiler_options(config.train)
+    _profile_steps(config.train)
     _members_of_optim(config)
     _decay(config)
     _places(config)
@@ -110,6 +112,33 @@ def _compiler_options(train: TrainConfig) -> None:
                 f"{word!r} must be NAME=VALUE",
                 'write "xla_one=true xla_another=2", "" for none, or None for the chip\'s own',
             )
+
+
+def _profile_steps(train: TrainConfig) -> None:
+    """Checks the form alone: a recipe may be shortened below the steps that it profiles."""
+    try:
+        first, last = profiled_steps(train.profile_steps) or (1, 1)
+        is_range = 1 <= first <= last
+    except ValueError:
+        is_range = False
+    if not is_range:
+        fail(
+            "train.profile_steps",
+            train.profile_steps,
+            "must be the first and the last step to profile, or None",
+            'write "100:103" for the steps 100, 101, 102 and 103',
+        )
+
+
+def profiled_steps(text: str | None) -> tuple[int, int] | None:
+    """The first and the last step that `train.profile_steps` names. Raises: ValueError.
+
+    Example: "100:103" -> (100, 103); "7" -> (7, 7)
+    """
+    if text is None:
+        return None
+    first, _, last = text.partition(":")
+    return int(first), int(last or first)
 
 
 def _warmup(config: Config) -> None:
@@ -200,6 +229,7 @@ def _places(config: Config) -> None:
         ("data.unit_tokenizer", config.data.unit_tokenizer, to_place),
         ("train.init_from", config.train.init_from, to_run_place),
         ("train.branch_from", config.train.branch_from, to_run_place),
+        ("train.compilation_cache", config.train.compilation_cache, to_place),
     ):
         try:
             to_the_place(value or "none")
@@ -214,6 +244,37 @@ def _unique_names(path: str, sources) -> None:
             fail(f"{path}.name", name, "names two sources", "give each its own name")
 
 
+def _document_ids(vocab: VocabConfig) -> None:
+    for field in ("bos_id", "eos_id"):
+        if (value := getattr(vocab, field)) >= vocab.text_size:
+            fail(
+                f"vocab.{field}",
+                value,
+                f"must be less than vocab.text_size={vocab.text_size}",
+                "use the id of a special token of data.tokenizer",
+            )
+
+
+def _rotation(name: str, stack: StackConfig) -> None:
+    if stack.head_width is not None and stack.head_width % 2:
+        fail(f"model.{name}.head_width", stack.head_width, "must be even, or None", f"use {stack.head_width + 1}")
+    if (stack.unrotated_every or 1) > stack.layers:
+        fail(
+            f"model.{name}.unrotated_every",
+            stack.unrotated_every,
+            f"must be at most model.{name}.layers={stack.layers}, or None",
+            "use None: all layers have rotary positions",
+        )
+    scaling = stack.rope_scaling
+    if scaling.high_turns <= scaling.low_turns:
+        fail(
+            f"model.{name}.rope_scaling.high_turns",
+            scaling.high_turns,
+            f"must be greater than low_turns={scaling.low_turns}",
+            f"use {4 * scaling.low_turns}",
+        )
+
+
 def _validate_model(m: Any, d: Any) -> None:
     stacks = {
         "patch_encoder": m.patch_encoder,
@@ -223,7 +284,8 @@ def _validate_model(m: Any, d: Any) -> None:
     for name, stack in stacks.items():
         if stack is None:
             continue
-        if stack.width % (2 * stack.heads):
+        _rotation(name, stack)
+        if stack.head_width is None and stack.width % (2 * stack.heads):
             fail(
                 f"model.{name}.width",
                 stack.width,

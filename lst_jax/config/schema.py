@@ -10,27 +10,75 @@ from typing import Any, Literal
 
 from lst_jax.config.fields import computed, free, function, learned, part, presence
 from lst_jax.core.strict import build
-from lst_jax.core.vocab import Vocab
+from lst_jax.core.vocab import BOS_ID, EOS_ID, Vocab
 
 
 @dataclasses.dataclass(frozen=True)
 class VocabConfig:
     """Sizes of the joint vocabulary (see `lst_jax.core.vocab`)."""
 
-    text_size: int = function(at_least=4)  # pieces of the SentencePiece model
+    text_size: int = function(at_least=4)  # pieces of data.tokenizer
     # Speech ids: at least the codebook's size, or the number of pieces of data.unit_tokenizer
     unit_slots: int = function(at_least=1)
+    # Ids of data.tokenizer that open and end documents; one id may do both, as in Qwen2.5 and SmolLM2
+    bos_id: int = function(default=BOS_ID, since=BOS_ID, at_least=0)
+    eos_id: int = function(default=EOS_ID, since=EOS_ID, at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class RopeScalingConfig:
+    """Rotations for longer rows than a model was first trained on, as Llama 3.1 slows them.
+
+    Pairs that turn less than `low_turns` times within `positions` positions turn `factor` times more slowly. Those that
+    turn more than `high_turns` times stay as they are. In between the two are mixed.
+    """
+
+    factor: float = function(default=1.0, since=1.0, at_least=1)  # 1 = off
+    low_turns: float = function(default=1.0, since=1.0, positive=True)
+    high_turns: float = function(default=4.0, since=4.0, positive=True)
+    positions: int = function(default=8192, since=8192, at_least=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class StackConfig:
-    """One stack of transformer layers."""
+    """One stack of transformer layers.
+
+    The fields after `window` are for text models of other families, whose weights a run begins with.
+    """
 
     layers: int = function(at_least=1)
     width: int = function(at_least=1)
     heads: int = function(at_least=1)
     # Sliding window in positions, the position itself included; None = all earlier positions
     window: int | None = function(default=None, at_least=1)
+    head_width: int | None = function(default=None, since=None, at_least=2)  # None = width / heads
+    ffn_width: int | None = function(default=None, since=None, at_least=1)  # None = by model.ffn_multiple
+    qkv_bias: bool = function(default=False, since=False)  # queries, keys and values have a bias, as in Qwen2.5
+    # RMS norms of queries and keys: of each head, as in Qwen3, or of all heads as one vector, as in OLMo 2
+    qk_norm: Literal["none", "head", "all_heads"] = function(default="none", since="none")
+    # Where a block's two norms are: before attention and feed-forward, or after each of them, as in OLMo 2
+    norm_place: Literal["before", "after"] = function(default="before", since="before")
+    rope_scaling: RopeScalingConfig = part(default=RopeScalingConfig(), since={})
+    # Every n-th layer has no rotary positions: layers n, 2n, … counted from 1, as in SmolLM3 with 4; None = no layer
+    unrotated_every: int | None = function(default=None, since=None, at_least=1)
+    # Norms of blocks, and in Base the last norm: RMS norms with a scale, or layer norms without parameters, as in OLMo
+    norm: Literal["rms", "layer"] = function(default="rms", since="rms")
+    # Queries, keys and values are clipped to this absolute value behind their projections, as in OLMo; None = off
+    qkv_clip: float | None = function(default=None, since=None, positive=True)
+
+    def rotates(self, layer: int) -> bool:
+        """Whether a layer, counted from 0, has rotary positions. Example: every 4th unrotated -> layer 3 has none"""
+        return self.unrotated_every is None or (layer + 1) % self.unrotated_every != 0
+
+    @property
+    def period(self) -> int:
+        """The layers i and i + period compute the same function of their parameters."""
+        return self.unrotated_every or 1
+
+    @property
+    def size_of_head(self) -> int:
+        """K, the width of one head."""
+        return self.width // self.heads if self.head_width is None else self.head_width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +111,12 @@ class ModelConfig:
     scan_layers: bool = free(default=True, first_runs=False)
     # What a layer keeps for its backward pass: see REMAT in lst_jax.model.stack
     remat: Literal["none", "full", "attention", "dots"] = free(default="attention", first_runs="none")
+    # Base alone: the output matrix is the embedding, as in small Qwen2.5, Llama 3.2 and SmolLM2
+    tied_output: bool = function(default=False, since=False)
+
+    def ffn_width_of(self, stack: StackConfig) -> int:
+        """F, the SwiGLU width of a stack: its own field, or `ffn_width` of its width."""
+        return self.ffn_width(stack.width) if stack.ffn_width is None else stack.ffn_width
 
     def ffn_width(self, width: int) -> int:
         """SwiGLU width of a stack: floor(8·width/3) rounded up to `ffn_multiple`. Example: 1024 -> 2816 at 256."""
@@ -123,7 +177,7 @@ class InterleaveConfig:
 class DataConfig:
     """From records to batches of fixed shape [rows, row_tokens] and [rows, row_patches]."""
 
-    # SentencePiece .model file. It may move: checkpoints hold its fingerprint
+    # A SentencePiece .model, or a tokenizer.json of byte-level BPE. It may move: checkpoints hold its fingerprint
     tokenizer: str = free()
     # SentencePiece .model over units, whose pieces are then the speech tokens; None = units are
     unit_tokenizer: str | None = presence(default=None, first_runs=None)
@@ -144,6 +198,8 @@ class DataConfig:
     interleave: InterleaveConfig = part(default=InterleaveConfig())
     # What utterances become; the latter two are for adaptation
     documents: Literal["interleaved", "asr", "tts"] = learned(default="interleaved", since="interleaved")
+    # An utterance that a row can hold is not cut: it waits for a row that has room; False: it ends where its share does
+    whole_utterances: bool = learned(default=False, since=False)
     prefetch: int = free(default=8, at_least=0)  # batches that a thread makes ahead; 0 = made in the loop
     workers: int = free(
         default=0, first_runs=0, at_least=0
@@ -229,13 +285,32 @@ class TrainConfig:
     checkpoint_minutes: float | None = free(default=30.0, first_runs=None, positive=True)
     checkpoint_keep: int = free(default=3, at_least=1)  # how many of the newest checkpoints are kept
     checkpoint_keep_every: int | None = free(default=None, first_runs=None)  # multiples that are kept for ever
+    # One replica of the mesh reads the checkpoint that a run goes on from, and sends it to the others; False = each reads it
+    restore_one_replica: bool = free(default=False, first_runs=False)
     # What follows a step whose loss or gradients are not finite, or spike; such a step is never applied
     bad_step: Literal["skip", "halt"] = free(default="skip", first_runs="skip")
     # Parts of a batch that are computed one after the other, with the memory of one part
     accumulate: int = free(default=1, first_runs=1, at_least=1)
+    # Most rows that a device computes at a time: where a job has fewer devices than before, accumulate is raised until it
+    # holds, so that the same global batch fits. None = no bound
+    rows_at_once: int | None = free(default=None, first_runs=None, at_least=1)
     offload_moments: bool = free(default=False, first_runs=False)  # keep the optimizer's moments in host memory
+    # Operands of the products with the layers' matrices: "plain" = in model.compute_dtype, others rounded to 8 bits
+    # (`lst_jax.model.eight_bits`). Of training alone: evaluation, generation and conversions are plain
+    matmul: Literal["plain", "int8", "fp8"] = learned(default="plain", since="plain")
     # XLA options of the step, "NAME=VALUE NAME=VALUE"; None = those of the chip (`lst_jax.cost.accelerators`)
     compiler_options: str | None = free(default=None, first_runs=None)
+    # Where compiled programs are kept for later starts: "run" = in the run's own place, or where JAX_COMPILATION_CACHE_DIR
+    # says; another folder or gs:// address, which runs may share; None = nowhere
+    compilation_cache: str | None = free(default="run", first_runs="run")
+    # The first and the last step of a profile, "100:103"; None = none. The signal SIGUSR2 profiles the next three steps
+    profile_steps: str | None = free(default=None, first_runs=None)
+    # A process whose loop stands still for so many minutes, and for so many times its median step, says where it stands
+    # and ends with code 42. The first step, an evaluation and a save may each take 12 times as long. None = never
+    hang_minutes: float | None = free(default=10.0, first_runs=10.0, positive=True)
+    hang_factor: float = free(default=20.0, first_runs=20.0, at_least=2)
+    # Services beside TensorBoard that get every record, by the names of `lst_jax.runs.trackers`: "wandb mlflow"; "" = none
+    trackers: str = free(default="", first_runs="")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -255,7 +330,7 @@ class Config:
     @property
     def joint_vocab(self) -> Vocab:
         """The id layout that the sizes give."""
-        return Vocab(self.vocab.text_size, self.vocab.unit_slots)
+        return Vocab(self.vocab.text_size, self.vocab.unit_slots, self.vocab.bos_id, self.vocab.eos_id)
 
 
 def from_mapping(mapping: dict[str, Any]) -> Config:

@@ -92,18 +92,21 @@ def read_lines(path: str | os.PathLike, needed: Mapping[str, type] | None = None
     Raises: DataError where another line is not a JSON object, or a record lacks a field.
     """
     path = pathlib.Path(path)
-    if not path.exists():
-        return []
+    return parse_lines(path.read_bytes(), str(path), needed) if path.exists() else []
+
+
+def parse_lines(content: bytes, where: str, needed: Mapping[str, type] | None = None) -> list[dict[str, Any]]:
+    """The records in the content of such a file. `where` names it. Raises: as `read_lines` does."""
     found = []
-    lines = path.read_bytes().splitlines()
+    lines = content.splitlines()
     for number, line in enumerate(lines, 1):
         try:
-            found.append(parse(line, f"{path}: line {number}", "remove it", strict_numbers=False))
+            found.append(parse(line, f"{where}: line {number}", "remove it", strict_numbers=False))
         except DataError:
             if number == len(lines):
                 break
             raise
-        check_fields(found[-1], needed or {}, f"{path}: line {number}", "remove the line")
+        check_fields(found[-1], needed or {}, f"{where}: line {number}", "remove the line")
     return found
 
 

@@ -1,14 +1,13 @@
 """Tells addresses (`gs://bucket/folder`) from paths of this machine."""
 
 import os
-import pathlib
 import re
 
 from lst_jax.core.errors import ConfigError
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 SCHEME_FOLDER = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
-FIX = "mount the bucket and give the folder that it is mounted at, or give a local path and copy it afterwards"
+FIX = "write an address with two slashes, as gs://BUCKET/FOLDER, or give a folder of another name"
 
 
 def is_address(path: str | os.PathLike) -> bool:
@@ -16,19 +15,14 @@ def is_address(path: str | os.PathLike) -> bool:
     return ADDRESS.match(os.fspath(path)) is not None
 
 
-def check_local(name: str, value: str | os.PathLike | None) -> None:
+def check_local(name: str, value: str, rule: str) -> None:
     """Refuses a value that has an address in it, such as `gs://b/d`, `NAME=gs://b/d` or `whisper:gs://b/d`.
 
-    Args: `name` is the option or the field, for the message.
+    Args: `name` is the option or the field, and `rule` what is wrong and the fix, for the message.
     Raises: ConfigError.
     """
-    if value is None:
-        return
-    text = os.fspath(value)
-    if isinstance(value, pathlib.PurePath):  # which has made one slash of two
-        text = re.sub(f"^({SCHEME_FOLDER.pattern})/", r"\1//", text, flags=re.IGNORECASE)
-    if ADDRESS.search(text):
-        raise ConfigError(f"{name}={text!r}: must be a path of this machine, not an address; {FIX}")
+    if ADDRESS.search(value):
+        raise ConfigError(f"{name}={value!r}: {rule}")
 
 
 def check_writable_place(path: str | os.PathLike) -> None:

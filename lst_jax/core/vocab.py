@@ -2,7 +2,7 @@
 
 Layout (paper §2; the released code's ids are the case text_size=32000, unit_slots=502, vocabulary 32,508):
 
-    0 .. text_size-1                   SentencePiece pieces (0 unk, 1 BOS, 2 EOS)
+    0 .. text_size-1                   text pieces, with BOS and EOS among them
     text_size .. text_size+3           unused
     text_size+4                        <t>, opens every text run
     text_size+5                        <s>, opens every speech run
@@ -11,18 +11,20 @@ Layout (paper §2; the released code's ids are the case text_size=32000, unit_sl
 
 import dataclasses
 
-PAD_ID = 0  # the unk piece, as in the released code; padding is told by doc_id, never by this id
-BOS_ID = 1
+PAD_ID = 0  # fills rows, as in the released code; padding is told by doc_id, never by this id
+BOS_ID = 1  # of SentencePiece models like Llama-2's; tokenizers of other kinds have ids of their own
 EOS_ID = 2
 UNUSED_SLOTS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Vocab:
-    """Ids of the joint vocabulary. Pure arithmetic on two sizes, hashable, usable as a static argument."""
+    """Ids of the joint vocabulary. Pure arithmetic, hashable, usable as a static argument."""
 
     text_size: int
     unit_slots: int
+    bos_id: int = BOS_ID  # opens documents; a text piece of this id is never in a text
+    eos_id: int = EOS_ID  # ends documents; may be the same as `bos_id`
 
     @property
     def text_marker(self) -> int:

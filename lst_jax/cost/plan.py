@@ -56,6 +56,7 @@ class Plan:
     hbm_capacity: int
     analytic_flops: float  # of the whole batch: real tokens, visible pairs
     matrix_flops: float
+    eight_bit_flops: float  # of `matrix_flops`, those with operands in 8 bits
     kernel_flops: float
     bytes_accessed: float
     kernels: dict[str, int]  # name -> calls
@@ -137,7 +138,7 @@ def make_plan(
     """
     devices = topology.devices(topology_name, slices)
     mesh = sharding.make_mesh(config.mesh, devices)
-    sharding.check(config, mesh)
+    config = sharding.in_parts(config, mesh)
     tpu = tpu_of_device(devices[0].device_kind)
     model = update.build_model(config, mesh, training_rows=True)
     state = update.state_shape(config, model, mesh)
@@ -176,6 +177,7 @@ def make_plan(
         hbm_capacity=int(tpu.hbm_bytes_per_device),
         analytic_flops=analytic,
         matrix_flops=costs.flops,
+        eight_bit_flops=costs.int8_flops + costs.fp8_flops,
         kernel_flops=costs.kernel_flops,
         bytes_accessed=costs.bytes_accessed,
         kernels=_calls(costs),
@@ -243,8 +245,11 @@ def batch_holds(config: Config) -> dict[str, float]:
 def floors_sec(costs: Costs, tpu: TpuGeneration, mesh: Mesh) -> dict[str, float]:
     """Seconds that a step takes at least, by what bounds it; collectives run one after the other."""
     network = collectives.total_seconds(costs.collectives, _bandwidth(mesh))
+    wide = costs.flops - costs.int8_flops - costs.fp8_flops + costs.kernel_flops
     return {
-        "arithmetic": (costs.flops + costs.kernel_flops) / tpu.device_flops_per_sec,
+        "arithmetic": wide / tpu.device_flops_per_sec
+        + costs.int8_flops / tpu.device_int8_flops_per_sec
+        + costs.fp8_flops / tpu.device_fp8_flops_per_sec,
         "memory": costs.bytes_accessed / tpu.device_hbm_bytes_per_sec,
         "network": sum(network.values()),
     }

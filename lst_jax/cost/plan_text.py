@@ -134,7 +134,7 @@ def page(plan: Plan) -> str:
                     "arithmetic",
                     f"{plan.floors_sec['arithmetic']:.4f}",
                     f"{(plan.matrix_flops + plan.kernel_flops) / 1e12:,.1f} TFLOP per device, "
-                    f"{plan.kernel_flops / 1e12:,.1f} of them in kernels",
+                    f"{plan.kernel_flops / 1e12:,.1f} of them in kernels, {plan.eight_bit_flops / 1e12:,.1f} in 8 bits",
                 ],
                 ["memory", f"{plan.floors_sec['memory']:.4f}", f"{plan.bytes_accessed / GIB:,.1f} GiB to and from HBM"],
                 ["network", f"{plan.floors_sec['network']:.4f}", f"{len(plan.collective_bytes)} kinds of collectives"],

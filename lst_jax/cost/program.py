@@ -5,6 +5,7 @@ often as it runs, of a conditional the dearest branch counts, and splash attenti
 XLA's own of matrix products, and of nothing else.
 """
 
+import collections
 import dataclasses
 import functools
 import math
@@ -24,7 +25,8 @@ from lst_jax.cost.trips import trip_count
 class Costs:
     """Of one run of a program, or of a part of it, on one device.
 
-    flops: of `dot` and `convolution`, two a multiply-add. bytes_accessed: to and from HBM.
+    flops: of `dot` and `convolution`, two a multiply-add; int8_flops and fp8_flops: those of them with operands in 8 bits.
+    bytes_accessed: to and from HBM.
     uncounted_loops: those whose number of runs only data decides, counted as one run each.
     """
 
@@ -33,6 +35,8 @@ class Costs:
     kernels: tuple[Kernel, ...] = ()
     collectives: tuple[Collective, ...] = ()
     uncounted_loops: tuple[str, ...] = ()
+    int8_flops: float = 0.0
+    fp8_flops: float = 0.0
 
     @property
     def kernel_flops(self) -> float:
@@ -50,6 +54,8 @@ class Costs:
             tuple(k._replace(count=k.count * count) for k in self.kernels),
             tuple(c._replace(count=c.count * count) for c in self.collectives),
             self.uncounted_loops,
+            self.int8_flops * count,
+            self.fp8_flops * count,
         )
 
 
@@ -84,10 +90,11 @@ class _Walk:
     def _computation(self, name: str, fused: bool) -> Costs:
         """Costs of one run; within a fusion nothing goes to memory but what a collective moves."""
         where = self.program.computations[name]
-        flops = bytes_accessed = 0.0
+        bytes_accessed = 0.0
+        flops: collections.Counter[str] = collections.Counter()
         parts = []
         for what in where.instructions.values():
-            flops += matrix_flops(where, what)
+            flops[operand_type(where, what)] += matrix_flops(where, what)
             if not fused:
                 bytes_accessed += instruction_bytes(self.program, where, what)
             if what.opcode in OPCODES or what.opcode == "send":
@@ -98,7 +105,7 @@ class _Walk:
                 parts.append(Costs(kernels=(self.kernels[what.name],)))
             else:
                 parts.extend(self._called(where, what, fused))
-        own = Costs(flops, bytes_accessed)
+        own = Costs(sum(flops.values()), bytes_accessed, int8_flops=flops["s8"], fp8_flops=flops["f8e4m3fn"])
         return functools.reduce(Costs.__add__, parts, own)
 
     def _called(self, where: Computation, what: Instruction, fused: bool) -> list[Costs]:
@@ -116,6 +123,14 @@ class _Walk:
             case "call" | "async-start":
                 return [self.computation(name, fused) for name in what.called]
         return []
+
+
+def operand_type(where: Computation, what: Instruction) -> str:
+    """The type of both operands of a `dot` or a `convolution`, such as "s8"; "" where they have two, and of all else."""
+    if what.opcode not in ("dot", "convolution"):
+        return ""
+    left, right = (where.operand(what, i).arrays[0].dtype for i in range(2))
+    return left if left == right else ""
 
 
 def matrix_flops(where: Computation, what: Instruction) -> float:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sentencepiece import SentencePieceProcessor
 
 from lst_jax.config import Config
 from lst_jax.data.documents import Example, ExampleBuilder
@@ -21,6 +20,7 @@ from lst_jax.data.interleave import PROMPTED
 from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import open_tokenizer
 from lst_jax.data.records import Utterance
+from lst_jax.data.text_tokenizer import TextTokenizer
 from lst_jax.evals import error_rate
 from lst_jax.evals.answers import Answering
 from lst_jax.evals.recognisers.kind import Recogniser
@@ -41,9 +41,7 @@ class Question(NamedTuple):
     most: int
 
 
-def questions(
-    task: str, utterances: Sequence[Utterance], config: Config, tokenizer: SentencePieceProcessor
-) -> list[Question]:
+def questions(task: str, utterances: Sequence[Utterance], config: Config, tokenizer: TextTokenizer) -> list[Question]:
     """Prompts of `task`, "asr" or "tts", each ending with the marker of its answer."""
     builder, rule = ExampleBuilder.of(config, tokenizer), strategy_of(config.data.patching).inference_rule
     made = []

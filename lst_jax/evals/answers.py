@@ -7,7 +7,6 @@ import numpy as np
 from tqdm import tqdm
 
 from lst_jax.core.shapes import Int
-from lst_jax.core.vocab import EOS_ID
 from lst_jax.data.documents import Example
 from lst_jax.generate.generator import Generator
 from lst_jax.generate.sampling import Sampling
@@ -59,5 +58,5 @@ class Greedy:
                 max_tokens=max(most[i] for i in chosen),
             )
             for i, answer in zip(chosen, found, strict=False):
-                answers[i] = answer.token[answer.token != EOS_ID][: most[i]]
+                answers[i] = answer.token[answer.token != self._generator.vocab.eos_id][: most[i]]
         return [answers[i] for i in range(len(prompts))]

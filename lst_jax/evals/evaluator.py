@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from jax.sharding import Mesh
 
 from lst_jax.checkpoints.trained_model import load_trained_model
 from lst_jax.config import Config
+from lst_jax.core.directions import DIRECTIONS
 from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.interleave import PROMPTED
 from lst_jax.data.packing import eval_batches, eval_label, pack_examples
@@ -54,6 +56,7 @@ class Evaluator:
         self._rule = strategy_of(config.data.patching).inference_rule
         self._sources = {s.name: (s, open_source(s, config)) for s in config.eval.sources}
         self._builder = ExampleBuilder.of(config, open_tokenizer(config))
+        self.cut: dict[str, tuple[int, int]] = {}  # by direction: sequences of completion choice cut by `run`, and all
 
     def run(self, params) -> dict[str, Any]:
         """Flat metrics `heldout/SOURCE[-MODE]/...` and `completion/DIRECTION/...`; see `data.tasks.completion`."""
@@ -116,17 +119,15 @@ class Evaluator:
         ]
         values: dict[str, Any] = {}
         for direction in tasks.DIRECTIONS:
-            asked = [
-                (
-                    item,
-                    [
-                        scorer.shortened(self._config, one)
-                        for one in tasks.candidates(item, direction, self._builder, self._rule, "restart")
-                    ],
-                )
+            whole = [
+                (item, tasks.candidates(item, direction, self._builder, self._rule, "restart"))
                 for item in completion.make_items(utterances, self._config.eval.completion_items)
             ]
-            asked = [(item, own) for item, own in asked if all(own)]
+            kept = [(item, [scorer.shortened(self._config, one) for one in own]) for item, own in whole]
+            sequences = [one for _, own in whole for one in own]
+            long = sum(not scorer.fits(self._config, one.example) for one in sequences)
+            self.cut[direction] = long, len(sequences)
+            asked = [(item, own) for item, own in kept if all(own)]
             if not asked:
                 continue
             items, candidates = [item for item, _ in asked], [c for _, own in asked for c in own]
@@ -164,6 +165,13 @@ def evaluate_run(run: RunDirectory, as_json: bool, mesh_changes: Sequence[str] =
     values = {**heldout.run(found.params), **heldout.text_figures(found.params)}
     finite = {key: float(value) if math.isfinite(value) else None for key, value in values.items()}
     if processes.is_leader():
+        for direction, (cut, sequences) in heldout.cut.items():
+            if cut:
+                print(
+                    f"completion choice {DIRECTIONS[direction]}: {cut} of {sequences} sequences are longer than a "
+                    "training row and were cut to it; lst evaluate --tasks completion scores them whole",
+                    file=sys.stderr,
+                )
         store.write(run.path, store.build(LikelihoodRecord.KIND, {"step": found.step, "values": finite}))
         values = {"step": found.step, **values}
         print(json.dumps(values) if as_json else table(values))

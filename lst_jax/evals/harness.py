@@ -6,11 +6,15 @@ All arguments are those of `lm_eval`. T→T only: BOS <t> context continuation. 
 tokenised together, as the harness does for other models. Where a piece spans their join, both are tokenised apart, so
 that the continuation's own pieces are scored. A continuation that begins with a blank has the pieces that
 `lst evaluate --tasks` takes. A context is cut at its left where both are longer than a training row.
+
+Generated text has the blanks, and ends at the strings, that the harness's own model `hf` gives it: it is decoded by
+itself, so that no blank stands in front, and the name of EOS ends it too.
 """
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +36,13 @@ from lst_jax.runs.directory import RunDirectory
 from lst_jax.step import objective, update
 
 FRAME = 3  # tokens of a sequence beside its text: BOS, <t>, EOS
-GUARDS = '.,;:!?)"-0aZ'  # characters before a continuation that keep the tokenizer's blank away from it
 MAX_NEW_TOKENS = 256  # the harness's own default
+LENGTHS = (
+    "max_gen_toks",
+    "max_new_tokens",
+    "max_tokens",
+    "max_completion_tokens",
+)  # its names for it, the first one counts
 ROUND = 64  # tokens that are generated before continuations are searched for their ends
 
 
@@ -63,6 +72,14 @@ def make_top_step(config: Config, model, mesh: Mesh, frames_V: np.ndarray | None
         in_shardings=(jax.tree.map(lambda x: x.sharding, params), sharding.batch_sharding(mesh)),
         out_shardings=sharding.replicated(mesh),
     )
+
+
+def longest_answer(settings: Mapping[str, Any]) -> int:
+    """The most tokens of an answer, by the names that the harness has for it.
+
+    Example: {"max_tokens": 5, "max_gen_toks": 9} -> 9; {} -> 256
+    """
+    return int(next((settings[name] for name in LENGTHS if settings.get(name) is not None), MAX_NEW_TOKENS))
 
 
 class RunTexts:
@@ -104,8 +121,11 @@ class RunTexts:
     def generate(self, asked: Sequence[tuple[str, Sequence[str], int]]) -> list[str]:
         """The greedy continuation of each (context, until, most): up to one of `until`, EOS, or `most` tokens of text.
 
+        An empty string in `until` ends nothing.
         Generation is cached, `ROUND` tokens at a time; continuations that have ended are then left out.
         """
+        eos = self.builder.tokenizer.id_to_piece(self.builder.vocab.eos_id)
+        stops = [[stop for stop in (*until, eos) if stop] for _, until, _ in asked]
         lefts = [min(most, self.limit - 1) for _, _, most in asked]
         tokens = [self._encode(context)[left - self.limit :] for (context, *_), left in zip(asked, lefts, strict=True)]
         starts, open_ones = [len(token) for token in tokens], [i for i, left in enumerate(lefts) if left > 0]
@@ -115,22 +135,21 @@ class RunTexts:
             for i, answer in zip(open_ones, answers, strict=True):
                 tokens[i] = np.concatenate([tokens[i], answer])
                 lefts[i] = lefts[i] - ROUND if len(answer) == ROUND else 0  # EOS has ended it
-                if any(stop in self._tail(tokens[i].tolist(), starts[i]) for stop in asked[i][1]):
+                if any(stop in self._text(tokens[i][starts[i] :]) for stop in stops[i]):
                     lefts[i] = 0
             open_ones = [i for i in open_ones if lefts[i] > 0]
-        texts = [self._tail(token.tolist(), start) for token, start in zip(tokens, starts, strict=True)]
+        texts = [self._text(token[start:]) for token, start in zip(tokens, starts, strict=True)]
         return [
-            text[: min([text.find(stop) for stop in until if stop in text], default=len(text))]
-            for text, (_, until, _) in zip(texts, asked, strict=True)
+            text[: min([text.find(stop) for stop in ends if stop in text], default=len(text))]
+            for text, ends in zip(texts, stops, strict=True)
         ]
 
     def _prompt(self, token: np.ndarray) -> Example:
         whole = self.builder.join([Run(self.builder.vocab.text_marker, token, None)])
         return whole.tail(0, len(whole.token) - 1)  # no EOS
 
-    def _tail(self, token: list[int], start: int) -> str:
-        decode = self.builder.tokenizer.decode
-        return decode(token)[len(decode(token[:start])) :]
+    def _text(self, token: np.ndarray) -> str:
+        return self.builder.tokenizer.decode(token.tolist())
 
     def _score_tokens(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[tuple[float, bool]]:
         asked = {
@@ -157,25 +176,12 @@ class RunTexts:
         if np.array_equal(whole[:first], prompt) and len(whole) > first:
             response = whole[first:]
         else:  # a piece spans the join, or there is nothing to score
-            response = self._encode_behind(continuation)
+            response = np.array(self.builder.tokenizer.encode_on(continuation), np.int32)
             whole = np.concatenate([prompt, response])
         if continuation and not len(response):
             raise DataError(f"log-likelihood: the continuation {continuation!r} has no pieces; leave the item out")
         room = max(0, self.limit - len(response))
         return whole[:first][max(0, first - room) :], response
-
-    def _encode_behind(self, text: str) -> np.ndarray:
-        """The pieces of a text that goes on without a blank where it begins with none.
-
-        SentencePiece puts a blank before every text. It is kept out by a guard: a character that stays a piece of its
-        own, or ends one, before `text`. Where there is no such guard, the blank stays.
-        """
-        if text[:1].strip():
-            for guard in GUARDS:
-                alone, guarded = self._encode(guard), self._encode(guard + text)
-                if np.array_equal(guarded[: len(alone)], alone) and len(guarded) > len(alone):
-                    return guarded[len(alone) :]
-        return self._encode(text)
 
     def _encode(self, text: str) -> np.ndarray:
         return np.array(self.builder.tokenizer.encode(text), np.int32)
@@ -218,13 +224,7 @@ def model_class():
                 if settings.get("do_sample") or settings.get("temperature"):
                     raise DataError("generate_until: only greedy decoding; set do_sample to false and temperature to 0")
                 until = settings.get("until") or []
-                asked.append(
-                    (
-                        context,
-                        [until] if isinstance(until, str) else until,
-                        int(settings.get("max_gen_toks", MAX_NEW_TOKENS)),
-                    )
-                )
+                asked.append((context, [until] if isinstance(until, str) else until, longest_answer(settings)))
             return self.texts.generate(asked)
 
     return register_model("lst")(LatentSpeechText)

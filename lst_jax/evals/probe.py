@@ -190,7 +190,7 @@ def _spoken(utterance: Utterance, builder: ExampleBuilder, example: Example) -> 
 def _written(utterance: Utterance, builder: ExampleBuilder) -> list[np.ndarray]:
     """The token positions of each word's text, by the bytes of the whole text that each piece covers."""
     text = " ".join(w.text for w in utterance.words)
-    spans = [(piece.begin, piece.end) for piece in builder.tokenizer.encode(text, return_type="proto").pieces]
+    spans = builder.tokenizer.byte_spans(text)
     places, begin = [], 0
     for word in utterance.words:
         end = begin + len(word.text.encode())

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,14 +27,14 @@ SUBMITTED = ("sum", "per_token")  # one file for each rule, as a submission cann
 
 def evaluate_tasks(
     run: RunDirectory,
-    specs: str,
+    specs: Sequence[str],
     directions: str | None,
     grid: str,
     scope: str,
     as_json: bool,
     mesh_changes: Sequence[str] = (),
 ) -> int:
-    """Scores the tasks `NAME=PATH[,NAME=PATH…]`, prints the results, and keeps them in RUN/evaluations.
+    """Scores the tasks of each `NAME=PATH[,NAME=PATH…]`, prints the results, and keeps them in RUN/evaluations.
 
     `directions` None means all directions for which a task has what they need. `mesh_changes` as in `load_trained_model`.
 
@@ -52,6 +53,9 @@ def evaluate_tasks(
         if processes.is_leader():
             store.write(run.path, kept[-1], submissions)
     if processes.is_leader():
+        for record in kept:
+            for line in record.beyond_lines(config.data.row_tokens, config.data.row_patches):
+                print(line, file=sys.stderr)
         if as_json:
             print(json.dumps([store.as_json(record) for record in kept]))
         else:
@@ -110,20 +114,23 @@ def evaluate_task(
     return found, submissions
 
 
-def parse(specs: str) -> list[tuple[str, str | None]]:
-    """Names and paths of "NAME=PATH,NAME=PATH"; a task of held-out utterances has no path. Raises: ConfigError."""
-    found = []
-    for spec in specs.split(","):
+def parse(specs: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Names and paths of each "NAME=PATH,NAME=PATH"; a task of held-out utterances has no path. Raises: ConfigError."""
+    found: list[tuple[str, str | None]] = []
+    for spec in (one for some in specs for one in some.split(",")):
         name, equals, path = spec.partition("=")
         if (
             not re.fullmatch(NAME_PATTERN, name)
             or (name in registry.held_out_tasks()) == bool(path)
             or (equals and not path)
-            or any(name == other for other, _ in found)
         ):
             raise ConfigError(
-                f"--tasks {spec}: must be NAME=PATH with a name of its own, or {' or '.join(registry.held_out_tasks())}; "
+                f"--tasks {spec}: must be NAME=PATH, or {' or '.join(registry.held_out_tasks())}; "
                 f"benchmarks are {', '.join(registry.file_tasks())}"
+            )
+        if any(name == other for other, _ in found):
+            raise ConfigError(
+                f"--tasks {spec}: is the second task called {name}, and results are kept by name; run the command for each"
             )
         found.append((name, path or None))
     return found

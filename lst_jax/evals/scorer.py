@@ -96,7 +96,7 @@ def candidate(
         else:
             place.append((len(groups), 0))
             groups.append([span])
-    runs = [_run(builder, group, rule) for group in groups]
+    runs = [_run(builder, group, rule, bool(number)) for number, group in enumerate(groups)]
     markers = [run.marker for run in runs]
     runs = [run._replace(marker=None) if i and markers[i - 1] == run.marker else run for i, run in enumerate(runs)]
     runs = builder.spaced(runs)
@@ -110,12 +110,13 @@ def candidate(
     return Candidate(builder.join(runs), starts[group] + before, pos)
 
 
-def _run(builder: ExampleBuilder, group: Sequence[Text | Speech], rule: BoundaryRule) -> Run:
+def _run(builder: ExampleBuilder, group: Sequence[Text | Speech], rule: BoundaryRule, behind: bool) -> Run:
     """Spans of one run, all but one of speech, as tokens behind their marker."""
     first = group[0]
     if isinstance(first, Text):
-        token = builder.tokenizer.encode(first.text) if first.token is None else first.token
-        return Run(builder.vocab.text_marker, np.array(token, np.int32), None)
+        if first.token is None:
+            return builder.text_run(first.text, behind)
+        return Run(builder.vocab.text_marker, np.array(first.token, np.int32), None)
     if rule.needs_words and any(speech.words is None for speech in group):
         raise DataError(
             "the run's patches follow aligned words, and speech has none; give its words as [[word, "

@@ -108,9 +108,16 @@ def judge(items: Sequence[Item], amounts: Sequence[Sequence[Amount]]) -> dict[st
         "chance": sum(1 / len(item.choices) for item, _ in labelled) / len(labelled),
         "rules": _by_rule(labelled),
         "bands": {
-            name: {value: _by_rule(some) for value, some in sorted(values.items())} for name, values in bands.items()
+            name: {value: _by_rule(some) for value, some in sorted(values.items(), key=_by_number)}
+            for name, values in bands.items()
         },
     }
+
+
+def _by_number(band: tuple[str, object]) -> tuple[bool, int, str]:
+    """Sorts whole numbers by size, then other values of a band as texts. Example: 9, 10, >100, oov."""
+    value = band[0]
+    return not value.isdecimal(), len(value) if value.isdecimal() else 0, value
 
 
 def _by_rule(some: Sequence[tuple[Item, Sequence[Amount]]]) -> dict[str, dict[str, int | float]]:

@@ -23,7 +23,7 @@ from jax.sharding import Mesh
 from lst_jax.checkpoints.trained_model import load_trained_model
 from lst_jax.config import Config
 from lst_jax.core.errors import ConfigError, DataError
-from lst_jax.core.vocab import EOS_ID, Vocab
+from lst_jax.core.vocab import Vocab
 from lst_jax.data.documents import Example, ExampleBuilder, Run
 from lst_jax.data.interleave import Span
 from lst_jax.data.patching import strategy_of
@@ -122,7 +122,7 @@ class Generator:
 
         Raises: DataError where a part is empty, or has units that the run does not know.
         """
-        runs = [self._run(part) for part in parts]
+        runs = [self._run(part, bool(number)) for number, part in enumerate(parts)]
         none = np.zeros(0, np.int32)
         marker = {"text": self.vocab.text_marker, "speech": self.vocab.speech_marker}.get(output)
         if marker is not None and (not runs or runs[-1].marker != marker):
@@ -131,11 +131,11 @@ class Generator:
         example = self.builder.join(self.builder.spaced(runs))
         return example.tail(0, len(example.token) - 1)
 
-    def _run(self, part: str | np.ndarray) -> Run:
+    def _run(self, part: str | np.ndarray, behind: bool) -> Run:
         if not len(part):
             raise DataError("prompt: is empty; give words or units, or leave the prompt out")
         if isinstance(part, str):
-            return Run(self.vocab.text_marker, np.array(self.builder.tokenizer.encode(part), np.int32), None)
+            return self.builder.text_run(part, behind)
         if not 0 <= part.min() <= part.max() < self.builder.codebook_size:
             raise DataError(
                 f"prompt: units {part.min()}..{part.max()} are outside the run's codebook of "
@@ -167,7 +167,7 @@ class Generator:
             max_seconds: of speech. None: 10 seconds, or no limit where `max_tokens` is given or the output is text.
         """
         tokens, frames = self._limits(output, max_tokens, max_seconds)
-        allowed_CV = allowed_ids(self.vocab, output, self.units_in_use)
+        allowed_CV = allowed_ids(self.vocab, output, self.units_in_use, self.builder.tokenizer.special_ids())
         more = -len(prompts) % sharding.row_parts(self.mesh)
         rows = self.rows([*prompts, *[prompts[-1]] * more])
         count = len(prompts) + more
@@ -232,7 +232,7 @@ class Generator:
         return max_tokens, frames
 
     def _generated(self, prompt: Example, seed: int, token, frames: float, most: float, nats: float) -> Generated:
-        stopped = "eos" if token[-1] == EOS_ID else "seconds" if frames >= most else "tokens"
+        stopped = "eos" if token[-1] == self.vocab.eos_id else "seconds" if frames >= most else "tokens"
         runs, left = [], most
         for speech, ids in _runs_of(self.vocab, int(prompt.token[-1]), token):
             if not speech:
@@ -303,7 +303,7 @@ def _runs_of(vocab: Vocab, before: int, token: np.ndarray) -> list[tuple[bool, n
     parts = np.split(token, edges)
     speech = [before >= vocab.speech_marker, *(token[edges] == vocab.speech_marker)]
     parts[1:] = [part[1:] for part in parts[1:]]
-    runs = [(bool(is_speech), part[part != EOS_ID]) for is_speech, part in zip(speech, parts, strict=True)]
+    runs = [(bool(is_speech), part[part != vocab.eos_id]) for is_speech, part in zip(speech, parts, strict=True)]
     return [(is_speech, ids) for is_speech, ids in runs if len(ids)]
 
 

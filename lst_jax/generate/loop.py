@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lst_jax.core.shapes import Array, Bool, Int, ndarray
-from lst_jax.core.vocab import EOS_ID, Vocab
+from lst_jax.core.vocab import Vocab
 from lst_jax.model.cached_model import CachedModel
 from lst_jax.model.global_cache import GlobalState
 from lst_jax.model.local_cache import LocalState
@@ -108,7 +108,7 @@ def _local_work(decoder: CachedModel, vocab: Vocab, params, main: GlobalState, l
     reads_B = on_B & rows.encoded_B
     logits_BV, local = decoder.read(params, local, main, reads_B)
     token_B, carry = choose(carry, logits_BV, rows, reads_B)
-    rows = _write(rows, token_B, reads_B, limits)
+    rows = _write(vocab, rows, token_B, reads_B, limits)
     starts_B, ends_B = patch_edges(vocab, decoder.patch_units, rows, decoder.takes_marker)
     # the end of a short last patch shows only now: the patch is advanced before this token is encoded
     closes_B = on_B & rows.alive_B & (rows.place_B > 0) & starts_B
@@ -140,13 +140,13 @@ def patch_edges(
     return ~unit_B | (rows.place_B == 0), ~inside_B | (rows.place_B == patch_units - 1)
 
 
-def _write(rows: Rows, token_B, on_B, limits: Limits) -> Rows:
+def _write(vocab: Vocab, rows: Rows, token_B, on_B, limits: Limits) -> Rows:
     """Appends the tokens, and stops rows at EOS or at a limit."""
     column_B = jnp.where(on_B, rows.number_B, rows.tokens_BN.shape[1])
     tokens_BN = rows.tokens_BN.at[jnp.arange(len(token_B)), column_B].set(token_B, mode="drop")
     number_B = rows.number_B + on_B
     frames_B = rows.frames_B + jnp.where(on_B, limits.frames_V[token_B], 0)
-    ends_B = (token_B == EOS_ID) | (number_B >= limits.tokens_B) | (frames_B >= limits.frames_B)
+    ends_B = (token_B == vocab.eos_id) | (number_B >= limits.tokens_B) | (frames_B >= limits.frames_B)
     return rows._replace(
         token_B=jnp.where(on_B, token_B, rows.token_B),
         tokens_BN=tokens_BN,

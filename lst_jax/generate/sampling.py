@@ -5,11 +5,12 @@
     speech   <s>                                units        units, EOS
     free     text, EOS, <s>        text         units        units, EOS, <t>
 
-A run of text or speech has at least one token, as in training. BOS, the padding id and unused ids are never generated.
+A run of text or speech has at least one token, as in training. BOS, other special tokens and unused ids are never generated.
 In "free", a marker follows BOS.
 """
 
 import dataclasses
+from collections.abc import Collection
 from typing import NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ import numpy as np
 
 from lst_jax.core.errors import ConfigError
 from lst_jax.core.shapes import Array, Bool, Float, Int
-from lst_jax.core.vocab import BOS_ID, EOS_ID, PAD_ID, Vocab
+from lst_jax.core.vocab import PAD_ID, Vocab
 
 OUTPUTS = ("text", "speech", "free")
 STATES = AFTER_BOS, AFTER_TEXT, AFTER_TEXT_MARKER, AFTER_SPEECH_MARKER, AFTER_UNIT = range(5)
@@ -82,16 +83,19 @@ def sample(logits_BV: Float[Array, "B V"], key_B, numbers: Numbers, filters: boo
     return jnp.where(numbers.temperature > 0, drawn_B, likeliest_B).astype(jnp.int32)
 
 
-def allowed_ids(vocab: Vocab, output: str, units: int) -> Bool[np.ndarray, "C V"]:
-    """Which ids may follow each of `STATES`, by the table above. Args: `units` speech ids are in use."""
+def allowed_ids(vocab: Vocab, output: str, units: int, special: Collection[int] = (PAD_ID,)) -> Bool[np.ndarray, "C V"]:
+    """Which ids may follow each of `STATES`, by the table above.
+
+    Args: `units` speech ids are in use; `special` are text ids that no text holds (`TextTokenizer.special_ids`).
+    """
     if output not in OUTPUTS:
         raise ConfigError(f"to={output}: must be one of {', '.join(OUTPUTS)}; use free")
     text, speech = np.zeros((2, vocab.size), bool)
     text[: vocab.text_size] = True
-    text[[PAD_ID, BOS_ID, EOS_ID]] = False
+    text[[vocab.bos_id, vocab.eos_id, *special]] = False
     speech[vocab.unit_offset : vocab.unit_offset + units] = True
     end, text_marker, speech_marker = (
-        np.arange(vocab.size) == i for i in (EOS_ID, vocab.text_marker, vocab.speech_marker)
+        np.arange(vocab.size) == i for i in (vocab.eos_id, vocab.text_marker, vocab.speech_marker)
     )
     none = np.zeros(vocab.size, bool)
     return np.stack(
@@ -106,7 +110,7 @@ def allowed_ids(vocab: Vocab, output: str, units: int) -> Bool[np.ndarray, "C V"
 def state_of(vocab: Vocab, token_B: Int[Array, "B"]) -> Int[Array, "B"]:
     """The one of `STATES` that each token leads to."""
     return jnp.select(
-        [token_B == BOS_ID, vocab.is_text(token_B), token_B == vocab.text_marker, token_B == vocab.speech_marker],
+        [token_B == vocab.bos_id, vocab.is_text(token_B), token_B == vocab.text_marker, token_B == vocab.speech_marker],
         [AFTER_BOS, AFTER_TEXT, AFTER_TEXT_MARKER, AFTER_SPEECH_MARKER],
         AFTER_UNIT,
     )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from lst_jax.core.shapes import Array, Bool, Float, Int
 from lst_jax.model.attention import BRANCH, blocked_attention
-from lst_jax.model.rotary import rope
+from lst_jax.model.rotary import Theta, rope
 
 
 def positions(doc_id_BN: Int[Array, "B N"]) -> Int[Array, "B N"]:
@@ -48,7 +48,7 @@ def attend(
     k_BTHK: Float[Array, "B T H K"],
     v_BTHK: Float[Array, "B T H K"],
     doc_id_BT: Int[Array, "B T"],
-    theta: float,
+    theta: Theta,
     window: int | None,
     block: int,
 ) -> Float[Array, "B T H K"]:

@@ -9,10 +9,10 @@ from lst_jax.config import ModelConfig, StackConfig
 
 
 def stack_flops(stack: StackConfig, config: ModelConfig, positions: int, pairs: int) -> float:
-    """A stack over so many positions: four d×d projections, SwiGLU's three d×f, scores and weighted values."""
-    width = stack.width
-    per_position = 2.0 * (4 * width * width + 3 * width * config.ffn_width(width))
-    return stack.layers * (positions * per_position + 4.0 * pairs * width)
+    """A stack over so many positions: four projections d×HK, SwiGLU's three d×f, scores and weighted values."""
+    width, inner = stack.width, stack.heads * stack.size_of_head
+    per_position = 2.0 * (4 * width * inner + 3 * width * config.ffn_width_of(stack))
+    return stack.layers * (positions * per_position + 4.0 * pairs * inner)
 
 
 def cross_attention_flops(width: int, queries: int, keys: int, pairs: int) -> float:
@@ -51,9 +51,12 @@ def patch_projection_flops(config: ModelConfig, patches: int) -> float:
 
 
 def stack_parameters(stack: StackConfig, config: ModelConfig) -> int:
-    """Four d×d projections, SwiGLU's three d×f and two norms per layer."""
-    width = stack.width
-    return stack.layers * (4 * width * width + 3 * width * config.ffn_width(width) + 2 * width)
+    """Four projections d×HK, SwiGLU's three d×f and two RMS norms per layer; biases and norms of queries and keys."""
+    width, inner = stack.width, stack.heads * stack.size_of_head
+    norms = {"none": 0, "head": 2 * stack.size_of_head, "all_heads": 2 * inner}[stack.qk_norm]
+    norms += 2 * width if stack.norm == "rms" else 0
+    biases = 3 * inner if stack.qkv_bias else 0
+    return stack.layers * (4 * width * inner + 3 * width * config.ffn_width_of(stack) + norms + biases)
 
 
 def cross_attention_parameters(width: int) -> int:

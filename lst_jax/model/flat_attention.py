@@ -5,6 +5,10 @@ of 128 lanes holds G = 128 / K heads side by side. The kernels visit the tiles o
 rotated keys, and the values, of the tiles so far on the chip. Their inner loops run from the first tile that a query of
 the tile can see: tiles of other documents, or beyond the window, cost nothing.
 
+Rows may be long. With a window, the forward kernel keeps only the tiles that the window reaches, in a ring. The backward
+kernel takes the keys of a long row in chunks, and visits the queries that can see a chunk; their gradients from all
+chunks are added up behind it. Rotations come from two small tables, of the positions in a tile and of the tiles' starts.
+
 Scores are computed transposed, keys by queries. So maxima, sums and the bounds of what a query sees are rows, and no
 product needs a transposed operand of its own. In names here S are the queries of a tile, R the keys of one, C = 128.
 """
@@ -18,18 +22,21 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from lst_jax.core.shapes import Array, Float, Int
+from lst_jax.core.shapes import Array, Float, Int, ndarray
 from lst_jax.model.attention import MASKED, SAVED_ATTENTION
+from lst_jax.model.rotary import Theta, frequencies
 
 TILE = 512  # positions; as the tiles of splash attention
 LANES = 128
-LONGEST_ROW = 8192  # positions whose keys, values and their gradients fit on the chip
+KEY_BYTES = 2**24  # of the keys that a forward pass holds, and of the values: 65,536 positions in bfloat16
+CHUNK_BYTES = 2**21  # of the keys whose gradients a backward pass holds: 8,192 positions in bfloat16
 VMEM_BYTES = 60 * 2**20
 
 
-def takes(length: int, heads: int, width: int) -> bool:
-    """Whether the kernels can compute rows of this length, with so many heads of this width."""
-    return LANES <= length <= LONGEST_ROW and LANES % width == 0 and heads * width % LANES == 0
+def takes(length: int, heads: int, width: int, window: int | None, item_bytes: int) -> bool:
+    """Whether the kernels can compute rows of this length, with so many heads of this width and bytes per number."""
+    fits = window is not None or length * LANES * item_bytes <= KEY_BYTES
+    return LANES <= length and fits and LANES % width == 0 and heads * width % LANES == 0
 
 
 def flat_attention(
@@ -38,7 +45,7 @@ def flat_attention(
     v_BTE: Float[Array, "B T E"],
     doc_id_BT: Int[Array, "B T"],
     width: int,
-    theta: float,
+    theta: Theta,
     window: int | None,
     interpret: bool = False,
 ) -> Float[Array, "B T E"]:
@@ -51,8 +58,8 @@ def flat_attention(
     pad = -t % tile
     q_BTE, k_BTE, v_BTE = (jnp.pad(x, ((0, 0), (0, pad), (0, 0))) for x in (q_BTE, k_BTE, v_BTE))
     low_BT = first_key(jnp.pad(doc_id_BT, ((0, 0), (0, pad))), window)
-    plan = Plan(t + pad, tile, width, window, interpret)
-    return _attend(q_BTE, k_BTE, v_BTE, low_BT, rotation(t + pad, width, theta), plan)[:, :t]
+    plan = Plan(t + pad, tile, width, window, q_BTE.dtype.itemsize, interpret)
+    return _attend(q_BTE, k_BTE, v_BTE, low_BT, rotation(plan.tiles, tile, width, theta), plan)[:, :t]
 
 
 def first_key(doc_id_BT: Int[Array, "B T"], window: int | None) -> Int[Array, "B T"]:
@@ -68,23 +75,32 @@ def first_key(doc_id_BT: Int[Array, "B T"], window: int | None) -> Int[Array, "B
     return jnp.where(doc_id_BT != 0, low_BT, t)
 
 
-def rotation(length: int, width: int, theta: float) -> tuple[Float[Array, "T C"], Float[Array, "T C"]]:
-    """Factors of each lane, and of its neighbour in its pair, that rotate the heads of a block (`rotary.rope`)."""
-    frequency_C = theta ** (-2.0 * (np.arange(LANES) % width // 2) / width)
-    angle_TC = jnp.arange(length, dtype=jnp.float32)[:, None] * frequency_C.astype(np.float32)
-    sign_C = jnp.where(jnp.arange(LANES) % 2 == 0, -1.0, 1.0)
-    return jnp.cos(angle_TC), jnp.sin(angle_TC) * sign_C
+def rotation(tiles: int, tile: int, width: int, theta: Theta) -> tuple[Float[ndarray, "_ C"], ...]:
+    """Cosines and sines of a rotation (`rotary.rope`): of the positions in a tile, [S, C], and of the first of each tile.
+
+    A lane is multiplied by the cosine, and its neighbour in its pair by the sine, which has the sign of the lane in it.
+    The sum of two angles of a lane has the cosine c·c' - s·s' and the sine s·c' + c·s', whatever the sign.
+    """
+    frequency_C = frequencies(theta, width)[np.arange(LANES) % width // 2]
+    sign_C = np.where(np.arange(LANES) % 2 == 0, -1.0, 1.0)
+    angles = (positions[:, None] * frequency_C for positions in (np.arange(tile), np.arange(tiles) * tile))
+    return tuple(x.astype(np.float32) for angle_NC in angles for x in (np.cos(angle_NC), np.sin(angle_NC) * sign_C))
 
 
 class Plan:
-    """Static sizes of a call: positions of a row, of a tile, and lanes of a head."""
+    """Static sizes of a call: positions of a row and of a tile, lanes of a head, and what is on the chip at a time."""
 
-    def __init__(self, length: int, tile: int, width: int, window: int | None, interpret: bool):
-        self.key = (length, tile, width, window, interpret)
-        self.length, self.tile, self.width, self.window, self.interpret = self.key
+    def __init__(self, length: int, tile: int, width: int, window: int | None, item_bytes: int, interpret: bool):
+        self.key = (length, tile, width, window, item_bytes, interpret)
+        self.length, self.tile, self.width, self.window, _, self.interpret = self.key
         self.tiles = length // tile
         self.heads = LANES // width  # of a block of lanes
         self.scale = width**-0.5
+        reached = self.tiles if window is None else (window + tile - 2) // tile + 1
+        self.seen = min(self.tiles, reached)  # most tiles of keys that a tile of queries can see
+        self.chunks = -(-length // (CHUNK_BYTES // (LANES * item_bytes)))  # of keys, in a backward pass
+        self.chunk = -(-self.tiles // self.chunks)  # its tiles
+        self.visits = min(self.tiles, self.chunk + self.seen - 1)  # most tiles of queries that can see a chunk
 
     def __eq__(self, other):
         return isinstance(other, Plan) and self.key == other.key
@@ -94,8 +110,7 @@ class Plan:
 
     def flops(self, products: int, rows: int, features: int) -> int:
         """Of so many products per pair of tiles that can see one another, as if rows were one document each."""
-        most = self.tiles if self.window is None else (self.window + self.tile - 2) // self.tile + 1
-        pairs = sum(min(i + 1, most) for i in range(self.tiles))
+        pairs = sum(min(i + 1, self.seen) for i in range(self.tiles))
         return 2 * products * rows * features * pairs * self.tile**2
 
 
@@ -106,17 +121,18 @@ def _attend(q_BTE, k_BTE, v_BTE, low_BT, factors, plan):
 
 def _attend_forward(q_BTE, k_BTE, v_BTE, low_BT, factors, plan):
     (b, t, e), tile = q_BTE.shape, plan.tile
-    rows, low, table = _row_tiles(tile), _low_tiles(tile), _whole_table(t)
+    rows, low, lse = _tiles_of_a_row(plan, lambda i, first: i)
     lse_shape = (b, e // LANES, plan.heads, t)
     out_BTE, lse_BNGT = _call(
         _forward_kernel,
         plan,
         q_BTE,
+        grid=(plan.tiles,),
         products=2,
-        in_specs=[rows, rows, rows, low, table, table],
-        out_specs=[rows, _lse_tiles(plan)],
+        in_specs=[rows, rows, rows, low, *_whole(factors)],
+        out_specs=[rows, lse],
         out_shape=[jax.ShapeDtypeStruct(q_BTE.shape, q_BTE.dtype), jax.ShapeDtypeStruct(lse_shape, jnp.float32)],
-        scratch=[((tile, LANES), k_BTE.dtype), ((LANES, tile), v_BTE.dtype)],
+        scratch=[((plan.seen, tile, LANES), k_BTE.dtype), ((plan.seen, LANES, tile), v_BTE.dtype)],
     )(_first_tiles(low_BT, tile), q_BTE, k_BTE, v_BTE, low_BT[:, None], *factors)
     out_BTE, lse_BNGT = (checkpoint_name(a, SAVED_ATTENTION) for a in (out_BTE, lse_BNGT))
     return out_BTE, (q_BTE, k_BTE, v_BTE, low_BT, factors, out_BTE, lse_BNGT)
@@ -124,34 +140,52 @@ def _attend_forward(q_BTE, k_BTE, v_BTE, low_BT, factors, plan):
 
 def _attend_backward(plan, saved, dout_BTE):
     q_BTE, k_BTE, v_BTE, low_BT, factors, out_BTE, lse_BNGT = saved
-    (_, t, _), tile, dtype = q_BTE.shape, plan.tile, q_BTE.dtype
-    rows, low, table = _row_tiles(tile), _low_tiles(tile), _whole_table(t)
-    whole = pl.BlockSpec((1, t, LANES), lambda b, n, i, first: (b, 0, n))
-    change = jax.ShapeDtypeStruct(q_BTE.shape, dtype)
-    dq_BTE, dk_BTE, dv_BTE = _call(
+    (b, t, e), tile, chunk, dtype = q_BTE.shape, plan.tile, plan.chunk, q_BTE.dtype
+    last = plan.tiles - 1
+    rows, low, lse = _tiles_of_a_row(plan, lambda c, at, first: jnp.minimum(c * chunk + at, last))
+    keys, _, _ = _tiles_of_a_row(plan, lambda c, at, first: jnp.minimum(c * chunk + jnp.minimum(at, chunk - 1), last))
+    # beyond the row the tile before stays where it is
+    part = pl.BlockSpec((1, 1, tile, LANES), lambda b, n, c, at, first: (c, b, jnp.minimum(at, last - c * chunk), n))
+    whole = pl.BlockSpec((1, chunk * tile, LANES), lambda b, n, c, at, first: (b, c, n))
+    padded = jax.ShapeDtypeStruct((b, plan.chunks * chunk * tile, e), dtype)
+    dq_CBTE, dk_BTE, dv_BTE = _call(
         _backward_kernel,
         plan,
         q_BTE,
+        grid=(plan.chunks, plan.visits),
         products=5,
-        in_specs=[rows, rows, rows, rows, rows, _lse_tiles(plan), low, table, table],
-        out_specs=[rows, whole, whole],
-        out_shape=[change, change, change],
+        in_specs=[rows, keys, keys, rows, rows, lse, low, *_whole(factors)],
+        out_specs=[part, whole, whole],
+        out_shape=[jax.ShapeDtypeStruct((plan.chunks, b, plan.visits * tile, e), dtype), padded, padded],
         scratch=[
-            ((tile, LANES), dtype),
-            ((LANES, tile), dtype),
-            ((tile, LANES), dtype),
-            ((tile, LANES), jnp.float32),
-            ((tile, LANES), jnp.float32),
+            ((chunk, tile, LANES), dtype),
+            ((chunk, LANES, tile), dtype),
+            ((chunk, tile, LANES), dtype),
+            ((chunk, tile, LANES), jnp.float32),
+            ((chunk, tile, LANES), jnp.float32),
         ],
     )(_first_tiles(low_BT, tile), q_BTE, k_BTE, v_BTE, out_BTE, dout_BTE, lse_BNGT, low_BT[:, None], *factors)
-    return dq_BTE, dk_BTE, dv_BTE, None, (jnp.zeros_like(factors[0]), jnp.zeros_like(factors[1]))
+    return _over_chunks(plan, dq_CBTE), dk_BTE[:, :t], dv_BTE[:, :t], None, None
 
 
 _attend.defvjp(_attend_forward, _attend_backward)
 
 
-def _call(kernel, plan, q_BTE, products, in_specs, out_specs, out_shape, scratch):
-    """The kernel over rows, blocks of lanes, and the tiles of queries in order."""
+def _over_chunks(plan, part_CBTE):
+    """The gradients of all queries: the sums of what the chunks of keys give them."""
+    if plan.chunks == 1:
+        return part_CBTE[0]
+    _, b, _, e = part_CBTE.shape
+    sum_BTE = jnp.zeros((b, plan.length, e), jnp.float32)
+    for c in range(plan.chunks):
+        start = c * plan.chunk * plan.tile
+        end = min(plan.length, start + plan.visits * plan.tile)
+        sum_BTE = sum_BTE.at[:, start:end].add(part_CBTE[c, :, : end - start].astype(jnp.float32))
+    return sum_BTE.astype(part_CBTE.dtype)
+
+
+def _call(kernel, plan, q_BTE, grid, products, in_specs, out_specs, out_shape, scratch):
+    """The kernel over rows, blocks of lanes, and `grid`, which is walked in order."""
     b, t, e = q_BTE.shape
     arrays = [*[q_BTE] * sum(spec.block_shape == (1, plan.tile, LANES) for spec in in_specs), *out_shape]
     pairs = plan.flops(1, b, e) // 2 // plan.width
@@ -159,16 +193,16 @@ def _call(kernel, plan, q_BTE, products, in_specs, out_specs, out_shape, scratch
         functools.partial(kernel, plan),
         grid_spec=pltpu.PrefetchScalarGridSpec(
             num_scalar_prefetch=1,
-            grid=(b, e // LANES, plan.tiles),
+            grid=(b, e // LANES, *grid),
             in_specs=in_specs,
             out_specs=out_specs,
-            scratch_shapes=[pltpu.VMEM((plan.tiles, *shape), dtype) for shape, dtype in scratch],
+            scratch_shapes=[pltpu.VMEM(shape, dtype) for shape, dtype in scratch],
         ),
         out_shape=out_shape,
         interpret=plan.interpret,
         name=kernel.__name__.strip("_").replace("kernel", "flat_attention"),
         compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("parallel", "parallel", "arbitrary"), vmem_limit_bytes=VMEM_BYTES
+            dimension_semantics=("parallel", "parallel", *["arbitrary"] * len(grid)), vmem_limit_bytes=VMEM_BYTES
         ),
         cost_estimate=pl.CostEstimate(
             flops=plan.flops(products, b, e),
@@ -178,20 +212,21 @@ def _call(kernel, plan, q_BTE, products, in_specs, out_specs, out_shape, scratch
     )
 
 
-def _row_tiles(tile: int):
-    return pl.BlockSpec((1, tile, LANES), lambda b, n, i, first: (b, i, n))
+def _tiles_of_a_row(plan: Plan, tile_at):
+    """Where a step of the grid finds the features of a tile, bounds of what it sees, and its log-sum-exp.
+
+    Args: `tile_at` gives the number of the tile for the steps behind rows and blocks of lanes.
+    """
+    tile = plan.tile
+    return (
+        pl.BlockSpec((1, tile, LANES), lambda b, n, *step: (b, tile_at(*step), n)),
+        pl.BlockSpec((1, 1, tile), lambda b, n, *step: (b, 0, tile_at(*step))),
+        pl.BlockSpec((1, 1, plan.heads, tile), lambda b, n, *step: (b, n, 0, tile_at(*step))),
+    )
 
 
-def _low_tiles(tile: int):
-    return pl.BlockSpec((1, 1, tile), lambda b, n, i, first: (b, 0, i))
-
-
-def _lse_tiles(plan: Plan):
-    return pl.BlockSpec((1, 1, plan.heads, plan.tile), lambda b, n, i, first: (b, n, 0, i))
-
-
-def _whole_table(length: int):
-    return pl.BlockSpec((length, LANES), lambda b, n, i, first: (0, 0))
+def _whole(tables):
+    return [pl.BlockSpec(table.shape, lambda *step: (0, 0)) for table in tables]
 
 
 def _first_tiles(low_BT, tile: int):
@@ -203,18 +238,17 @@ def _first_tiles(low_BT, tile: int):
 # ---- inside the kernels ----
 
 
-def _forward_kernel(plan, first, q, k, v, low, factor, neighbour, out, lse, keys, values):
+def _forward_kernel(plan, first, q, k, v, low, cos, sin, tile_cos, tile_sin, out, lse, keys, values):
     """One tile of queries over all tiles of keys from the first that it sees up to its own."""
-    i = pl.program_id(2)
-    here = pl.ds(i * plan.tile, plan.tile)
-    turn = functools.partial(_rotated, factor_RC=factor[here, :], neighbour_RC=neighbour[here, :])
-    keys[i] = turn(k[0])
-    values[i] = _turned(v[0])
-    q_GSC = _by_head(plan, turn(q[0]))
+    i, slot = pl.program_id(2), functools.partial(_slot, plan)
+    angle = _angle(i, cos, sin, tile_cos, tile_sin)
+    keys[slot(i)] = _rotated(k[0], *angle)
+    values[slot(i)] = _turned(v[0])
+    q_GSC = _by_head(plan, _rotated(q[0], *angle))
     low_1S = low[0]
 
     def key_tile(j, carry):
-        k_RC, v_CR = keys[j], values[j]
+        k_RC, v_CR = keys[slot(j)], values[slot(j)]
         visible_RS = _visible(plan, i, j, low_1S)
         return tuple(
             _online(plan, *state, _scores(plan, k_RC, q_SC), visible_RS, _head_rows(plan, v_CR, g))
@@ -230,6 +264,11 @@ def _forward_kernel(plan, first, q, k, v, low, factor, neighbour, out, lse, keys
     lse[0, 0] = jnp.concatenate([m + jnp.log(s) for s, (m, _, _) in zip(safe, states, strict=True)], 0)
 
 
+def _slot(plan, j):
+    """Where the forward kernel keeps the keys of a tile: those that no later tile can see are overwritten."""
+    return j if plan.seen == plan.tiles else jax.lax.rem(j, plan.seen)
+
+
 def _online(plan, max_1S, sum_1S, acc_KS, s_RS, visible_RS, v_KR):
     """The running maximum, sum and weighted values of one head with one tile of keys more."""
     new_1S = jnp.maximum(max_1S, jnp.where(visible_RS, s_RS, MASKED).max(0, keepdims=True))
@@ -239,55 +278,76 @@ def _online(plan, max_1S, sum_1S, acc_KS, s_RS, visible_RS, v_KR):
     return new_1S, sum_1S * decay_1S + p_RS.sum(0, keepdims=True), acc_KS * decay_1S + pv_KS
 
 
-def _backward_kernel(
-    plan, first, q, k, v, out, dout, lse, low, factor, neighbour, dq, dk, dv, keys, keys_turned, values, dkeys, dvalues
-):
-    """One tile of queries: its own gradient, and what it adds to those of the keys and values that it sees."""
-    i = pl.program_id(2)
-    here = pl.ds(i * plan.tile, plan.tile)
-    turn = functools.partial(_rotated, factor_RC=factor[here, :], neighbour_RC=neighbour[here, :])
-    keys[i] = turn(k[0])
-    keys_turned[i] = _turned(keys[i])
-    values[i] = v[0]
-    dkeys[i] = jnp.zeros_like(dkeys[i])
-    dvalues[i] = jnp.zeros_like(dvalues[i])
-    q_GSC, dout_GSC = _by_head(plan, turn(q[0])), _by_head(plan, dout[0])
-    delta_GS = _head_sums(plan, out[0].astype(jnp.float32) * dout[0].astype(jnp.float32))
-    low_1S, lse_GS = low[0], lse[0, 0]
+def _backward_kernel(plan, first, *refs):
+    """One tile of queries: its own gradient, and what it adds to those of the keys and values of a chunk that it sees."""
+    q, k, v, out, dout, lse, low, cos, sin, tile_cos, tile_sin, dq, dk, dv, *kept = refs
+    keys, keys_turned, values, dkeys, dvalues = kept
+    row, begin, at = pl.program_id(0), pl.program_id(2) * plan.chunk, pl.program_id(3)
+    i = begin + at
+    angle_of = functools.partial(_angle, cos=cos, sin=sin, tile_cos=tile_cos, tile_sin=tile_sin)
+    angle = angle_of(i)
 
-    def key_tile(j, dq_GKS):
-        k_RC, k_CR, v_RC = keys[j], keys_turned[j], values[j]
-        visible_RS = _visible(plan, i, j, low_1S)
-        found = []
-        for g, (q_SC, dout_SC) in enumerate(zip(q_GSC, dout_GSC, strict=True)):
-            s_RS = _scores(plan, k_RC, q_SC)
-            p_RS = jnp.where(visible_RS, jnp.exp(s_RS - lse_GS[g : g + 1]), 0)
-            dvalues[j] += _product(p_RS.astype(v_RC.dtype), dout_SC)
-            ds_RS = p_RS * (_product(v_RC, dout_SC, turned=True) - delta_GS[g : g + 1]) * plan.scale
-            ds_RS = ds_RS.astype(k_RC.dtype)
-            dkeys[j] += _product(ds_RS, q_SC)
-            found.append(dq_GKS[g] + _product(_head_rows(plan, k_CR, g), ds_RS))
-        return tuple(found)
-
-    start = (jnp.zeros((plan.width, plan.tile), jnp.float32),) * plan.heads
-    dq_CS = jnp.concatenate(jax.lax.fori_loop(first[pl.program_id(0), i], i + 1, key_tile, start), 0)
-    dq[0] = turn(dq_CS.T, back=True).astype(dq.dtype)
-
-    @pl.when(i == plan.tiles - 1)
+    @_where(at < plan.chunk, always=plan.visits == plan.chunk)
     def _():
-        for j in range(plan.tiles):
-            there = pl.ds(j * plan.tile, plan.tile)
-            turned_RC = _rotated(dkeys[j], factor[there, :], neighbour[there, :], back=True)
-            dk[0, there, :] = turned_RC.astype(dk.dtype)
-            dv[0, there, :] = dvalues[j].astype(dv.dtype)
+        keys[at] = _rotated(k[0], *angle)
+        keys_turned[at] = _turned(keys[at])
+        values[at] = v[0]
+        dkeys[at] = jnp.zeros_like(dkeys[at])
+        dvalues[at] = jnp.zeros_like(dvalues[at])
+
+    @_where(i < plan.tiles, always=plan.chunks == 1)
+    def _():
+        q_GSC, dout_GSC = _by_head(plan, _rotated(q[0], *angle)), _by_head(plan, dout[0])
+        delta_GS = _head_sums(plan, out[0].astype(jnp.float32) * dout[0].astype(jnp.float32))
+        low_1S, lse_GS = low[0], lse[0, 0]
+
+        def key_tile(j, dq_GKS):
+            slot = j - begin
+            k_RC, k_CR, v_RC = keys[slot], keys_turned[slot], values[slot]
+            visible_RS = _visible(plan, i, j, low_1S)
+            found = []
+            for g, (q_SC, dout_SC) in enumerate(zip(q_GSC, dout_GSC, strict=True)):
+                s_RS = _scores(plan, k_RC, q_SC)
+                p_RS = jnp.where(visible_RS, jnp.exp(s_RS - lse_GS[g : g + 1]), 0)
+                dvalues[slot] += _product(p_RS.astype(v_RC.dtype), dout_SC)
+                ds_RS = p_RS * (_product(v_RC, dout_SC, turned=True) - delta_GS[g : g + 1]) * plan.scale
+                ds_RS = ds_RS.astype(k_RC.dtype)
+                dkeys[slot] += _product(ds_RS, q_SC)
+                found.append(dq_GKS[g] + _product(_head_rows(plan, k_CR, g), ds_RS))
+            return tuple(found)
+
+        start = (jnp.zeros((plan.width, plan.tile), jnp.float32),) * plan.heads
+        low_tile = jnp.maximum(first[row, i], begin)
+        dq_CS = jnp.concatenate(jax.lax.fori_loop(low_tile, jnp.minimum(i + 1, begin + plan.chunk), key_tile, start), 0)
+        dq[0, 0] = _rotated(dq_CS.T, *angle, back=True).astype(dq.dtype)
+
+    @pl.when(at == plan.visits - 1)
+    def _():
+        for slot in range(plan.chunk):
+            there = pl.ds(slot * plan.tile, plan.tile)
+            dk[0, there, :] = _rotated(dkeys[slot], *angle_of(begin + slot), back=True).astype(dk.dtype)
+            dv[0, there, :] = dvalues[slot].astype(dv.dtype)
 
 
-def _rotated(x_RC, factor_RC, neighbour_RC, back: bool = False):
+def _where(condition, always: bool):
+    """`pl.when`, without a branch where the condition is known to hold."""
+    return (lambda body: body()) if always else pl.when(condition)
+
+
+def _angle(i, cos, sin, tile_cos, tile_sin):
+    """Cosines and sines of the positions of tile i (`rotation`)."""
+    i = jnp.minimum(i, tile_cos.shape[0] - 1)
+    cos_SC, sin_SC = cos[...], sin[...]
+    first_cos_1C, first_sin_1C = tile_cos[pl.ds(i, 1), :], tile_sin[pl.ds(i, 1), :]
+    return cos_SC * first_cos_1C - sin_SC * first_sin_1C, sin_SC * first_cos_1C + cos_SC * first_sin_1C
+
+
+def _rotated(x_RC, cos_RC, sin_RC, back: bool = False):
     """Each pair of lanes turned by its angle, or back, in the dtype of `x`."""
     wide_RC = x_RC.astype(jnp.float32)
     is_even_RC = jax.lax.broadcasted_iota(jnp.int32, x_RC.shape, 1) & 1 == 0
     other_RC = jnp.where(is_even_RC, pltpu.roll(wide_RC, LANES - 1, 1), pltpu.roll(wide_RC, 1, 1))
-    return (wide_RC * factor_RC + other_RC * (-neighbour_RC if back else neighbour_RC)).astype(x_RC.dtype)
+    return (wide_RC * cos_RC + other_RC * (-sin_RC if back else sin_RC)).astype(x_RC.dtype)
 
 
 def _turned(x_RC):

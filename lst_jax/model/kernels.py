@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from lst_jax.core.shapes import Array, Float, Int
 from lst_jax.model.attention import SAVED_ATTENTION, blocked_attention
-from lst_jax.model.rotary import rope
+from lst_jax.model.rotary import Theta, rope
 
 # (q_BTHK, k_BTHK, v_BTHK, doc_id_BT, theta, window | None, block) -> out_BTHK. Queries and keys are rotated here, by
 # theta (`rotary.rope`). Document 0 is padding and gives zeros.
@@ -44,7 +44,7 @@ def blocked(
     k_BTHK: Float[Array, "B T H K"],
     v_BTHK: Float[Array, "B T H K"],
     doc_id_BT: Int[Array, "B T"],
-    theta: float,
+    theta: Theta,
     window: int | None,
     block: int,
 ) -> Float[Array, "B T H K"]:
@@ -59,7 +59,7 @@ def flat(
     k_BTHK: Float[Array, "B T H K"],
     v_BTHK: Float[Array, "B T H K"],
     doc_id_BT: Int[Array, "B T"],
-    theta: float,
+    theta: Theta,
     window: int | None,
     block: int,
     interpret: bool = False,
@@ -67,7 +67,7 @@ def flat(
     """Our kernel for TPUs. Longer rows, and heads that do not fill its lanes, go to splash attention."""
     b, t, h, k = q_BTHK.shape
     library = flat_library()
-    if library is None or not library.takes(t, h, k):
+    if library is None or not library.takes(t, h, k, window, q_BTHK.dtype.itemsize):
         return splash(q_BTHK, k_BTHK, v_BTHK, doc_id_BT, theta, window, block, interpret)
     q_BTE, k_BTE, v_BTE = (x.reshape(b, t, h * k) for x in (q_BTHK, k_BTHK, v_BTHK))
     out_BTE = library.flat_attention(q_BTE, k_BTE, v_BTE, doc_id_BT, k, theta, window, interpret)
@@ -79,7 +79,7 @@ def splash(
     k_BTHK: Float[Array, "B T H K"],
     v_BTHK: Float[Array, "B T H K"],
     doc_id_BT: Int[Array, "B T"],
-    theta: float,
+    theta: Theta,
     window: int | None,
     block: int,
     interpret: bool = False,
@@ -131,7 +131,7 @@ def cudnn(
     k_BTHK: Float[Array, "B T H K"],
     v_BTHK: Float[Array, "B T H K"],
     doc_id_BT: Int[Array, "B T"],
-    theta: float,
+    theta: Theta,
     window: int | None,
     block: int,
 ) -> Float[Array, "B T H K"]:

@@ -11,7 +11,7 @@ from flax import linen as nn
 from lst_jax.config import ModelConfig
 from lst_jax.core.shapes import Array, Float, Int
 from lst_jax.model.cross_attention import CrossAttention, vectors_seen
-from lst_jax.model.layers import Block, Linear, RMSNorm, stored, truncated_normal
+from lst_jax.model.layers import Linear, RMSNorm, blocks, stored, truncated_normal
 from lst_jax.model.patch_rows import patch_maxima
 from lst_jax.model.patches import Patches
 from lst_jax.model.placement import ONE_DEVICE, Placement
@@ -26,14 +26,21 @@ class Embedding(nn.Module):
     vocab_size: int
     width: int
 
-    @nn.compact
-    def __call__(self, token_BT: Int[Array, "B T"]) -> Float[Array, "B T E"]:
-        """Looks the ids up.
+    def setup(self):
+        """The table, as this device holds it.
 
-        The table stays in float32. In bfloat16 the many small gradients of a frequent token would be rounded away.
+        It stays in float32. In bfloat16 the many small gradients of a frequent token would be rounded away.
         """
-        table_VE = stored(self, "embedding", truncated_normal(self.width), (self.vocab_size, self.width))
-        return self.placement.look_up(self.name, table_VE, token_BT).astype(self.config.compute_dtype)
+        self.table_VE = stored(self, "embedding", truncated_normal(self.width), (self.vocab_size, self.width))
+
+    def __call__(self, token_BT: Int[Array, "B T"]) -> Float[Array, "B T E"]:
+        """Looks the ids up."""
+        return self.placement.look_up(self.name, self.table_VE, token_BT).astype(self.config.compute_dtype)
+
+    def logits(self, h_BTE: Float[Array, "B T E"]) -> Float[Array, "B T V"]:
+        """Float32 products with each row of the table, where the output matrix is tied to it; the table is whole."""
+        operands = (a.astype(self.config.compute_dtype) for a in (h_BTE, self.table_VE))
+        return jnp.einsum("bte,ve->btv", *operands, preferred_element_type=jnp.float32)
 
 
 class PatchEncoder(nn.Module):
@@ -47,7 +54,7 @@ class PatchEncoder(nn.Module):
         """The layers, and one cross-attention after every layer or after the last layer alone."""
         stack = self.config.patch_encoder
         self.tok_embeddings = Embedding(self.config, self.placement, self.vocab_size, stack.width)
-        self.layers = [Block(self.config, self.placement, stack) for _ in range(stack.layers)]
+        self.layers = blocks(self.config, self.placement, stack)
         patch_width = self.config.queries_per_patch * stack.width
         self.patch_embedding_projection = Linear(self.config, self.placement, patch_width)
         self.cross_attn_layers = [
@@ -66,6 +73,7 @@ class PatchEncoder(nn.Module):
             lambda h_BTE, block: block(h_BTE, doc_id_BT),
             [(layer,) for layer in self.layers[: first_cross + 1]],
             h_BTE,
+            self.config.patch_encoder.period,
         )
         x = self._vectors([h_BTE], patches)
 
@@ -75,7 +83,8 @@ class PatchEncoder(nn.Module):
 
         rest = list(zip(self.layers[first_cross + 1 :], self.cross_attn_layers[1:], strict=True))
         if rest:
-            h_BTE, x = run_layers(self.config, layer_with_cross, rest, (h_BTE, x))
+            period = self.config.patch_encoder.period
+            h_BTE, x = run_layers(self.config, layer_with_cross, rest, (h_BTE, x), period)
         return h_BTE, self._side_by_side(x, patches)
 
     def patch_vectors(self, states: Sequence[Float[Array, "B T E"]], patches: Patches) -> Float[Array, "B U QE"]:
@@ -115,7 +124,7 @@ class GlobalTransformer(nn.Module):
         """The layers. The projection has parameters only where the inputs have another width."""
         stack = self.config.global_transformer
         self.token_embedding_projection = Linear(self.config, self.placement, stack.width)
-        self.layers = [Block(self.config, self.placement, stack) for _ in range(stack.layers)]
+        self.layers = blocks(self.config, self.placement, stack)
 
     def __call__(self, x_BUW: Float[Array, "B U W"], doc_id_BU: Int[Array, "B U"]) -> Float[Array, "B U D"]:
         """Runs all layers over the patches of a row; the inputs are brought to the global width first."""
@@ -124,6 +133,7 @@ class GlobalTransformer(nn.Module):
             lambda x_BUD, block: block(x_BUD, doc_id_BU),
             [(layer,) for layer in self.layers],
             self.inputs(x_BUW),
+            self.config.global_transformer.period,
         )
 
     def inputs(self, x_BUW: Float[Array, "B U W"]) -> Float[Array, "B U D"]:
@@ -146,7 +156,7 @@ class PatchDecoder(nn.Module):
         if global_width != stack.width:
             patch_width = self.config.queries_per_patch * stack.width
             self.patch_embedding_projection = Linear(self.config, self.placement, patch_width)
-        self.layers = [Block(self.config, self.placement, stack) for _ in range(stack.layers)]
+        self.layers = blocks(self.config, self.placement, stack)
         self.cross_attn_layers = [
             CrossAttention(self.config, self.placement, self.config.decoder_cross_window, queries_are_patches=False)
             for _ in range(stack.layers if self.config.decoder_cross_all_layers else 1)
@@ -168,15 +178,17 @@ class PatchDecoder(nn.Module):
         y, crosses = self.patch_outputs(global_BUD), self.cross_attn_layers
         if self.config.decoder_cross_window == 1:
             y = vectors_seen(self.placement, y, patches, self.config.norm_eps)
+        period = self.config.patch_decoder.period
         h_BTE = run_layers(
             self.config,
             lambda h_BTE, cross, block: block(h_BTE + cross(h_BTE, y, patches), doc_id_BT),
             list(zip(crosses, self.layers[: len(crosses)], strict=True)),
             h_BTE,
+            period,
         )
         rest = [(layer,) for layer in self.layers[len(crosses) :]]
         if rest:
-            h_BTE = run_layers(self.config, lambda h_BTE, block: block(h_BTE, doc_id_BT), rest, h_BTE)
+            h_BTE = run_layers(self.config, lambda h_BTE, block: block(h_BTE, doc_id_BT), rest, h_BTE, period)
         return self.norm(h_BTE)
 
     def patch_outputs(self, global_BUD: Float[Array, "B U D"]) -> Float[Array, "B R E"]:

@@ -53,8 +53,9 @@ class Placement:
     enter: Callable[[jax.Array], jax.Array] = _unchanged
     leave: Callable[[jax.Array], jax.Array] = _unchanged
     branched: bool = False  # rows may hold documents that branch; `attend` is then `model.branches.attend`
-    # For cached steps, whose rows are smaller than matrices: the results of `product` and `look_up` without a gather
+    # Another way to x · matrix as stored: of operands in 8 bits or, for cached steps, without a gather
     multiply: Callable[[str, jax.Array, jax.Array, str], jax.Array] | None = None
+    # `look_up` for cached steps, whose rows are smaller than the embedding: without a gather
     pick_rows: Callable[[str, jax.Array, jax.Array], jax.Array] | None = None
     any_row: Callable[[jax.Array], jax.Array] = jnp.any  # whether a flag is set in any row, on any device
 

@@ -16,13 +16,15 @@ import fnmatch
 import json
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import lst_jax
 from lst_jax.core.errors import DataError, storage_error
+from lst_jax.core.paths import check_writable_place
 from lst_jax.data import shards
-from lst_jax.prepare import merging
+from lst_jax.prepare import merging, same_ids
 from lst_jax.prepare.accounts import REPORT_NAME, PartState, Report
 from lst_jax.prepare.corpora.protocol import Part
 from lst_jax.prepare.digests import digest
@@ -89,9 +91,10 @@ class Directory:
             known = self._there[min(more)]
             raise self._other(self._content, known.name, known.digest, None)
 
-    def to_merge(self) -> list[Group]:
+    def to_merge(self, compare_ids: bool) -> list[Group]:
         """The groups of parts that are to become shards; those that are shards already are left out.
 
+        Args: with `compare_ids`, items whose id an earlier item has are counted, and one line says so.
         Raises: DataError where a part is missing.
         """
         there = {sidecar.shard.name: sidecar for sidecar in self._sidecars()}
@@ -101,7 +104,23 @@ class Directory:
         for name, sidecar in there.items():
             if done.get(name) == sidecar.parts:
                 del done[name]
-        return [group for group in self._groups if f"{group.stem}.array_record" in done]
+        groups = [group for group in self._groups if f"{group.stem}.array_record" in done]
+        return self._compared(groups) if groups and compare_ids else groups
+
+    def _compared(self, groups: Sequence[Group]) -> list[Group]:
+        """The groups, with the number of items that have the id of an earlier one; all are kept."""
+        found = same_ids.find(self.parts, self._order)
+        if found.counts:
+            print(
+                f"{self.path}: {sum(found.counts.values())} items have the id of an earlier one, the first "
+                f"{f'is {found.first_id!r}' if found.first_id else 'is'} in part {found.first_part}; all are kept: give each "
+                "an id of its own where ids matter",
+                file=sys.stderr,
+            )
+        return [
+            dataclasses.replace(group, repeated=sum(found.counts.get(part.name, 0) for part in group.parts))
+            for group in groups
+        ]
 
     def close(self, max_rejected: float, empty: Callable[[], DataError], **fields: Any) -> Report:
         """Writes `report.json` and, where there are records, `metadata.json` with `fields` beside the counts.
@@ -219,6 +238,7 @@ class Directory:
 
     def _open(self, overwrite: bool) -> None:
         if isinstance(self.path, pathlib.Path):
+            check_writable_place(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
         there = objects.names(self.path)
         if IDENTITY_NAME not in there and any(name for name in there if not name.endswith(".tmp")):

@@ -40,6 +40,7 @@ class DryRun:
     refused: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     examples: dict[str, str] = dataclasses.field(default_factory=dict)  # the first of each reason
     shards: int = 0
+    stopping: int = 0  # lines that end the command without --skip-bad
 
     def lines(self) -> Iterator[str]:
         """The counts for people."""
@@ -58,6 +59,7 @@ class DryRun:
 
     def refuse(self, item: Any, reason: str, message: str) -> None:
         """Counts an item that would be refused."""
+        self.stopping += isinstance(item, BadItem) and item.stops
         self.refused[reason] += 1
         self.examples.setdefault(
             reason, message if isinstance(item, BadItem) else f"{item.place or item.id}: {message}"

@@ -1,6 +1,7 @@
 """`lst prepare units-fit` and `tokenizer`: single files that are learned from a corpus."""
 
 import dataclasses
+import functools
 import os
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ import tqdm
 
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import text
-from lst_jax.prepare import manifest, recordings
+from lst_jax.prepare import manifest
 from lst_jax.prepare.accounts import Rejection
 from lst_jax.prepare.corpora import audio_place, listed
 from lst_jax.prepare.corpora.corpus import PART_ITEMS, Corpus
@@ -21,14 +22,18 @@ from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import LEVEL_DB, LogMelKMe
 from lst_jax.storage import objects
 from lst_jax.storage.place import to_place
 
+# What `lst prepare tokenizer --kind` trains
+TOKENIZERS = {"sentencepiece": text.train_tokenizer, "byte-level": text.train_byte_pieces}
 FIT_FRAMES = 200_000  # frames that k-means sees; 320 float32 each
 FROM_EACH = 32  # items of each part of a large corpus: more than enough frames, of all its speakers
 FRAMES_PER_RECORDING = 15_000  # of k-means, ten minutes: a longer recording gives its beginning
 
 
-def fit_identity(corpus: Corpus, k: int, seed: int, max_frames: int) -> dict[str, typing.Any]:
+def fit_identity(
+    corpus: Corpus, k: int, seed: int, max_frames: int, channel: str | None = None
+) -> dict[str, typing.Any]:
     """What a fit is made from, for `made.begin`. Of a large corpus only its manifests are looked at."""
-    settings = {"k": k, "seed": seed, "max_frames": max_frames}
+    settings = {"k": k, "seed": seed, "max_frames": max_frames} | ({} if channel is None else {"channel": channel})
     if not corpus.is_small:
         return {**settings, "recordings": digest(part.digest for part in corpus.parts(PART_ITEMS)), **corpus.choices()}
     return {
@@ -65,8 +70,11 @@ def fit_units(
     max_frames: int = FIT_FRAMES,
     overwrite: bool = False,
     progress: bool = False,
+    channel: str | None = None,
 ) -> tuple[LogMelKMeans, int, list[Rejection]]:
     """Fits the embedded unit tokenizer to recordings drawn in random order until there are `max_frames` frames.
+
+    `channel` is used of recordings that have several, where the item does not say which.
 
     Returns: the tokenizer (saved at `out_path`), the frames it saw, and the recordings that could not be read.
     """
@@ -76,7 +84,7 @@ def fit_units(
     if not isinstance(corpus, Corpus):
         corpus = listed.corpus_of(corpus, "speech")
     chunks, rejected, frames = [], [], 0
-    made = processes.ordered_map(_features, drawn(corpus, seed), workers)
+    made = processes.ordered_map(functools.partial(_features, channel), drawn(corpus, seed), workers)
     with tqdm.tqdm(total=max_frames, desc="features", unit="frame", disable=not progress) as bar:
         for result in made:
             if isinstance(result, Rejection):
@@ -87,25 +95,36 @@ def fit_units(
             bar.update(len(result))
             if frames >= max_frames:
                 break
+    if frames < k and rejected:
+        raise DataError(
+            f"{corpus.where}: {frames} frames for {k} centroids, as {len(rejected)} recordings were rejected, the first for "
+            f"{rejected[0].reason!r} ({rejected[0].message.replace(';', ',')}); mend the input"
+        )
     made.close()  # ty: ignore[missing-attribute]
     tokenizer = LogMelKMeans.fit(chunks, k, seed, progress=progress)
     tokenizer.save(out_path)
     return tokenizer, frames, rejected
 
 
-def train_text_tokenizer(texts: Iterable[str], out_path: str | os.PathLike, size: int, overwrite: bool = False) -> None:
-    """Trains a SentencePiece model of `size` pieces. Raises: DataError, StorageError."""
+def train_text_tokenizer(
+    texts: Iterable[str],
+    out_path: str | os.PathLike,
+    size: int,
+    overwrite: bool = False,
+    kind: str = "sentencepiece",
+) -> None:
+    """Trains a tokenizer of `size` pieces, of one of `TOKENIZERS`. Raises: DataError, StorageError."""
     _refuse_existing(out_path, overwrite)
-    text.train_tokenizer(texts, out_path, size)
+    TOKENIZERS[kind](texts, out_path, size)
 
 
-def _features(item: manifest.Item | manifest.BadItem) -> np.ndarray | Rejection:
-    """Features of the first minutes of a recording; of several channels, of their mean."""
+def _features(channel: str | None, item: manifest.Item | manifest.BadItem) -> np.ndarray | Rejection:
+    """Features of the first minutes of a recording. Channels that say different things are refused, as by `speech`."""
     if isinstance(item, manifest.BadItem):
         return Rejection(item.id, item.reason, item.message)
     recording = item.recording
     if recording.channel is None:
-        recording = dataclasses.replace(recording, channel=recordings.MEAN)
+        recording = dataclasses.replace(recording, channel=channel)
     (made,) = each(lambda one: _first_features(one.blocks), [recording])
     return rejection_of(item, made).rejection if isinstance(made, RejectedItem) else made
 

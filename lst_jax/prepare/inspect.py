@@ -14,6 +14,7 @@ from lst_jax.data import remote
 from lst_jax.data.patching import AlignedRule, BoundaryRule, SpeechRun, StaticRule
 from lst_jax.data.records import Utterance
 from lst_jax.data.shards import METADATA_NAME, RecordDirectory, count_records, read_metadata
+from lst_jax.data.sources import TFDS_PREFIX, RecordSource, open_records
 from lst_jax.data.unit_pieces import UnitPieces, check_codebook
 from lst_jax.prepare.accounts import REPORT_NAME
 from lst_jax.storage import objects
@@ -22,8 +23,10 @@ from lst_jax.storage.place import Place
 STATIC_SIZE = 4  # the paper's main setting
 
 
-def open_directory(path: str | os.PathLike) -> RecordDirectory:
-    """Opens a directory of whichever kind it says it is. Raises: DataError."""
+def open_directory(path: str | os.PathLike) -> RecordSource:
+    """Opens a directory, or a TFDS dataset, of whichever kind it says it is. Raises: DataError."""
+    if os.fspath(path).startswith(TFDS_PREFIX):
+        return open_records(os.fspath(path), None)
     place = remote.readable(path)
     metadata = read_metadata(place)
     if metadata.kind == "utterance" and (metadata.unit_rate is None or metadata.codebook_size is None):
@@ -32,7 +35,7 @@ def open_directory(path: str | os.PathLike) -> RecordDirectory:
 
 
 def summarise(
-    directory: RecordDirectory, static_size: int = STATIC_SIZE, pieces: UnitPieces | None = None, progress: bool = False
+    directory: RecordSource, static_size: int = STATIC_SIZE, pieces: UnitPieces | None = None, progress: bool = False
 ) -> dict[str, Any]:
     """Counts and statistics of all records, in JSON types. Lengths of patches, and of `pieces`, are in frames."""
     metadata = dataclasses.asdict(directory.metadata)
@@ -54,13 +57,16 @@ def summarise(
     return {**summary, **_speech_statistics(every, directory.metadata, static_size, pieces)}
 
 
-def verify(directory: RecordDirectory) -> list[str]:
+def verify(directory: RecordSource) -> list[str]:
     """Checks every checksum and every record, and counts what metadata.json says: one line for each wrong count.
 
     A shard that holds more or fewer records than its entry is reported first: frames and words are then not counted.
     Raises: DataError naming the first file or record that is damaged.
     """
     metadata, file = directory.metadata, directory.path / METADATA_NAME
+    if not isinstance(directory, RecordDirectory) and not all(shard.sha256 for shard in metadata.shards):
+        directory.verify()  # of another program: there are no counts to compare
+        return []
     counted = [count_records(directory.path / shard.name) for shard in metadata.shards]
     wrong = [
         f"{file}: {shard.name}: records={shard.records}, the shard holds {number}; prepare the directory again"
@@ -82,7 +88,7 @@ def verify(directory: RecordDirectory) -> list[str]:
     ]
 
 
-def find(directory: RecordDirectory, name: str) -> Utterance:
+def find(directory: RecordSource, name: str) -> Utterance:
     """The utterance with id `name`. Raises: DataError where there is none or the directory holds text."""
     if directory.kind != "utterance":
         raise DataError(f"{directory.path}: holds text, a picture needs utterances; give a directory of speech")
@@ -115,8 +121,8 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """The summary for people."""
     yield f"{summary['directory']}: {summary['records']} records of kind {summary['kind']}"
     yield (
-        f"  files        {summary['shards']} shards, {summary['bytes'] / 2**20:.1f} MiB, made by lst "
-        f"{summary['code_version']}"
+        f"  files        {summary['shards']} shards, {summary['bytes'] / 2**20:.1f} MiB, "
+        f"made by {_maker(summary['code_version'])}"
     )
     if summary["rejected"] is None:
         yield "  rejected     unknown (there is no report.json)"
@@ -148,6 +154,11 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     )
     for name, lengths in summary["patch_frames"].items():
         yield f"  patches      {name}: {lengths['count']}, {_spread(lengths)} frames"
+
+
+def _maker(version: str) -> str:
+    """Example: "1.2.0" -> "lst 1.2.0"; "lm1b 1.1.0", a TFDS dataset of another program, stays."""
+    return version if " " in version else f"lst {version}"
 
 
 def _speech_statistics(

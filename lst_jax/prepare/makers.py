@@ -29,6 +29,7 @@ from lst_jax.prepare.corpora import fields
 from lst_jax.prepare.speech_tokenizers.protocol import BatchUnitTokenizer, BlockUnitTokenizer, UnitTokenizer
 
 GROUP = 128  # recordings that a model sees together, and memory holds: 0.25 GB of 30 s each
+GROUP_SEC = 30.0 * GROUP  # a group of long recordings ends behind so many seconds
 OUTSIDE, TAGS, OTHER_WORDS = "s of speech outside words", "marks that are no words", "words unlike the transcript's"
 RETRIED = "placed by a second search"
 
@@ -93,14 +94,21 @@ class SpeechMaker:
         return self.make([item])[0]
 
     def make(self, items: Sequence[manifest.Item | manifest.BadItem]) -> list[Made]:
-        """See `Maker.make`; models see GROUP recordings at a time, others one."""
-        made, size = [], GROUP if self.batched else 1
-        for start in range(0, len(items), size):
-            made += self._make_group(items[start : start + size])
+        """See `Maker.make`; models see a group of recordings at a time, others one."""
+        made, most_sec = [], GROUP_SEC if self.batched else 0.0
+        sounds: list[Sound | RejectedItem] = []
+        held_sec = 0.0
+        for number, item in enumerate(items):
+            sounds += each(self._load, [item])
+            held_sec += 0.0 if isinstance(sounds[-1], RejectedItem) else len(sounds[-1].level_db) / fit.FRAMES_PER_SEC
+            if held_sec >= most_sec or len(sounds) == GROUP or number == len(items) - 1:
+                made += self._make_group(items[number + 1 - len(sounds) : number + 1], sounds)
+                sounds, held_sec = [], 0.0
         return made
 
-    def _make_group(self, items: Sequence[manifest.Item | manifest.BadItem]) -> list[Made]:
-        sounds = each(self._load, items)
+    def _make_group(
+        self, items: Sequence[manifest.Item | manifest.BadItem], sounds: Sequence[Sound | RejectedItem]
+    ) -> list[Made]:
         ids = self._encode(sounds)
         placed = self._align(items, sounds, ids)
         made = each(self._record, items, sounds, ids, placed)
@@ -117,10 +125,10 @@ class SpeechMaker:
         if not text:
             raise RejectedItem("empty transcript", "its text is empty; add the words or leave it out")
         recording = dataclasses.replace(item.recording, channel=self._channel(item))
+        streams = isinstance(self.unit_tokenizer, BlockUnitTokenizer) and isinstance(self.aligner, LengthAligner)
         try:
-            samples = recording.samples()
+            samples = recording.samples(recordings.LONGEST_SEC if streams else recordings.LONGEST_WHOLE_SEC)
         except RejectedItem as error:
-            streams = isinstance(self.unit_tokenizer, BlockUnitTokenizer) and isinstance(self.aligner, LengthAligner)
             if error.reason != recordings.TOO_LONG or not streams:
                 raise
             return Sound(recording.blocks, None, audio.levels(recording.blocks()), text.split(), marks)
@@ -210,7 +218,8 @@ class TextMaker:
 
 def rejection_of(item: manifest.Item | manifest.TextItem | manifest.BadItem, error: RejectedItem) -> Made:
     """What became of an item that cannot be used; the message says where it is written down."""
-    message = f"{item.place}: {error}" if item.place else str(error)
+    says_where = isinstance(item, manifest.BadItem) or not item.place
+    message = str(error) if says_where else f"{item.place}: {error}"
     return Made(None, 0, 0, Rejection(item.id, error.reason, message), ())
 
 

@@ -22,6 +22,7 @@ from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
 SHARD_MB = 100  # at least, so that a bucket holds few objects
+SAME_IDS = "with the id of an earlier one"  # a note of an account
 PADDING = 1 << 17  # bytes of a file that hold no records: ArrayRecord fills blocks of 64 KiB
 
 
@@ -47,6 +48,7 @@ class Group:
     number: int
     count: int  # of all shards
     parts: tuple[PartState, ...]
+    repeated: int = 0  # items of these parts whose id an earlier item of the directory has
 
     @property
     def stem(self) -> str:
@@ -97,6 +99,8 @@ def merge(parts: PartFiles, group: Group) -> shards.ShardInfo:
         parts.parsed(content)[1]
         for content in objects.read_many([parts.folder / part.sidecar_name for part in group.parts])
     )
+    if group.repeated:
+        account = dataclasses.replace(account, notes={**account.notes, SAME_IDS: group.repeated})
     name = f"{group.stem}.array_record"
     if len(group.parts) == 1:
         (part,) = group.parts
@@ -106,7 +110,7 @@ def merge(parts: PartFiles, group: Group) -> shards.ShardInfo:
         return info
     with parts.new_file(parts.path, name) as file, objects.scratch("parts") as scratch:
         for part in group.parts:
-            for payload in shards.read_payloads(_at_hand(parts.folder / part.file_name, pathlib.Path(scratch))):
+            for payload in shards.read_payloads(at_hand(parts.folder / part.file_name, pathlib.Path(scratch))):
                 file.write(payload)
     _write_sidecar(parts, group, file.info(), account)
     return file.info()
@@ -155,7 +159,7 @@ def _move(source: Place, target: Place) -> None:
         raise storage_error(target, error) from error
 
 
-def _at_hand(place: Place, scratch: pathlib.Path) -> pathlib.Path:
+def at_hand(place: Place, scratch: pathlib.Path) -> pathlib.Path:
     """The file, or a copy of it that replaces the one before."""
     if isinstance(place, pathlib.Path):
         return place

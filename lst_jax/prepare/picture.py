@@ -14,13 +14,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lst_jax.core import files
 from lst_jax.core.errors import DataError
 from lst_jax.data.patching import AlignedRule, BoundaryRule, StaticRule
 from lst_jax.data.records import Utterance
 from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare.inspect import STATIC_SIZE, patches
 from lst_jax.prepare.speech_tokenizers.protocol import AudibleUnitTokenizer
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 INCHES_A_SECOND = 3.2  # a frame of 40 ms is then wide enough for its unit's number
 WIDTH = (9.0, 64.0)  # inches, least and most
@@ -51,7 +52,7 @@ class View(NamedTuple):
 
 
 def draw(
-    path: str | os.PathLike,
+    path: str | os.PathLike | Place,
     utterance: Utterance,
     unit_rate: float,
     audio: np.ndarray | None = None,
@@ -82,7 +83,7 @@ def draw(
         panels.insert(0, (0.9, "waveform", lambda ax: _waveform(ax, audio, view.start_sec)))
     figure = _figure(panels, utterance, unit_rate, view)
     figure.suptitle(_title(utterance, unit_rate, static_size, view, part_sec), fontsize=10, x=0.01, ha="left")
-    with files.replacing(path) as temporary:
+    with objects.filling(to_place(path)) as temporary:
         figure.savefig(temporary, format="png")
 
 

@@ -5,13 +5,14 @@ Phones are the 39 of the CMU dictionary (ARPAbet without stress).
 """
 
 import os
-import pathlib
 import re
 import unicodedata
 from collections.abc import Callable
 
 from lst_jax.core.errors import DataError
 from lst_jax.data import line_files
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 VERSION = "1"  # enters the aligner's name: another version may place words elsewhere
 SYMBOLS = {"&": "and", "%": "percent", "+": "plus", "=": "equals", "@": "at", "$": "dollars", "£": "pounds"}
@@ -164,15 +165,15 @@ RULES = [
 ]
 
 
-def read_pronunciations(path: str | os.PathLike) -> dict[str, str]:
+def read_pronunciations(path: str | os.PathLike | Place) -> dict[str, str]:
     """Words and their phones from lines such as "prepend P R IY P EH N D".
 
     Raises: DataError naming file and line.
     """
-    if not pathlib.Path(path).is_file():
+    if objects.look(to_place(path)) is None:
         raise DataError(f"{path}: no such file; give lines of a word and its phones")
     found = {}
-    for _, place, line in line_files.lines(pathlib.Path(path)):
+    for _, place, line in line_files.lines(path):
         word, *phones = line.split() or [""]
         if word and (not phones or not PHONES.issuperset(phones) or spoken_words(word) != [word]):
             raise DataError(

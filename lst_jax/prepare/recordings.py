@@ -20,10 +20,12 @@ from lst_jax.core.errors import DataError, RejectedItem, first_line
 from lst_jax.prepare.audio import RATE, SHORTEST_SEC
 from lst_jax.prepare.corpora import audio_place
 from lst_jax.prepare.corpora.audio_place import AudioPlace
+from lst_jax.storage.place import Place, to_place
 
 BLOCK_SEC = 10
 BLOCK_VALUES = 1 << 22  # of all channels: files with many channels have shorter blocks
-LONGEST_SEC = 1200.0  # that is held in memory at one time: 77 MB
+LONGEST_SEC = 1200.0  # that is held in memory where blocks would do as well: 77 MB
+LONGEST_WHOLE_SEC = 7200.0  # that is held where a model or an aligner needs all of it: 461 MB
 RATES = (4000, 384_000)  # Hz, least and most; a file of another rate has a wrong header
 END_SLACK_SEC = 0.1  # how far a part may reach beyond the end: other programs round
 SEEKABLE_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC"})  # exactly, to the sample
@@ -46,7 +48,7 @@ class Recording:
     duration_sec: float | None = None
     channel: str | None = None
 
-    def samples(self, longest_sec: float = LONGEST_SEC) -> np.ndarray:
+    def samples(self, longest_sec: float = LONGEST_WHOLE_SEC) -> np.ndarray:
         """All samples, float32 at 16 kHz.
 
         Raises: RejectedItem where the file is missing, unreadable, too short, too long, silent, or not finite.
@@ -251,12 +253,12 @@ def _forget() -> None:
 atexit.register(_forget)
 
 
-def load_audio(path: str | os.PathLike, channel: str | None = MEAN) -> np.ndarray:
+def load_audio(path: str | os.PathLike | Place, channel: str | None = MEAN) -> np.ndarray:
     """Samples of a whole file, float32 at 16 kHz; of several channels the mean, or the one that is named.
 
     Raises: as `Recording.samples`, also where there are several channels and `channel` is None.
     """
-    return Recording(pathlib.Path(path), channel=channel).samples()
+    return Recording(to_place(path), channel=channel).samples()
 
 
 def channel_number(channel: str) -> int | None:

@@ -115,7 +115,7 @@ def make(corpus: Corpus, out: Directory, maker: Maker, engine: Engine, progress:
     with _Bar(corpus, f"prepare {out.path.name}", progress) as bar:
         engine.make_parts(work, _missing(corpus, out, bar), bar.tick)
     out.check_order()
-    groups = out.to_merge()
+    groups = out.to_merge(compare_ids=not corpus.is_small)
     with tqdm.tqdm(total=len(groups), desc="shards", unit="shard", disable=not progress or len(groups) < 2) as shards:
         engine.merge(work, groups, lambda count, _: shards.update(count))
 

@@ -15,14 +15,12 @@ import dataclasses
 import functools
 import json
 import os
-import pathlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tqdm
 
-from lst_jax.core import files
 from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import records, rng
 from lst_jax.data.tasks import items as task_items
@@ -37,6 +35,8 @@ from lst_jax.prepare.speech_tokenizers.protocol import BatchUnitTokenizer, UnitT
 from lst_jax.prepare.speech_tokenizers.registry import loader
 from lst_jax.prepare.synthesis import synthesise
 from lst_jax.prepare.synthesis.protocol import Synthesiser
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 VERSION = 1  # of what is written here; raise it when any byte changes
 SHARD = 32  # items
@@ -47,7 +47,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 class Report(NamedTuple):
     """The outcome; `rejected` is {item id: [reason, message]}."""
 
-    directory: pathlib.Path
+    directory: Place
     items: int
     parts: int
     frames: int
@@ -79,7 +79,7 @@ class NoAligner:
 
 def speak(
     task: Task,
-    out_dir: str | os.PathLike,
+    out_dir: str | os.PathLike | Place,
     units_path: str | os.PathLike,
     synthesiser: Synthesiser,
     voices: Sequence[str],
@@ -93,7 +93,7 @@ def speak(
     """
     for voice in voices:
         synthesiser.check_voice(voice)
-    out, load_units = pathlib.Path(out_dir), loader(units_path)
+    out, load_units = to_place(out_dir), loader(units_path)
     tokenizer = load_units()
     for item in task.items:
         for name, part in task_items.parts(item):
@@ -124,9 +124,9 @@ def speak(
 
 def listen(
     task: Task,
-    out_dir: str | os.PathLike,
+    out_dir: str | os.PathLike | Place,
     units_path: str | os.PathLike,
-    audio_dir: str | os.PathLike,
+    audio_dir: str | os.PathLike | Place,
     aligner: Aligner | None = None,
     workers: int = 1,
     overwrite: bool = False,
@@ -134,19 +134,23 @@ def listen(
 ) -> Report:
     """Makes units of audio that someone else made: `AUDIO/NAME.wav` (or .flac, .ogg, .opus, .mp3) of each part.
 
-    NAME is the part's `name` (the `filename` of ZeroSpeech's lists), else ITEM-prompt, ITEM-choice0, ITEM-choice1, …
+    NAME is the part's `name` (the `filename` of ZeroSpeech's lists, FOLDER/FILE of a benchmark with folders), else
+    ITEM-prompt, ITEM-choice0, ITEM-choice1, …
     Raises: DataError as `speak`, and where a file is not there.
     """
-    out, folder, load_units = pathlib.Path(out_dir), pathlib.Path(audio_dir), loader(units_path)
+    out, folder, load_units = to_place(out_dir), to_place(audio_dir), loader(units_path)
     tokenizer = load_units()
-    if not folder.is_dir():
+    if not objects.is_folder(folder):
         raise DataError(f"{folder}: no such folder; give the one that has the audio")
-    there = {path.name: path.stat().st_size for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
+    named = [
+        {name: (part, part.name or f"{item.id}-{name}") for name, part in task_items.parts(item)} for item in task.items
+    ]
+    there = {name: size for name, size in objects.sizes(folder).items() if name.lower().endswith(SUFFIXES)}
     sources: list[dict[str, _Source]] = []
-    for number, item in enumerate(task.items):
+    heard: set[str] = set()
+    for number, (item, parts) in enumerate(zip(task.items, named, strict=True)):
         own = {}
-        for name, part in task_items.parts(item):
-            stem = part.name or f"{item.id}-{name}"
+        for name, (part, stem) in parts.items():
             found = [stem + suffix for suffix in SUFFIXES if stem + suffix in there]
             if not found:
                 raise DataError(
@@ -154,15 +158,14 @@ def listen(
                     "it, or name the file in the item"
                 )
             own[name] = _Source(f"{number:06d}-{name}", None, folder / found[0], part.text or stem)
+            heard.add(found[0])
         sources.append(own)
     _begin(
         out,
         task,
         tokenizer,
         {
-            "audio": digest(
-                f"{name} {there[name]}" for name in sorted({one.path.name for own in sources for one in own.values()})
-            ),
+            "audio": digest(f"{name} {there[name]}" for name in sorted(heard)),
             "aligner": aligner.name if aligner else None,
         },
         overwrite,
@@ -174,8 +177,8 @@ class _Source(NamedTuple):
     """Where the sound of a part is: in a folder of synthesised speech, under its id, or at a path."""
 
     id: str
-    folder: pathlib.Path | None
-    path: pathlib.Path | None
+    folder: Place | None
+    path: Place | None
     text: str
 
 
@@ -186,7 +189,7 @@ class ItemMaker:
         """`aligner` None: the words of synthesised speech."""
         self.load_units, self.aligner = load_units, aligner
 
-    def __call__(self, shard: tuple[pathlib.Path, Sequence[tuple[Item, dict[str, _Source]]]]) -> int:
+    def __call__(self, shard: tuple[Place, Sequence[tuple[Item, dict[str, _Source]]]]) -> int:
         """See the class."""
         path, questions = shard
         wanted = [one for _, own in questions for one in own.values()]
@@ -204,7 +207,7 @@ class ItemMaker:
                 task_items.line(self._with_units(item, found), self._tokenizer.unit_rate, self._tokenizer.fingerprint)
             )
             parts, frames = parts + len(found), frames + sum(len(u.units) for u in found.values())
-        files.write_json(path, {"lines": lines, "rejected": rejected, "parts": parts, "frames": frames})
+        objects.write_json(path, {"lines": lines, "rejected": rejected, "parts": parts, "frames": frames})
         return len(questions)
 
     def _with_units(self, item: Item, found: dict[str, records.Utterance]) -> Item:
@@ -218,9 +221,7 @@ class ItemMaker:
             choices=tuple(part(f"choice{i}", one) for i, one in enumerate(item.choices)),
         )
 
-    def _made(
-        self, folder: pathlib.Path | None, wanted: Sequence[_Source]
-    ) -> dict[str, records.Utterance | RejectedItem]:
+    def _made(self, folder: Place | None, wanted: Sequence[_Source]) -> dict[str, records.Utterance | RejectedItem]:
         """Units and words of the wanted parts, by their ids."""
         if folder is None:
             recordings = {one.id: manifest.Item(one.id, one.path, one.text, None) for one in wanted}
@@ -244,24 +245,24 @@ class ItemMaker:
         return self.load_units()
 
     @functools.cache  # noqa: B019 -- a maker lives as long as its process's work
-    def _maker(self, folder: pathlib.Path | None) -> SpeechMaker:
+    def _maker(self, folder: Place | None) -> SpeechMaker:
         aligner = self.aligner or load_aligner(f"ctm:{folder / synthesise.WORDS_NAME}")
         return SpeechMaker(self.load_units, aligner, None, recordings.MEAN)
 
     @functools.cache  # noqa: B019
-    def _spoken(self, folder: pathlib.Path) -> dict[str, manifest.Item]:
-        return {item.id: item for item in manifest.read_items(folder / synthesise.MANIFEST_NAME, {})}
+    def _spoken(self, folder: Place) -> dict[str, manifest.Item]:
+        return {item.id: item for item in manifest.read_items(str(folder / synthesise.MANIFEST_NAME), {})}
 
     @functools.cache  # noqa: B019
-    def _refused(self, folder: pathlib.Path) -> dict[str, list[str]]:
-        return json.loads((folder / synthesise.REPORT_NAME).read_text(encoding="utf-8"))["rejected"]
+    def _refused(self, folder: Place) -> dict[str, list[str]]:
+        return json.loads(objects.read_text(folder / synthesise.REPORT_NAME))["rejected"]
 
     def __reduce__(self):
         """See the class."""
         return type(self), (self.load_units, self.aligner)
 
 
-def _begin(out: pathlib.Path, task: Task, tokenizer: UnitTokenizer, source: dict[str, Any], overwrite: bool) -> None:
+def _begin(out: Place, task: Task, tokenizer: UnitTokenizer, source: dict[str, Any], overwrite: bool) -> None:
     """Makes the directory, or goes on with one of the same input. Raises: DataError, StorageError."""
     items = digest(json.dumps(task_items.line(item, None, None), sort_keys=True) for item in task.items)
     digests.begin(
@@ -275,7 +276,7 @@ def _begin(out: pathlib.Path, task: Task, tokenizer: UnitTokenizer, source: dict
 
 def _make_units(
     task: Task,
-    out: pathlib.Path,
+    out: Place,
     tokenizer: UnitTokenizer,
     maker: ItemMaker,
     sources: Sequence[dict[str, _Source]],
@@ -287,7 +288,8 @@ def _make_units(
         (out / "units" / f"{number:05d}.json", questions[start : start + SHARD])
         for number, start in enumerate(range(0, len(questions), SHARD))
     ]
-    missing = [shard for shard in shards if not shard[0].is_file()]
+    there = objects.sizes(out / "units")
+    missing = [shard for shard in shards if shard[0].name not in there]
     if isinstance(tokenizer, BatchUnitTokenizer) or isinstance(maker.aligner, BatchAligner):
         workers = 1
     with tqdm.tqdm(
@@ -302,9 +304,10 @@ def _make_units(
     return _close(out, [path for path, _ in shards], tokenizer.unit_rate)
 
 
-def _close(out: pathlib.Path, paths: Sequence[pathlib.Path], unit_rate: float) -> Report:
+def _close(out: Place, places: Sequence[Place], unit_rate: float) -> Report:
     def shards() -> Iterator[dict[str, Any]]:
-        return (json.loads(path.read_text(encoding="utf-8")) for path in paths)
+        for start in range(0, len(places), synthesise.READ_TOGETHER):
+            yield from map(json.loads, objects.read_many(places[start : start + synthesise.READ_TOGETHER]))
 
     report = Report(out, 0, 0, 0, unit_rate, {})
     for one in shards():
@@ -316,14 +319,14 @@ def _close(out: pathlib.Path, paths: Sequence[pathlib.Path], unit_rate: float) -
             unit_rate,
             {**report.rejected, **one["rejected"]},
         )
-    files.write_json(out / REPORT_NAME, {k: v for k, v in report._asdict().items() if k != "directory"})
+    objects.write_json(out / REPORT_NAME, {k: v for k, v in report._asdict().items() if k != "directory"})
     if not report.items:
         name, (_, message) = next(iter(report.rejected.items()))
         raise DataError(
             f"{out}: none of {len(report.rejected)} items could be used ({name}: "
             f"{message.replace(';', ',')}); mend the texts or the audio"
         )
-    files.write_text(
+    objects.write_text(
         out / TASK_NAME,
         "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for one in shards() for line in one["lines"]),
     )

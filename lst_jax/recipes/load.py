@@ -17,21 +17,38 @@ import ml_collections
 from lst_jax.config import Config, flatten, from_mapping, to_mapping
 from lst_jax.config.stored import in_present_names, path_in_present_names
 from lst_jax.core.errors import ConfigError, UserError, first_line
+from lst_jax.core.paths import is_address
 from lst_jax.recipes.validate import validate
+from lst_jax.storage import objects
+from lst_jax.storage.at_hand import as_given, at_hand
+from lst_jax.storage.place import to_place
 
 RECIPE_MODULE = "recipe_"  # what the names of modules made from recipes begin with
+PYTHON_WORDS = {"None": None, "True": True, "False": False}  # as recipes and our messages write them
+
+
+def split(reference: str) -> tuple[str, str]:
+    """The file and the argument of `PATH.py[:ARG]`. Example: "gs://b/lst.py:1b" -> ("gs://b/lst.py", "1b")"""
+    scheme, address, rest = reference.partition("://") if is_address(reference) else ("", "", reference)
+    path, _, arg = rest.partition(":")
+    return f"{scheme}{address}{path}", arg
 
 
 def load_recipe_module(path: str) -> types.ModuleType:
-    """Imports a recipe's file. Raises: ConfigError where there is none, or it is not Python that can be imported."""
-    file = pathlib.Path(path)
-    if not file.is_file():
-        raise ConfigError(f"{path}: no such recipe; give a file such as configs/demo.py")
-    if file.suffix != ".py":
+    """Imports a recipe's file, here or in a bucket.
+
+    Raises: ConfigError where there is none, or it is not Python that can be imported; StorageError.
+    """
+    given = as_given(path)  # of a recipe beside one in a bucket, whose copy alone is here
+    place = to_place(given)
+    if not objects.look(place):
+        raise ConfigError(f"{given}: no such recipe; give a file such as configs/demo.py")
+    if place.suffix != ".py":
         raise ConfigError(
-            f"{path}: a recipe is a Python file with get_config(arg); give a file such as configs/demo.py"
+            f"{given}: a recipe is a Python file with get_config(arg); give a file such as configs/demo.py"
         )
-    spec = importlib.util.spec_from_file_location(RECIPE_MODULE + file.stem, path)
+    path = path if isinstance(place, pathlib.Path) else str(at_hand(place))
+    spec = importlib.util.spec_from_file_location(RECIPE_MODULE + pathlib.Path(path).stem, path)
     module = importlib.util.module_from_spec(spec)
     with mistakes_of_recipe(path):
         spec.loader.exec_module(module)
@@ -65,7 +82,7 @@ def load_recipe(reference: str, changes: Sequence[str] = ()) -> Config:
     Args: `changes` are `FIELD.PATH=VALUE`, the value as JSON or a bare word. Example: ("train.accumulate=4",)
     Raises: ConfigError where the file, its `get_config`, a key, a type or a rule is wrong.
     """
-    path, _, arg = reference.partition(":")
+    path, arg = split(reference)
     config = from_mapping(_in_present_names(_mapping_of(path, arg)))
     return changed(config, changes)
 
@@ -132,7 +149,7 @@ def _change(mapping: dict[str, Any], change: str) -> None:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):  # not JSON, or numbers and nesting beyond what Python reads
-        value = text
+        value = PYTHON_WORDS.get(text, text)
     section[_key(section, name)] = value
 
 

@@ -20,9 +20,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from lst_jax import __version__
-from lst_jax.core import files
 from lst_jax.core.code_version import code_commit
 from lst_jax.core.errors import DataError
+from lst_jax.storage import objects
+from lst_jax.storage.place import Place, to_place
 
 TITLE = "# Results"
 PREAMBLE = "Measured, each section by the command that it names. Run that command again rather than edit a number."
@@ -36,6 +37,11 @@ def describe_machine() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def machine_in_words() -> str:
+    """Example: "AMD EPYC, 2 cores, 24 GiB, Linux x86_64"."""
+    return _in_words(describe_machine())
 
 
 def describe_versions(packages: Sequence[str]) -> dict[str, str]:
@@ -58,15 +64,17 @@ def provenance(argv: Sequence[str], packages: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def write_section(path: str | os.PathLike, name: str, body: str, origin: dict[str, Any]) -> None:
+def write_section(path: str | os.PathLike | Place, name: str, body: str, origin: dict[str, Any]) -> None:
     """Puts `## name`, its origin (a `provenance`) and `body` into the Markdown file, which is made if need be.
 
     Raises: DataError where the file is not one of results; StorageError.
     """
-    path = pathlib.Path(path)
-    text = path.read_text(encoding="utf-8") if path.is_file() else f"{TITLE}\n\n{PREAMBLE}\n"
-    if not text.startswith(TITLE + "\n"):
-        raise DataError(f"{path}: does not start with {TITLE!r}; name docs/results.md, or a file to make")
+    path = to_place(path)
+    text = objects.read_text(path) if objects.look(path) else f"{TITLE}\n\n{PREAMBLE}\n"
+    if not text.startswith(TITLE + "\n") and f"\n## {name}\n" not in text:
+        raise DataError(
+            f"{path}: does not start with {TITLE!r}, and has no section {name!r}; name docs/results.md, or a file to make"
+        )
     assert not re.search(r"^## ", body, re.MULTILINE), "a section's own headings start at ###"
     head, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     new = f"## {name}\n\n{_origin_line(origin)}\n\n{body.strip()}\n"
@@ -75,7 +83,7 @@ def write_section(path: str | os.PathLike, name: str, body: str, origin: dict[st
         sections[names.index(name)] = new
     else:
         sections.append(new)
-    files.write_text(path, "\n".join(part.strip() + "\n" for part in [head, *sections]))
+    objects.write_text(path, "\n".join(part.strip() + "\n" for part in [head, *sections]))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -85,13 +93,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _origin_line(origin: dict[str, Any]) -> str:
-    machine = origin["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
     commit = f", commit {origin['commit']}" if origin["commit"] else ""
-    return (
-        f"`{origin['command']}`, {origin['date']}{commit}; {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['memory_gib']} GiB, {machine['system']}; {versions}."
-    )
+    return f"`{origin['command']}`, {origin['date']}{commit}; {_in_words(origin['machine'])}; {versions}."
+
+
+def _in_words(machine: dict[str, Any]) -> str:
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}"
 
 
 def _first_match(path: str, pattern: str) -> str | None:

@@ -1,5 +1,6 @@
 """The numbers of a run: what report.json holds, and the same as rows for people."""
 
+import collections
 import statistics
 from typing import Any
 
@@ -12,7 +13,11 @@ from lst_jax.evals.records.kind import Record, Row
 from lst_jax.evals.records.likelihood import metric_rows
 from lst_jax.runs import ledger
 from lst_jax.runs.directory import RunDirectory
+from lst_jax.storage import objects
 
+HOSTS = ("host_seconds", "host_seconds_slowest", "slowest_host")
+RECORDS_OF_HOSTS = 100  # the newest ones
+FIRST_STEP = {"first_step_sec", "compile_sec", "compile_sec_saved", "programs_found"}  # what the ledger says of it
 SPEEDS = ("seconds_per_step", "tokens_per_second", "patches_per_second", "mfu")
 
 
@@ -43,7 +48,28 @@ def summarize_run(
         "starts": len(starts),
         "last_start": starts[-1],
         "wall_time": ledger.summarize(run.read_ledger()),
+        "hosts": hosts_of(train),
+        "profiles": [str(run.profiles_path / name) for name in objects.names(run.profiles_path)],
+        "hangs": [str(run.hangs_path / name) for name in objects.names(run.hangs_path)],
         "mfu_definition": "analytic model FLOPs of the steps / (their wall time × peak FLOP/s of the devices)",
+    }
+
+
+def hosts_of(train: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """How the hosts of a job compare in its newest records: medians, and the process that was slowest most often.
+
+    None for a run of one process.
+    """
+    told = [r for r in train[-RECORDS_OF_HOSTS:] if all(isinstance(r.get(key), (int, float)) for key in HOSTS)]
+    if not told:
+        return None
+    mean, slowest, processes = ([r[key] for r in told] for key in HOSTS)
+    process, times = collections.Counter(processes).most_common(1)[0]
+    return {
+        "mean_sec": statistics.median(mean),
+        "slowest_sec": statistics.median(slowest),
+        "process": process,
+        "share": times / len(told),
     }
 
 
@@ -84,7 +110,27 @@ def training_rows(summary: dict[str, Any]) -> list[Row]:
         )
         peak = f"of {start['peak_flops'] / 1e9:,.0f} GFLOP/s, {start['peak_source']}"
         rows.append(("MFU", f"{speed['mfu']:.1%}", peak))
-    return rows + metric_rows(summary["evaluation"] or {})
+    return [*rows, *_beside_rows(summary), *metric_rows(summary["evaluation"] or {})]
+
+
+def _beside_rows(summary: dict[str, Any]) -> list[Row]:
+    """Rows about a job's hosts, hangs and profiles; none where there is nothing to say."""
+    rows, hosts = [], summary["hosts"]
+    if hosts:
+        rows.append(
+            (
+                "slowest host",
+                f"{hosts['slowest_sec']:.3f} s",
+                f"of a host's own work for a step, {hosts['mean_sec']:.3f} s on average (medians); "
+                f"in {hosts['share']:.0%} of the records it was process {hosts['process']}",
+            )
+        )
+    if summary["hangs"]:
+        rows.append(("hangs", str(len(summary["hangs"])), f"ended by the watchdog; the newest: {summary['hangs'][-1]}"))
+    if summary["profiles"]:
+        newest = summary["profiles"][-1]
+        rows.append(("profiles", str(len(summary["profiles"])), f"the newest: tensorboard --logdir {newest}"))
+    return rows
 
 
 def evaluation_sections(records: list[Record]) -> list[tuple[str, list[Row]]]:
@@ -93,6 +139,18 @@ def evaluation_sections(records: list[Record]) -> list[tuple[str, list[Row]]]:
     for record in records:
         sections.setdefault(record.TITLE, []).extend(record.rows())
     return list(sections.items())
+
+
+def _first_step_rows(starts: list[dict[str, Any]]) -> list[Row]:
+    """How long the newest start that made a step took to its first one."""
+    told = next((start for start in reversed(starts) if (start["first_step"] or {}).keys() >= FIRST_STEP), None)
+    if told is None:
+        return []
+    first = told["first_step"]
+    compiled = f"{first['compile_sec']:.1f} s for compiling and reading programs"
+    found = f"{first['programs_found']} found compiled, which saved about {first['compile_sec_saved']:.0f} s"
+    seconds = f"{first['first_step_sec']:.1f} s"
+    return [("start to first step", seconds, f"newest start, from step {told['from_step']}: {compiled}; {found}")]
 
 
 def wall_time_rows(summary: dict[str, Any]) -> list[Row]:
@@ -110,4 +168,5 @@ def wall_time_rows(summary: dict[str, Any]) -> list[Row]:
         )
         for account, words in ledger.ACCOUNTS.items()
     ]
+    rows += _first_step_rows(spent["starts"])
     return [*rows, ("goodput", f"{spent['goodput']:.1%}", "steps that counted / wall time")]

@@ -57,11 +57,16 @@ class TrainState(NamedTuple):
 def build_model(config: Config, mesh: Mesh, training_rows: bool = False, branched: bool = False) -> Architecture:
     """The model of a run as it runs on each device of the mesh.
 
-    Args: `training_rows`: its rows keep the bounds on speech that the stream holds training rows to; otherwise they may
-        be all speech. `branched`: its rows may hold documents that branch.
+    Args: `training_rows`: its rows keep the bounds on speech that the stream holds training rows to, and its products are
+        those of `train.matmul`; otherwise rows may be all speech, and products are plain. `branched`: rows that are not
+        for training may hold documents that branch.
     """
-    data, placement = config.data, sharding.placement(mesh, branched)
-    tokens, patches = (data.row_speech_tokens, data.row_speech_patches) if training_rows else (None, None)
+    data = config.data
+    if training_rows:
+        placement = sharding.placement_for_training(mesh, config.train.matmul)
+        tokens, patches = data.row_speech_tokens, data.row_speech_patches
+    else:
+        placement, tokens, patches = sharding.placement(mesh, branched), None, None
     return registry.build(config.model, config.joint_vocab, data.row_patches, tokens, placement, patches)
 
 

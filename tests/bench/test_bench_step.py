@@ -42,7 +42,7 @@ def small_config(strategy="curriculum"):
     )
 
 
-@pytest.mark.parametrize("strategy", ["curriculum", "none"])
+@pytest.mark.parametrize("strategy", ["curriculum", pytest.param("none", marks=pytest.mark.slow)])
 def test_the_parts_one_after_the_other_give_the_model_s_own_losses(strategy):
     config = small_config(strategy)
     model = registry.build(config.model, config.joint_vocab, config.data.row_patches)

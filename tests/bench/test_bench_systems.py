@@ -1,4 +1,4 @@
-"""The budgets of compared runs, and a comparison of two precisions end to end."""
+"""The budgets of compared runs, and a comparison of precisions end to end."""
 
 import dataclasses
 
@@ -50,14 +50,17 @@ def test_the_band_is_of_single_steps_and_of_means():
 
 
 @pytest.mark.slow
-def test_two_precisions_train_on_the_same_batches_and_stay_together(config, tmp_path, monkeypatch):
+def test_all_precisions_train_on_the_same_batches_and_stay_together(config, tmp_path, monkeypatch):
     mesh = one_device()  # a mesh of several would only compile longer
     monkeypatch.setattr(sharding, "make_mesh", lambda *_: mesh)
-    monkeypatch.setattr(systems, "load_recipe", lambda reference: config)
-    measured = systems.precision("a recipe", 5, str(tmp_path))
-    single, half = measured["systems"]
-    assert single["tokens"] == half["tokens"] and single["steps"] == half["steps"] == 5
-    assert 0 < measured["mean"] <= measured["step"] < 0.02
+    monkeypatch.setattr(systems, "load_recipe", lambda reference, changes: config)
+    measured = systems.precision("a recipe", [], 5, str(tmp_path))
+    single, *others = measured["systems"]
+    assert single["band"] == {"step": 0.0, "mean": 0.0}
+    assert [other["system"] for other in others] == ["bfloat16", "int8", "fp8"]
+    for other in others:
+        assert single["tokens"] == other["tokens"] and single["steps"] == other["steps"] == 5
+        assert 0 < other["band"]["mean"] <= other["band"]["step"] < 0.02
     text = systems.markdown(measured)
     assert "`bfloat16`" in text and "between means over 20 steps" in text
 

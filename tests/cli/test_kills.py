@@ -32,7 +32,7 @@ def killed_after(folder, compiled, stages, seconds):
 
 
 @pytest.mark.parametrize(
-    ("stages", "kills", "seed"), [(["prepare"], 3, 1), pytest.param([], 20, 2, marks=pytest.mark.slow)]
+    ("stages", "kills", "seed"), [(["prepare"], 1, 1), pytest.param([], 20, 2, marks=pytest.mark.slow)]
 )
 def test_a_pipeline_killed_at_random_moments_ends_as_an_unbroken_one(tmp_path, stages, kills, seed):
     """Moments reach from the start of a process to its end; a pipeline that is done begins anew in another folder."""

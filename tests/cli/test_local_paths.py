@@ -1,6 +1,7 @@
-"""No command takes an address such as gs://bucket/folder for a folder of this machine."""
+"""Which arguments take an address such as gs://bucket/folder: none takes it for a folder of this machine."""
 
 import argparse
+import contextlib
 import functools
 import pathlib
 
@@ -14,71 +15,31 @@ from lst_jax.core.paths import check_local, is_address
 from lst_jax.prepare.corpora import choose
 
 ADDRESS = "gs://bucket/folder"
-READING = ("units-fit", "speech", "text", "tokenizer", "synthesise")
-PREPARING = [f"prepare {part}" for part in READING]
-LAYOUT_OPTIONS = [o.name.replace("_", "-") for layout in choose.registry.LAYOUTS.values() for o in layout.options]
-# Records are read from addresses, and runs lie in buckets; the others are no paths, or say themselves what they take.
-NOT_LOCAL = {
-    "train RUN",
-    "evaluate RUN",
-    "generate RUN",
-    "generate --wav",
-    "report RUN|SWEEP",
-    "convert SRC",
-    "convert DST",
-    "prepare speech --out",
-    "prepare speech --units",
-    "prepare text --out",
-    "prepare tokenizer --out",
-    "prepare unit-tokenizer --out",
-    "prepare units-fit --out",
-    "report --runs",
-    "report --page",
-    "sweep run SWEEP",
-    "sweep status SWEEP",
-    "sweep status --runs",
-    "sweep collect SWEEP",
-    "sweep collect --runs",
-    "sweep render SWEEP",
-    "fit POINTS.jsonl",
-    "fit --out",
-    "train --set",
-    "plan --set",
-    "evaluate --set",
-    "generate --set",
-    "bench step --set",
-    "bench torch --set",
-    "bench generate --set",
-    "bench decode --set",
-    "bench collectives --set",
-    "inspect directory",
-    "convert --set",
-    "launch --set",
-    "launch RUN",
-    "generate --text",
-    "evaluate --asr",
-    "evaluate --tts",
-    "evaluate --probe-source",
-    "bench data --records",
-    "prepare unit-tokenizer --data",
-    "export lst DIR",
-    "export slamkit DIR",
-    "export units DIR",
-    "export gslm DIR",
-    "export moshi DIR",
-    "export textgrid DIR",
-    "export ctm DIR",
-    "export librispeech DIR",
-    "export tfds SPLIT=DIR",
-    "import moshi --units",
-    "import textgrid --units",
-    "import ctm --units",
-    "import librispeech --units",
-    "import whisper --units",
-    *(f"prepare {part} --where" for part in READING),
-    *(f"prepare {part} --manifest" for part in READING),
-    "prepare speech --aligner",
-    *(f"prepare {part} --beam-option" for part in ("speech", "text")),
+# What takes no address, by option, or by command and option; everything else does.
+REFUSED = {
+    "--band": "the name of a band",
+    "--channel": "which channel of a recording",
+    "--codebook-fingerprint": "a text that identifies a codebook",
+    "--coordinator": "a host and a port",
+    "--directions": "names of modalities",
+    "--layout": "the name of a layout",
+    "--name": "the name of a job",
+    "--section": "a heading",
+    "--source": "the name of a corpus",
+    "--speaker": "the name of a speaker",
+    "--system": "the name of a system",
+    "--systems": "arguments of a recipe",
+    "--text-field": "the name of a field",
+    "--tier": "the name of a tier",
+    "--topology": "the shape of a slice",
+    "--voice": "the name of a voice",
+    "bench convert --folder": "the time of its disk is measured",
+    **{
+        f"--{option.name.replace('_', '-')}": option.help
+        for layout in choose.registry.LAYOUTS.values()
+        for option in layout.options
+        if not option.path
+    },
 }
 
 
@@ -101,7 +62,7 @@ LEAVES = list(leaves(build_parser()))
 
 def takes_words(action: argparse.Action) -> bool:
     """Whether the argument's value is free: no flag, no number, no choice."""
-    numbers = action.type in (int, float) or getattr(action.type, "__name__", "") == "_pair"
+    numbers = action.type in (int, float) or getattr(action.type, "__name__", "") in ("_pair", "_budget", "_unit")
     return action.nargs != 0 and not action.choices and not numbers
 
 
@@ -125,38 +86,78 @@ CASES = [
     for action in parser._actions
     if takes_words(action)
 ]
+ACTIONS = [action for _, parser in LEAVES for action in parser._actions if takes_words(action)]
+OUTPUTS = {"--out", "--wav", "--markdown", "--page", "dst", "DST", "model_dir"}
 
 
-# what is read may lie at addresses, also where the options of a layout say so
-NOT_LOCAL |= {name for name, _ in CASES if name.split(" --")[0] in PREPARING and name.split(" --")[1] in LAYOUT_OPTIONS}
+WRITTEN = [  # (what is written, its command line with an address at which nothing can be)
+    (name, [word.replace(ADDRESS, address) for word in line])
+    for (name, line), action in zip(CASES, ACTIONS, strict=True)
+    for address in ("https://host/file", "nothing://bucket/file", "gs://")
+    if action.type in (local_paths.output_or_address, local_paths.run_or_address)
+]
+
+
+def is_refused(name: str) -> bool:
+    """Whether the argument is one of `REFUSED`."""
+    return name in REFUSED or name.rpartition(" ")[2] in REFUSED
 
 
 def test_the_walk_finds_every_command_and_every_exception():
     names = {name for name, _ in CASES}
     assert len(LEAVES) > 30 and {"train RUN", "prepare speech --out", "sweep run SWEEP", "fit --out"} <= names
-    assert NOT_LOCAL <= names
+    options = {name.rpartition(" ")[2] for name in names}
+    assert REFUSED.keys() <= names | options
 
 
-@pytest.mark.parametrize("name, line", [case for case in CASES if case[0] not in NOT_LOCAL], ids=lambda x: str(x)[:40])
+@pytest.mark.parametrize("name, line", [case for case in CASES if not is_refused(case[0])], ids=lambda x: str(x)[:40])
+def test_an_address_is_taken(name, line):
+    """By the argument, as far as the parser tells; what the command does with it is the test of the command."""
+    parser = parser_of()
+    local_paths.refuse_addresses(parser, parser.parse_args(line))
+
+
+@pytest.mark.parametrize("name, line", [case for case in CASES if is_refused(case[0])], ids=lambda x: str(x)[:40])
 def test_an_address_is_refused_in_one_line_before_anything_is_written(name, line, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lst_jax.cli.main.build_parser", parser_of)
     assert main(line) == 2
     message = capsys.readouterr().err
-    option = name.rpartition(" ")[2]
-    assert f"{option}='{ADDRESS}': must be a path of this machine, not an address; mount the bucket" in message
+    rule = "is an address, where a name or a setting is wanted; correct it"
+    if name in REFUSED:
+        rule = f"must be a path of this machine, as {REFUSED[name]}; give one"
+    assert message.endswith(f"{name.rpartition(' ')[2]}='{ADDRESS}': {rule}\n")
     assert message.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_what_is_written_is_declared_so():
+    named = {name for (name, _), action in zip(CASES, ACTIONS, strict=True) if name.rpartition(" ")[2] in OUTPUTS}
+    declared = {
+        name for (name, _), action in zip(CASES, ACTIONS, strict=True) if action.type is local_paths.output_or_address
+    }
+    assert named == declared and len(declared) > 30
+
+
+@pytest.mark.parametrize("name, line", WRITTEN, ids=lambda x: str(x)[:40])
+def test_what_cannot_be_written_is_refused_in_one_line_before_any_work(name, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lst_jax.cli.main.build_parser", parser_of)
+    monkeypatch.setattr("lst_jax.cli.main.limits.many_open_files", contextlib.nullcontext)
+    assert main(line) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and ("://; give" in message or "give gs://" in message or "write it as" in message)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("value", ["storycloze=gs://b/x.csv", "whisper:s3://b/d", "GS://b", "file:///tmp/x"])
 def test_addresses_within_a_word_are_refused_too(value):
-    with pytest.raises(ConfigError, match="must be a path of this machine"):
-        check_local("--task", value)
+    with pytest.raises(ConfigError, match="--task=.*: is an address; correct it"):
+        check_local("--task", value, "is an address; correct it")
 
 
 @pytest.mark.parametrize("value", ["runs/a", "C:/x", "a:b", "tfds:/data/x#train", "configs/lst.py:1b,base", "//host/x"])
 def test_paths_are_no_addresses(value):
-    check_local("--out", value)
+    check_local("--out", value, "is an address")
     assert not is_address(value)
 
 

@@ -41,6 +41,12 @@ def test_demo_recipes_load_and_survive_a_round_trip(arg):
         ("data.sources.0.share", -1.0, "data.sources.0.share=-1.0: must be positive"),
         ("data.sources", [], "must name at least one directory"),
         ("model.global_transformer.width", 190, "must be a multiple of 2 × heads=12; use 180"),
+        (
+            "model.global_transformer.unrotated_every",
+            9,
+            "must be at most model.global_transformer.layers=4, or None; use None: all layers have rotary positions",
+        ),
+        ("model.global_transformer.qkv_clip", 0.0, "qkv_clip=0.0: must be positive, or None"),
         ("model.patch_decoder", None, 'architecture "lst" needs it'),
         ("model.patch_decoder.width", 136, "must equal model.patch_encoder.width"),
         ("model.architecture", "base", 'architecture "base" has no local networks'),

@@ -14,11 +14,21 @@ FREE = {  # what may differ between a checkpoint and the run that resumes it
     "train.log_every", "train.checkpoint_every", "train.checkpoint_minutes", "train.checkpoint_keep",
     "train.checkpoint_keep_every", "train.bad_step", "train.accumulate", "train.offload_moments",
     "train.compiler_options", "mesh.replica", "mesh.data", "mesh.tensor",
+    "train.compilation_cache", "train.profile_steps", "train.hang_minutes", "train.hang_factor", "train.trackers",
+    "train.rows_at_once", "train.restore_one_replica",
 }  # fmt: skip
 
 
 def paths_of(meaning):
     return {path for path, _, field in declared_leaves(cfg.Config) if field.notes.meaning == meaning}
+
+
+NETWORKS = ("patch_encoder", "global_transformer", "patch_decoder")
+LATER_OF_A_STACK = (
+    *("head_width", "ffn_width", "qkv_bias", "qk_norm", "norm_place", "rope_scaling"),
+    *("unrotated_every", "norm", "qkv_clip"),
+    *(f"rope_scaling.{name}" for name in ("factor", "low_turns", "high_turns", "positions")),
+)
 
 
 def test_every_field_says_what_it_means():
@@ -59,8 +69,10 @@ def test_the_identity_leaves_out_a_later_field_at_the_value_that_older_runs_mean
         "data.interleave.text_ends_in_space",
         "data.patching.marker_opens_patch",
         "data.row_speech_patches",
+        "data.whole_utterances",
         "train.init_from",
         "train.branch_from",
+        "train.matmul",
         "optim.optimizer",
         "optim.muon",
         "optim.muon.momentum",
@@ -70,6 +82,10 @@ def test_the_identity_leaves_out_a_later_field_at_the_value_that_older_runs_mean
         "optim.wsd",
         "optim.wsd.decay_steps",
         "optim.wsd.decay_shape",
+        "vocab.bos_id",
+        "vocab.eos_id",
+        "model.tied_output",
+        *(f"model.{network}.{name}" for network in NETWORKS for name in LATER_OF_A_STACK),
     }
 
 
@@ -96,3 +112,13 @@ def test_another_function_is_told_from_another_way_to_compute_it():
         assert cfg.other_function(ours, ours | {path: value}) == found
         older = {key: other for key, other in ours.items() if key != path}
         assert cfg.other_function(ours, older) is None
+
+
+def test_a_later_field_that_only_one_run_has_is_compared_with_what_its_absence_means():
+    config = load_recipe("configs/demo.py")
+    stack = dataclasses.replace(config.model.global_transformer, qk_norm="head")
+    changed = dataclasses.replace(config, model=dataclasses.replace(config.model, global_transformer=stack))
+    ours, theirs = cfg.identity(config), cfg.identity(changed)
+    path = "model.global_transformer.qk_norm"
+    assert cfg.other_function(ours, theirs) == cfg.other_function(theirs, ours) == path
+    assert (cfg.value_in(ours, path), cfg.value_in(theirs, path)) == ("none", "head")

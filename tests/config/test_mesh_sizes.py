@@ -6,7 +6,7 @@ import pytest
 import synthetic_data
 
 from lst_jax.config import MeshConfig, StackConfig
-from lst_jax.config.mesh_sizes import sizes_to_use
+from lst_jax.config.mesh_sizes import MeshSizes, in_parts, sizes_to_use
 from lst_jax.core.errors import ConfigError
 
 
@@ -24,6 +24,18 @@ def run(mesh, rows=16, accumulate=1, width=32):
     )
     train = dataclasses.replace(config.train, accumulate=accumulate)
     return dataclasses.replace(config, mesh=mesh, model=model, train=train)
+
+
+@pytest.mark.parametrize(
+    ("devices", "own", "most", "parts"),
+    [(8, 1, None, 1), (8, 1, 4, 1), (4, 1, 4, 1), (2, 1, 4, 2), (1, 1, 4, 4), (1, 1, 5, 4), (1, 8, 4, 8), (2, 2, 1, 8)],
+)
+def test_fewer_devices_compute_the_same_batch_in_more_parts(devices, own, most, parts):
+    config = run(MeshConfig(1, None, 1), accumulate=own)
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, rows_at_once=most))
+    found = in_parts(config, MeshSizes(1, devices, 1))
+    assert found.train.accumulate == parts
+    assert dataclasses.replace(found, train=config.train) == config
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """How to add an accelerator: one entry, registered from outside of the package, is planned with and launched on."""
 
+import dataclasses
 import json
 import pathlib
 import tomllib
@@ -73,7 +74,15 @@ def test_a_new_generation_is_planned_with(toy, cluster):
     assert plan.floors_sec(costs, TOY, mesh) == {"arithmetic": 2.0, "memory": 2.0, "network": 0.0}
 
 
-@pytest.mark.parametrize("target, expected", [("jobset", "tpu-v99-toy"), ("xpk", "--tpu-type=v99toy-64")])
+def test_products_in_8_bits_take_their_own_peak(toy):
+    mesh = Mesh(np.array([[[Device(0, 0)]]], object), ("replica", "data", "tensor"))
+    costs = Costs(flops=4e15, int8_flops=2e15, fp8_flops=1e15)
+    assert plan.floors_sec(costs, TOY, mesh)["arithmetic"] == 4.0
+    quicker = dataclasses.replace(TOY, int8_flops_per_sec=8e15, fp8_flops_per_sec=4e15)
+    assert plan.floors_sec(costs, quicker, mesh)["arithmetic"] == 1.0 + 0.5 + 0.5
+
+
+@pytest.mark.parametrize("target, expected", [("jobset", "tpu-v99-toy"), ("xpk", "--tpu-type=v99toy-4x4")])
 def test_a_new_generation_is_launched_on(toy, cluster, target, expected, capsys):
     words = ["launch", "r", "--config", "configs/lst.py:1b", "--cluster", cluster, "--to", target]
     assert main(words) == 0

@@ -206,7 +206,9 @@ def test_a_launched_job_derives_nothing(capsys):
     said = capsys.readouterr()
     assert "--budget" not in said.out and said.err.startswith("lst-7b-curriculum, tokens=70e9: ")
     (command,) = {
-        line.split("lst train", 1)[1] for line in said.out.splitlines() if "lst train" in line and line.startswith("#")
+        line.split("lst train", 1)[1]
+        for line in said.out.splitlines()
+        if line.startswith("# lst train ") and "--config" in line
     }
     changes = re.findall(r"--set (\S+)", command)
     assert changes[0] == "train.accumulate=4" and len(changes) == 4

@@ -51,7 +51,13 @@ def test_a_plan_that_does_not_fit_says_which_field_to_change_and_to_what(changes
 def test_the_page_holds_every_figure():
     page = plan_text.page(make_plan())
     estimated = ("2000.00", "collectives hidden", "by their bytes alone, as nothing says their FLOPs: told")
-    counted = ("all-gather over data", "splash (3 calls)", "1.000", "0.5 of them in kernels", "compiled in 9 s")
+    counted = (
+        "all-gather over data",
+        "splash (3 calls)",
+        "1.000",
+        "0.5 of them in kernels, 0.2 in 8 bits",
+        "compiled in 9 s",
+    )
     for figure in (*estimated, *counted):
         assert figure in page, figure
     assert len(plan_text.row(make_plan())) == len(plan_text.row(make_plan(gib=30.0))) == len(plan_text.COLUMNS)

@@ -197,6 +197,36 @@ def test_splash_attention_costs_the_tiles_that_its_mask_leaves(length, window):
     assert found.kernel_flops == 9 * (7 * product + 1000) and found.flops == 0
 
 
+EIGHT_BITS = """%products (a: s8[32,64], b: s8[64,128], c: f8e4m3fn[8,16], d: f8e4m3fn[16,4]) -> (s32[32,128], f32[8,4]) {
+  %a = s8[32,64] parameter(0)
+  %b = s8[64,128] parameter(1)
+  %c = f8e4m3fn[8,16] parameter(2)
+  %d = f8e4m3fn[16,4] parameter(3)
+  %int8 = s32[32,128] dot(%a, %b), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  %fp8 = f32[8,4] dot(%c, %d), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  ROOT %both = (s32[32,128], f32[8,4]) tuple(%int8, %fp8)
+}
+
+ENTRY %main (a: s8[32,64], b: s8[64,128], c: f8e4m3fn[8,16], d: f8e4m3fn[16,4], e: bf16[4,4]) -> bf16[4,4] {
+  %a = s8[32,64] parameter(0)
+  %b = s8[64,128] parameter(1)
+  %c = f8e4m3fn[8,16] parameter(2)
+  %d = f8e4m3fn[16,4] parameter(3)
+  %e = bf16[4,4] parameter(4)
+  %f = (s32[32,128], f32[8,4]) fusion(%a, %b, %c, %d), kind=kOutput, calls=%products
+  ROOT %plain = bf16[4,4] dot(%e, %e), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+"""
+
+
+def test_products_in_8_bits_are_counted_apart_too():
+    found = program_costs(program(EIGHT_BITS), ALONE)
+    assert (found.int8_flops, found.fp8_flops) == (2 * 32 * 64 * 128, 2 * 8 * 16 * 4)
+    assert found.flops == found.int8_flops + found.fp8_flops + 2 * 4**3
+
+
 def test_costs_add_up():
-    one = Costs(flops=2.0, bytes_accessed=3.0, uncounted_loops=("while.1",))
-    assert (one + one).times(3) == Costs(12.0, 18.0, uncounted_loops=("while.1", "while.1"))
+    one = Costs(flops=2.0, bytes_accessed=3.0, uncounted_loops=("while.1",), int8_flops=1.5, fp8_flops=0.5)
+    assert (one + one).times(3) == Costs(
+        12.0, 18.0, uncounted_loops=("while.1", "while.1"), int8_flops=9.0, fp8_flops=3.0
+    )

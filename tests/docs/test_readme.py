@@ -1,7 +1,8 @@
 """README's commands run in the order in which they stand, in a copy of their own, with few steps of a small model.
 
-Every fenced command is run, unless it is listed in `NOT_RUN` with the reason. So a command added to README is run by this
-test from then on. `SMALLER` makes commands small; the commands' other words are README's own.
+Every fenced command of `sh` is run, unless it is listed in `NOT_RUN` with the reason. So a command added to README is run by
+this test from then on. The block of `bash` is the way to a cloud: see test_readme_cloud.py. `SMALLER` makes commands small; the
+commands' other words are README's own.
 """
 
 import json

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 import saved_run
+import training_run
 
 from lst_jax.cli import main
 from lst_jax.core.errors import ConfigError
@@ -24,7 +25,7 @@ def own_registries(monkeypatch):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return saved_run.make(tmp_path_factory.mktemp("run"))
+    return saved_run.make(tmp_path_factory.mktemp("run"), training_run.make_base_config)
 
 
 def read_rhymes(path: pathlib.Path) -> Task:

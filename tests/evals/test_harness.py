@@ -105,11 +105,20 @@ def test_greedy_continuations_are_those_of_whole_forwards_and_end_where_they_sho
             if best == 2:
                 break
             token.append(best)
-        assert text == decode(token)[len(decode(token[:start])) :]
+        assert text == decode(token[start:])  # without a blank in front, as the harness's own models
     whole = max(found, key=len)
     stop = whole[len(whole) // 2 :][:2]
     context = contexts[found.index(whole)]
     assert texts.generate([(context, [stop], 7)]) == [whole[: whole.find(stop)]]
+    assert texts.generate([(context, [""], 7)]) == [whole]
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokens"),
+    [({}, 256), ({"max_new_tokens": 7}, 7), ({"max_tokens": 5, "max_gen_toks": 9}, 9), ({"max_gen_toks": None}, 256)],
+)
+def test_the_length_of_an_answer_has_the_harness_s_names(settings, tokens):
+    assert harness.longest_answer(settings) == tokens
 
 
 def test_rolling_is_the_whole_text_in_windows(texts):

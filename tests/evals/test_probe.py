@@ -1,5 +1,6 @@
 """Looks inside a model: what is read is what the model computes, and the numbers are what they are called."""
 
+import functools
 import types
 
 import jax
@@ -25,6 +26,7 @@ from lst_jax.parallel import sharding
 from lst_jax.step import update
 
 
+@functools.cache
 def opened(strategy, **changes):
     config = make_config(256, 256, strategy=strategy, **changes)
     mesh = sharding.one_device()

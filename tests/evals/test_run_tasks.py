@@ -1,6 +1,8 @@
 """`lst evaluate --tasks` on a run directory: every direction, what is kept, what the report shows, what is refused."""
 
+import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -9,11 +11,15 @@ import synthetic_data
 
 from lst_jax.cli import main
 from lst_jax.core.errors import ConfigError, DataError
-from lst_jax.data.tasks import items
+from lst_jax.data.pipeline import open_source
+from lst_jax.data.tasks import completion, items
 from lst_jax.data.tasks.items import Item, Part
-from lst_jax.evals import tasks
+from lst_jax.evals import evaluator, scorer, tasks
 from lst_jax.evals.records import store
 from lst_jax.evals.scorer import Amount
+from lst_jax.parallel import sharding
+from lst_jax.runs.directory import RunDirectory
+from lst_jax.step import update
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,68 @@ def test_held_out_text_has_perplexity_and_bits_per_character(run, capsys):
     ratio = sum(tokens[i] for i in kept) / sum(len(texts[i]) for i in kept)
     perplexity = found["heldout/text/perplexity_per_text_token"]
     assert found["heldout/text/bits_per_character"] == pytest.approx(np.log2(perplexity) * ratio, rel=1e-6)
+
+
+def test_tasks_given_in_any_way_are_all_scored_and_what_no_training_row_holds_is_counted_in_one_line(
+    run, tmp_path, capsys
+):
+    rng = np.random.default_rng(3)
+    texts = [Item(str(n), None, (Part("the river"), Part("river the")), 0) for n in range(3)]
+    units = [rng.integers(0, 501, length).astype(np.uint16) for length in (5, 300, 9, 280)]
+    long = [Item(str(n), None, (Part(None, units[2 * n]), Part(None, units[2 * n + 1])), 0) for n in range(2)]
+    asked = (("one", texts), ("two", texts), ("three", texts), ("long", long))
+    one, two, three, four = (f"{name}={write_task(tmp_path / f'{name}.jsonl', found)}" for name, found in asked)
+    arguments = ["--tasks", f"{one},{two}", "--task", three, "--tasks", four, "--json"]
+    assert main.main(["evaluate", str(run.path), *arguments]) == 0
+    shown = capsys.readouterr()
+    kept = json.loads(shown.out)
+    assert [record["task"] for record in kept] == ["one", "two", "three", "long"]
+    assert kept[0]["results"] == kept[1]["results"] == kept[2]["results"]
+    (line,) = [line for line in shown.err.splitlines() if "training row" in line]
+    data = run.load_config().data
+    assert line == (
+        f"long S→S: 2 of 4 sequences are longer than a training row (data.row_tokens={data.row_tokens}, "
+        f"data.row_patches={data.row_patches}; the longest has 303 tokens); they are scored whole, at positions that "
+        "training did not reach"
+    )
+    (record,) = [found for found in store.read(run.path).records if found.KIND == "choices" and found.task == "long"]
+    assert record.results[0].beyond_training_rows == 2 and record.results[0].fill.longest == 303
+    assert "2 of 4 sequences longer than a training row" in record.rows()[0][2]
+
+
+def test_two_tasks_of_one_name_are_refused(run, tmp_path, capsys):
+    path = write_task(tmp_path / "one.jsonl", [Item("a", None, (Part("a"), Part("b")), 0)])
+    assert main.main(["evaluate", str(run.path), "--tasks", f"x={path}", "--tasks", f"x={path}"]) == 2
+    assert "is the second task called x, and results are kept by name; run the" in capsys.readouterr().err
+
+
+def test_completions_that_are_cut_to_a_training_row_are_counted_in_one_line(run, tmp_path, monkeypatch, capsys):
+    """Of `lst evaluate RUN`, whose rows are those of training."""
+    config, mesh = run.load_config(), sharding.make_mesh(run.load_config().mesh)
+    data = dataclasses.replace(config.data, row_tokens=24, row_patches=24)
+    config = dataclasses.replace(config, data=data, eval=dataclasses.replace(config.eval, completion_items=6))
+    heldout = evaluator.Evaluator(config, update.build_model(config, mesh), mesh)
+    monkeypatch.setattr(
+        scorer,
+        "packed_values",
+        lambda step, params, some, *rest: ([[np.zeros(len(c.example.token)) for c in some]], None),
+    )
+    monkeypatch.setattr(evaluator, "Evaluator", lambda *arguments: heldout)
+    monkeypatch.setattr(evaluator, "load_trained_model", lambda *arguments: opened)
+    monkeypatch.setattr(heldout, "run", heldout._completion)
+    monkeypatch.setattr(heldout, "text_figures", lambda params: {})
+    opened = types.SimpleNamespace(config=config, model=None, mesh=mesh, params=None, step=0)
+    assert evaluator.evaluate_run(RunDirectory(tmp_path), True) == 0
+    shown = capsys.readouterr().err.splitlines()
+    utterances = [u for s in config.eval.sources if s.kind == "utterance" for u in open_source(s, config)]
+    found = completion.make_items(utterances, 6)
+    frames = [len(item.prompt.units) + len(choice.units) for item in found for choice in item.choices]
+    long = sum(n + 3 > 24 for n in frames)  # BOS, marker, EOS
+    assert 0 < long
+    assert (
+        f"completion choice S→S: {long} of {len(frames)} sequences are longer than a training row and were cut to it; "
+        "lst evaluate --tasks completion scores them whole"
+    ) in shown
 
 
 @pytest.mark.parametrize(

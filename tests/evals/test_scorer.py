@@ -184,7 +184,10 @@ def variants():
     }
 
 
-@pytest.mark.parametrize("name", variants())
+@pytest.mark.parametrize(
+    "name",  # "pieces" is of Base, too
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "base")) for name in variants()],
+)
 def test_a_shared_prompt_changes_no_likelihood(name):
     config = variants()[name]
     mesh = sharding.make_mesh(config.mesh)

@@ -20,6 +20,7 @@ from lst_jax.jobs.launch.cluster import load_cluster
 from lst_jax.jobs.sweeps import status, trials
 from lst_jax.jobs.sweeps import text as sweep_text
 from lst_jax.laws.points import read_points
+from lst_jax.laws.tables import read_runs
 from lst_jax.prepare import inspect, manifest
 from lst_jax.prepare.acoustic import weights
 from lst_jax.prepare.corpora import choose
@@ -162,6 +163,16 @@ def _evaluations(folder: pathlib.Path) -> None:
         assert "\n" not in line and len(line) < 600, line
 
 
+def _table(name: str) -> Read:
+    def read(folder):
+        runs = read_runs(folder / name)
+        assert runs.kinds, "read as our own points"
+        for line in (*runs.notes, *(p.run for p in runs.points), *(p.system for p in runs.points)):
+            assert "\n" not in line and len(line) < 800, line
+
+    return read
+
+
 def _sweep(folder: pathlib.Path) -> None:
     sweep = trials.read_sweep(folder)
     sweep_text.runs_table(sweep.trials), sweep_text.totals(sweep.trials)
@@ -250,6 +261,9 @@ READERS: dict[str, Read] = {
     "task-swuggy": lambda folder: tasks.read_task("swuggy", folder / "gold.csv"),
     "task-sblimp": lambda folder: tasks.read_task("sblimp", folder / "gold.csv"),
     "points": lambda folder: read_points(folder / "points.jsonl"),
+    "runs-csv": _table("runs.csv"),
+    "runs-csv-commas": _table("runs.csv"),
+    "runs-json": _table("runs.json"),
     "sweep": _sweep,
     "cluster-toml": lambda folder: load_cluster(folder / "c.toml"),
     "cluster-json": lambda folder: load_cluster(folder / "c.json"),
@@ -258,6 +272,7 @@ READERS: dict[str, Read] = {
     "hf-llama": _converted(hf),
     "hf-lst": _converted(hf),
     "ancestor": _converted(ancestor_files),
+    "ancestor-trainer": _converted(ancestor_files),
 }
 ONLY = {  # the files that are mutated, where others are beside them
     "tree": ("1/2/1-2.trans.txt",),
@@ -266,4 +281,4 @@ ONLY = {  # the files that are mutated, where others are beside them
 }
 # What takes longer has this share of the cases.
 SLOW = {f"import-{name}": 0.2 for name in UNIT_FORMATS} | {"report": 0.01, "audio-ogg": 0.3, "acoustic": 0.3}
-SLOW |= dict.fromkeys(("hf-llama", "hf-lst", "ancestor"), 0.3)
+SLOW |= dict.fromkeys(("hf-llama", "hf-lst", "ancestor", "ancestor-trainer"), 0.3)

@@ -26,6 +26,7 @@ import synthetic_data  # noqa: E402
 import tiny_models  # noqa: E402
 
 from lst_jax.convert import ancestor_files, hf_llama, hf_lst  # noqa: E402
+from lst_jax.convert.companions import CONFIG  # noqa: E402
 from lst_jax.data import records  # noqa: E402
 from lst_jax.data.importers import ctm, gslm, librispeech, lst_release, moshi, slamkit, textgrid, unit_lines  # noqa: E402
 from lst_jax.data.importers.registry import ALIGNMENT_FORMATS, UNIT_FORMATS  # noqa: E402
@@ -110,6 +111,16 @@ POINT = {
     "config_hash": "0123456789abcdef",
     "commit": None,
 }
+RUNS_CSV = """,run,Model Size,tokens_B,FLOPs,loss
+0,a,70M,1.4,5.88e17,3.51
+1,"b ""x"" y","140,000,000",2.8,2.352e18,3.2
+2,c,2.8e8,5.6,9.408e18,nan
+"""
+RUNS_CSV_COMMAS = """system;N;D;Val Loss
+dense;7e7;"1,4e9";3,51
+moe;1,4e8;2.800.000.000;3,2
+"""
+OTHERS_RUNS = [{"params": 7e7, "tokens": "1.4B", "loss": 3.51, "seed": 0}, {"params": 140_000_000, "loss": None}]
 HELLASWAG = {"ind": 24, "ctx": "How to jog [title] Warm up.", "endings": ["a [x] b", "b", "c", "d"], "label": 3}
 TASK = [
     {
@@ -298,6 +309,9 @@ def _small_files() -> dict[str, Files]:
     }
     return {
         "points": {"points.jsonl": lines([POINT, POINT | {"run": "a2", "parameters": 2e6}])},
+        "runs-csv": {"runs.csv": RUNS_CSV.encode()},
+        "runs-csv-commas": {"runs.csv": b"\xef\xbb\xbf" + RUNS_CSV_COMMAS.replace("\n", "\r\n").encode()},
+        "runs-json": {"runs.json": json.dumps(OTHERS_RUNS, indent=1).encode()},
         "sweep": {"sweep.json": json.dumps(_sweep()).encode()},
         "cluster-toml": {"c.toml": CLUSTER.encode()},
         "cluster-json": {"c.json": cluster.encode()},
@@ -348,5 +362,6 @@ def _models(folder: pathlib.Path) -> dict[str, Files]:
         "hf-llama": weights["llama"],
         "hf-lst": weights["lst"],
         "ancestor": weights["ancestor"],
+        "ancestor-trainer": {name: content for name, content in weights["ancestor"].items() if name != CONFIG},
         "safetensors": {"model.safetensors": weights["llama"]["model.safetensors"]},
     }

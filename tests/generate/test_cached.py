@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from generate_cases import VOCAB, document, forced_logits, random_params, rows_of, small_config, windows
 
-from lst_jax.config import StackConfig
+from lst_jax.config import RopeScalingConfig, StackConfig
 from lst_jax.model.architectures.registry import build
 from lst_jax.model.cached_model import cached_model
 
 SIZE, LENGTH = 3, 40
+SCALING = RopeScalingConfig(8.0, positions=32)
 SYSTEMS = {
     "lst": small_config(),
     "lst-window3": small_config(
@@ -25,7 +26,18 @@ SYSTEMS = {
     "lst-equal-widths": small_config(global_transformer=StackConfig(2, 16, 2, None), queries_per_patch=1),
     "lst_bypass": small_config("lst_bypass", **windows(2)),
     "base": small_config("base"),
+    "base-other-family": small_config(
+        "base",
+        tied_output=True,
+        global_transformer=StackConfig(
+            2, 24, 2, None, head_width=16, qkv_bias=True, qk_norm="head", norm_place="after", rope_scaling=SCALING
+        ),
+    ),
+    "base-unrotated": small_config(
+        "base", global_transformer=StackConfig(3, 24, 2, None, unrotated_every=2, norm="layer", qkv_clip=0.7)
+    ),
 }
+SLOW = ("lst", "lst-equal-widths")  # test_adaptation.py compares the first with whole forwards
 KINDS = ["s", "t", "sts", "tsts", "ssts", "stt"]
 
 
@@ -41,7 +53,12 @@ def compiled(name):
 
 
 @pytest.mark.parametrize(
-    "name, takes_marker", [*((name, False) for name in SYSTEMS), ("lst", True), ("lst_bypass", True)]
+    "name, takes_marker",
+    [
+        *(pytest.param(name, False, marks=[pytest.mark.slow] * (name in SLOW)) for name in SYSTEMS),
+        pytest.param("lst", True, marks=pytest.mark.slow),
+        ("lst_bypass", True),
+    ],
 )
 def test_every_logit_is_that_of_the_training_forward(name, takes_marker):
     """Speech, text and mixed documents, after prompts of one token, of any number, and cut within a patch."""

@@ -43,8 +43,10 @@ def compiled_text(system, count):
     return program.compile().as_text(), {cache.k_NRK.shape for cache in main.layer_caches}
 
 
-@pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("system", ["lst", "base"])
+@pytest.mark.parametrize(
+    "system, count",
+    [("lst", 3), ("base", 1), *(pytest.param(*one, marks=pytest.mark.slow) for one in [("lst", 1), ("base", 3)])],
+)
 def test_no_step_copies_a_cache(system, count):
     text, shapes = compiled_text(system, count)
     (shape,) = shapes

@@ -41,6 +41,9 @@ CASES = {
         (2, 2, 2),
     ),
 }
+# in `make test`: Base over replicas, the bypass over tensor parts, and further down the commands over a run of "lst"
+IN_LOGITS = ("2 replica, 2 data, 2 tensor",)
+IN_TOKENS = ("2 data, 4 tensor",)
 DOCUMENTS = [
     document(np.random.default_rng(i), kinds)
     for i, kinds in enumerate(["s", "t", "sts", "ts", "st", "tsts", "ss", "tt"])
@@ -61,12 +64,17 @@ def placed(case, on_mesh):
     return cached_model(model, SIZE), mesh, jax.device_put(params, sharding.parameter_shardings(mesh, params))
 
 
+def cases(quick):
+    """Every case; those that are not named are slow."""
+    return [pytest.param(case, marks=[pytest.mark.slow] * (case not in quick)) for case in CASES]
+
+
 def prompts():
     rng = np.random.default_rng(3)
     return [d[: int(rng.integers(1, len(d) - 1))] for d in DOCUMENTS]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", cases(IN_LOGITS))
 def test_every_logit_is_that_of_one_device(case):
     found = []
     for on_mesh in (True, False):
@@ -87,7 +95,7 @@ def test_every_logit_is_that_of_one_device(case):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", cases(IN_TOKENS))
 def test_tokens_are_those_of_one_device(case, temperature):
     found = []
     for on_mesh in (True, False):

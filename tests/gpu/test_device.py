@@ -2,6 +2,8 @@
 
 LST_TESTS_ON=gpu pytest tests/gpu      on a machine with a GPU (make test-gpu); elsewhere all of it is skipped
 LST_TESTS_ON=cpu pytest tests/gpu      the same with the CPU's kernel, to see that only the GPU is new
+
+Without the variable the kernels are tested on what is there, and the run is left out.
 """
 
 import dataclasses
@@ -16,14 +18,19 @@ from training_run import make_config, make_data
 
 from lst_jax.config import MeshConfig, StackConfig
 from lst_jax.model import kernels
+from lst_jax.model.rotary import rope
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.train import loop
 
-WANTED = os.environ.get("LST_TESTS_ON", "gpu")
+WANTED = os.environ.get("LST_TESTS_ON", jax.default_backend())
 pytestmark = pytest.mark.skipif(
     jax.default_backend() != WANTED, reason=f"no {WANTED} here: JAX computes on {jax.default_backend()}"
 )
+only_when_asked_for = pytest.mark.skipif(
+    "LST_TESTS_ON" not in os.environ, reason="two minutes; see the top of the file"
+)
 ROWS, TOKENS, HEADS, WIDTH = 2, 1024, 4, 64
+THETA = 10_000.0  # of the rotation, which is the kernel's part
 STEPS = 50
 
 
@@ -37,7 +44,8 @@ def packed_documents():
 
 
 def dense(q_BTHK, k_BTHK, v_BTHK, doc_BT, window):
-    """The mask rule as one [T, T] mask and one softmax, in float32; padding gives zeros."""
+    """Rotation, and the mask rule as one [T, T] mask and one softmax, in float32; padding gives zeros."""
+    q_BTHK, k_BTHK = rope(q_BTHK, THETA), rope(k_BTHK, THETA)
     gap_TT = np.arange(TOKENS)[:, None] - np.arange(TOKENS)
     seen_BTT = (doc_BT[:, :, None] == doc_BT[:, None]) & (doc_BT != 0)[:, :, None]
     seen_BTT = seen_BTT & (gap_TT >= 0) & (gap_TT < (window or TOKENS))
@@ -56,7 +64,7 @@ def test_the_kernel_in_bfloat16_is_the_dense_mask_forward_and_backward(window):
 
     @jax.jit
     def ours(q, k, v, cotangent):
-        out, pullback = jax.vjp(lambda *qkv: kernel(*qkv, jnp.asarray(doc_BT), window, 128), q, k, v)
+        out, pullback = jax.vjp(lambda *qkv: kernel(*qkv, jnp.asarray(doc_BT), THETA, window, 128), q, k, v)
         return out, pullback(cotangent)
 
     @jax.jit
@@ -98,6 +106,7 @@ def learned(run):
     return {r["step"]: r["loss"] for r in run.read_metrics() if "loss" in r}
 
 
+@only_when_asked_for
 def test_fifty_steps_learn_and_a_resumed_run_goes_on_where_it_was(config, tmp_path):
     whole, broken = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "broken")
     assert loop.train(whole, config) == 0

@@ -36,7 +36,8 @@ def fields_never_read(root: type, schema_file: pathlib.Path, files: Iterable[pat
     schema_tree = ast.parse(schema_file.read_text())
     for node in (n for n in schema_tree.body if isinstance(n, ast.ClassDef) and n.name in classes):
         for method in (n for n in node.body if isinstance(n, ast.FunctionDef) and (node.name, n.name) in reads):
-            reads |= known.reads(method, {"self": {node.name}})
+            own = {a.arg: known.annotated(a.annotation) for a in method.args.args}
+            reads |= known.reads(method, own | {"self": {node.name}})
     leaves = {(name, f.name) for name, kind in classes.items() for f in declared(kind) if not f.inner}
     return leaves - reads
 

@@ -27,6 +27,7 @@ def make_plan(config=CONFIG, gib=10.0, arithmetic=2.0, network=0.5, **changes):
         hbm_capacity=16 * GIB,
         analytic_flops=16e12,
         matrix_flops=1.5e12,
+        eight_bit_flops=0.25e12,
         kernel_flops=0.5e12,
         bytes_accessed=1e9,
         kernels={"splash": 3},

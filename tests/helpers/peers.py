@@ -7,7 +7,7 @@ import numpy as np
 
 from lst_jax.config import MeshConfig
 from lst_jax.core.errors import DataError, UserError
-from lst_jax.parallel import processes, sharding
+from lst_jax.parallel import host_times, processes, sharding
 
 ROWS = 8
 
@@ -35,6 +35,7 @@ def main(port, count, index):
         "error": refused({"code": 1}, DataError("a.json: broken; mend it") if index == 1 else None),
         "flags": [flags.report(index == 1 and step == 2, False) for step in range(5)],
         "totals": totals.start_sum({"one": 10**17 + index, "none": 0}).wait(),
+        "hosts": host_times.HostTimes(mesh).start(0.25 * (1 + index)).wait(),
         "state": processes.gather_rows(mesh, state[mine], ROWS).tolist() == state.tolist(),
         "rows": mine,
         "leader": processes.is_leader(),

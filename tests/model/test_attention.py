@@ -92,7 +92,10 @@ def case(kind, queries, seed=0, rows=3, tokens=45, units=21):
     return (q, k, v), tuple(a.astype(np.int32) for a in (q_id, k_id, q_doc, k_doc))
 
 
-@pytest.mark.parametrize(("block", "window", "queries"), [(8, 1, 2), (8, 3, 4), (8, 512, 1), (8, None, 2), (64, 3, 2)])
+@pytest.mark.parametrize(
+    ("block", "window", "queries"),
+    [(8, 1, 2), (8, 3, 4), (8, None, 2), (64, 3, 2), pytest.param(8, 512, 1, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("kind", ["self", "encoder", "decoder"])
 def test_blocked_values_and_gradients_equal_the_dense_oracle(kind, queries, window, block):
     arrays, rule = case(kind, queries)
@@ -100,7 +103,7 @@ def test_blocked_values_and_gradients_equal_the_dense_oracle(kind, queries, wind
 
 
 @pytest.mark.parametrize("form", ["gathers", "products"])
-@pytest.mark.parametrize("queries", [1, 2, 4])
+@pytest.mark.parametrize("queries", [1, pytest.param(2, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 def test_the_own_patch_form_is_the_window_of_one(monkeypatch, kind, queries, form):
     if form == "products":

@@ -27,10 +27,14 @@ UNITS = 64  # also for rows of 61 patches
 SPEECH_TOKENS, SPEECH_PATCHES = 36, 21  # of the fullest rows of seeds 2 and 3: room for no more
 SYSTEMS = {
     "window1": small_config("lst_bypass", **windows(1)),
-    "window3": small_config("lst_bypass", **windows(3), attention_block=16),
+    "window3": small_config(
+        "lst_bypass", **windows(3), attention_block=16, global_transformer=StackConfig(1, 24, 2, None)
+    ),
     "projected": small_config("lst_bypass", **windows(1), global_transformer=StackConfig(2, 32, 2, None)),  # Q·E = D
 }
-each_system = pytest.mark.parametrize("name", SYSTEMS)
+each_system = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "projected")) for name in SYSTEMS]
+)
 
 
 @functools.cache
@@ -130,7 +134,10 @@ def test_exactly_the_allowed_positions_influence_the_logits(name, seed):
         np.testing.assert_array_equal(got[row][real], reach(SYSTEMS[name], batch, is_local, row)[real])
 
 
-@each_system
+# the test before asks the same of gradients
+@pytest.mark.parametrize(
+    "name", ["window1", *(pytest.param(n, marks=pytest.mark.slow) for n in ("window3", "projected"))]
+)
 def test_what_comes_later_changes_no_earlier_logit(name):
     """Replacing tokens, modalities, documents and boundaries after any position leaves all logits up to it the same."""
     batch, other = random_batch(0), random_batch(1)

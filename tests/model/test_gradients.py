@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.parametrize("name", gradient_cases.GOLDEN_CASES)
+# test_attention.py has the gradients of windows
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * ("window" in name)) for name in gradient_cases.GOLDEN_CASES],
+)
 def test_loss_and_all_gradients_equal_the_golden_ones(name):
     _, loss, grads = gradient_cases.jax_results(gradient_cases.CASES[name])
     with np.load(gradient_cases.GOLDEN) as golden:

@@ -29,11 +29,20 @@ def packed(rows, seed=0, heads=2, width=8):
     return arrays, doc_BT, (position_BT, position_BT, doc_BT, doc_BT)
 
 
-def over_rotated(kernel, doc_BT, window):
-    """The kernel as a function of queries and keys that are rotated already, as the oracle takes them."""
+def over_rotated(kernel, doc_BT, window, exact=False):
+    """The kernel as a function of queries and keys that are rotated already, as the oracle takes them.
+
+    Args: `exact`: angles are rotated back in float64, for a kernel whose own are exact.
+    """
 
     def back(x_BTHK):
-        return rope(x_BTHK, THETA, -jnp.arange(T))
+        if not exact:
+            return rope(x_BTHK, THETA, -jnp.arange(T))
+        k = x_BTHK.shape[-1]
+        angle_T1P = (np.arange(T)[:, None] * THETA ** (-np.arange(0, k, 2) / k))[:, None]
+        even, odd = x_BTHK[..., ::2], x_BTHK[..., 1::2]
+        cos, sin = np.cos(angle_T1P).astype(np.float32), np.sin(angle_T1P).astype(np.float32)
+        return jnp.stack([even * cos + odd * sin, odd * cos - even * sin], -1).reshape(x_BTHK.shape)
 
     return lambda q, k, v: kernel(back(q), back(k), v, jnp.asarray(doc_BT), THETA, window, 64)
 
@@ -46,14 +55,53 @@ def test_kernels_equal_the_oracle(name, window):
     assert_equals_oracle(over_rotated(kernel, doc_BT, window), arrays, rule, window)
 
 
-@pytest.mark.parametrize("window", [None, 40, 200])
-@pytest.mark.parametrize(("heads", "width"), [(4, 64), (1, 128)])
+@pytest.mark.parametrize(
+    ("heads", "width", "window"),
+    [
+        (4, 64, None),
+        (4, 64, 40),
+        (1, 128, 200),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in [(4, 64, 200), (1, 128, None), (1, 128, 40)]),
+    ],
+)
 def test_the_flat_kernel_equals_the_oracle(monkeypatch, heads, width, window):
     monkeypatch.setattr(flat_attention, "TILE", 128)  # three tiles a row, with padding in the last one
     monkeypatch.setattr(kernels, "splash", None)  # nothing goes elsewhere
     arrays, doc_BT, rule = packed(2, heads=heads, width=width)
     kernel = functools.partial(kernels.flat, interpret=True)
-    assert_equals_oracle(over_rotated(kernel, doc_BT, window), arrays, rule, window)
+    assert_equals_oracle(over_rotated(kernel, doc_BT, window, exact=True), arrays, rule, window)
+
+
+@pytest.mark.parametrize("window", [None, 40, 200])
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_keys_in_chunks_and_rings_equal_the_oracle(monkeypatch, chunk, window):
+    monkeypatch.setattr(flat_attention, "TILE", 128)
+    monkeypatch.setattr(flat_attention, "CHUNK_BYTES", chunk * 128 * 128 * 4)
+    monkeypatch.setattr(kernels, "splash", None)
+    arrays, doc_BT, rule = packed(1, seed=1, heads=1, width=128)
+    doc_BT[:, :250] = 1  # one document over all chunks
+    plan = flat_attention.Plan(384, 128, 128, window, 4, True)
+    assert (plan.chunks, plan.chunk) == {1: (3, 1), 2: (2, 2)}[chunk]
+    assert plan.seen == {None: 3, 40: 2, 200: 3}[window]
+    kernel = functools.partial(kernels.flat, interpret=True)
+    oracle_rule = (*rule[:2], doc_BT, doc_BT)
+    assert_equals_oracle(over_rotated(kernel, doc_BT, window, exact=True), arrays, oracle_rule, window)
+
+
+def test_rotations_of_far_tiles_are_those_of_their_positions():
+    tile, tiles, place = 512, 256, 255 * 512 + 300
+    cos_SC, sin_SC, tile_cos_NC, tile_sin_NC = flat_attention.rotation(tiles, tile, 64, 5e5)
+    angle_C = place * (5e5 ** (-np.arange(0, 64, 2) / 64)).repeat(2)
+    cos_C = cos_SC[300] * tile_cos_NC[255] - sin_SC[300] * tile_sin_NC[255]
+    sin_C = sin_SC[300] * tile_cos_NC[255] + cos_SC[300] * tile_sin_NC[255]
+    np.testing.assert_allclose(cos_C[:64], np.cos(angle_C), atol=1e-6)
+    np.testing.assert_allclose(sin_C[:64], np.sin(angle_C) * np.tile([-1, 1], 32), atol=1e-6)
+
+
+def test_without_a_rotation_the_flat_kernel_turns_nothing():
+    cos_SC, sin_SC, tile_cos_NC, tile_sin_NC = flat_attention.rotation(2, T, 64, None)
+    assert (cos_SC == 1).all() and (tile_cos_NC == 1).all()
+    assert (sin_SC == 0).all() and (tile_sin_NC == 0).all()
 
 
 def test_the_flat_kernel_visits_only_tiles_that_a_query_sees():
@@ -65,9 +113,11 @@ def test_the_flat_kernel_visits_only_tiles_that_a_query_sees():
 
 
 def test_what_the_flat_kernel_takes():
-    assert flat_attention.takes(5120, 16, 64) and flat_attention.takes(8192, 1, 128)
+    for taken in ((5120, 16, 64, None, 4), (65_536, 1, 128, None, 2), (10**6, 16, 64, 512, 2)):
+        assert flat_attention.takes(*taken)
     for length, heads, width in ((64, 2, 64), (10**5, 2, 64), (512, 3, 64), (512, 2, 80), (512, 1, 256)):
-        assert not flat_attention.takes(length, heads, width)
+        assert not flat_attention.takes(length, heads, width, None, 2)
+    assert not flat_attention.takes(65_536, 1, 128, None, 4)
 
 
 def test_a_jax_without_what_the_flat_kernel_needs_gets_splash_attention_and_one_warning(monkeypatch):

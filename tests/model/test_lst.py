@@ -25,12 +25,14 @@ from lst_jax.core.vocab import Vocab
 from lst_jax.model.architectures.registry import build
 
 UNITS = 50
+ONE = {"global_transformer": StackConfig(1, 24, 2, None)}  # of its layers, each of which reaches all that more would
 SYSTEMS = {
     "window1": small_config(**windows(1)),
-    "window3": small_config(**windows(3), attention_block=16),
-    "window512": small_config(**windows(512)),
+    "window3": small_config(**windows(3), **ONE, attention_block=16),
+    "window512": small_config(**windows(512), **ONE),
     "all_encoder_layers": small_config(
         **windows(2),
+        **ONE,
         encoder_cross_all_layers=True,
         decoder_cross_all_layers=False,
         queries_per_patch=3,
@@ -39,7 +41,10 @@ SYSTEMS = {
     "equal_widths": small_config(**windows(2), global_transformer=StackConfig(2, 16, 2, None), queries_per_patch=1),
     "base": small_config("base", attention_block=16),
 }
-each_system = pytest.mark.parametrize("name", SYSTEMS)
+SLOW = ("window512", "equal_widths")  # window3 and all_encoder_layers have the same connections, and more of each kind
+each_system = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SYSTEMS]
+)
 both_forms = pytest.mark.parametrize("name", ["window1", "window3", "base"])  # of cross-attention, and none
 
 
@@ -206,7 +211,7 @@ def test_block_size_does_not_change_the_function(name):
     np.testing.assert_allclose(jax.jit(dense)(params, *batch.inputs), logits_of(name, batch.inputs), atol=1e-5)
 
 
-@both_forms
+@pytest.mark.parametrize("name", [pytest.param("window1", marks=pytest.mark.slow), "window3", "base"])
 def test_bfloat16_compute_stays_near_float32_and_gives_float32_logits(name):
     batch, (_, params) = random_batch(2), model_and_params(name)
     half = build(dataclasses.replace(SYSTEMS[name], compute_dtype="bfloat16"), VOCAB, UNITS)

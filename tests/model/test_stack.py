@@ -29,11 +29,17 @@ def layers(encoder, wide, decoder):
 SYSTEMS = {
     "base": small_config("base", global_transformer=StackConfig(3, 24, 2, None)),
     "cross_in_few": small_config(**layers(2, 2, 3), encoder_cross_all_layers=False, decoder_cross_all_layers=False),
-    "cross_in_all": small_config(**layers(3, 2, 2), encoder_cross_all_layers=True, decoder_cross_all_layers=True),
+    "cross_in_all": small_config(**layers(2, 2, 2), encoder_cross_all_layers=True, decoder_cross_all_layers=True),
 }
-each_system = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "cross_in_few")) for name in SYSTEMS]
-)
+UNROTATED = dataclasses.replace(SYSTEMS["base"].global_transformer, layers=5, unrotated_every=2)
+# two periods and a layer behind them
+PERIODIC = dataclasses.replace(SYSTEMS["base"], global_transformer=UNROTATED)
+
+
+def systems(*slow):
+    return pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in slow)) for name in SYSTEMS]
+    )
 
 
 def loss_function(config, batch):
@@ -43,7 +49,7 @@ def loss_function(config, batch):
     return model, lambda params: jnp.sum(jax.nn.log_softmax(model(params, *batch.inputs)) * reading_V)
 
 
-@each_system
+@systems("base", "cross_in_few")
 def test_scanned_layers_have_the_same_parameters_losses_and_gradients(name):
     configs = [dataclasses.replace(SYSTEMS[name], scan_layers=scan) for scan in (False, True)]
     models = [build(config, VOCAB, UNITS) for config in configs]
@@ -54,7 +60,7 @@ def test_scanned_layers_have_the_same_parameters_losses_and_gradients(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max() + 1e-7), others, gradients)
 
 
-@each_system
+@systems("cross_in_all", "cross_in_few")
 def test_scanned_layers_are_compiled_once(name):
     """The size of the program does not grow with the layers."""
 
@@ -69,6 +75,24 @@ def test_scanned_layers_are_compiled_once(name):
         return jax.jit(loss).lower(params).as_text().count("dot_general")
 
     assert lines(6, scan=True) == lines(3, scan=True) < lines(3, scan=False) < lines(6, scan=False)
+
+
+def test_layers_that_differ_within_a_period_are_scanned_by_periods():
+    """With the same numbers as one by one; of 4 or 8 periods, each layer of one is compiled once."""
+    config = dataclasses.replace(PERIODIC, remat="attention", scan_layers=True)
+    (loss, gradients), (other_loss, others) = (
+        loss_and_gradients(dataclasses.replace(config, scan_layers=scan)) for scan in (True, False)
+    )
+    np.testing.assert_allclose(other_loss, loss, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max() + 1e-7), others, gradients)
+
+    def products(layers):
+        stack = dataclasses.replace(UNROTATED, layers=layers)
+        model, loss = loss_function(dataclasses.replace(config, global_transformer=stack), random_batch(3))
+        params = jax.eval_shape(model.init_params, jax.random.key(0))
+        return jax.jit(loss).lower(params).as_text().count("dot_general")
+
+    assert products(16) == products(8) < products(9) == products(17)
 
 
 def saved_bytes(remat, scan):
@@ -89,8 +113,18 @@ def test_each_policy_keeps_less_than_the_one_before(scan):
     assert 3 * output <= attention - full <= 3 * 1.2 * output
 
 
-@pytest.mark.parametrize("scan", [False, True])
-@pytest.mark.parametrize("remat", ["full", "attention", "dots"])
+# each policy, and each way to run the layers, in `make test`
+@pytest.mark.parametrize(
+    "remat, scan",
+    [
+        ("full", False),
+        pytest.param("full", True, marks=pytest.mark.slow),
+        pytest.param("attention", False, marks=pytest.mark.slow),
+        ("attention", True),
+        pytest.param("dots", False, marks=pytest.mark.slow),
+        ("dots", True),
+    ],
+)
 def test_recomputing_changes_no_gradient(remat, scan):
     config = dataclasses.replace(SYSTEMS["cross_in_all"], remat=remat, scan_layers=scan)
     jax.tree.map(

@@ -95,6 +95,18 @@ def test_a_placed_but_poor_match_is_told_by_its_score(recordings):
     assert len(lenient.align("u", audio, ["goodbye"])) == 1 and lenient.name != pocket_sphinx.PocketSphinxAligner().name
 
 
+@pytest.mark.parametrize(("seconds", "refused"), [(20, True), (60, False), (120, False)])
+def test_long_recordings_may_have_more_speech_outside_words(seconds, refused):
+    loud, quiet = np.random.default_rng(0).normal(0, (0.1, 0.0001), (seconds * 16000, 2)).astype(np.float32).T
+    quiet[: seconds * 12000] = loud[: seconds * 12000]  # three quarters are speech, all of it in words but 0.4 s
+    last_sec = seconds * 0.75 - 0.4
+    aligner = pocket_sphinx.PocketSphinxAligner()
+    if not refused:
+        return aligner._check_fit(quiet, [("word", 0, 100, 0.0)], [(0.0, last_sec)])
+    with pytest.raises(RejectedItem, match="0.4.* s as loud as speech lie outside all words, more than 0.25 s"):
+        aligner._check_fit(quiet, [("word", 0, 100, 0.0)], [(0.0, last_sec)])
+
+
 def test_unknown_written_forms_are_aligned_and_counted(recordings):
     audio, _ = recordings[0]  # that conference is full
     aligner = pocket_sphinx.PocketSphinxAligner()

@@ -33,7 +33,9 @@ def test_speech_is_counted(manifest, tmp_path, capsys):
     before = sorted(tmp_path.rglob("*"))
     words = ("speech", "--manifest", manifest, "--units", "none", "--out", tmp_path / "out", "--dry-run")
     assert prepare(*words) == 0
-    *printed, last = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    *printed, last = said.out.splitlines()
+    assert said.err.splitlines()[-1] == f"{manifest}: without --skip-bad, the first of 2 bad lines ends the command"
     assert last.startswith(f"    1 not JSON: {manifest}: line 12: is not JSON")
     assert printed == [
         f"{manifest}: 12 items in 1 file; nothing was written",
@@ -50,8 +52,9 @@ def test_speech_is_counted(manifest, tmp_path, capsys):
         "item its own",
     ]
     assert sorted(tmp_path.rglob("*")) == before
-    assert prepare(*words, "--shard-records", 5) == 0
-    assert "shards       about 3" in capsys.readouterr().out
+    assert prepare(*words, "--shard-records", 5, "--skip-bad") == 0
+    said = capsys.readouterr()
+    assert "shards       about 3" in said.out and "ends the command" not in said.err
 
 
 def test_text_is_counted_and_wrong_settings_are_refused(tmp_path, capsys):

@@ -5,7 +5,8 @@ import pytest
 from prepare_helpers import EvenAligner
 
 from lst_jax.core.errors import DataError, StorageError
-from lst_jax.prepare import makers, manifest
+from lst_jax.prepare import makers, manifest, recordings
+from lst_jax.prepare.speech_tokenizers.registry import loader
 
 
 class BatchUnits:
@@ -95,3 +96,18 @@ def test_items_that_a_second_search_placed_are_counted(tones):
     assert [one.notes[makers.RETRIED] for one in made] == [0, 1, 0, 0, 1]
     plain = made_by(BatchUnits(lambda audios: None), tones, EvenAligner())
     assert makers.RETRIED not in plain[0].notes
+
+
+def test_a_group_of_long_recordings_has_fewer_of_them(tones, monkeypatch):
+    monkeypatch.setattr(makers, "GROUP_SEC", 0.9)
+    units = BatchUnits(lambda audios: None)
+    made = made_by(units, tones, EvenAligner())  # tones of 0.4 to 0.56 s
+    assert [one.rejection for one in made] == [None] * 5 and units.batches == [3, 2]
+
+
+def test_what_needs_the_whole_sound_holds_longer_recordings(tones, unit_file, monkeypatch):
+    monkeypatch.setattr(recordings, "LONGEST_SEC", 0.41)
+    monkeypatch.setattr(recordings, "LONGEST_WHOLE_SEC", 0.55)
+    items = list(manifest.read_items(tones(5), {}))
+    made = makers.SpeechMaker(loader(unit_file), EvenAligner(), None).make(items)
+    assert [one.rejection and one.rejection.reason for one in made] == [None] * 4 + ["too long"]

@@ -117,6 +117,7 @@ def test_a_death_before_any_step_changes_no_byte(many, tmp_path, monkeypatch):
     assert deaths > 25
 
 
+@pytest.mark.slow  # test_a_death_before_any_step dies everywhere; test_prepare_resume.py kills a process
 def test_kill_nine_between_shards(tones, unit_file, tmp_path):
     path, out = tones(9), tmp_path / "out"
     items = list(choose.open_corpus([path], "speech").items())

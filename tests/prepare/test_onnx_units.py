@@ -13,6 +13,9 @@ from lst_jax.core.errors import DataError, RejectedItem
 from lst_jax.data import shards
 from lst_jax.prepare.speech_tokenizers import onnx_model, registry
 from lst_jax.prepare.speech_tokenizers.protocol import UnitTokenizer
+from lst_jax.storage import objects
+from lst_jax.storage.at_hand import remove_copies
+from lst_jax.storage.place import to_place
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnxruntime", "onnx")),
@@ -189,3 +192,14 @@ def test_prepare_speech_takes_the_directory(tmp_path, workers):
     directory = shards.RecordDirectory(tmp_path / "out", "utterance")
     assert [utterance.units.tolist() for utterance in directory] == [[0, 2, 4]]
     assert directory.metadata.codebook_fingerprint == registry.load_unit_tokenizer(folder).fingerprint
+
+
+def test_a_model_in_a_bucket_is_that_of_a_disk(tmp_path, bucket):
+    place = to_place(f"{bucket}/{tmp_path.name}/loud")
+    objects.upload(write(tmp_path / "loud"), place)
+    there = registry.load_unit_tokenizer(str(place))
+    ours, theirs = registry.load_unit_tokenizer(tmp_path / "loud").fingerprint, there.fingerprint
+    remove_copies()  # as in a process of another machine
+    again = pickle.loads(pickle.dumps(there))
+    assert ours == theirs == again.fingerprint
+    remove_copies()

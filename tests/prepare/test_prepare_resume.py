@@ -89,7 +89,7 @@ def test_killing_the_parent_leaves_no_worker_behind(prompts, unit_file, tmp_path
     path.write_text(
         "".join(
             json.dumps({"id": f"{i}", "audio": str(prompts[i % 3].audio), "text": prompts[i % 3].text}) + "\n"
-            for i in range(48)
+            for i in range(16)
         )
     )
     process = start(path, tmp_path / "out", unit_file, "sphinx", workers=2)

@@ -10,7 +10,7 @@ from prepare_helpers import ToneSynthesiser, sweep
 
 from lst_jax.cli import main
 from lst_jax.core.errors import DataError
-from lst_jax.data.tasks import items
+from lst_jax.data.tasks import items, registry
 from lst_jax.data.tasks.items import Item, Part, Task
 from lst_jax.prepare import recordings, spoken_task
 from lst_jax.prepare.speech_tokenizers.registry import load_unit_tokenizer
@@ -114,3 +114,39 @@ def test_a_zerospeech_list_takes_its_audio_from_a_folder(tmp_path, unit_file, ca
     assert "no fB.wav" in capsys.readouterr().err
     assert main.main([*arguments, "--voice", "low"]) == DataError.exit_code
     assert "--voice: nothing is spoken where --audio is given" in capsys.readouterr().err
+
+
+def test_benchmarks_that_are_folders_of_recordings_bring_their_audio(tmp_path, unit_file, capsys):
+    """Two tasks by one command, each with the recordings in its own folders."""
+    salmon, stories = tmp_path / "salmon_benchmark", tmp_path / "tSC"
+    names = [f"{part}/sample_3_{i}" for part in ("bg_alignment", "gender_consistency") for i in (0, 1)]
+    for i, path in enumerate([*(salmon / name for name in names), stories / "0_a_correct", stories / "1_a_incorrect"]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path.with_name(f"{path.name}.wav"), sweep(0.4 + 0.1 * i, 200 + 100 * i), 16000)
+    arguments = ["prepare", "spoken-task", "--units", str(unit_file), "--out", str(tmp_path / "out"), "--workers", "1"]
+    given = ["--task", f"salmon={salmon}", "--task", f"tstorycloze={stories}"]
+    assert main.main([*arguments, *given, "--voice", "low"]) == DataError.exit_code
+    assert "--voice: nothing is spoken where --audio is given, or the task is a folder" in capsys.readouterr().err
+    assert main.main([*arguments, *given]) == 0
+    shown = capsys.readouterr().out
+    assert "2 items, 4 prompts and choices" in shown and "1 items, 2 prompts and choices" in shown
+    tokenizer = load_unit_tokenizer(unit_file)
+    for name, folder in (("salmon", salmon), ("tstorycloze", stories)):
+        task = registry.read_task(name, tmp_path / "out" / name / "task.jsonl")
+        for choice in (choice for item in task.items for choice in item.choices):
+            expected = tokenizer.encode(recordings.load_audio(folder / f"{choice.name}.wav"), 16000)
+            np.testing.assert_array_equal(choice.units, expected)
+        assert [item.label for item in task.items] == [0] * len(task.items)
+    assert [dict(item.bands) for item in registry.read_task("salmon", tmp_path / "out/salmon/task.jsonl").items] == [
+        {"part": "bg_alignment"},
+        {"part": "gender_consistency"},
+    ]
+
+
+def test_audio_is_never_taken_from_outside_its_folder(tmp_path, unit_file):
+    (tmp_path / "wav").mkdir()
+    soundfile.write(tmp_path / "secret.wav", sweep(0.5, 300), 16000)
+    for name in ("../secret", str(tmp_path / "secret")):
+        task = Task((Item("x", None, (Part(None, name=name), Part(None, name=name)), 0),))
+        with pytest.raises(DataError, match="item x: choice0: no "):
+            spoken_task.listen(task, tmp_path / "out", unit_file, tmp_path / "wav")

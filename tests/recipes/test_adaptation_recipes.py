@@ -1,5 +1,7 @@
 """The recipes that adapt: each fits the run that it begins with, and adapts to what it says."""
 
+import dataclasses
+
 import pytest
 
 from lst_jax import config as cfg
@@ -50,3 +52,38 @@ def test_a_curriculum_goes_on_with_what_it_ended_in():
 def test_another_size_is_refused_in_one_line():
     with pytest.raises(ConfigError, match="no such size; use one of 1b, 7b"):
         load_recipe("configs/asr.py:2b")
+
+
+@pytest.mark.parametrize(
+    "arg, before",
+    [
+        ("demo", "demo.py"),
+        ("demo-8k,base", "demo.py:base"),
+        ("1b-32k,curriculum", "lst.py:1b,curriculum"),
+        ("7b-16k,bypass", "lst.py:7b,bypass"),
+        ("420m,aligned", "lst.py:420m,aligned"),
+    ],
+)
+def test_long_rows_are_of_the_model_before_them_and_have_its_patch_positions(arg, before):
+    ours, theirs = load_recipe(f"configs/long.py:{arg}"), load_recipe(f"configs/{before}")
+    assert cfg.other_function(cfg.identity(ours), cfg.identity(theirs)) is None
+    assert (ours.vocab, ours.data.unit_rate) == (theirs.vocab, theirs.data.unit_rate)
+    for_length = dict(attention_block=ours.model.attention_block, remat=ours.model.remat)
+    assert ours.model == dataclasses.replace(theirs.model, **for_length)
+    assert ours.train.init_from == f"runs/{arg.split(',')[0].split('-')[0]}"
+    if not arg.startswith("demo"):
+        assert ours.data.rows * ours.data.row_patches == theirs.data.rows * theirs.data.row_patches
+
+
+def test_a_row_of_32k_holds_an_hour_in_the_share_of_recordings():
+    data = load_recipe("configs/long.py:1b-32k").data
+    assert (data.row_patches, data.row_tokens, data.rows) == (32_768, 55_296, 16) and data.whole_utterances
+    shares = [source.share for source in data.sources]
+    assert data.row_tokens * shares[0] / sum(shares) >= 38_000
+
+
+def test_another_length_of_rows_is_refused_in_one_line():
+    with pytest.raises(ConfigError, match="no such length of rows; use one of 2k, 8k, 16k, 32k"):
+        load_recipe("configs/long.py:1b-64k")
+    with pytest.raises(ConfigError, match="no such size; use one of 1b, 7b"):
+        load_recipe("configs/long.py:2b-32k")

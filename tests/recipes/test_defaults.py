@@ -26,7 +26,11 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("line", GOLDEN, ids=lambda line: line.split()[0])
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(line, marks=[pytest.mark.slow] * line.startswith(("3b", "5b"))) for line in GOLDEN],
+    ids=lambda line: line.split()[0],
+)
 def test_the_count_of_every_size_is_that_of_the_golden_table(line):
     arg, count, *rest = line.split(maxsplit=2)
     config = load_recipe(f"configs/lst.py:{arg if ',' in arg else arg + ',curriculum'}")
@@ -54,11 +58,18 @@ def of_widths(config, global_width, local_width, queries):
     )
 
 
-@pytest.mark.parametrize("every_layer", [True, False])
+WIDTHS = {"both-projected": (192, 128, 2), "global-output-projected": (256, 128, 2), "none-projected": (128, 128, 1)}
+# in `make test` each pair of a system and widths, in one of the two depths of cross-attention
+QUICK = {("both-projected", True), ("global-output-projected", False), ("none-projected", True)}
+
+
 @pytest.mark.parametrize(
-    "size",
-    [(192, 128, 2), (256, 128, 2), (128, 128, 1)],
-    ids=["both-projected", "global-output-projected", "none-projected"],
+    "size, every_layer",
+    [
+        pytest.param(widths, every, id=f"{name}-{every}", marks=[pytest.mark.slow] * ((name, every) not in QUICK))
+        for name, widths in WIDTHS.items()
+        for every in (True, False)
+    ],
 )
 @pytest.mark.parametrize("system", ["curriculum", "base", "bypass"])
 def test_the_count_is_that_of_the_model_with_and_without_projections(system, size, every_layer):

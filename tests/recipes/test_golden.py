@@ -21,14 +21,18 @@ RECIPES = {  # by representative arguments, whose resolved configurations are go
     "lst": ["1b,curriculum", "1b,base", "7b,bypass", "420m,static"],
     "asr": ["demo", "demo,base", "1b,curriculum"],
     "tts": ["demo", "1b,bypass"],
+    "long": ["demo", "1b-32k", "7b-16k,bypass"],
     "scaling": ["", "240,base", "96,bypass", "64,bpe"],
+    "world": ["", "128,base", "demo,bypass", "128,bpe"],
 }
 MORE = {  # whose hashes are golden too
     "demo": ["static", "static12", "aligned", "aligned-merged", "bpe-aligned", "mixed", "mixed6-bpe-aligned", "bpe"],
     "lst": ["7b", "630m", "810m", "1.1b", "1.4b", "1.8b", "3b", "5b", "1b,bpe", "1b,aligned-merged"],
     "asr": ["demo,bypass", "demo,aligned", "1b,base", "1b,bypass", "7b"],
     "tts": ["demo,base", "7b"],
+    "long": ["7b-32k", "1b-8k,base", "420m-16k,static6", "demo-8k,bypass"],
     "scaling": ["48", "144", "192,static"],
+    "world": ["128,static9", "128,aligned", "64,mixed", "128,bypass-static"],
 }
 GOLDEN = [(recipe, arg) for recipe, args in RECIPES.items() for arg in args]
 HASHED = GOLDEN + [(recipe, arg) for recipe, args in MORE.items() for arg in args]

@@ -110,6 +110,11 @@ def test_a_default_that_the_recipe_does_not_write_can_be_changed():
     assert load_recipe("configs/demo.py", ("optim.weight_decay=0.2",)).optim.weight_decay == 0.2
 
 
+@pytest.mark.parametrize("word", ["null", "None"])
+def test_none_is_written_as_in_json_or_as_in_recipes(word):
+    assert load_recipe("configs/demo.py", (f"train.hang_minutes={word}",)).train.hang_minutes is None
+
+
 def test_a_source_is_changed_by_its_place_or_its_name():
     by_name = load_recipe("configs/demo.py", ("data.sources.text.share=3",))
     assert by_name == load_recipe("configs/demo.py", ("data.sources.1.share=3",))

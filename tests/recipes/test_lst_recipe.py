@@ -57,7 +57,13 @@ def test_the_parameters_of_every_size_are_those_of_the_golden_table():
     assert parameter_table() == GOLDEN.read_text()
 
 
-@pytest.mark.parametrize("size, system", [("420m", "curriculum"), ("7b", "base")])
+@pytest.mark.parametrize(
+    "size, system",
+    [
+        ("420m", "base"),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in [("420m", "curriculum"), ("7b", "base")]),
+    ],
+)
 def test_the_parameters_of_a_size_are_those_of_the_golden_table(size, system):
     assert parameter_line(size, system) in GOLDEN.read_text()
 

@@ -215,7 +215,8 @@ def with_ids_of_their_own(batch, vocab):
     return batch._replace(token_BT=token[None])
 
 
-@each_system
+# tests/model/test_bypass.py asks the same of the bypass
+@pytest.mark.parametrize("arg", [pytest.param(arg, marks=[pytest.mark.slow] * ("bypass" in arg)) for arg in SYSTEMS])
 def test_no_token_of_a_row_sees_what_comes_later_or_another_document(arg, records):
     config = made_up(arg, records)
     batch = with_ids_of_their_own(Batch(*(a[:1] for a in next(BatchStream(config)).batch)), config.joint_vocab)

@@ -5,11 +5,14 @@ import json
 import pytest
 import reported_run
 from evaluation_records import FIELDS
+from prometheus_client.parser import text_string_to_metric_families
 
 from lst_jax.cli import main
 from lst_jax.core.errors import DataError
 from lst_jax.evals.records import store
 from lst_jax.report import run_files, run_page
+from lst_jax.runs.ledger import Ledger
+from lst_jax.runs.lines import FileLines
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -32,6 +35,55 @@ def test_every_kind_of_evaluation_has_a_section_and_an_unknown_one_is_named(tmp_
     assert [one["task"] for one in summary["tasks"]] == ["swuggy"]
     assert [one["kind"] for one in summary["evaluations"]] == ["likelihood", "asr", "tts", "probe"]
     assert len(summary["evaluations_passed_over"]) == 1
+
+
+def watched_run(path):
+    """A run with a first step, a slow host, a profile, a hang and heartbeats."""
+    hosts = {"host_seconds": 0.1, "host_seconds_slowest": 0.75, "slowest_host": 3}
+    run = reported_run.make(path, **hosts)
+    told = {"first_step_sec": 41.25, "compile_sec": 2.5, "compile_sec_saved": 58.0, "programs_found": 12}
+    with Ledger(FileLines(run.ledger_path), 3, 0.0) as ledger:
+        ledger.first_step(4, told)
+    (run.profiles_path / "00000002-00000004").mkdir(parents=True)
+    run.hangs_path.mkdir()
+    (run.hangs_path / "one.txt").write_text("stood still")
+    run.hosts_path.mkdir()
+    (run.hosts_path / "0003.json").write_text(json.dumps({"process": 3, "host": 'a"b', "step": 2}))
+    (run.hosts_path / "0004.json").write_text('{"process": ')
+    return run
+
+
+def test_the_report_tells_of_the_first_step_of_hosts_hangs_and_profiles(tmp_path, capsys):
+    run = watched_run(tmp_path / "run")
+    assert main.main(["report", str(run.path)]) == 0
+    shown = capsys.readouterr().out
+    lines = {words: line for line in shown.splitlines() for words in FIRST_WORDS if line.startswith(words)}
+    assert "41.2 s" in lines["start to first step"] and "12 found compiled" in lines["start to first step"]
+    assert "0.750 s" in lines["slowest host"] and "100% of the records it was process 3" in lines["slowest host"]
+    assert str(run.hangs_path / "one.txt") in lines["hangs"]
+    assert f"tensorboard --logdir {run.profiles_path / '00000002-00000004'}" in lines["profiles"]
+    summary = json.loads((run.path / "report.json").read_text())
+    assert [start["first_step"] for start in summary["wall_time"]["starts"]][0] is None
+
+
+FIRST_WORDS = ("start to first step", "slowest host", "hangs", "profiles")
+
+
+def test_prometheus_gets_the_state_of_a_run_and_nothing_is_written(tmp_path, capsys):
+    run = watched_run(tmp_path / "run")
+    before = sorted(run.path.rglob("*"))
+    assert main.main(["report", str(run.path), "--prometheus"]) == 0
+    found = {}
+    for family in text_string_to_metric_families(capsys.readouterr().out):
+        assert family.type == "gauge" and family.documentation
+        for sample in family.samples:
+            labels = {key: value for key, value in sample.labels.items() if key != "run"}
+            assert sample.labels["run"] == str(run.path)
+            found[sample.name, *labels.values()] = sample.value
+    assert found["lst_step",] == 3 and found["lst_steps",] == 450 and found["lst_hangs",] == 1
+    assert found["lst_train", "loss"] == 5.0 and found["lst_first_step_seconds",] == 41.25
+    assert found["lst_host_step", "3", 'a"b'] == 2
+    assert sorted(run.path.rglob("*")) == before
 
 
 def test_pictures_and_sounds_that_lead_out_of_the_run_are_not_embedded(tmp_path, capsys):
@@ -74,7 +126,7 @@ def test_a_run_that_is_itself_reached_by_a_link_is_shown(tmp_path):
     assert run_files.own_files(tmp_path / "link", "pictures", ".png")[1] == []
 
 
-@pytest.mark.parametrize("bits", [float("nan"), float("inf")])
+@pytest.mark.parametrize("bits", [float("nan"), pytest.param(float("inf"), marks=pytest.mark.slow)])
 def test_steps_that_are_not_finite_can_be_drawn(bits, tmp_path):
     run = reported_run.make(tmp_path / "run", bits_per_text_token=bits, loss=bits)
     assert main.main(["report", str(run.path)]) == 0

@@ -22,7 +22,7 @@ def dense_nll(hidden_BTE, weight_EV, target_BT):
     return -jnp.sum(logp_BTV * jax.nn.one_hot(target_BT, VOCAB.size), axis=-1)
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 11, 64])
+@pytest.mark.parametrize("chunk", [1, 11, *(pytest.param(chunk, marks=pytest.mark.slow) for chunk in (4, 64))])
 def test_chunked_likelihood_and_its_gradients_equal_the_dense_ones(chunk):
     hidden_BTE, weight_EV, target_BT = make_case(0)
 

@@ -94,7 +94,7 @@ def optax_muon():
     )
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 2, 2)])
+@pytest.mark.parametrize("sizes", [pytest.param((1, 1, 1), marks=pytest.mark.slow), (1, 2, 2)])
 def test_muon_is_optax_s_on_hidden_matrices_whatever_the_mesh(optax_muon, sizes):
     mesh = sharding.make_mesh(MeshConfig(*sizes), jax.devices()[: int(np.prod(sizes))])
     ours, theirs, state = followed(MUON, mesh, optax_muon)

@@ -20,13 +20,12 @@ ROWS, TOKENS = 4, 24
 
 
 def make_config(**changes):
-    """Two layers in each stack, four short rows; `changes` are of parts: `model={"scan_layers": True}`."""
-    config = synthetic_data.make_config(tokens=TOKENS, units=TOKENS, rows=ROWS, text_size=60, unit_slots=20)
-    local = cfg.StackConfig(2, 16, 2, 8)
+    """Base, two layers, four short rows; `changes` are of parts: `model={"scan_layers": True}`."""
+    config = synthetic_data.make_config(
+        tokens=TOKENS, units=TOKENS, rows=ROWS, text_size=60, unit_slots=20, strategy="none"
+    )
     parts = {
         "model": dict(
-            patch_encoder=local,
-            patch_decoder=local,
             global_transformer=cfg.StackConfig(2, 16, 2, None),
             ffn_multiple=8,
             attention_block=32,

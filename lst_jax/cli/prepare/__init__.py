@@ -9,9 +9,10 @@ from lst_jax.cli.prepare import (
     unit_tokenizer,
     units_convert,
     units_fit,
+    world,
 )
 
-PARTS = (units_fit, units_convert, speech, text, tokenizer, unit_tokenizer, synthesise, spoken_task)
+PARTS = (units_fit, units_convert, speech, text, tokenizer, unit_tokenizer, synthesise, spoken_task, world)
 
 
 def add_arguments(subparsers) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from lst_jax.cli.import_ import add_option, given_options
-from lst_jax.cli.local_paths import free_text, path_or_address
+from lst_jax.cli.local_paths import free_text, output_or_address, path_or_address
 from lst_jax.core.errors import DataError
 from lst_jax.data.importers.formats import Option
 from lst_jax.prepare import manifest, merging, run
@@ -64,7 +64,7 @@ def add_manifest(parser: argparse.ArgumentParser, *kinds: Literal["speech", "tex
         help="field or column of the text or the transcript (default: %(default)s, else a usual name of a column)",
     )
     for option in _layout_options(layouts):
-        add_option(parser, option, path_or_address)
+        add_option(parser, option)
 
 
 def _layout_options(layouts: Iterable[Layout]) -> list[Option]:
@@ -128,7 +128,7 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
     """`--out` of a directory of records, and how it is made."""
     parser.add_argument(
         "--out",
-        type=path_or_address,
+        type=output_or_address,
         required=True,
         metavar="DIR",
         help="directory to make, or to finish; it may lie in a bucket",
@@ -164,8 +164,14 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
 def dry_run(args: argparse.Namespace, kind: Literal["speech", "text"]) -> int:
     """What `--dry-run` does. Raises: DataError."""
     found = choose.open_corpus(args.manifest, kind, dataclasses.replace(settings(args), skip_bad=True), args.layout)
-    for line in look(found, merging.Size(args.shard_mb, args.shard_records), progress=True).lines():
+    looked = look(found, merging.Size(args.shard_mb, args.shard_records), progress=True)
+    for line in looked.lines():
         print(line)
+    if looked.stopping and not args.skip_bad:
+        print(
+            f"{found.where}: without --skip-bad, the first of {looked.stopping} bad lines ends the command",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -44,6 +44,7 @@ def add_arguments(parts) -> None:
         add_option(parser, option)
     parser.add_argument(
         "--pronunciations",
+        type=path_or_address,
         metavar="FILE",
         help="lines of a word and its phones, for words the aligner's dictionary lacks",
     )
@@ -57,7 +58,8 @@ def add_arguments(parts) -> None:
         "--most-outside",
         type=float,
         metavar="SECONDS",
-        help=f"{pocket_sphinx.EMBEDDED} rejects alignments with more speech than this outside all words "
+        help=f"{pocket_sphinx.EMBEDDED} rejects alignments with more speech than this outside all words, or "
+        f"for each {pocket_sphinx.OUTSIDE_EACH_SEC:g} s of a longer recording "
         f"(default: {pocket_sphinx.MOST_OUTSIDE_SEC})",
     )
     parser.add_argument(

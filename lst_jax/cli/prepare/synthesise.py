@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from lst_jax.cli.local_paths import output_or_address, path_or_address
 from lst_jax.cli.prepare import arguments
 from lst_jax.prepare import utterances
 from lst_jax.prepare.synthesis import registry, synthesise
@@ -17,9 +18,12 @@ def add_arguments(parts) -> None:
         "make recordings with word times from texts: audio, a manifest and a CTM file for `lst prepare speech`",
     )
     arguments.add_manifest(parser, "text")
-    parser.add_argument("--out", required=True, metavar="DIR", help="directory to make, or to finish")
+    parser.add_argument(
+        "--out", type=output_or_address, required=True, metavar="DIR", help="directory to make, or to finish"
+    )
     parser.add_argument(
         "--synthesiser",
+        type=path_or_address,
         default="espeak",
         metavar="NAME[:ARGUMENT]",
         help=f"one of {', '.join(sorted(registry.SYNTHESISERS))}, the last as kokoro:DIR (default: %(default)s)",

@@ -2,7 +2,7 @@
 
 import argparse
 
-from lst_jax.cli.local_paths import path_or_address
+from lst_jax.cli.local_paths import output_or_address, path_or_address
 from lst_jax.cli.prepare import arguments
 from lst_jax.prepare import made, unit_tokenizer
 
@@ -36,7 +36,7 @@ def add_arguments(parts) -> None:
         help="utterances to train on at most, drawn by --seed (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the choice of utterances (default: %(default)s)")
-    parser.add_argument("--out", type=path_or_address, required=True, help="file to write (.model)")
+    parser.add_argument("--out", type=output_or_address, required=True, help="file to write (.model)")
     arguments.add_overwrite(parser, "the file")
 
 

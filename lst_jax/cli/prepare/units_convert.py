@@ -1,8 +1,8 @@
 """`lst prepare units-convert`."""
 
 import argparse
-import pathlib
 
+from lst_jax.cli.local_paths import output_or_address, path_or_address
 from lst_jax.cli.prepare import arguments
 
 
@@ -15,17 +15,17 @@ def add_arguments(parts) -> None:
         "give a HuBERT or wav2vec2 model the k-means or linear layer that makes its units: write units.safetensors "
         "into its directory, from k-means centroids or a linear quantizer of other programs",
     )
-    parser.add_argument("model_dir", type=pathlib.Path, help="Hugging Face directory of the model (config.json)")
+    parser.add_argument("model_dir", type=output_or_address, help="Hugging Face directory of the model (config.json)")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--centroids",
-        type=pathlib.Path,
+        type=path_or_address,
         metavar="FILE",
         help="k-means: .npy, .safetensors, or a scikit-learn pickle (.pkl, .bin, .joblib, ...)",
     )
     source.add_argument(
         "--linear",
-        type=pathlib.Path,
+        type=path_or_address,
         metavar="FILE",
         help="linear layer over units: .safetensors or a torch state dictionary (.pt, .pth)",
     )

@@ -45,6 +45,8 @@ class TpuGeneration:
     gke_name: str  # value of the node selector cloud.google.com/gke-tpu-accelerator
     gcloud_name: str | None  # accelerator type before its number; None where queued resources do not have it
     xpk_name: str  # --tpu-type before its number
+    int8_flops_per_sec: float | None = None  # dense, of operands in 8 bits; None = no more than of bf16
+    fp8_flops_per_sec: float | None = None
     topology_options: Mapping[str, str] = dataclasses.field(default_factory=dict)  # for libtpu, to describe a slice
     compiler_options: Mapping[str, bool | str] = dataclasses.field(default_factory=dict)  # of XLA, for a training step
 
@@ -52,6 +54,16 @@ class TpuGeneration:
     def device_flops_per_sec(self) -> float:
         """The dense bf16 peak of one JAX device."""
         return self.flops_per_sec / self.devices_per_chip
+
+    @property
+    def device_int8_flops_per_sec(self) -> float:
+        """The dense int8 peak of one JAX device."""
+        return (self.int8_flops_per_sec or self.flops_per_sec) / self.devices_per_chip
+
+    @property
+    def device_fp8_flops_per_sec(self) -> float:
+        """The dense fp8 peak of one JAX device."""
+        return (self.fp8_flops_per_sec or self.flops_per_sec) / self.devices_per_chip
 
     @property
     def device_hbm_bytes_per_sec(self) -> float:

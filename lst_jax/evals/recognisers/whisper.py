@@ -15,6 +15,7 @@ from lst_jax.core import json_files
 from lst_jax.core.errors import DataError, first_line
 from lst_jax.core.hashing import file_sha256
 from lst_jax.prepare.audio import RATE
+from lst_jax.storage.at_hand import at_hand
 
 VERSION = 1  # of what is done here; raise it when any word heard could change
 READ = (".json", ".txt", ".safetensors")  # what a model's directory is read from: weights, tokenizer and settings
@@ -37,15 +38,16 @@ class Whisper:
                 f"--recogniser whisper:{directory}: needs torch and transformers, which are an extra; pip "
                 "install 'lst_jax[whisper]', in a clone pip install -e '.[whisper]'"
             ) from error
-        config = json_files.read_model_file(pathlib.Path(directory) / "config.json")
+        folder = at_hand(directory)
+        config = json_files.read_model_file(folder / "config.json")
         if "model_type" not in config or config["model_type"] != "whisper":
             raise DataError(f"{directory}/config.json: model_type must be whisper; give the directory of such a model")
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         try:
-            self._processor = transformers.WhisperProcessor.from_pretrained(directory, local_files_only=True)
+            self._processor = transformers.WhisperProcessor.from_pretrained(folder, local_files_only=True)
             self._model, loaded = transformers.WhisperForConditionalGeneration.from_pretrained(
-                directory, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
             if loaded["missing_keys"]:  # which transformers would draw at random
                 raise ValueError(f"the weights lack {min(loaded['missing_keys'])}")
@@ -57,7 +59,7 @@ class Whisper:
                 "its safetensors, tokenizer and generation_config.json"
             ) from error
         version = importlib.metadata.version("transformers")
-        self.name = f"whisper/transformers-{version}/{_fingerprint(pathlib.Path(directory))}/{VERSION}"
+        self.name = f"whisper/transformers-{version}/{_fingerprint(folder)}/{VERSION}"
 
     def transcribe(self, audio: np.ndarray) -> str:
         """See `Recogniser`."""

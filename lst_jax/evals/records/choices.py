@@ -81,6 +81,8 @@ class ChoicesRecord:
         found = []
         for one in self.results:
             what, remark = f"{self.task} {DIRECTIONS[one.direction]}", f"{one.convention()}; step {self.step}"
+            if one.beyond_training_rows:
+                remark += f"; {one.beyond_training_rows} of {one.fill.sequences} sequences longer than a training row"
             for rule, share in one.rules.items():
                 chance = "" if one.chance is None else f", chance {one.chance:.0%}"
                 found.append((what, f"{share.accuracy:.1%}", f"{RULES[rule]}; {share.interval()}{chance}; {remark}"))
@@ -107,10 +109,19 @@ class ChoicesRecord:
                 f"rows are {fill.token_fill:.1%} (tokens) and {fill.unit_fill:.1%} (patch positions) full; "
                 f"shared prompts saved {fill.prompt_shared:.1%} of the tokens, "
                 f"prompts computed again are {fill.prompt_again:.1%}"
-                + (f"; {one.beyond_training_rows} longer than a training row" if one.beyond_training_rows else "")
                 + ("" if one.rules else "; no labels: scores only")
             )
         return lines
+
+    def beyond_lines(self, row_tokens: int, row_patches: int) -> list[str]:
+        """One line for each direction with sequences that no row of this size holds, the run's training rows."""
+        return [
+            f"{self.task} {DIRECTIONS[one.direction]}: {one.beyond_training_rows} of {one.fill.sequences} sequences are "
+            f"longer than a training row (data.row_tokens={row_tokens}, data.row_patches={row_patches}; the longest has "
+            f"{one.fill.longest} tokens); they are scored whole, at positions that training did not reach"
+            for one in self.results
+            if one.beyond_training_rows
+        ]
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any]) -> dict[str, Any]:

@@ -63,6 +63,11 @@ class Architecture(nn.Module):
     output_network: ClassVar[str]  # the top-level name in the parameter tree that holds the output projection
     conversions: ClassVar[Conversions]
 
+    @property
+    def output_part(self) -> str:
+        """The top-level name of the parameters that logits are read with."""
+        return self.output_network
+
     # ---- the networks, inside Flax; subclasses define `setup` and these ----
 
     @abc.abstractmethod

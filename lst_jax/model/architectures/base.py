@@ -14,7 +14,7 @@ from lst_jax.model.architectures import network_rules
 from lst_jax.model.architectures.architecture import Architecture, BeforeGlobal, Conversions
 from lst_jax.model.cache import where_on
 from lst_jax.model.global_cache import GlobalState, transform_patch, transform_prompt
-from lst_jax.model.layers import Linear, RMSNorm
+from lst_jax.model.layers import NORMS, Linear
 from lst_jax.model.local_cache import LocalState, without_local_networks
 from lst_jax.model.networks import Embedding, GlobalTransformer
 from lst_jax.model.placement import ONE_DEVICE
@@ -31,10 +31,10 @@ class Base(Architecture):
 
     def setup(self):
         """Embedding, the global stack, final norm and output."""
-        width = self.config.global_transformer.width
-        self.tok_embeddings = Embedding(self.config, self.placement, self.vocab.size, width)
+        stack = self.config.global_transformer
+        self.tok_embeddings = Embedding(self.config, self.placement, self.vocab.size, stack.width)
         self.global_transformer = GlobalTransformer(self.config, self.placement)
-        self.norm = RMSNorm(self.config)
+        self.norm = NORMS[stack.norm](self.config)
         self.output = Linear(self.config, ONE_DEVICE, self.vocab.size, dtype="float32")
 
     def before_global(
@@ -58,8 +58,26 @@ class Base(Architecture):
         return self.norm(global_BUD)
 
     def read_logits(self, h_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
-        """Float32 logits of normed states."""
+        """Float32 logits of normed states.
+
+        A tied output matrix is among the parameters where `whole_output` has gathered it; else it is the embedding.
+        """
+        if self.config.tied_output and "output" not in self.variables["params"]:
+            return self.tok_embeddings.logits(h_BTD)
         return self.output(h_BTD)
+
+    @nn.nowrap
+    def whole_output(self, params) -> Any:
+        """See `Architecture`; a tied output matrix is gathered beside the embedding."""
+        if not self.config.tied_output or self.placement.gather is None:
+            return super().whole_output(params)
+        table_VD = params["tok_embeddings"]["embedding"].astype(self.config.compute_dtype)
+        return params | {"output": {"kernel": self.placement.matrix("tok_embeddings", table_VD).T}}
+
+    @property
+    def output_part(self) -> str:
+        """See `Architecture`."""
+        return "tok_embeddings" if self.config.tied_output else self.output_network
 
     def prefill(
         self, token_BT, doc_id_BT, patch_start_BT, patch_end_BT, row_patches: int, slots: int, patch_units: int
@@ -99,12 +117,12 @@ class Base(Architecture):
     @classmethod
     def parameter_counts(cls, config: ModelConfig, vocab: Vocab) -> dict[str, int]:
         """The stack, the embedding, the norm and the output projection."""
-        width = config.global_transformer.width
+        stack, width = config.global_transformer, config.global_transformer.width
         return {
-            "global_transformer": cost_formulas.stack_parameters(config.global_transformer, config),
+            "global_transformer": cost_formulas.stack_parameters(stack, config),
             "tok_embeddings": vocab.size * width,
-            "norm": width,
-            "output": width * vocab.size,
+            **({"norm": width} if stack.norm == "rms" else {}),
+            **({} if config.tied_output else {"output": width * vocab.size}),
         }
 
     @classmethod

@@ -41,7 +41,7 @@ class TextBypass(Architecture):
     patches_speech = True
     text_bypasses_local_networks = True
     output_network = "output"
-    conversions = Conversions(transformers=None, ancestor=False, warm_start=None)
+    conversions = Conversions(transformers="lst", ancestor=False, warm_start=None)
 
     def setup(self):
         """Text and speech ids have embeddings of their own widths; neither table holds the other's ids."""

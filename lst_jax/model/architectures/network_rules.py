@@ -29,6 +29,13 @@ def check_local_networks(config: ModelConfig) -> None:
                 f'architecture "{config.architecture}" needs it',
                 "give layers, width, heads and window",
             )
+    if config.tied_output:
+        fail(
+            "model.tied_output",
+            True,
+            f'the output matrix of architecture "{config.architecture}" is the patch decoder\'s own',
+            "set it to False",
+        )
     if config.patch_encoder.width != config.patch_decoder.width:
         fail(
             "model.patch_decoder.width",

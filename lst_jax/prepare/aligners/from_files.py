@@ -1,9 +1,5 @@
 """Words and times that another program found, from files of the import formats."""
 
-import atexit
-import functools
-import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,29 +11,8 @@ from lst_jax.data.importers import base
 from lst_jax.data.importers.formats import AlignmentFormat
 from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare.aligners import fit
-from lst_jax.storage import objects
-from lst_jax.storage.place import BucketPath, to_place
 
 MOST_DIFFERING = 0.5  # share of words that two texts of one recording may not have in common: another spelling
-
-
-@functools.cache
-def _scratch() -> str:
-    """A folder of this process, which ends with it."""
-    folder = objects.scratch("aligner")
-    atexit.register(folder.cleanup)
-    return folder.name
-
-
-@functools.cache
-def at_hand(path: str) -> str:
-    """The path; of an address, a copy on this machine, which each process makes once. Raises: DataError, StorageError."""
-    place = to_place(path)
-    if not isinstance(place, BucketPath):
-        return path
-    local = pathlib.Path(_scratch()) / str(len(os.listdir(_scratch()))) / place.name
-    objects.download(place, local)
-    return str(local)
 
 
 class FileAligner:
@@ -60,7 +35,7 @@ class FileAligner:
         odd = next((option for option in options if option not in known), None)
         if odd is not None:
             raise DataError(f"--{odd.replace('_', '-')}: is no option of --aligner {form.name}:PATH; leave it out")
-        self.file = form.open(at_hand(path), **options)
+        self.file = form.open(path, **options)
         chosen = "".join(f"/{key}={value}" for key, value in sorted(options.items()))
         self.name = name or f"{self.file.name}/{self.file.fingerprint()}{chosen}"
 

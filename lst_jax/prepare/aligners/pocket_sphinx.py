@@ -18,7 +18,8 @@ from lst_jax.prepare.aligners import fit
 SPHINX_RATE = 100  # frames per second of the decoder
 # See PocketSphinxAligner.
 LEAST_SCORE, LOST_BELOW, MOST_LOST, MOST_OUTSIDE_SEC = -3.5, -1.5, 120.0, 0.25
-FIT_VERSION = 2  # of what is accepted; enters the name
+OUTSIDE_EACH_SEC = 30.0  # longer recordings may have MOST_OUTSIDE_SEC for each of these
+FIT_VERSION = 3  # of what is accepted; enters the name
 EMBEDDED = "pocketsphinx"
 LANGUAGES = frozenset({"en"})
 # The library's beams are 1e-48, 1e-48 and 7e-29. It also looks for the best path in a lattice of what it found, and the
@@ -42,6 +43,7 @@ class PocketSphinxAligner:
       Single words come down to -3.3 with their own text.
     - A mean over all words hides one that was stretched over words that nobody wrote down. So each word may lose
       MOST_LOST at most against LOST_BELOW per frame, and outside the words there may be `most_outside_sec` of speech.
+      Breaths and the edges of words add up, so a long recording may have as much for each OUTSIDE_EACH_SEC.
       All 248 prompts pass with their own text (110 and 0.12 s at most). With the middle third of the words taken from
       the transcript 97% of 173 are refused, with a half 100%, with one word 57%.
     """
@@ -123,10 +125,11 @@ class PocketSphinxAligner:
                     "said there? correct it, or lower --least-score",
                 )
         outside_sec = fit.outside_sec(audio_lib.levels([audio]), [("", *interval) for interval in times])
-        if outside_sec > self.most_outside_sec:
+        most_sec = self.most_outside_sec * max(1.0, len(audio) / audio_lib.RATE / OUTSIDE_EACH_SEC)
+        if outside_sec > most_sec:
             raise RejectedItem(
                 "speech outside words",
-                f"{outside_sec:g} s as loud as speech lie outside all words, more than {self.most_outside_sec:g} s; "
+                f"{outside_sec:g} s as loud as speech lie outside all words, more than {most_sec:g} s; "
                 "does the text leave out what is said? correct it, or raise --most-outside",
             )
 

@@ -8,7 +8,6 @@ the members of `protocol.Aligner`, and register a function that makes it:
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +17,8 @@ from lst_jax.prepare.aligners.from_files import FileAligner
 from lst_jax.prepare.aligners.of_corpus import NAME, CorpusAligner
 from lst_jax.prepare.aligners.pocket_sphinx import EMBEDDED, PocketSphinxAligner
 from lst_jax.prepare.aligners.protocol import Aligner
+from lst_jax.storage import objects
+from lst_jax.storage.place import to_place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,7 @@ def load_aligner(
             raise DataError(f"--least-score={least_score:g}: words of files have no score; leave it out")
         return FileAligner(formats.ALIGNMENT_FORMATS[name], argument, settings.options)
     _refuse_options(spec, settings)
-    if (pathlib.Path(spec) / "config.json").is_file():
+    if objects.look(to_place(spec) / "config.json"):
         from lst_jax.prepare.acoustic.align import CtcAligner  # here alone: models import JAX
 
         return CtcAligner(spec, least_score)

@@ -27,6 +27,8 @@ from lst_jax.core.errors import ConfigError, DataError, RejectedItem, first_line
 from lst_jax.core.hashing import file_sha256
 from lst_jax.prepare import audio as audio_lib
 from lst_jax.prepare.speech_tokenizers.log_mel_kmeans import MOST_GAIN_DB, speech_level_db
+from lst_jax.storage import objects
+from lst_jax.storage.at_hand import at_hand
 from lst_jax.storage.place import Place
 
 DESCRIPTION = "speech_tokenizer.json"
@@ -76,9 +78,12 @@ class OnnxUnits:
 
     kind = "onnx"
 
-    def __init__(self, directory: str | os.PathLike):
-        """Loads the model and tries it. Raises: DataError where it, or what is said of it, cannot be used."""
-        self._directory = pathlib.Path(directory)
+    def __init__(self, directory: str | os.PathLike | Place):
+        """Loads the model and tries it; one in a bucket is copied here.
+
+        Raises: DataError where it, or what is said of it, cannot be used; StorageError.
+        """
+        self._given, self._directory = directory, at_hand(directory)
         self._says = _read(self._directory / DESCRIPTION)
         self.unit_rate, self.codebook_size = self._says.unit_rate, self._says.codebook_size
         self._model = self._directory / self._says.model
@@ -90,7 +95,7 @@ class OnnxUnits:
 
     def __reduce__(self):
         """Pickles as its directory: a session belongs to one process."""
-        return type(self), (self._directory,)
+        return type(self), (self._given,)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "OnnxUnits":
@@ -217,7 +222,7 @@ def mel_filters(rate: int, mel: Mel) -> np.ndarray:
 
 def recognises(path: Place) -> bool:
     """Whether `path` is a directory of this kind."""
-    return isinstance(path, pathlib.Path) and (path / DESCRIPTION).is_file()
+    return objects.look(path / DESCRIPTION) is not None
 
 
 def _slaney(hertz: np.ndarray) -> np.ndarray:

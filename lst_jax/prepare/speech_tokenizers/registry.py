@@ -9,7 +9,6 @@ A kind of speech tokenizer recognises its own files or directories. To add one, 
 import dataclasses
 import functools
 import os
-import pathlib
 from collections.abc import Callable
 
 from lst_jax.core.errors import DataError
@@ -65,7 +64,7 @@ def loader(path: str | os.PathLike) -> Callable[[], UnitTokenizer]:
 
 
 def _is_model(path: Place) -> bool:
-    return isinstance(path, pathlib.Path) and (path / "config.json").is_file()
+    return objects.look(path / "config.json") is not None
 
 
 def _load_model(path: str | os.PathLike) -> UnitTokenizer:

@@ -44,6 +44,20 @@ def test_the_items_of_a_librispeech_tree(libri):
     assert librispeech.is_at(libri) and librispeech.is_at(root) and not mls.is_at(libri)
 
 
+def test_recordings_whose_suffix_is_in_capitals_are_found(libri):
+    before = read("librispeech", libri)
+    path = before[0].audio
+    path.rename(path.with_suffix(".FLAC"))
+    before[3].audio.rename(before[3].audio.with_suffix(".Wav"))
+    after = read("librispeech", libri)
+    assert [(item.id, item.audio.name) for item in after] == [
+        ("103-1240-0000", "103-1240-0000.FLAC"),
+        ("103-1240-0001", "103-1240-0001.flac"),
+        ("84-121123-0000", "84-121123-0000.flac"),
+        ("84-121123-0001", "84-121123-0001.Wav"),
+    ]
+
+
 def test_parts_of_a_tree_are_bounded_and_change_with_what_they_are_read_from(libri):
     reader = librispeech.LibriSpeech(Settings())
     one, two = parts_of(reader, libri, part_items=2)

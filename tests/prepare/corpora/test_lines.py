@@ -135,3 +135,51 @@ def test_layouts_are_named_or_seen_and_options_reach_their_reader(tmp_path):
     (tmp_path / "odd" / "a.xyz").touch()
     with pytest.raises(DataError, match="odd: has no .*; name its --layout: .*jsonl"):
         choose.open_corpus([tmp_path / "odd"], "text")
+
+
+def test_a_zst_that_is_cut_anywhere_loses_nothing_in_silence(tmp_path):
+    """zstandard's own reader gives the lines before the cut, and then the end of the file."""
+    lines = [json.dumps({"id": i, "text": f"document {i} {i * i}"}) for i in range(400)]
+    content = packed(("\n".join(lines) + "\n").encode(), ".zst")
+    first = len(packed("\n".join(lines).encode()[:0], ".zst")) // 2  # an empty frame
+    path = tmp_path / "a.jsonl.zst"
+    ends_of_frames = 0
+    for size in (*range(first, len(content), 97), len(content) - 1):
+        path.write_bytes(content[:size])
+        try:
+            found = list(line_files.lines(path))
+        except DataError as error:
+            assert str(error).startswith(f"{path}: ") and "ended before" in str(error), error
+            with pytest.raises(DataError, match="ended before the end of its last frame"):
+                list(choose.open_corpus([path], "text").items())
+        else:
+            ends_of_frames += 1
+            assert len(found) in (200, 201)  # the first of the two frames, whole
+    assert ends_of_frames <= 1
+    path.write_bytes(content)
+    assert [line.strip() for *_, line in line_files.lines(path)] == lines
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_compressed_file_without_a_byte_is_refused(tmp_path, name, exact):
+    write(tmp_path / "b.jsonl", 2)
+    (tmp_path / name).write_bytes(b"")
+    corpus = choose.open_corpus([tmp_path], "text", Settings(exact=exact))
+    with pytest.raises(DataError, match=f"{name}: has 0 bytes, which no compressed file has; copy it again"):
+        list(corpus.items())
+    (tmp_path / name).unlink()
+    (tmp_path / "a.jsonl").write_bytes(b"")  # an empty part, as Spark writes them
+    assert len(list(choose.open_corpus([tmp_path], "text").items())) == 2
+
+
+def test_capitals_in_a_suffix_do_not_hide_a_file(tmp_path):
+    write(tmp_path / "a.jsonl", 1)
+    write(tmp_path / "B.JSONL", 2)
+    (tmp_path / "C.Json.GZ").write_bytes(gzip.compress(b'{"text": "packed"}\n'))
+    (tmp_path / "D.TXT").write_text("plain\n")
+    corpus = choose.open_corpus([tmp_path], "text", layout="jsonl")
+    assert [item.id for item in corpus.items()] == ["B0", "B1", "C.Json.GZ:1", "a0"]
+    (only,) = choose.open_corpus([tmp_path / "C.Json.GZ"], "text").items()
+    assert only.text == "packed"
+    assert [item.text for item in choose.open_corpus([tmp_path / "D.TXT"], "text").items()] == ["plain"]

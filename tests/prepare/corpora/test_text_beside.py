@@ -91,6 +91,16 @@ def test_recordings_with_texts_beside_them(mfa):
     assert text_beside.is_mfa(mfa) and text_beside.is_mfa(mfa / "anna")
 
 
+def test_suffixes_in_capitals_are_those_in_small_letters(mfa, vctk):
+    for layout, root in (("mfa", mfa), ("vctk", vctk)):
+        before = [(item.id, type(item)) for item in read(layout, root)]
+        for path in [path for path in root.rglob("*.*") if path.suffix != ".txt"]:
+            path.rename(path.with_suffix(path.suffix.upper()))
+        after = read(layout, root)
+        assert [(item.id, type(item)) for item in after] == before
+        assert all(item.audio.suffix in (".FLAC", ".WAV") for item in after if isinstance(item, Item))
+
+
 def test_a_tree_in_a_bucket_gives_the_same_items(mfa, vctk, bucket, tmp_path):
     for name, root in (("mfa", mfa), ("vctk", vctk)):
         there = to_place(f"{bucket}/{tmp_path.name}/{name}")

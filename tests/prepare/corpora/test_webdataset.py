@@ -183,6 +183,35 @@ def test_missing_partners_and_bad_texts_are_counted(tmp_path):
         items_of(reader(), path)
 
 
+def test_two_recordings_of_one_name_do_not_depend_on_their_order(tmp_path):
+    one, two = prompts(2)
+    audio = {"a.ogg": one["content"], "a.FLAC": two["content"]}
+    for number, names in enumerate((list(audio), list(audio)[::-1])):
+        path = write_tar(tmp_path / f"{number}.tar", {name: audio[name] for name in names} | {"a.txt": b"words"})
+        (item,) = items_of(reader(), path)
+        assert item.audio.name == "a.FLAC"
+
+
+def test_a_tar_whose_samples_are_torn_apart_says_so(tmp_path):
+    sound = prompts(1)[0]["content"]
+    path = write_tar(tmp_path / "t.tar", {"a.ogg": sound, "b.ogg": sound, "a.txt": b"a", "b.txt": b"b"})
+    found = items_of(reader(skip_bad=True), path, 100)
+    assert len({item.id for item in found}) == 4  # each is counted; two equal ids would end the command
+    assert {item.reason for item in found} == {"missing text", "missing audio"}
+    assert all("the files of a sample must lie side by side" in item.message for item in found)
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_a_tar_without_a_byte_is_not_passed_over(shards, skip_bad):
+    (shards / "shard-000002.tar").write_bytes(b"")
+    if skip_bad:
+        found = items_of(reader(skip_bad=True), shards, 100)
+        assert len(found) == 14 and found[-1].reason == webdataset.DAMAGED
+        return
+    with pytest.raises(DataError, match=r"shard-000002.tar: cannot be read as a tar \(empty file\)"):
+        items_of(reader(), shards, 100)
+
+
 def test_fields_of_json_select_and_name_the_text(tmp_path):
     (one,) = prompts(1)
     content = {}
