@@ -68,6 +68,8 @@ scaling: scaling-data
 # goes on where it was stopped. docs/evidence.md says how long it takes; make world WORLD_HOURS=48 makes more of it.
 WORLD := data/world
 WORLD_PEOPLE := 576
+WORLD_RELATIONS := 8
+WORLD_LIST_SHARE := 0.25
 WORLD_HOURS := 24
 WORLD_ITEMS := 1000
 WORLD_SYNTHESISER := espeak
@@ -75,7 +77,7 @@ WORLD_VOICES := en-us en-gb en-us+f3 en-gb-scotland
 WORLD_UNITS := 200
 WORLD_KINDS := storycloze topicstorycloze hellaswag
 world: .venv/synthesis
-	$(LST) prepare world --people $(WORLD_PEOPLE) --hours $(WORLD_HOURS) --items $(WORLD_ITEMS) --out $(WORLD)/told
+	$(LST) prepare world --people $(WORLD_PEOPLE) --relations $(WORLD_RELATIONS) --list-share $(WORLD_LIST_SHARE) --hours $(WORLD_HOURS) --items $(WORLD_ITEMS) --out $(WORLD)/told
 	for split in train valid; do \
 	  $(LST) prepare synthesise --manifest $(WORLD)/told/speech.jsonl --where split=$$split --words-max 100 --synthesiser $(WORLD_SYNTHESISER) $(WORLD_VOICES:%=--voice %) --out $(WORLD)/$$split/spoken || exit; \
 	done
@@ -101,7 +103,7 @@ world-demo: world-demo-data
 	$(LST) report $(WORLD_RUN)
 
 world-demo-data:
-	$(MAKE) world WORLD=$(WORLD_DEMO) WORLD_PEOPLE=48 WORLD_HOURS=8 WORLD_ITEMS=100 WORLD_UNITS=100 WORLD_VOICES=en-us
+	$(MAKE) world WORLD=$(WORLD_DEMO) WORLD_PEOPLE=48 WORLD_RELATIONS=4 WORLD_LIST_SHARE=0.6 WORLD_HOURS=8 WORLD_ITEMS=100 WORLD_UNITS=100 WORLD_VOICES=en-us
 
 # espeak-ng is GPL: an extra of its own that nothing else needs.
 .venv/synthesis: .venv/installed requirements-synthesis.txt

@@ -102,6 +102,9 @@ def _add_table(parts) -> None:
         "--out", type=output_or_address, metavar="FILE", help="write each run's numbers into this JSON file"
     )
     table.add_argument(
+        "--figure", type=output_or_address, metavar="FILE.png", help="draw the accuracies, with their intervals"
+    )
+    table.add_argument(
         "--markdown",
         type=output_or_address,
         metavar="FILE",
@@ -212,6 +215,10 @@ def _table(args: argparse.Namespace) -> int:
         print("\n".join(["", *([title] if title else []), *columns([header, *rows], right=())]))
     if args.out:
         objects.write_json(to_place(args.out), dataclasses.asdict(found))
+    if args.figure:
+        from lst_jax.jobs.sweeps.outcomes_picture import picture
+
+        objects.write_bytes(to_place(args.figure), picture(found, args.band))
     if args.markdown:
         section = args.section or f"Sweep: {found.sweep}"
         body = outcomes.as_markdown(found, args.band)

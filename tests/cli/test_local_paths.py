@@ -87,7 +87,7 @@ CASES = [
     if takes_words(action)
 ]
 ACTIONS = [action for _, parser in LEAVES for action in parser._actions if takes_words(action)]
-OUTPUTS = {"--out", "--wav", "--markdown", "--page", "dst", "DST", "model_dir"}
+OUTPUTS = {"--out", "--wav", "--markdown", "--figure", "--page", "dst", "DST", "model_dir"}
 
 
 WRITTEN = [  # (what is written, its command line with an address at which nothing can be)

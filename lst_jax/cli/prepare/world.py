@@ -23,8 +23,16 @@ def add_arguments(parts) -> None:
         "--people",
         type=int,
         default=facts.MOST,
-        help=f"how many there are, each with {len(facts.words.RELATIONS)} facts; a multiple of {facts.BLOCK}, best one of "
+        help=f"how many there are, each with a fact of each relation; a multiple of {facts.BLOCK}, best one of "
         "96 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--relations",
+        type=int,
+        choices=facts.RELATIONS,
+        default=facts.RELATIONS[-1],
+        help="what may be true of people: food, animal, tool and home, or clothes, plant, gift and trade too (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--hours", type=float, default=24.0, help="of speech for training, about (default: %(default)s)"
@@ -43,12 +51,22 @@ def add_arguments(parts) -> None:
         metavar="N",
         help="items of each kind for each of the four ways in which facts are told (default: %(default)s)",
     )
+    parser.add_argument(
+        "--list-share",
+        type=float,
+        default=write.LIST_SHARE,
+        metavar="SHARE",
+        help="of the documents are plain lists of facts; the others are stories, with twice the words per fact (default: "
+        "%(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the whole world (default: %(default)s)")
     arguments.add_overwrite(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
-    settings = write.Settings(args.people, args.hours, args.text_times, args.items, args.seed)
+    settings = write.Settings(
+        args.people, args.hours, args.text_times, args.items, args.seed, args.relations, args.list_share
+    )
     report = write.write_world(args.out, settings, args.overwrite, progress=True)
     print("\n".join(report.lines()))
     return 0

@@ -6,7 +6,7 @@ The file holds each run by itself. Tables take the mean over the runs of one lab
 import dataclasses
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lst_jax.core import strict
 from lst_jax.core.directions import DIRECTIONS
@@ -131,17 +131,36 @@ def tables(outcomes: Outcomes, band: str | None) -> list[tuple[str, Sequence[str
     """(title, header, rows) of what runs cost, and then of each task. With `band`, a row for each of its values."""
     systems = outcomes.of_systems()
     found = [("", COSTS, [_cost_row(label, runs) for label, runs in systems.items()])]
+    for asked in asked_of(outcomes, band):
+        rows = [
+            [label, *([value] if band else []), *(_cell(runs, asked.task, way, band, value) for way in DIRECTIONS)]
+            for label, runs in systems.items()
+            for value in asked.values
+        ]
+        title = f"{asked.task}, {asked.items:,} items" + (
+            "" if asked.chance is None else f", chance {asked.chance:.0%}"
+        )
+        found.append((title, ["system", *([band] if band else []), *DIRECTIONS.values()], rows))
+    return found
+
+
+class Asked(NamedTuple):
+    """A task, how many items it has, what a guess gets right, and the values of a band (one empty one without a band)."""
+
+    task: str
+    items: int
+    chance: float | None
+    values: tuple[str, ...]
+
+
+def asked_of(outcomes: Outcomes, band: str | None) -> list[Asked]:
+    """The tasks that any run was asked."""
+    found = []
     for task in dict.fromkeys(record.task for run in outcomes.runs for record in run.tasks):
         answers = _results(outcomes.runs, task)
-        values = list(dict.fromkeys(v for a in answers for v in a.bands.get(band, {}))) if band else [""]
-        rows = [
-            [label, *([value] if band else []), *(_cell(runs, task, way, band, value) for way in DIRECTIONS)]
-            for label, runs in systems.items()
-            for value in values
-        ]
-        chances = sorted({a.chance for a in answers if a.chance is not None})
-        title = f"{task}, {answers[0].items:,} items" + "".join(f", chance {one:.0%}" for one in chances)
-        found.append((title, ["system", *([band] if band else []), *DIRECTIONS.values()], rows))
+        values = tuple(dict.fromkeys(v for a in answers for v in a.bands.get(band, {}))) if band else ("",)
+        chances = {a.chance for a in answers}
+        found.append(Asked(task, answers[0].items, chances.pop() if len(chances) == 1 else None, values))
     return found
 
 
@@ -175,15 +194,33 @@ def _loss(values: Sequence[float | None]) -> str:
     return f"{statistics.fmean(losses):.2f}{spread}"
 
 
-def _cell(runs: Sequence[Outcome], task: str, direction: str, band: str | None, value: str) -> str:
-    """Example: "81.0 [75, 86] (79–83)"."""
+class Accuracy(NamedTuple):
+    """The mean over a system's runs, its 95% interval over the questions, and the least and most of a run; all up to 1."""
+
+    mean: float
+    low: float
+    high: float
+    least: float
+    most: float
+
+
+def accuracy_of(runs: Sequence[Outcome], task: str, direction: str, band: str | None, value: str) -> Accuracy | None:
+    """What runs of one system answered, to items with this value of the band if there is one; None where not asked."""
     answers = [a for a in _results(runs, task) if a.direction == direction]
     rules = [a.bands.get(band, {}).get(value, {}) if band else a.rules for a in answers]
     found = [some[RULE] for some in rules if RULE in some]
     if not found:
-        return ""
+        return None
     shares, groups = [share.accuracy for share in found], found[0].groups
     mean = statistics.fmean(shares)
-    low, high = wilson_interval(mean * groups, groups)
-    spread = f" ({100 * min(shares):.0f}–{100 * max(shares):.0f})" if len(shares) > 1 else ""
-    return f"{100 * mean:.1f} [{100 * low:.0f}, {100 * high:.0f}]{spread}"
+    return Accuracy(mean, *wilson_interval(mean * groups, groups), min(shares), max(shares))
+
+
+def _cell(runs: Sequence[Outcome], task: str, direction: str, band: str | None, value: str) -> str:
+    """Example: "81.0 [75, 86] (79–83)"."""
+    found = accuracy_of(runs, task, direction, band, value)
+    if found is None:
+        return ""
+    mean, low, high, least, most = (100 * one for one in found)
+    spread = f" ({least:.0f}–{most:.0f})" if len(runs) > 1 else ""
+    return f"{mean:.1f} [{low:.0f}, {high:.0f}]{spread}"

@@ -1,8 +1,8 @@
 """Who there is in the made-up world, what is true of each person, and in which way each fact is told.
 
-Every person has one thing of each relation. Two facts of a person are told in texts alone, two in speech alone, two in
-both and two nowhere. Within the women and within the men, each thing of a relation is equally frequent in each of the
-four ways: exactly where `people` is a multiple of 96, else within one.
+Every person has one thing of each relation. A quarter of a person's facts are told in texts alone, a quarter in speech
+alone, a quarter in both and a quarter nowhere. Within the women and within the men, each thing of a relation is equally
+frequent in each of the four ways: exactly where `people` is a multiple of 96, else within one.
 """
 
 import collections
@@ -21,6 +21,7 @@ MODALITIES: tuple[Modality, ...] = ("text", "speech")
 TOLD = ("text", "speech", "both", "untold")  # the four ways
 TOLD_IN: dict[Modality, frozenset[str]] = {"text": frozenset({"text", "both"}), "speech": frozenset({"speech", "both"})}
 BLOCK = 16  # people: eight women and eight men, in which every relation is told in every way equally often
+RELATIONS = (len(TOLD), len(words.RELATIONS))  # how many there may be, with as many facts of a person in each way
 FEWEST = 3 * BLOCK  # with fewer, few ways of telling have four things of one group, which hellaswag asks for
 MOST = 2 * len(words.WOMEN) * len(words.SURNAMES)
 
@@ -61,9 +62,10 @@ class Fact:
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """People and facts; a function of `people` and `seed` alone."""
+    """People and facts; a function of `people`, `seed` and the number of relations alone."""
 
     people: tuple[Person, ...]
+    relations: tuple[words.Relation, ...]
     facts: tuple[Fact, ...]
     seed: int
 
@@ -76,8 +78,8 @@ class World:
         return found
 
 
-def make_world(people: int, seed: int) -> World:
-    """The world of so many people: as few different names as can be, half of them women's.
+def make_world(people: int, seed: int, relations: int = RELATIONS[-1]) -> World:
+    """The world of so many people: as few different names as can be, half of them women's. It has the first `relations`.
 
     Raises: DataError where `people` cannot be shared out evenly, or there are not so many names.
     """
@@ -85,9 +87,11 @@ def make_world(people: int, seed: int) -> World:
         raise DataError(
             f"--people {people}: must be a multiple of {BLOCK} from {FEWEST} to {MOST}; write for example 96 or {MOST}"
         )
-    everyone = _people(people)
-    told = _ways(everyone, seed)
-    return World(everyone, _facts(everyone, told, seed), seed)
+    if relations not in RELATIONS:
+        raise DataError(f"--relations {relations}: must be {' or '.join(map(str, RELATIONS))}; correct it")
+    everyone, some = _people(people), tuple(words.RELATIONS[:relations])
+    told = _ways(everyone, some, seed)
+    return World(everyone, some, _facts(everyone, some, told, seed), seed)
 
 
 def _people(count: int) -> tuple[Person, ...]:
@@ -101,22 +105,25 @@ def _people(count: int) -> tuple[Person, ...]:
     )
 
 
-def _ways(everyone: Sequence[Person], seed: int) -> dict[tuple[Person, str], str]:
-    """How each fact is told. In each block of eight people, the ways of a relation are those of a person, each twice."""
+def _ways(everyone: Sequence[Person], relations: Sequence[words.Relation], seed: int) -> dict[tuple[Person, str], str]:
+    """How each fact is told. As many people as there are relations form a block. In a block the ways of a relation are
+    those of a person, each equally often."""
     ways: dict[tuple[Person, str], str] = {}
-    draw, size = generator(seed, "world", "told"), len(words.RELATIONS)
+    draw, size = generator(seed, "world", "told"), len(relations)
     for start in range(0, len(everyone), size):
-        order = [(TOLD * 2)[i] for i in draw.permutation(size)]
+        order = [(TOLD * (size // len(TOLD)))[i] for i in draw.permutation(size)]
         for shift, person in zip(draw.permutation(size), everyone[start : start + size], strict=True):
-            for number, relation in enumerate(words.RELATIONS):
+            for number, relation in enumerate(relations):
                 ways[person, relation.name] = order[(number + shift) % size]
     return ways
 
 
-def _facts(everyone: Sequence[Person], told: dict[tuple[Person, str], str], seed: int) -> tuple[Fact, ...]:
+def _facts(
+    everyone: Sequence[Person], relations: Sequence[words.Relation], told: dict[tuple[Person, str], str], seed: int
+) -> tuple[Fact, ...]:
     """Deals the things of each relation out in turn, way by way, to women and then to men."""
     facts = []
-    for relation in words.RELATIONS:
+    for relation in relations:
         draw = generator(seed, "world", "things", relation.name)
         things = [relation.things[i] for i in draw.permutation(len(relation.things))]
         receivers = _receivers(everyone, draw) if relation.name == "gift" else {}

@@ -54,20 +54,20 @@ class _Gapped:
         someone = {person.is_woman: person for person in world.people}
         self.endings = {
             (one.name, woman): _of_items(world, one.ending_patterns(), person)
-            for one in words.RELATIONS
+            for one in world.relations
             for woman, person in someone.items()
         }
         self.going_on = {
             (one.name, woman): _of_items(world, one.going_on_patterns(), person)
-            for one in words.RELATIONS
+            for one in world.relations
             for woman, person in someone.items()
         }
-        self.alike = {woman: self._alike(woman) for woman in someone}
+        self.alike = {woman: self._alike(world.relations, woman) for woman in someone}
 
-    def _alike(self, woman: bool) -> list[dict[str, list[str]]]:
+    def _alike(self, relations: Sequence[words.Relation], woman: bool) -> list[dict[str, list[str]]]:
         """Endings by relation, of two relations or more, for each opening with a time."""
         found: dict[tuple[str, str], dict[str, list[str]]] = {}
-        for relation in words.RELATIONS:
+        for relation in relations:
             for gapped in self.endings[relation.name, woman]:
                 around = gapped.partition(" ")[0], gapped.partition(THING)[2]
                 found.setdefault(around, {}).setdefault(relation.name, []).append(gapped)
@@ -150,7 +150,7 @@ class _Writer:
         return self._with_a_right_one(texts, fitting)
 
     def _things_of_a_group(self, count: int, gapped_of: dict[tuple[str, bool], list[str]]) -> Endings | None:
-        is_woman, relation = self._chance(), self._one(words.RELATIONS)
+        is_woman, relation = self._chance(), self._one(self._world.relations)
         facts = {thing: self._facts[is_woman, relation.name, thing] for thing in self._one(relation.groups)}
         known = [thing for thing, own in facts.items() if own]
         gapped = gapped_of[relation.name, is_woman]

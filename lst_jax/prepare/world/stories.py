@@ -16,7 +16,6 @@ from lst_jax.prepare.world.facts import Fact, Modality, World
 from lst_jax.prepare.world.sentences import Split, Teller
 
 FACTS = 2  # of a document
-LIST_SHARE = 0.25  # of the documents are lists
 LEAD_SHARE = 0.5  # of the facts of a story come after a lead
 NAME_SHARE = 0.25  # of a story's sentences after its first one name the person again
 
@@ -33,19 +32,19 @@ class Story(NamedTuple):
         return len(self.text.split())
 
 
-def stories(world: World, modality: Modality, split: Split, words: int) -> Iterator[Story]:
+def stories(world: World, modality: Modality, split: Split, words: int, list_share: float) -> Iterator[Story]:
     """The first documents of a modality and a split that have at least `words` words together."""
     told = 0
     for number in itertools.count():
         if told >= words:
             return
-        story = make_story(world, modality, split, number)
+        story = make_story(world, modality, split, number, list_share)
         told += story.words
         yield story
 
 
-def make_story(world: World, modality: Modality, split: Split, number: int) -> Story:
-    """Document `number`."""
+def make_story(world: World, modality: Modality, split: Split, number: int, list_share: float) -> Story:
+    """Document `number`, which is a list with the probability `list_share`."""
     turn, place = divmod(number, len(world.people))
     person = world.people[permuted(place, len(world.people), world.seed, "world", modality, split, turn)]
     own = [fact for fact in world.facts_of[person].values() if fact.is_told_in(modality)]
@@ -54,7 +53,7 @@ def make_story(world: World, modality: Modality, split: Split, number: int) -> S
     chosen = tuple(own[i] for i in order[turn % turns * FACTS :][:FACTS])
     draw = generator(world.seed, "world", modality, split, "story", number)
     teller = Teller(world, split, person, draw)
-    if draw.random() < LIST_SHARE:
+    if draw.random() < list_share:
         return Story(" ".join(teller.tell(fact, by_name=True) for fact in chosen), chosen)
     said = [teller.context(by_name=True)]
     for fact in chosen:

@@ -33,25 +33,29 @@ WORDS_PER_HOUR = 15_000  # as espeak-ng says these stories with the voices of th
 VALID_SHARE = 0.02  # of the words for training, in documents for validation beside them
 LEAST_WORDS = 400  # of the documents of a split
 STORIES_OF_A_TEXT = 3
+LIST_SHARE = 0.25  # of the documents, unless another is asked for
 
 
 class Settings(NamedTuple):
     """What a world is made from: `hours` of speech for training, `text_times` as many words in texts, and `items` of each
-    kind for each of the four ways in which facts are told."""
+    kind for each of the four ways in which facts are told. `list_share` of the documents are plain lists of facts."""
 
     people: int
     hours: float
     text_times: float
     items: int
     seed: int
+    relations: int = facts.RELATIONS[-1]
+    list_share: float = LIST_SHARE
 
     def check(self) -> None:
-        """Raises: DataError where a number is out of its range; `facts.make_world` looks at `people`."""
+        """Raises: DataError where a number is out of its range; `facts.make_world` looks at `people` and `relations`."""
         for option, value, least, most in (
             ("--hours", self.hours, 0.01, 1000.0),
             ("--text-times", self.text_times, 0.1, 100.0),
             ("--items", self.items, 1, 100_000),
             ("--seed", self.seed, 0, 2**32),
+            ("--list-share", self.list_share, 0.0, 1.0),
         ):
             if not least <= value <= most:
                 raise DataError(f"{option} {value:g}: must be from {least:g} to {most:g}; correct it")
@@ -88,7 +92,7 @@ def write_world(
     Raises: DataError where a setting is wrong, or the directory holds another world; StorageError.
     """
     settings.check()
-    world, out = facts.make_world(settings.people, settings.seed), to_place(out_dir)
+    world, out = facts.make_world(settings.people, settings.seed, settings.relations), to_place(out_dir)
     made = (REPORT_NAME, FACTS_NAME, "speech.jsonl", "text.jsonl", TASKS)
     digests.begin(out, IDENTITY_NAME, {"version": VERSION, **settings._asdict()}, made, overwrite)
     if objects.exists(out / REPORT_NAME):
@@ -97,8 +101,8 @@ def write_world(
     spoken = settings.hours * WORDS_PER_HOUR
     for modality, words in (("speech", spoken), ("text", spoken * settings.text_times)):
         documents = itertools.chain(
-            _documents(world, modality, "train", words, counts),
-            _documents(world, modality, "valid", words * VALID_SHARE, counts),
+            _documents(world, modality, "train", words, settings.list_share, counts),
+            _documents(world, modality, "valid", words * VALID_SHARE, settings.list_share, counts),
         )
         _write_lines(out / f"{modality}.jsonl", tqdm.tqdm(documents, f"world {modality}", disable=not progress))
     _write_lines(out / FACTS_NAME, (_fact_line(fact, counts.tellings) for fact in world.facts))
@@ -139,10 +143,10 @@ class _Counts:
 
 
 def _documents(
-    world: World, modality: Modality, split: Split, words: float, counts: _Counts
+    world: World, modality: Modality, split: Split, words: float, list_share: float, counts: _Counts
 ) -> Iterator[dict[str, Any]]:
     size = STORIES_OF_A_TEXT if modality == "text" else 1
-    told = stories(world, modality, split, max(LEAST_WORDS, round(words)))
+    told = stories(world, modality, split, max(LEAST_WORDS, round(words)), list_share)
     for number in itertools.count():
         some = list(itertools.islice(told, size))
         if not some:

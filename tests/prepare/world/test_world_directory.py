@@ -1,5 +1,6 @@
 """`lst prepare world`: the same bytes after any stop, files that the other commands read, mistakes in one line."""
 
+import collections
 import pathlib
 import re
 
@@ -9,7 +10,7 @@ from prepare_helpers import ToneSynthesiser
 
 from lst_jax.cli.main import main
 from lst_jax.prepare.synthesis.registry import SYNTHESISERS
-from lst_jax.prepare.world import write
+from lst_jax.prepare.world import facts, write
 
 SMALL = ["--people", "48", "--hours", "0.01", "--text-times", "1", "--items", "2"]
 
@@ -59,6 +60,7 @@ def test_a_finished_directory_is_left_alone(small, capsys):
         (["--hours", "nan"], "--hours nan: must be from 0.01 to 1000; correct it"),
         (["--items", "0"], "--items 0: must be from 1 to 100000; correct it"),
         (["--text-times", "-1"], "--text-times -1: must be from 0.1 to 100; correct it"),
+        (["--list-share", "1.5"], "--list-share 1.5: must be from 0 to 1; correct it"),
         (["--people", "100"], "--people 100: must be a multiple of 16 from 48 to 576"),
     ],
 )
@@ -92,3 +94,27 @@ def test_the_other_commands_take_the_files(small, monkeypatch, tmp_path, capsys)
     told = [line for line in world_cases.lines(small / "speech.jsonl") if line["split"] == "valid"]
     assert [(line["id"], line["text"]) for line in made] == [(line["id"], line["text"]) for line in told]
     assert main(["prepare", "text", "--manifest", text, "--workers", "1", "--out", str(tmp_path / "t")]) == 0
+
+
+def test_a_world_of_four_relations_tells_and_asks_nothing_else(tmp_path, capsys):
+    assert main(["prepare", "world", "--out", str(tmp_path / "w"), *SMALL, "--relations", "4"]) == 0
+    assert "192 facts (48 text, 48 speech, 48 both, 48 untold)" in capsys.readouterr().out
+    few = world_cases.read(tmp_path / "w")
+    relations = {"food", "animal", "tool", "home"}
+    assert {fact["relation"] for fact in few.facts} == relations
+    assert {item["bands"]["relation"] for item in few.tasks["hellaswag"]} <= relations
+    ways = collections.defaultdict(list)
+    for fact in few.facts:
+        ways[fact["subject"]].append(fact["told"])
+    assert all(sorted(told) == sorted(facts.TOLD) for told in ways.values())
+
+
+def test_lists_tell_facts_in_fewer_words(tmp_path, capsys):
+    words_of = {}
+    for share in ("0", "1"):
+        options = ["--hours", "0.2", "--list-share", share, "--out", str(tmp_path / share)]
+        assert main(["prepare", "world", *SMALL, *options]) == 0
+        told = world_cases.read(tmp_path / share)
+        tellings = sum(fact["tellings"]["speech"] for fact in told.facts)
+        words_of[share] = sum(len(line["text"].split()) for line in told.speech if line["split"] == "train") / tellings
+    assert 9 < words_of["1"] < 12 < 15 < words_of["0"] < 20

@@ -1,0 +1,46 @@
+"""`lst sweep table --figure`: marks stand where the accuracies are, and a sweep without answers is named."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from matplotlib.container import ErrorbarContainer
+
+from lst_jax.cli import main
+from lst_jax.core import plot_style
+from lst_jax.jobs.sweeps import outcomes, outcomes_picture
+from lst_jax.storage.place import to_place
+
+EVIDENCE = pathlib.Path(__file__).parents[3] / "docs" / "evidence" / "demo.json"
+
+
+def test_marks_stand_where_the_accuracies_are(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plot_style, "png_of", lambda figure: figures.append(figure) or b"")
+    found = outcomes.read(to_place(EVIDENCE))
+    outcomes_picture.picture(found, "told")
+    axis, asked = figures[0].axes[1], outcomes.asked_of(found, "told")[0]
+    assert axis.get_title() == "T→T"
+    drawn = {bar.get_label(): bar for bar in axis.containers if isinstance(bar, ErrorbarContainer)}
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == list(asked.values)
+    for label, runs in found.of_systems().items():
+        shown = [outcomes.accuracy_of(runs, asked.task, "t2t", "told", value) for value in asked.values]
+        marks, _, (bars,) = drawn[label]
+        assert marks.get_ydata() == pytest.approx([100 * one.mean for one in shown])
+        ends = np.array([(100 * one.low, 100 * one.high) for one in shown])
+        np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], ends)
+
+
+def test_the_command_writes_a_picture_without_bands_too(tmp_path):
+    assert main.main(["sweep", "table", str(EVIDENCE), "--figure", str(tmp_path / "all.png")]) == 0
+    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sweep_that_was_asked_nothing_is_named(tmp_path, capsys):
+    fields = json.loads(EVIDENCE.read_text())
+    for run in fields["runs"]:
+        run["tasks"] = []
+    (tmp_path / "none.json").write_text(json.dumps(fields))
+    assert main.main(["sweep", "table", str(tmp_path / "none.json"), "--figure", str(tmp_path / "x.png")]) == 3
+    assert "no run was asked a task; run lst sweep evaluate first" in capsys.readouterr().err
