@@ -32,7 +32,7 @@ MAIN = ("base", "static", "curriculum", "bypass")  # trained from three seeds
 OTHERS = ("bpe", "aligned", "mixed", "bypass-static")
 SEEDS = (0, 1, 2)
 FLOPS, TOKENS = 5e13, 10e6  # of a run in the sweeps
-DEMO_FLOPS, DEMO_SYSTEMS, DEMO_SEEDS = 2.5e13, ("base", "bypass-static"), (0, 1)
+DEMO_FLOPS, DEMO_SYSTEMS, DEMO_SEEDS = 3.126e13, ("base", "bypass-static"), (0, 1)
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 SHARES = (0.5, 1.0, 2.0, 4.0)  # of interleaved documents, where texts have 1
 PATCHES = ("static3", "static4", "static6", "static9", "aligned", "aligned-merged", "bpe-aligned", "bpe-aligned-merged")
@@ -93,7 +93,7 @@ def sweep(add, name: str) -> None:
     rates                  peak learning rates for each system, at a quarter of the FLOPs
     shares                 more or fewer interleaved documents, for Base and bypass
     patches                sizes and kinds of patches, at equal FLOPs
-    demo                   Base and bypass on the small world, from two seeds: an hour on two cores
+    demo                   Base and bypass on the small world, from two seeds: 50 minutes on two cores
     """
     if name not in SWEEPS:
         raise ConfigError(f"configs/world.py:{name}: no such sweep; use one of {', '.join(SWEEPS)}")

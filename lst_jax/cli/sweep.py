@@ -98,6 +98,7 @@ def _add_table(parts) -> None:
     table.add_argument(
         "--band", metavar="NAME", help="a row for each value of this band of the items, for example told"
     )
+    table.add_argument("--only", metavar="TASK", help="show this task alone; --out has all (default: all)")
     table.add_argument(
         "--out", type=output_or_address, metavar="FILE", help="write each run's numbers into this JSON file"
     )
@@ -210,11 +211,12 @@ def _table(args: argparse.Namespace) -> int:
     from lst_jax.jobs.sweeps import outcomes
     from lst_jax.report import results_file
 
-    found = outcomes.read(to_run_place(args.source))
+    whole = outcomes.read(to_run_place(args.source))
+    found = whole.of_task(args.only) if args.only else whole
     for title, header, rows in outcomes.tables(found, args.band):
         print("\n".join(["", *([title] if title else []), *columns([header, *rows], right=())]))
     if args.out:
-        objects.write_json(to_place(args.out), dataclasses.asdict(found))
+        objects.write_json(to_place(args.out), dataclasses.asdict(whole))
     if args.figure:
         from lst_jax.jobs.sweeps.outcomes_picture import picture
 

@@ -24,6 +24,7 @@ REFUSED = {
     "--directions": "names of modalities",
     "--layout": "the name of a layout",
     "--name": "the name of a job",
+    "--only": "the name of a task",
     "--section": "a heading",
     "--source": "the name of a corpus",
     "--speaker": "the name of a speaker",

@@ -76,6 +76,19 @@ class Outcomes:
     machine: str
     runs: tuple[Outcome, ...]
 
+    def of_task(self, task: str) -> "Outcomes":
+        """The same with the answers to one task alone. Raises: DataError where no run was asked it."""
+        asked = {record.task for run in self.runs for record in run.tasks}
+        if task not in asked:
+            raise DataError(
+                f"--only {task}: no run was asked it; use {' or '.join(sorted(asked)) or 'lst sweep evaluate'}"
+            )
+        runs = (
+            dataclasses.replace(run, tasks=tuple(record for record in run.tasks if record.task == task))
+            for run in self.runs
+        )
+        return dataclasses.replace(self, runs=tuple(runs))
+
     def of_systems(self) -> dict[str, list[Outcome]]:
         """The runs of each system, in the file's order."""
         labels = dict.fromkeys(run.system for run in self.runs)

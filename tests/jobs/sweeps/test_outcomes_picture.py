@@ -44,3 +44,13 @@ def test_a_sweep_that_was_asked_nothing_is_named(tmp_path, capsys):
     (tmp_path / "none.json").write_text(json.dumps(fields))
     assert main.main(["sweep", "table", str(tmp_path / "none.json"), "--figure", str(tmp_path / "x.png")]) == 3
     assert "no run was asked a task; run lst sweep evaluate first" in capsys.readouterr().err
+
+
+def test_one_task_can_be_shown_alone(tmp_path, capsys):
+    words = ["sweep", "table", str(EVIDENCE), "--out", str(tmp_path / "all.json")]
+    assert main.main([*words, "--only", "world-hellaswag"]) == 0
+    shown = capsys.readouterr().out
+    assert "world-hellaswag, 400 items" in shown and "storycloze" not in shown
+    assert json.loads((tmp_path / "all.json").read_text()) == json.loads(EVIDENCE.read_text())
+    assert main.main([*words, "--only", "other"]) == 3
+    assert "--only other: no run was asked it; use world-hellaswag or" in capsys.readouterr().err
