@@ -100,6 +100,8 @@ WORLD_OPTIONS ?=
 world-demo: world-demo-data
 	$(LST) train $(WORLD_RUN) --config configs/world.py:demo,bypass-static $(WORLD_OPTIONS)
 	$(LST) evaluate $(WORLD_RUN) $(foreach kind,$(WORLD_KINDS),--tasks world-$(kind)=$(WORLD_DEMO)/tasks/world-$(kind)/task.jsonl)
+	mkdir -p $(WORLD_RUN)/sounds
+	$(LST) generate $(WORLD_RUN) --text "maria allen woke up on friday. she was hungry at noon. then she ate some" --to speech --units-model $(WORLD_DEMO)/units.safetensors --top-p 0.9 --max-seconds 3 --wav $(WORLD_RUN)/sounds/maria_allen_was_hungry_then_she_ate_some.wav
 	$(LST) report $(WORLD_RUN)
 
 world-demo-data:

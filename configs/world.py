@@ -33,6 +33,7 @@ OTHERS = ("bpe", "aligned", "mixed", "bypass-static")
 SEEDS = (0, 1, 2)
 FLOPS, TOKENS = 5e13, 10e6  # of a run in the sweeps
 DEMO_FLOPS, DEMO_SYSTEMS, DEMO_SEEDS = 3.126e13, ("base", "bypass-static"), (0, 1)
+GPU_WIDTH, GPU_ROWS, GPU_RATE, GPU_FLOPS = 640, 32, 1e-3, 2e16  # about four minutes each at 80 TFLOP/s
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 SHARES = (0.5, 1.0, 2.0, 4.0)  # of interleaved documents, where texts have 1
 PATCHES = ("static3", "static4", "static6", "static9", "aligned", "aligned-merged", "bpe-aligned", "bpe-aligned-merged")
@@ -94,6 +95,7 @@ def sweep(add, name: str) -> None:
     shares                 more or fewer interleaved documents, for Base and bypass
     patches                sizes and kinds of patches, at equal FLOPs
     demo                   Base and bypass on the small world, from two seeds: 50 minutes on two cores
+    gpu                    Base and bypass at a width of 640 in bfloat16: lst sweep run SWEEP --jobs 1, on one GPU
     """
     if name not in SWEEPS:
         raise ConfigError(f"configs/world.py:{name}: no such sweep; use one of {', '.join(SWEEPS)}")
@@ -143,6 +145,17 @@ def demo() -> list[Overlay]:
     return product([{"budget": f"flops={DEMO_FLOPS:g}"}], recipes, each("seed", *DEMO_SEEDS))
 
 
+def gpu() -> list[Overlay]:
+    """Base and the bypass with 20M parameters and more, at equal FLOPs. Not run yet: tests/gpu/world.txt."""
+    shared = {
+        "budget": f"flops={GPU_FLOPS:g}",
+        "data.rows": GPU_ROWS,
+        "optim.peak_lr": GPU_RATE,
+        "model.compute_dtype": "bfloat16",
+    }
+    return product([shared], each("recipe", *(f"{GPU_WIDTH},{name}" for name in DEMO_SYSTEMS)))
+
+
 def _recipes(names) -> list[str]:
     return [f"{WIDTH},{name}" for name in names]
 
@@ -155,4 +168,5 @@ SWEEPS = {
     "shares": shares,
     "patches": patches,
     "demo": demo,
+    "gpu": gpu,
 }

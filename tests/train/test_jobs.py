@@ -187,8 +187,9 @@ def hang_one(run, job):
     assert json.dumps(RunDirectory(run).read_metrics()[-1]["loss"]) in text
 
 
-# test_lost_job.py kills a process in `make test`
-@pytest.mark.parametrize("end", [hang_one, pytest.param(kill_one, marks=pytest.mark.slow)])
+# test_lost_job.py kills a process in `make test`, and test_watchdog.py lets one stand still
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [hang_one, kill_one])
 def test_a_stop_and_the_loss_of_one_process_lose_nothing(folder, unbroken, end):
     run = folder / "runs" / f"broken-{end.__name__}"
     job = start(folder, run, 2)

@@ -134,6 +134,7 @@ def test_labels_are_short_names_of_systems(arg):
         ("configs/world.py:shares", 8),
         ("configs/world.py:patches", 8),
         ("configs/world.py:demo", 4),
+        ("configs/world.py:gpu", 2),
     ],
 )
 def test_the_sweeps_of_the_paper_are_there(reference, runs, monkeypatch):
