@@ -12,7 +12,7 @@ from lst_jax.core import plot_style
 from lst_jax.jobs.sweeps import outcomes, outcomes_picture
 from lst_jax.storage.place import to_place
 
-EVIDENCE = pathlib.Path(__file__).parents[3] / "docs" / "evidence" / "demo.json"
+EVIDENCE = pathlib.Path(__file__).parents[3] / "docs" / "evidence" / "eight-relations.json"
 
 
 def test_marks_stand_where_the_accuracies_are(monkeypatch):
