@@ -133,7 +133,7 @@ def test_labels_are_short_names_of_systems(arg):
         ("configs/world.py:rates", 32),
         ("configs/world.py:shares", 8),
         ("configs/world.py:patches", 8),
-        ("configs/world.py:demo", 4),
+        ("configs/world.py:demo", 2),
         ("configs/world.py:gpu", 2),
     ],
 )
