@@ -33,7 +33,8 @@ OTHERS = ("bpe", "aligned", "mixed", "bypass-static")
 SEEDS = (0, 1, 2)
 FLOPS, TOKENS = 5e13, 10e6  # of a run in the sweeps
 DEMO_STEPS = 7000  # half an hour on two cores
-DEMO_SYSTEMS = {"base": 1.24, "bypass-static": 1.0}  # seconds per step, of the bypass's: docs/evidence/eight-relations.json
+# Seconds per step, as multiples of the bypass's: docs/evidence/eight-relations.json.
+DEMO_SYSTEMS = {"base": 1.24, "bypass-static": 1.0}
 GPU_WIDTH, GPU_ROWS, GPU_RATE, GPU_FLOPS = 640, 32, 1e-3, 2e16  # about four minutes each at 80 TFLOP/s
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 SHARES = (0.5, 1.0, 2.0, 4.0)  # of interleaved documents, where texts have 1
