@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import tqdm
 
+from lst_jax.convert import source
 from lst_jax.convert.source import Stored, bfloat16_bits, some
 from lst_jax.core import json_files
 from lst_jax.core.errors import DataError
@@ -32,12 +33,8 @@ WRITERS = 4  # shards that are written at the same time
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 PICKLES = (".bin", ".pt", ".pth")
 TRY_AGAIN = "convert or download it again"
-# The narrow types are exact in float32. numpy has no bfloat16, which is the upper half of a float32.
-WIDENED: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
-    "F32": ("<f4", np.asarray),
-    "F16": ("<f2", lambda x: x.astype(np.float32)),
-    "BF16": ("<u2", lambda x: (x.astype(np.uint32) << 16).view(np.float32)),
-}
+# the format's types that are read
+WIDENED = {"F32": source.WIDENED["float32"], "F16": source.WIDENED["float16"], "BF16": source.WIDENED["bfloat16"]}
 # name of a type -> its name in the format, what numpy stores, and how float32 becomes that
 STORED: dict[str, tuple[str, str, Callable[[np.ndarray], np.ndarray]]] = {
     "float32": ("F32", "<f4", np.asarray),

@@ -69,7 +69,7 @@ def rounded(source: Source, dtype: str) -> Source:
         return source
 
     def cut(one: Stored) -> Stored:
-        return Stored(one.shape, lambda: (bfloat16_bits(one.read()).astype(np.uint32) << 16).view(np.float32))
+        return Stored(one.shape, lambda: bfloat16_widened(bfloat16_bits(one.read())))
 
     return dataclasses.replace(source, arrays={path: cut(one) for path, one in source.arrays.items()})
 
@@ -78,6 +78,19 @@ def bfloat16_bits(x: np.ndarray) -> np.ndarray:
     """The upper halves of float32 numbers, rounded to the nearest, halves to even. The numbers are finite."""
     bits = np.asarray(x, np.float32, order="C").view(np.uint32)
     return ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
+
+
+def bfloat16_widened(bits: np.ndarray) -> np.ndarray:
+    """The float32 numbers whose upper halves these are, exactly; numpy has no bfloat16."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+# name of a type -> what numpy stores, and how that becomes float32, exactly
+WIDENED: Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "float32": ("<f4", np.asarray),
+    "float16": ("<f2", lambda x: x.astype(np.float32)),
+    "bfloat16": ("<u2", bfloat16_widened),
+}
 
 
 @functools.lru_cache(8)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from lst_jax.convert import source
 from lst_jax.convert.source import Stored, bfloat16_bits
 from lst_jax.core.errors import DataError
 from lst_jax.core.files import sync_file
@@ -30,11 +31,11 @@ FOLDER = "consolidated"
 ALIGNMENT = 64  # bytes, as torch.save aligns tensors, so that they can be mapped
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # of a file in a zip archive; its last two numbers are the lengths below
 ZIP64_EXTRA = 20  # bytes that Python's zipfile adds to the header of a large file
-# Types that are read, and how they become float32, exactly; numpy has no bfloat16, the upper half of a float32
-WIDENED: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
-    "FloatStorage": ("<f4", np.asarray),
-    "HalfStorage": ("<f2", lambda x: x.astype(np.float32)),
-    "BFloat16Storage": ("<u2", lambda x: (x.astype(np.uint32) << 16).view(np.float32)),
+# PyTorch's types that are read
+WIDENED = {
+    "FloatStorage": source.WIDENED["float32"],
+    "HalfStorage": source.WIDENED["float16"],
+    "BFloat16Storage": source.WIDENED["bfloat16"],
 }
 # name of a type -> PyTorch's storage, what numpy stores, and how float32 becomes that
 WRITTEN: dict[str, tuple[str, str, Callable[[np.ndarray], np.ndarray]]] = {

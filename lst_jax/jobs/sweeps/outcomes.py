@@ -208,8 +208,10 @@ def _loss(values: Sequence[float | None]) -> str:
 
 
 class Accuracy(NamedTuple):
-    """The mean over a system's runs, its 95% interval over the questions, and the least and most of a run; all up to 1."""
+    """Of the runs that were asked: how many, their mean, its 95% interval over the questions, and the least and most of a run.
+    Shares are up to 1."""
 
+    runs: int
     mean: float
     low: float
     high: float
@@ -226,7 +228,7 @@ def accuracy_of(runs: Sequence[Outcome], task: str, direction: str, band: str | 
         return None
     shares, groups = [share.accuracy for share in found], found[0].groups
     mean = statistics.fmean(shares)
-    return Accuracy(mean, *wilson_interval(mean * groups, groups), min(shares), max(shares))
+    return Accuracy(len(shares), mean, *wilson_interval(mean * groups, groups), min(shares), max(shares))
 
 
 def _cell(runs: Sequence[Outcome], task: str, direction: str, band: str | None, value: str) -> str:
@@ -234,6 +236,7 @@ def _cell(runs: Sequence[Outcome], task: str, direction: str, band: str | None, 
     found = accuracy_of(runs, task, direction, band, value)
     if found is None:
         return ""
-    mean, low, high, least, most = (100 * one for one in found)
-    spread = f" ({least:.0f}–{most:.0f})" if len(runs) > 1 else ""
+    asked, *shares = found
+    mean, low, high, least, most = (100 * share for share in shares)
+    spread = f" ({least:.0f}–{most:.0f})" if asked > 1 else ""
     return f"{mean:.1f} [{low:.0f}, {high:.0f}]{spread}"
