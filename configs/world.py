@@ -6,7 +6,7 @@
 
 The argument is SIZE[,SYSTEM]. SIZE is the width of the global transformer, a multiple of 16, or demo; "" means 128.
 SYSTEM is one of `lst_jax.recipes.systems`. The networks are those of configs/scaling.py at this width, with LAYERS
-global layers and two in the patch decoder. Rows of every system hold about the same tokens.
+global layers and two in the patch decoder. Rows of every system hold the same tokens.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ from lst_jax.core.errors import ConfigError
 from lst_jax.jobs.sweeps.grid import Overlay, each, product
 from lst_jax.recipes import systems
 from lst_jax.recipes.inherit import sibling
-from lst_jax.recipes.row_sizes import row_speech_patches_for, row_speech_tokens_for, row_tokens_for
+from lst_jax.recipes.row_sizes import row_patches_for, row_speech_patches_for, row_speech_tokens_for, row_tokens_for
 
 SCALING = sibling(__file__, "scaling.py")
 WIDTH = 128  # what "" and demo mean
@@ -25,6 +25,7 @@ LAYERS, DECODER_LAYERS = 4, 2
 ROW_PATCHES, ROWS = 512, 2
 SPOKEN_SHARE = 0.8  # of all tokens are in interleaved documents
 SPEECH_SHARE = 0.8  # of the tokens of an interleaved document are units, as six in ten of its words are spoken
+ROW_TOKENS = row_tokens_for(ROW_PATCHES, 4, SPOKEN_SHARE, SPEECH_SHARE)
 SPANS = dict(text_words_min=2, text_words_max=20, text_fraction_max=0.9, speech_ratio=1.5)  # documents have 35 words
 STEPS = 8000
 RATE = 2e-3
@@ -33,9 +34,21 @@ OTHERS = ("bpe", "aligned", "mixed", "bypass-static")
 SEEDS = (0, 1, 2)
 FLOPS, TOKENS = 5e13, 10e6  # of a run in the sweeps
 DEMO_STEPS = 7000  # half an hour on two cores
-# Seconds per step, as multiples of the bypass's: docs/evidence/eight-relations.json.
-DEMO_SYSTEMS = {"base": 1.24, "bypass-static": 1.0}
+DEMO_SYSTEMS = ("base", "bypass-static")
+SMALL_STEPS = 2400  # of bypass-static, in a quarter of an hour on one core
+# Seconds per step on a core, as multiples of bypass-static's; measured over 110 steps each.
+SECONDS = {
+    "base": 1.24,
+    "bpe": 1.21,
+    "static": 1.06,
+    "bypass": 0.97,
+    "bypass-static": 1.0,
+    "bypass-static1": 1.48,
+    "bypass-static2": 1.16,
+    "bypass-static8": 0.91,
+}
 GPU_WIDTH, GPU_ROWS, GPU_RATE, GPU_FLOPS = 640, 32, 1e-3, 2e16  # about four minutes each at 80 TFLOP/s
+SMALL_RATES = (1e-3, 4e-3)  # of Base, besides RATE
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 SHARES = (0.5, 1.0, 2.0, 4.0)  # of interleaved documents, where texts have 1
 PATCHES = ("static3", "static4", "static6", "static9", "aligned", "aligned-merged", "bpe-aligned", "bpe-aligned-merged")
@@ -79,12 +92,12 @@ def _use_data(config: ConfigDict, data: str, units: int, are_pieces: bool) -> No
 
 
 def _shape_rows(config: ConfigDict, system: systems.System) -> None:
-    """Rows of ROW_PATCHES patches; those of models without patches have the tokens of a row in patches of four."""
+    """Rows of ROW_TOKENS tokens for every system, which are ROW_PATCHES patches where patches have four units."""
     data = config.data
-    is_patched = system.strategy.patches_speech
     data.rows = ROWS
-    data.row_tokens = row_tokens_for(ROW_PATCHES, system.mean_patch if is_patched else 4, SPOKEN_SHARE, SPEECH_SHARE)
-    data.row_patches = ROW_PATCHES if is_patched else data.row_tokens
+    data.row_tokens = ROW_TOKENS
+    mean_patch = system.mean_patch if system.strategy.patches_speech else 1
+    data.row_patches = row_patches_for(ROW_TOKENS, mean_patch, SPOKEN_SHARE, SPEECH_SHARE)
     if system.kind == "lst_bypass":
         data.row_speech_tokens = row_speech_tokens_for(data.row_tokens, SPOKEN_SHARE, SPEECH_SHARE)
         data.row_speech_patches = row_speech_patches_for(data.row_speech_tokens, system.mean_patch)
@@ -98,6 +111,7 @@ def sweep(add, name: str) -> None:
     shares                 more or fewer interleaved documents, for Base and bypass
     patches                sizes and kinds of patches, at equal FLOPs
     demo                   Base and bypass on the small world, at equal time: 50 minutes on two cores
+    small                  all kinds of systems on the small world at equal time, 15 minutes each: seeds, sizes of patches, rates
     gpu                    Base and bypass at a width of 640 in bfloat16: lst sweep run SWEEP --jobs 1, on one GPU
     """
     if name not in SWEEPS:
@@ -145,9 +159,20 @@ def patches() -> list[Overlay]:
 def demo() -> list[Overlay]:
     """Base and the bypass on the small world, at equal time; Base has 1.16 times the FLOPs."""
     return [
-        {"recipe": f"demo,{name}", "train.steps": round(DEMO_STEPS / relative), "train.checkpoint_keep_every": 1000}
-        for name, relative in DEMO_SYSTEMS.items()
+        {"recipe": f"demo,{name}", "train.steps": round(DEMO_STEPS / SECONDS[name]), "train.checkpoint_keep_every": 1000}
+        for name in DEMO_SYSTEMS
     ]
+
+
+def small() -> list[Overlay]:
+    """Systems on the small world in equal time; Base and the bypass from three seeds, and Base at two more peak rates."""
+    overlays = {
+        name: {"recipe": f"demo,{name}", "train.steps": round(SMALL_STEPS / relative)}
+        for name, relative in SECONDS.items()
+    }
+    main = [overlays.pop(name) for name in DEMO_SYSTEMS]
+    rates = [{"label": f"base at {rate:g}", "optim.peak_lr": rate} for rate in SMALL_RATES]
+    return [*product(main, each("seed", *SEEDS)), *overlays.values(), *product(main[:1], rates)]
 
 
 def gpu() -> list[Overlay]:
@@ -173,5 +198,6 @@ SWEEPS = {
     "shares": shares,
     "patches": patches,
     "demo": demo,
+    "small": small,
     "gpu": gpu,
 }

@@ -23,6 +23,21 @@ def row_tokens_for(
     return round(1.01 * row_patches / patches_per_token / tile) * tile
 
 
+def row_patches_for(
+    row_tokens: int, mean_patch: int | float, interleaved_share: float = 1 / 3, speech_share: float = 0.77
+) -> int:
+    """U, the patch positions that fill together with T = `row_tokens`: what `row_tokens_for` turns round.
+
+    For rows of the same tokens whatever the size of patches. A multiple of 8.
+
+    Example: row_patches_for(5120, 4.0) -> 4096; (5120, 1.0), base -> 5120.
+    """
+    if mean_patch == 1:
+        return row_tokens
+    patches_per_token = 1 - interleaved_share * speech_share * (1 - 1 / mean_patch)
+    return min(row_tokens, round(row_tokens * patches_per_token / 1.01 / 8) * 8)
+
+
 def row_speech_tokens_for(row_tokens: int, interleaved_share: float = 1 / 3, speech_share: float = 0.77) -> int:
     """S, the speech tokens of a long row of the mixture: the mean over rows and 5% more, in multiples of T/40.
 
