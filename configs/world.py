@@ -159,7 +159,11 @@ def patches() -> list[Overlay]:
 def demo() -> list[Overlay]:
     """Base and the bypass on the small world, at equal time; Base has 1.16 times the FLOPs."""
     return [
-        {"recipe": f"demo,{name}", "train.steps": round(DEMO_STEPS / SECONDS[name]), "train.checkpoint_keep_every": 1000}
+        {
+            "recipe": f"demo,{name}",
+            "train.steps": round(DEMO_STEPS / SECONDS[name]),
+            "train.checkpoint_keep_every": 1000,
+        }
         for name in DEMO_SYSTEMS
     ]
 

@@ -85,6 +85,10 @@ class Checkpoints:
         """The newest whole step, or None."""
         return self._manager.latest_step()
 
+    def all_steps(self) -> list[int]:
+        """The whole steps, ascending."""
+        return sorted(self._manager.all_steps())
+
     def save(self, state: TrainState, data_state: np.ndarray, meta: dict[str, Any]) -> None:
         """Starts writing the state at `state.step`; returns when the arrays are copied. Raises StorageError."""
         items = {"params": state.params, "train": _train_item(state), "data": {"state": data_state}}

@@ -1,4 +1,4 @@
-"""The model of a run with the parameters of its newest checkpoint, on devices and ready to be asked."""
+"""The model of a run with the parameters of a checkpoint, on devices and ready to be asked."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -29,8 +29,10 @@ class TrainedModel(NamedTuple):
     step: int
 
 
-def load_trained_model(run: RunDirectory, mesh_changes: Sequence[str] = (), one_device: bool = False) -> TrainedModel:
-    """Reads the parameters alone; each device reads its own parts.
+def load_trained_model(
+    run: RunDirectory, mesh_changes: Sequence[str] = (), one_device: bool = False, step: int | None = None
+) -> TrainedModel:
+    """Reads the parameters alone, of the newest checkpoint or of that at `step`; each device reads its own parts.
 
     Where a training that goes on removes the newest checkpoint meanwhile, the one that is newest then is read.
 
@@ -38,7 +40,7 @@ def load_trained_model(run: RunDirectory, mesh_changes: Sequence[str] = (), one_
         mesh_changes: "mesh.FIELD=VALUE", as `--set` takes them; fields that are not named are chosen. Without any it
             is the run's mesh, or what of it suits this process's devices (`mesh_sizes.sizes_to_use`).
         one_device: whatever the run's mesh is.
-    Raises: CheckpointError where the run has no checkpoint; ConfigError where a mesh that was asked for does not suit.
+    Raises: CheckpointError where the run has no such checkpoint; ConfigError where a mesh that was asked for does not suit.
     """
     config = run.load_config()
     asked = _asked_mesh(config, ["mesh.data=1"] if one_device else mesh_changes)
@@ -51,10 +53,14 @@ def load_trained_model(run: RunDirectory, mesh_changes: Sequence[str] = (), one_
 
     def read() -> TrainedModel:
         with Checkpoints(run.checkpoints_path, config.train.checkpoint_keep) as checkpoints:
-            newest = checkpoints.latest()
-            if newest is None:
+            there = checkpoints.all_steps()
+            if not there:
                 raise missing
-            return TrainedModel(run, config, mesh, model, checkpoints.restore_params(newest, like), newest)
+            if step is not None and step not in there:
+                listed = ", ".join(map(str, there))
+                raise CheckpointError(f"--step {step}: {run.checkpoints_path} holds {listed}; give one of these")
+            chosen = there[-1] if step is None else step
+            return TrainedModel(run, config, mesh, model, checkpoints.restore_params(chosen, like), chosen)
 
     return read_newest(read, run.path)
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from lst_jax.cli.generate import add_mesh_option
+from lst_jax.cli.generate import add_mesh_option, add_step_option
 from lst_jax.cli.local_paths import path_or_address, run_or_address
 from lst_jax.core.errors import ConfigError
 
@@ -13,11 +13,12 @@ def add_arguments(subparsers) -> None:
     """Registers the command on what `ArgumentParser.add_subparsers` returned; it sets `run`: args → exit code."""
     evaluate = subparsers.add_parser(
         "evaluate",
-        help="evaluate the newest checkpoint of a run",
+        help="evaluate a checkpoint of a run",
         description="Measures held-out likelihoods and completion choice, or else tasks, recognition, synthesis, or a look "
         "inside the model. The numbers are kept in RUN/evaluations, and lst report shows them.",
     )
     evaluate.add_argument("run_dir", type=run_or_address, metavar="RUN")
+    add_step_option(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_task_option(
         evaluate,
@@ -98,6 +99,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             args.score or "response",
             args.json,
             args.set,
+            args.step,
         )
     for option in TASK_OPTIONS:
         if getattr(args, option) is not None:
@@ -108,7 +110,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         return run_speech.run(args)
     from lst_jax.evals.evaluator import evaluate_run
 
-    return evaluate_run(RunDirectory(args.run_dir), args.json, args.set)
+    return evaluate_run(RunDirectory(args.run_dir), args.json, args.set, args.step)
 
 
 def add_task_option(parser: argparse.ArgumentParser, words: str, required: bool = False) -> None:

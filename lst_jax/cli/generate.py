@@ -19,7 +19,7 @@ def add_arguments(subparsers) -> None:
     generate = subparsers.add_parser(
         "generate",
         help="generate speech or text with a run",
-        description="Continues a prompt of text or speech, or begins without one, with the newest checkpoint of a run.",
+        description="Continues a prompt of text or speech, or begins without one, with a checkpoint of a run.",
     )
     generate.add_argument("run_dir", type=run_or_address, metavar="RUN")
     prompt = generate.add_mutually_exclusive_group()
@@ -76,8 +76,16 @@ def add_arguments(subparsers) -> None:
         "--vocoder", type=path_or_address, metavar="DIR", help="a HiFi-GAN unit vocoder: config.json and weights"
     )
     generate.add_argument("--json", action="store_true", help="print one JSON object per continuation")
+    add_step_option(generate)
     add_mesh_option(generate)
     generate.set_defaults(run=run)
+
+
+def add_step_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--step` to a command that asks a trained model."""
+    parser.add_argument(
+        "--step", type=int, metavar="N", help="the run's checkpoint of this step (default: its newest checkpoint)"
+    )
 
 
 def add_mesh_option(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     from lst_jax.runs.directory import RunDirectory
 
     sampling = Sampling(args.temperature, args.top_k, args.top_p)
-    generator = Generator.open(RunDirectory(args.run_dir), args.set)
+    generator = Generator.open(RunDirectory(args.run_dir), args.set, args.step)
     units_model = sound.open_units_model(args.units_model, generator.metadata) if args.units_model else None
     speak = sound.speaker(units_model, args.vocoder, generator.config.data.unit_rate) if args.wav else None
     prompt = generator.prompt(_parts(args, units_model), args.to)

@@ -84,6 +84,9 @@ def _add_evaluate(parts) -> None:
     evaluate.add_argument(
         "--directions", metavar="s2s,t2t,…", help="as for lst evaluate (default: all that a task has)"
     )
+    evaluate.add_argument(
+        "--each-checkpoint", action="store_true", help="at every step that a run has kept, not at its last step alone"
+    )
     _add_jobs(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -96,7 +99,14 @@ def _add_table(parts) -> None:
     )
     table.add_argument("source", type=run_or_address, metavar="SWEEP|FILE", help="a sweep, or what --out wrote of one")
     table.add_argument(
-        "--band", metavar="NAME", help="a row for each value of this band of the items, for example told"
+        "--band",
+        metavar="NAME[=VALUE]",
+        help="a row for each value of this band of the items, for example told; or for one value, told=text",
+    )
+    table.add_argument(
+        "--by-step",
+        action="store_true",
+        help="a row, and in the picture a mark, for each step at which runs were asked: lst sweep evaluate --each-checkpoint",
     )
     table.add_argument("--only", metavar="TASK", help="show this task alone; --out has all (default: all)")
     table.add_argument(
@@ -200,7 +210,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     _check_jobs(args.jobs)
     folder = to_run_place(args.folder)
-    failed = evaluate.evaluate_all(folder, args.tasks, args.directions, args.jobs)
+    failed = evaluate.evaluate_all(folder, args.tasks, args.directions, args.jobs, args.each_checkpoint)
     for name, error in failed.items():
         print(f"lst sweep: {name}: {error}", file=sys.stderr)
     return 1 if failed else 0
@@ -209,21 +219,26 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _table(args: argparse.Namespace) -> int:
     from lst_jax.core.text_table import columns
     from lst_jax.jobs.sweeps import outcomes
+    from lst_jax.jobs.sweeps import outcomes_by_step as by_step
     from lst_jax.report import results_file
 
     whole = outcomes.read(to_run_place(args.source))
     found = whole.of_task(args.only) if args.only else whole
-    for title, header, rows in outcomes.tables(found, args.band):
+    band, _, value = (args.band or "").partition("=")
+    found = found.of_value(band, value) if value else found
+    tables = (by_step.tables if args.by_step else outcomes.tables)(found, band or None)
+    for title, header, rows in tables:
         print("\n".join(["", *([title] if title else []), *columns([header, *rows], right=())]))
     if args.out:
         objects.write_json(to_place(args.out), dataclasses.asdict(whole))
     if args.figure:
-        from lst_jax.jobs.sweeps.outcomes_picture import picture
+        from lst_jax.jobs.sweeps import outcomes_picture
 
-        objects.write_bytes(to_place(args.figure), picture(found, args.band))
+        draw = outcomes_picture.by_step if args.by_step else outcomes_picture.picture
+        objects.write_bytes(to_place(args.figure), draw(found, band or None))
     if args.markdown:
         section = args.section or f"Sweep: {found.sweep}"
-        body = outcomes.as_markdown(found, args.band)
+        body = outcomes.as_markdown(tables)
         results_file.write_section(args.markdown, section, body, results_file.provenance(sys.argv[1:], ()))
     return 0
 

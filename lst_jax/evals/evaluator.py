@@ -155,12 +155,12 @@ def table(values: dict[str, Any]) -> str:
     )
 
 
-def evaluate_run(run: RunDirectory, as_json: bool, mesh_changes: Sequence[str] = ()) -> int:
-    """Evaluates the newest checkpoint of a run, prints the numbers and keeps them in RUN/evaluations.
+def evaluate_run(run: RunDirectory, as_json: bool, mesh_changes: Sequence[str] = (), step: int | None = None) -> int:
+    """Evaluates a checkpoint of a run, prints the numbers and keeps them in RUN/evaluations.
 
-    Args: `mesh_changes` as in `load_trained_model`.
+    Args: `mesh_changes` and `step` as in `load_trained_model`.
     """
-    found = load_trained_model(run, mesh_changes)
+    found = load_trained_model(run, mesh_changes, step=step)
     heldout = Evaluator(found.config, found.model, found.mesh)
     values = {**heldout.run(found.params), **heldout.text_figures(found.params)}
     finite = {key: float(value) if math.isfinite(value) else None for key, value in values.items()}

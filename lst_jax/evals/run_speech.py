@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.items is not None and args.items < 1:
         raise ConfigError(f"--items {args.items}: must be at least 1; leave it out for all")
     recogniser = load_recogniser(args.recogniser or DEFAULT) if args.tts else None
-    opened = load_trained_model(RunDirectory(args.run_dir), args.set)
+    opened = load_trained_model(RunDirectory(args.run_dir), args.set, step=args.step)
     if args.asr:
         _recognise(opened, args)
     if recogniser is not None:

@@ -1,4 +1,4 @@
-"""`lst evaluate RUN --tasks`: tasks on the newest checkpoint of a run, into RUN/evaluations."""
+"""`lst evaluate RUN --tasks`: tasks on a checkpoint of a run, into RUN/evaluations."""
 
 import json
 import re
@@ -33,16 +33,18 @@ def evaluate_tasks(
     scope: str,
     as_json: bool,
     mesh_changes: Sequence[str] = (),
+    step: int | None = None,
 ) -> int:
     """Scores the tasks of each `NAME=PATH[,NAME=PATH…]`, prints the results, and keeps them in RUN/evaluations.
 
-    `directions` None means all directions for which a task has what they need. `mesh_changes` as in `load_trained_model`.
+    `directions` None means all directions for which a task has what they need. `mesh_changes` and `step` as in
+    `load_trained_model`.
 
     Returns: exit code 0. Raises: ConfigError, DataError, CheckpointError, each one line.
     """
     wanted = _wanted(directions)
     named = parse(specs)
-    opened = load_trained_model(run, mesh_changes)
+    opened = load_trained_model(run, mesh_changes, step=step)
     config = opened.config
     found = [(name, path, _open_task(name, path, config)) for name, path in named]
     kept, one_scorer = [], scorer.Scorer(config, opened.mesh)

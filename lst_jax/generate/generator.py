@@ -102,12 +102,12 @@ class Generator:
         )
 
     @classmethod
-    def open(cls, run: RunDirectory, mesh_changes: Sequence[str] = ()) -> "Generator":
-        """Opens the newest checkpoint of a run; `mesh_changes` as in `load_trained_model`.
+    def open(cls, run: RunDirectory, mesh_changes: Sequence[str] = (), step: int | None = None) -> "Generator":
+        """Opens a checkpoint of a run; `mesh_changes` and `step` as in `load_trained_model`.
 
         Raises: ConfigError, CheckpointError, DataError.
         """
-        found = load_trained_model(run, mesh_changes)
+        found = load_trained_model(run, mesh_changes, step=step)
         return cls(found.config, found.mesh, found.params, free=True)
 
     @property

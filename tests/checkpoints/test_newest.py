@@ -11,6 +11,7 @@ from lst_jax.checkpoints import newest, trained_model
 from lst_jax.checkpoints.steps import whole_steps
 from lst_jax.checkpoints.store import Checkpoints, read_errors
 from lst_jax.checkpoints.stream import StepFolder
+from lst_jax.cli import main
 from lst_jax.convert import orbax
 from lst_jax.core.errors import CheckpointError, CheckpointGoneError
 
@@ -50,6 +51,18 @@ def test_restoring_takes_the_newest_again(run, monkeypatch, capsys):
     with pytest.raises(CheckpointError, match="was removed 5 times while it was being read; keep more") as error:
         trained_model.load_trained_model(run, one_device=True)
     assert not isinstance(error.value, CheckpointGoneError)
+
+
+def test_a_step_can_be_asked_for(run, capsys):
+    (step,) = whole_steps(run.checkpoints_path)
+    shutil.copytree(run.checkpoint_path(step), run.checkpoint_path(step + 4))
+    assert trained_model.load_trained_model(run, one_device=True).step == step + 4
+    assert trained_model.load_trained_model(run, one_device=True, step=step).step == step
+    assert main.main(["evaluate", str(run.path), "--step", "7"]) == 4
+    said = f"lst evaluate: --step 7: {run.checkpoints_path} holds {step}, {step + 4}; give one of these\n"
+    assert capsys.readouterr().err == said
+    assert main.main(["generate", str(run.path), "--step", "7"]) == 4
+    assert said.partition(":")[2] in capsys.readouterr().err
 
 
 def test_a_conversion_begins_again_with_the_newest(run, monkeypatch):

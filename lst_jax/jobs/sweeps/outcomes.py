@@ -5,7 +5,7 @@ The file holds each run by itself. Tables take the mean over the runs of one lab
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from lst_jax.core import strict
@@ -22,6 +22,7 @@ from lst_jax.runs.ledger import in_words
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
+Table = tuple[str, Sequence[str], list[list[str]]]  # title, header, rows
 FORMAT_VERSION = 1
 FIX = "give a sweep, or what lst sweep table --out wrote"
 RULE = "per_token"  # of the tables; the file has every rule
@@ -43,8 +44,19 @@ NOTE = (
 
 
 @dataclasses.dataclass(frozen=True)
+class Earlier:
+    """What a run answered at a checkpoint before its last step, and what its training had cost by then."""
+
+    step: int
+    tokens: int
+    flops: float
+    seconds: float
+    tasks: tuple[ChoicesRecord, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Outcome:
-    """One run: its point, its seed and recipe, and what it answered at its last step."""
+    """One run: its point, its seed and recipe, and what it answered at its last step and at earlier ones."""
 
     run: str
     system: str
@@ -64,6 +76,16 @@ class Outcome:
     accuracy_speech: float | None = None
     accuracy_text: float | None = None
     items: int | None = None
+    earlier: tuple[Earlier, ...] = ()  # ascending
+
+    def only(self, wanted: Callable[[ChoicesRecord], ChoicesRecord | None]) -> "Outcome":
+        """The same with what `wanted` makes of each record of answers; None leaves it out."""
+
+        def kept(records: Sequence[ChoicesRecord]) -> tuple[ChoicesRecord, ...]:
+            return tuple(one for one in map(wanted, records) if one is not None)
+
+        earlier = tuple(dataclasses.replace(one, tasks=kept(one.tasks)) for one in self.earlier)
+        return dataclasses.replace(self, tasks=kept(self.tasks), earlier=earlier)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +105,26 @@ class Outcomes:
             raise DataError(
                 f"--only {task}: no run was asked it; use {' or '.join(sorted(asked)) or 'lst sweep evaluate'}"
             )
-        runs = (
-            dataclasses.replace(run, tasks=tuple(record for record in run.tasks if record.task == task))
-            for run in self.runs
-        )
-        return dataclasses.replace(self, runs=tuple(runs))
+        runs = tuple(run.only(lambda record: record if record.task == task else None) for run in self.runs)
+        return dataclasses.replace(self, runs=runs)
+
+    def of_value(self, band: str, value: str) -> "Outcomes":
+        """The same with the answers to items with this value of the band alone. Raises: DataError where none has it."""
+        answers = [answer for run in self.runs for record in run.tasks for answer in record.results]
+        there = {one for answer in answers for one in answer.bands.get(band, {})}
+        if value not in there:
+            raise DataError(
+                f"--band {band}={value}: no item has it; use {' or '.join(sorted(there)) or 'another band'}"
+            )
+
+        def narrowed(record: ChoicesRecord) -> ChoicesRecord:
+            results = (
+                dataclasses.replace(a, bands={band: {v: s for v, s in a.bands.get(band, {}).items() if v == value}})
+                for a in record.results
+            )
+            return dataclasses.replace(record, results=tuple(results))
+
+        return dataclasses.replace(self, runs=tuple(run.only(narrowed) for run in self.runs))
 
     def of_systems(self) -> dict[str, list[Outcome]]:
         """The runs of each system, in the file's order."""
@@ -95,7 +132,7 @@ class Outcomes:
         return {label: [run for run in self.runs if run.system == label] for label in labels}
 
 
-def _results(runs: Sequence[Outcome], task: str) -> list[DirectionResult]:
+def _results(runs: Sequence[Outcome | Earlier], task: str) -> list[DirectionResult]:
     return [result for run in runs for record in run.tasks if record.task == task for result in record.results]
 
 
@@ -125,35 +162,42 @@ def outcomes_of(folder: Place) -> Outcomes:
 
 
 def _outcome(run: Place, trial: Trial, point: dict[str, Any]) -> Outcome:
-    answered = [
-        record
-        for record in store.read(run).records
-        if isinstance(record, ChoicesRecord) and record.step == trial.steps and record.config_hash == trial.config_hash
-    ]
+    answered: dict[int, list[ChoicesRecord]] = {}
+    for record in store.read(run).records:
+        if isinstance(record, ChoicesRecord) and record.config_hash == trial.config_hash:
+            answered.setdefault(record.step, []).append(record)
+    last = answered.pop(trial.steps, [])
     return Outcome(
         **point,
         seed=trial.config().seed,
         recipe=trial.recipe,
         changes=trial.changes,
         steps=trial.steps,
-        tasks=tuple(answered),
+        tasks=tuple(last),
+        earlier=tuple(
+            Earlier(
+                step=step,
+                tokens=round(point["tokens"] * step / trial.steps),
+                flops=point["flops"] * step / trial.steps,
+                seconds=point["seconds"] * step / trial.steps,
+                tasks=tuple(records),
+            )
+            for step, records in sorted(answered.items())
+        ),
     )
 
 
-def tables(outcomes: Outcomes, band: str | None) -> list[tuple[str, Sequence[str], list[list[str]]]]:
-    """(title, header, rows) of what runs cost, and then of each task. With `band`, a row for each of its values."""
+def tables(outcomes: Outcomes, band: str | None) -> list[Table]:
+    """What runs cost, and then each task. With `band`, a row for each of its values."""
     systems = outcomes.of_systems()
     found = [("", COSTS, [_cost_row(label, runs) for label, runs in systems.items()])]
     for asked in asked_of(outcomes, band):
         rows = [
-            [label, *([value] if band else []), *(_cell(runs, asked.task, way, band, value) for way in DIRECTIONS)]
+            [label, *([value] if band else []), *(cell(runs, asked.task, way, band, value) for way in DIRECTIONS)]
             for label, runs in systems.items()
             for value in asked.values
         ]
-        title = f"{asked.task}, {asked.items:,} items" + (
-            "" if asked.chance is None else f", chance {asked.chance:.0%}"
-        )
-        found.append((title, ["system", *([band] if band else []), *DIRECTIONS.values()], rows))
+        found.append((asked.title(), ["system", *([band] if band else []), *DIRECTIONS.values()], rows))
     return found
 
 
@@ -164,6 +208,10 @@ class Asked(NamedTuple):
     items: int
     chance: float | None
     values: tuple[str, ...]
+
+    def title(self) -> str:
+        """Example: "world-storycloze, 400 items, chance 50%"."""
+        return f"{self.task}, {self.items:,} items" + ("" if self.chance is None else f", chance {self.chance:.0%}")
 
 
 def asked_of(outcomes: Outcomes, band: str | None) -> list[Asked]:
@@ -177,10 +225,10 @@ def asked_of(outcomes: Outcomes, band: str | None) -> list[Asked]:
     return found
 
 
-def as_markdown(outcomes: Outcomes, band: str | None) -> str:
-    """What the numbers are, and the same tables."""
+def as_markdown(tables: Sequence[Table]) -> str:
+    """What the numbers are, and the tables."""
     parts = [NOTE]
-    for title, header, rows in tables(outcomes, band):
+    for title, header, rows in tables:
         parts += [*([f"**{title}**"] if title else []), results_file.table(header, rows)]
     return "\n\n".join(parts)
 
@@ -219,7 +267,9 @@ class Accuracy(NamedTuple):
     most: float
 
 
-def accuracy_of(runs: Sequence[Outcome], task: str, direction: str, band: str | None, value: str) -> Accuracy | None:
+def accuracy_of(
+    runs: Sequence[Outcome | Earlier], task: str, direction: str, band: str | None, value: str
+) -> Accuracy | None:
     """What runs of one system answered, to items with this value of the band if there is one; None where not asked."""
     answers = [a for a in _results(runs, task) if a.direction == direction]
     rules = [a.bands.get(band, {}).get(value, {}) if band else a.rules for a in answers]
@@ -231,7 +281,7 @@ def accuracy_of(runs: Sequence[Outcome], task: str, direction: str, band: str | 
     return Accuracy(len(shares), mean, *wilson_interval(mean * groups, groups), min(shares), max(shares))
 
 
-def _cell(runs: Sequence[Outcome], task: str, direction: str, band: str | None, value: str) -> str:
+def cell(runs: Sequence[Outcome | Earlier], task: str, direction: str, band: str | None, value: str) -> str:
     """Example: "81.0 [75, 86] (79–83)"."""
     found = accuracy_of(runs, task, direction, band, value)
     if found is None:

@@ -32,6 +32,42 @@ def test_marks_stand_where_the_accuracies_are(monkeypatch):
         np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], ends)
 
 
+def test_one_value_of_a_band_has_its_systems_side_by_side(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plot_style, "png_of", lambda figure: figures.append(figure) or b"")
+    found = outcomes.read(to_place(EVIDENCE)).of_value("told", "text")
+    outcomes_picture.picture(found, "told")
+    axis = figures[0].axes[2]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == list(found.of_systems())
+    heights = [bar[0].get_ydata()[0] for bar in axis.containers if isinstance(bar, ErrorbarContainer)]
+    task = outcomes.asked_of(found, "told")[0].task
+    shown = [outcomes.accuracy_of(runs, task, "s2t", "told", "text").mean for runs in found.of_systems().values()]
+    assert heights == pytest.approx([100 * mean for mean in shown])
+
+
+def test_steps_are_drawn_over_the_time_of_training(monkeypatch, tmp_path, capsys):
+    """Of a run that knew less at half of its time."""
+    fields = json.loads(EVIDENCE.read_text())
+    for run in fields["runs"]:
+        tasks = json.loads(json.dumps(run["tasks"]))
+        for result in (result for task in tasks for result in task["results"]):
+            for share in (rules["per_token"] for value in result["bands"].values() for rules in value.values()):
+                share["accuracy"] /= 2
+        run["earlier"] = [{"step": 9, "tokens": 1, "flops": 1.0, "seconds": run["seconds"] / 2, "tasks": tasks}]
+    (tmp_path / "steps.json").write_text(json.dumps(fields))
+    figures = []
+    monkeypatch.setattr(plot_style, "png_of", lambda figure: figures.append(figure) or b"")
+    words = ["sweep", "table", str(tmp_path / "steps.json"), "--band", "told=text", "--by-step"]
+    assert main.main([*words, "--figure", str(tmp_path / "x.png")]) == 0
+    lines = [bar[0] for bar in figures[0].axes[0].containers if isinstance(bar, ErrorbarContainer)]
+    assert len(lines) == len({run["system"] for run in fields["runs"]})
+    for line in lines:
+        times, heights = line.get_xdata(), line.get_ydata()
+        assert times[1] == pytest.approx(2 * times[0]) and heights[1] == pytest.approx(2 * heights[0])
+    assert main.main(["sweep", "table", str(EVIDENCE), "--band", "told=nowhere"]) == 3
+    assert "--band told=nowhere: no item has it; use both or speech or text or untold" in capsys.readouterr().err
+
+
 def test_the_command_writes_a_picture_without_bands_too(tmp_path):
     assert main.main(["sweep", "table", str(EVIDENCE), "--figure", str(tmp_path / "all.png")]) == 0
     assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")

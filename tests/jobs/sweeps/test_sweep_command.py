@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import statistics
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import sweep_recipe
 import training_run
 
+from lst_jax.checkpoints.steps import whole_steps
 from lst_jax.cli import main
 from lst_jax.core import files
 from lst_jax.core.errors import RESTART_EXIT_CODE, DataError
@@ -215,7 +217,7 @@ def test_each_run_is_asked_once(asked, capsys):
     folder, words = asked
     files_before = [path.stat().st_mtime_ns for path in folder.glob("runs/*/evaluations/small-*.json")]
     assert len(files_before) == 2
-    assert main.main(words) == 0 and "0run" in capsys.readouterr().err
+    assert main.main(words) == 0 and "0checkpoint" in capsys.readouterr().err
     assert [path.stat().st_mtime_ns for path in folder.glob("runs/*/evaluations/small-*.json")] == files_before
 
 
@@ -241,6 +243,30 @@ def test_the_table_is_the_mean_over_seeds_and_the_same_from_its_file(asked, tmp_
     assert "small, 4 items, chance 50%" in printed and "stale" not in page.read_text() and "kept" in page.read_text()
     assert main.main(["sweep", "table", str(data), "--band", "told"]) == 0
     assert capsys.readouterr().out == printed
+
+
+def test_runs_are_asked_at_each_step_that_they_kept(asked, tmp_path, capsys):
+    folder, words = asked
+    runs = [RunDirectory(folder / "runs" / trial.name) for trial in read_sweep(folder).trials]
+    shutil.copytree(runs[0].checkpoint_path(6), runs[0].checkpoint_path(3))
+    kept = [whole_steps(run.checkpoints_path) for run in runs]
+    assert 3 in kept[0] and kept[0][-1] == kept[1][-1] == 6
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", QUICK_TO_COMPILE)
+        patch.setenv("PJRT_NPROC", "4")
+        assert main.main([*words, "--each-checkpoint"]) == 0
+    new = sum(map(len, kept)) - 2  # the last steps were asked before
+    assert f"{new}/{new} [" in capsys.readouterr().err
+    out = tmp_path / "outcomes.json"
+    assert main.main(["sweep", "table", str(folder), "--by-step", "--band", "told=text", "--out", str(out)]) == 0
+    printed, found = capsys.readouterr().out, json.loads(out.read_text())["runs"]
+    assert [[one["step"] for one in run["earlier"]] for run in found] == [steps[:-1] for steps in kept]
+    (copied,) = (one for one in found[0]["earlier"] if one["step"] == 3)
+    assert copied["flops"] == found[0]["flops"] / 2
+    assert copied["tasks"][0]["results"][0]["rules"] == found[0]["tasks"][0]["results"][0]["rules"]
+    shown = {line.split()[2]: line.split()[1] for line in printed.splitlines() if line.startswith("  base")}
+    assert shown == {f"{step}": str(sum(step in steps for steps in kept)) for step in {*kept[0], *kept[1]}}
+    assert "told text" in printed and "both" not in printed
 
 
 @pytest.mark.parametrize(
