@@ -8,7 +8,7 @@ CORPUS := corpora/asterisk
 DATA := data/demo
 RUN := runs/demo
 
-.PHONY: install demo demo-data demo-bpe scaling scaling-data world world-bpe world-demo world-demo-data test test-readme test-slow fuzz test-extras test-tpu test-gpu lint image clean
+.PHONY: install demo demo-data demo-bpe scaling scaling-data world world-bpe world-demo world-demo-bpe world-demo-data test test-readme test-slow fuzz test-extras test-tpu test-gpu lint image clean
 
 install: .venv/installed
 
@@ -106,6 +106,10 @@ world-demo: world-demo-data
 
 world-demo-data:
 	$(MAKE) world WORLD=$(WORLD_DEMO) WORLD_PEOPLE=48 WORLD_RELATIONS=4 WORLD_LIST_SHARE=0.6 WORLD_HOURS=8 WORLD_ITEMS=100 WORLD_UNITS=100 WORLD_VOICES=en-us
+
+# What configs/world.py:demo,bpe needs beside it.
+world-demo-bpe: world-demo-data
+	$(LST) prepare unit-tokenizer --data $(WORLD_DEMO)/train/speech --size $(PIECES) --out $(WORLD_DEMO)/units-$(PIECES).model
 
 # espeak-ng is GPL: an extra of its own that nothing else needs.
 .venv/synthesis: .venv/installed requirements-synthesis.txt

@@ -48,7 +48,7 @@ SECONDS = {
     "bypass-static8": 0.91,
 }
 GPU_WIDTH, GPU_ROWS, GPU_RATE, GPU_FLOPS = 640, 32, 1e-3, 2e16  # about four minutes each at 80 TFLOP/s
-SMALL_RATES = (1e-3, 4e-3)  # of Base, besides RATE
+SMALL_RATES = {"base": (1e-3, 4e-3), "bypass-static": (4e-3,)}  # besides RATE
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 SHARES = (0.5, 1.0, 2.0, 4.0)  # of interleaved documents, where texts have 1
 PATCHES = ("static3", "static4", "static6", "static9", "aligned", "aligned-merged", "bpe-aligned", "bpe-aligned-merged")
@@ -111,7 +111,7 @@ def sweep(add, name: str) -> None:
     shares                 more or fewer interleaved documents, for Base and bypass
     patches                sizes and kinds of patches, at equal FLOPs
     demo                   Base and bypass on the small world, at equal time: 50 minutes on two cores
-    small                  all kinds of systems on the small world at equal time, 15 minutes each: seeds, sizes of patches, rates
+    small                  kinds of systems on the small world at equal time, a quarter of an hour each: seeds, sizes of patches, rates
     gpu                    Base and bypass at a width of 640 in bfloat16: lst sweep run SWEEP --jobs 1, on one GPU
     """
     if name not in SWEEPS:
@@ -169,14 +169,18 @@ def demo() -> list[Overlay]:
 
 
 def small() -> list[Overlay]:
-    """Systems on the small world in equal time; Base and the bypass from three seeds, and Base at two more peak rates."""
+    """Systems on the small world in equal time; Base and the bypass from three seeds and at other peak rates too."""
     overlays = {
         name: {"recipe": f"demo,{name}", "train.steps": round(SMALL_STEPS / relative)}
         for name, relative in SECONDS.items()
     }
     main = [overlays.pop(name) for name in DEMO_SYSTEMS]
-    rates = [{"label": f"base at {rate:g}", "optim.peak_lr": rate} for rate in SMALL_RATES]
-    return [*product(main, each("seed", *SEEDS)), *overlays.values(), *product(main[:1], rates)]
+    rates = [
+        overlay | {"label": f"{name} at {rate:g}", "optim.peak_lr": rate}
+        for name, overlay in zip(DEMO_SYSTEMS, main, strict=True)
+        for rate in SMALL_RATES[name]
+    ]
+    return [*product(main, each("seed", *SEEDS)), *overlays.values(), *rates]
 
 
 def gpu() -> list[Overlay]:
