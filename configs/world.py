@@ -111,7 +111,7 @@ def sweep(add, name: str) -> None:
     shares                 more or fewer interleaved documents, for Base and bypass
     patches                sizes and kinds of patches, at equal FLOPs
     demo                   Base and bypass on the small world, at equal time: 50 minutes on two cores
-    small                  kinds of systems on the small world at equal time, a quarter of an hour each: seeds, sizes of patches, rates
+    small                  systems on the small world at equal time, a quarter of an hour each: seeds, patches, rates
     gpu                    Base and bypass at a width of 640 in bfloat16: lst sweep run SWEEP --jobs 1, on one GPU
     """
     if name not in SWEEPS:
