@@ -161,7 +161,7 @@ def test_completions_that_are_cut_to_a_training_row_are_counted_in_one_line(run,
         lambda step, params, some, *rest: ([[np.zeros(len(c.example.token)) for c in some]], None),
     )
     monkeypatch.setattr(evaluator, "Evaluator", lambda *arguments: heldout)
-    monkeypatch.setattr(evaluator, "load_trained_model", lambda *arguments: opened)
+    monkeypatch.setattr(evaluator, "load_trained_model", lambda *arguments, **options: opened)
     monkeypatch.setattr(heldout, "run", heldout._completion)
     monkeypatch.setattr(heldout, "text_figures", lambda params: {})
     opened = types.SimpleNamespace(config=config, model=None, mesh=mesh, params=None, step=0)

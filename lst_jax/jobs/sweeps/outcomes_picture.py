@@ -11,6 +11,7 @@ from lst_jax.jobs.sweeps.outcomes_by_step import asked_or_refused, seconds_of, s
 COLOURS = tuple(plot_style.COLOURS[name] for name in ("marker", "speech", "text", "third"))
 MARKERS = "osD^vP"
 PANEL = (2.9, 2.3)  # inches
+LEGEND, LETTER = 0.6, 0.08  # inches below the panels: for a legend, or for each letter of a system's name
 
 
 @plot_style.styled()
@@ -22,7 +23,8 @@ def picture(outcomes: Outcomes, band: str | None) -> bytes:
     """
     asked, systems = asked_or_refused(outcomes, band), outcomes.of_systems()
     value = asked[0].values[0] if all(len(task.values) == 1 for task in asked) else None
-    figure, axes = _panels([(one, one.task.removeprefix("world-")) for one in asked])
+    below = max(map(len, systems)) * LETTER if value is not None else LEGEND
+    figure, axes = _panels([(one, one.task.removeprefix("world-")) for one in asked], below)
     for row, task in zip(axes, asked, strict=True):
         for axis, direction in zip(row, DIRECTIONS, strict=True):
             for number, (label, runs) in enumerate(systems.items()):
@@ -31,6 +33,8 @@ def picture(outcomes: Outcomes, band: str | None) -> bytes:
                 _draw(axis, number, label, [(at + shift, one) for at, one in enumerate(found)])
             names = task.values if value is None else tuple(systems)
             axis.set_xticks(range(len(names)), names, rotation=0 if value is None else 90)
+            if value is not None and task is not asked[-1]:
+                axis.tick_params(labelbottom=False)
             axis.set_xlim(-0.6, len(names) - 0.4)
     for axis in axes[-1]:
         axis.set_xlabel((band or "") if value is None else f"{band} {value}" if value else "")
@@ -46,7 +50,7 @@ def by_step(outcomes: Outcomes, band: str | None) -> bytes:
     asked, systems = asked_or_refused(outcomes, band), outcomes.of_systems()
     wanted = [(task, value) for task in asked for value in task.values]
     names = [f"{task.task.removeprefix('world-')}{f', {band} {value}' if value else ''}" for task, value in wanted]
-    figure, axes = _panels([(task, name) for (task, _), name in zip(wanted, names, strict=True)])
+    figure, axes = _panels([(task, name) for (task, _), name in zip(wanted, names, strict=True)], LEGEND)
     for row, (task, value) in zip(axes, wanted, strict=True):
         for axis, direction in zip(row, DIRECTIONS, strict=True):
             for number, (label, runs) in enumerate(systems.items()):
@@ -59,9 +63,9 @@ def by_step(outcomes: Outcomes, band: str | None) -> bytes:
     return _finished(figure, axes, len(systems))
 
 
-def _panels(rows: Sequence[tuple[Asked, str]]) -> tuple[Any, Any]:
-    """A figure with a row for each task, beside which its name stands."""
-    size = (PANEL[0] * len(DIRECTIONS), PANEL[1] * len(rows) + 0.6)
+def _panels(rows: Sequence[tuple[Asked, str]], below: float) -> tuple[Any, Any]:
+    """A figure with a row for each task, beside which its name stands, and `below` inches for what is below them."""
+    size = (PANEL[0] * len(DIRECTIONS), PANEL[1] * len(rows) + below)
     figure, axes = plot_style.subplots(
         len(rows), len(DIRECTIONS), figsize=size, layout="constrained", squeeze=False, sharey="row"
     )
