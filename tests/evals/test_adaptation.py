@@ -186,6 +186,7 @@ def options(folder, **changes):
     return argparse.Namespace(
         **{
             "run_dir": folder / "run",
+            "step": None,
             "asr": None,
             "tts": None,
             "units": None,
