@@ -150,7 +150,7 @@ class Checkpoints:
 
     def before(self, step: int) -> int | None:
         """The newest whole step before `step`, or None."""
-        return max((s for s in self._manager.all_steps() if s < step), default=None)
+        return max((s for s in self.all_steps() if s < step), default=None)
 
     def restore_data_state(self, step: int, like: np.ndarray) -> np.ndarray:
         """Reads only the data state of a step."""
@@ -180,7 +180,7 @@ class Checkpoints:
         self.close()
 
     def _reading(self, step: int):
-        return read_errors(self.directory / f"{step:08d}", [s for s in self._manager.all_steps() if s < step])
+        return read_errors(self.directory / f"{step:08d}", [s for s in self.all_steps() if s < step])
 
 
 def _train_item(state: TrainState) -> dict[str, Any]:

@@ -47,7 +47,7 @@ NOTE = (
 class Earlier:
     """What a run answered at a checkpoint before its last step, and what its training had cost by then."""
 
-    step: int
+    steps: int
     tokens: int
     flops: float
     seconds: float
@@ -176,7 +176,7 @@ def _outcome(run: Place, trial: Trial, point: dict[str, Any]) -> Outcome:
         tasks=tuple(last),
         earlier=tuple(
             Earlier(
-                step=step,
+                steps=step,
                 tokens=round(point["tokens"] * step / trial.steps),
                 flops=point["flops"] * step / trial.steps,
                 seconds=point["seconds"] * step / trial.steps,

@@ -43,9 +43,9 @@ def steps_of(runs: Sequence[Outcome], asked: Asked) -> Iterator[list[Outcome | E
     """One system's runs at each step at which any of them was asked the task, by ascending step."""
     by_step: dict[int, list[Outcome | Earlier]] = {}
     for run in runs:
-        for step, one in [*((e.step, e) for e in run.earlier), (run.steps, run)]:
+        for one in (*run.earlier, run):
             if any(record.task == asked.task for record in one.tasks):
-                by_step.setdefault(step, []).append(one)
+                by_step.setdefault(one.steps, []).append(one)
     for _, at in sorted(by_step.items()):
         yield at
 
@@ -56,11 +56,10 @@ def seconds_of(runs: Sequence[Outcome | Earlier]) -> float:
 
 
 def _costs(label: str, runs: Sequence[Outcome | Earlier]) -> list[str]:
-    first = runs[0]
     return [
         label,
         str(len(runs)),
-        f"{first.steps if isinstance(first, Outcome) else first.step:,}",
+        f"{runs[0].steps:,}",
         f"{statistics.fmean(run.tokens for run in runs):.4g}",
         f"{statistics.fmean(run.flops for run in runs):.4g}",
         in_words(seconds_of(runs)),

@@ -53,7 +53,7 @@ def test_steps_are_drawn_over_the_time_of_training(monkeypatch, tmp_path, capsys
         for result in (result for task in tasks for result in task["results"]):
             for share in (rules["per_token"] for value in result["bands"].values() for rules in value.values()):
                 share["accuracy"] /= 2
-        run["earlier"] = [{"step": 9, "tokens": 1, "flops": 1.0, "seconds": run["seconds"] / 2, "tasks": tasks}]
+        run["earlier"] = [{"steps": 9, "tokens": 1, "flops": 1.0, "seconds": run["seconds"] / 2, "tasks": tasks}]
     (tmp_path / "steps.json").write_text(json.dumps(fields))
     figures = []
     monkeypatch.setattr(plot_style, "png_of", lambda figure: figures.append(figure) or b"")

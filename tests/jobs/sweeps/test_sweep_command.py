@@ -262,8 +262,8 @@ def test_runs_are_asked_at_each_step_that_they_kept(asked, tmp_path, capsys):
     out = tmp_path / "outcomes.json"
     assert main.main(["sweep", "table", str(folder), "--by-step", "--band", "told=text", "--out", str(out)]) == 0
     printed, found = capsys.readouterr().out, json.loads(out.read_text())["runs"]
-    assert [[one["step"] for one in run["earlier"]] for run in found] == [steps[:-1] for steps in kept]
-    (copied,) = (one for one in found[0]["earlier"] if one["step"] == copy)
+    assert [[one["steps"] for one in run["earlier"]] for run in found] == [steps[:-1] for steps in kept]
+    (copied,) = (one for one in found[0]["earlier"] if one["steps"] == copy)
     assert copied["flops"] == pytest.approx(found[0]["flops"] * copy / 6)
     assert copied["tasks"][0]["results"][0]["rules"] == found[0]["tasks"][0]["results"][0]["rules"]
     shown = {line.split()[2]: line.split()[1] for line in printed.splitlines() if line.startswith("  base")}
