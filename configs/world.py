@@ -48,6 +48,9 @@ SECONDS = {
     "bypass-static8": 0.91,
 }
 GPU_WIDTH, GPU_ROWS, GPU_RATE, GPU_FLOPS = 640, 32, 1e-3, 2e16  # about four minutes each at 80 TFLOP/s
+BEST_STEPS = 3000  # of bypass-static in the sweep `best`, in 16 minutes on one core
+BEST_RATE = 4e-3  # of the sweep `small`, for both systems
+BEST_OTHERS = ("bypass-static1", "bypass-static8", "bypass-static2", "static", "bpe", "bypass")
 SMALL_RATES = {"base": (1e-3, 4e-3, 8e-3), "bypass-static": (4e-3, 8e-3)}  # besides RATE
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 SHARES = (0.5, 1.0, 2.0, 4.0)  # of interleaved documents, where texts have 1
@@ -111,6 +114,7 @@ def sweep(add, name: str) -> None:
     shares                 more or fewer interleaved documents, for Base and bypass
     patches                sizes and kinds of patches, at equal FLOPs
     demo                   Base and bypass on the small world, at equal time: 50 minutes on two cores
+    best                   systems on the small world at the best rate of `small`, in equal time, 16 minutes each
     small                  systems on the small world at equal time, a quarter of an hour each: seeds, patches, rates
     gpu                    Base and bypass at a width of 640 in bfloat16: lst sweep run SWEEP --jobs 1, on one GPU
     """
@@ -168,6 +172,24 @@ def demo() -> list[Overlay]:
     ]
 
 
+def best() -> list[Overlay]:
+    """Systems on the small world at the best rate of `small`, in equal time; Base and the bypass from three seeds."""
+
+    def overlay(name: str) -> Overlay:
+        steps = round(BEST_STEPS / SECONDS[name])
+        return {
+            "recipe": f"demo,{name}",
+            "optim.peak_lr": BEST_RATE,
+            "train.steps": steps,
+            "train.checkpoint_keep_every": BEST_STEPS // 3,
+        }
+
+    return [
+        *product(each("seed", *SEEDS), [overlay(name) for name in DEMO_SYSTEMS]),
+        *map(overlay, BEST_OTHERS),
+    ]
+
+
 def small() -> list[Overlay]:
     """Systems on the small world in equal time; Base and the bypass from three seeds and at other peak rates too."""
     overlays = {
@@ -206,6 +228,7 @@ SWEEPS = {
     "shares": shares,
     "patches": patches,
     "demo": demo,
+    "best": best,
     "small": small,
     "gpu": gpu,
 }

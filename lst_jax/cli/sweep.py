@@ -9,6 +9,7 @@ import sys
 from lst_jax.cli.evaluate import add_task_option
 from lst_jax.cli.local_paths import output_or_address, path_or_address, run_or_address
 from lst_jax.core.errors import RESTART_EXIT_CODE, ConfigError
+from lst_jax.evals.conventions import RULES
 from lst_jax.jobs.launch import targets
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place, to_place, to_run_place
@@ -107,6 +108,19 @@ def _add_table(parts) -> None:
         "--by-step",
         action="store_true",
         help="a row, and in the picture a mark, for each step at which runs were asked: lst sweep evaluate --each-checkpoint",
+    )
+    table.add_argument(
+        "--against",
+        metavar="SYSTEM",
+        help="also the differences from this system, with paired intervals; not with --by-step",
+    )
+    table.add_argument(
+        "--rule",
+        choices=tuple(RULES),
+        default="per_token",
+        help="by what a choice is the likeliest: "
+        + ", ".join(f"{n} is {w}" for n, w in RULES.items() if n != w)
+        + " (default: per_token)",
     )
     table.add_argument("--only", metavar="TASK", help="show this task alone; --out has all (default: all)")
     table.add_argument(
@@ -218,15 +232,18 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _table(args: argparse.Namespace) -> int:
     from lst_jax.core.text_table import columns
-    from lst_jax.jobs.sweeps import outcomes
+    from lst_jax.jobs.sweeps import outcomes, outcomes_tables
     from lst_jax.jobs.sweeps import outcomes_by_step as by_step
     from lst_jax.report import results_file
 
+    if args.against is not None and args.by_step:
+        raise ConfigError("--against: not with --by-step, as systems differ in their steps; leave one out")
     whole = outcomes.read(to_run_place(args.source))
     found = whole.of_task(args.only) if args.only else whole
     band, _, value = (args.band or "").partition("=")
     found = found.of_value(band, value) if value else found
-    tables = (by_step.tables if args.by_step else outcomes.tables)(found, band or None)
+    how = outcomes_tables.Shown(band or None, args.rule, args.against)
+    tables = (by_step.tables if args.by_step else outcomes_tables.tables)(found, how)
     for title, header, rows in tables:
         print("\n".join(["", *([title] if title else []), *columns([header, *rows], right=())]))
     if args.out:
@@ -235,10 +252,10 @@ def _table(args: argparse.Namespace) -> int:
         from lst_jax.jobs.sweeps import outcomes_picture
 
         draw = outcomes_picture.by_step if args.by_step else outcomes_picture.picture
-        objects.write_bytes(to_place(args.figure), draw(found, band or None))
+        objects.write_bytes(to_place(args.figure), draw(found, how))
     if args.markdown:
         section = args.section or f"Sweep: {found.sweep}"
-        body = outcomes.as_markdown(tables)
+        body = outcomes_tables.as_markdown(tables, how)
         results_file.write_section(args.markdown, section, body, results_file.provenance(sys.argv[1:], ()))
     return 0
 

@@ -1,6 +1,7 @@
-"""Accuracy of choices, and its confidence interval."""
+"""Accuracy of choices, and confidence intervals."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 
@@ -20,3 +21,33 @@ def wilson_interval(right: float, items: int, z: float = 1.959964) -> tuple[floa
     centre = (share + z * z / (2 * items)) / (1 + z * z / items)
     half = z / (1 + z * z / items) * math.sqrt(share * (1 - share) / items + z * z / (4 * items * items))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def items_worth(by_run: Sequence[Sequence[float]]) -> float:
+    """How many independent items the answers of several runs to one set of items are worth, for `wilson_interval`.
+
+    It is the number of items where runs agree in each of them, and up to that times the runs where they do not: p(1 - p) over
+    the variance of the mean, where each item counts by its mean over the runs (the effective sample size of a
+    survey). Args: by_run [runs][items], each from 0 to 1.
+    """
+    items, runs = len(by_run[0]), len(by_run)
+    means = [statistics.fmean(own) for own in zip(*by_run, strict=True)]
+    share = statistics.fmean(means)
+    if items < 2 or share in (0.0, 1.0):
+        return items
+    variance = statistics.variance(means) / items
+    most = items * runs
+    return most if not variance else min(most, max(items, share * (1 - share) / variance))
+
+
+def paired_interval(differences: Sequence[float], z: float = 1.959964) -> tuple[float, float]:
+    """The 95% interval of the mean of what two systems differ by in each of the same items, from -1 to 1.
+
+    Half an item that each alone has right is added to both sides (Agresti and Min 2005), so that it has a width even
+    where all items differ by the same.
+    """
+    items = len(differences) + 2
+    mean = math.fsum(differences) / items
+    variance = (math.fsum(one * one for one in differences) + 1) / items - mean * mean
+    half = z * math.sqrt(variance / items)
+    return max(-1.0, mean - half), min(1.0, mean + half)

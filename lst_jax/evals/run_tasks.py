@@ -13,7 +13,7 @@ from lst_jax.data.documents import ExampleBuilder
 from lst_jax.data.patching import strategy_of
 from lst_jax.data.pipeline import open_source, open_tokenizer
 from lst_jax.data.tasks import registry, zerospeech
-from lst_jax.data.tasks.items import Task
+from lst_jax.data.tasks.items import Task, digest
 from lst_jax.data.tasks.kind import NAME_PATTERN, HeldOutTask
 from lst_jax.evals import scorer, tasks
 from lst_jax.evals.records import store, text
@@ -50,7 +50,14 @@ def evaluate_tasks(
     kept, one_scorer = [], scorer.Scorer(config, opened.mesh)
     for name, path, task in found:
         own, submissions = evaluate_task(opened, one_scorer, name, task, wanted, grid, scope)
-        fields = {"task": name, "path": path, "step": opened.step, "config_hash": config_hash(config), "results": own}
+        fields = {
+            "task": name,
+            "path": path,
+            "step": opened.step,
+            "config_hash": config_hash(config),
+            "results": own,
+            "digest": digest(task.items),
+        }
         kept.append(store.build(ChoicesRecord.KIND, fields))
         if processes.is_leader():
             store.write(run.path, kept[-1], submissions)

@@ -77,19 +77,20 @@ def amounts(
     return [[next(all_amounts) for _ in item.choices] for item in items]
 
 
-def accuracy_of_groups(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> dict[str, int | float]:
+def accuracy_of_groups(items: Sequence[Item], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Accuracy and its 95% interval (Wilson); each group of items counts as one, by its mean.
 
     Items without a label are not counted; at least one item must have one.
-    Returns: `groups`, `accuracy`, `low`, `high`.
+    Returns: `groups`, `accuracy`, `low`, `high`, and `by_group`, the mean of each group by the groups' order.
     """
     groups: dict[str, list[float]] = {}
     for item, own in zip(items, scores, strict=True):
         if item.label is not None:
             groups.setdefault(_group(item), []).append(accuracy.correctness(own, item.label))
-    right = math.fsum(sum(some) / len(some) for some in groups.values())
+    means = [sum(some) / len(some) for _, some in sorted(groups.items())]
+    right = math.fsum(means)
     low, high = accuracy.wilson_interval(right, len(groups))
-    return {"groups": len(groups), "accuracy": right / len(groups), "low": low, "high": high}
+    return {"groups": len(groups), "accuracy": right / len(groups), "low": low, "high": high, "by_group": means}
 
 
 def judge(items: Sequence[Item], amounts: Sequence[Sequence[Amount]]) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def _by_number(band: tuple[str, object]) -> tuple[bool, int, str]:
     return not value.isdecimal(), len(value) if value.isdecimal() else 0, value
 
 
-def _by_rule(some: Sequence[tuple[Item, Sequence[Amount]]]) -> dict[str, dict[str, int | float]]:
+def _by_rule(some: Sequence[tuple[Item, Sequence[Amount]]]) -> dict[str, dict[str, Any]]:
     items, found = [item for item, _ in some], {}
     for rule in RULES:
         scores = [[one.score(rule) for one in own] for _, own in some]

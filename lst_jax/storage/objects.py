@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,9 @@ VERSIONS = (
     "mtime",
 )  # of fsspec's file systems, the best first
 BLOCK = 1 << 24  # bytes of one read of a large object
+NUMBERS = re.compile(
+    r"\[\n[-+0-9.eE,\s]+\]"
+)  # a list of numbers as json writes it with an indent; no text holds a raw line end
 
 
 def read_bytes(place: Place) -> bytes:
@@ -102,8 +106,9 @@ def write_text(place: Place, text: str) -> None:
 
 
 def write_json(place: Place, mapping: Mapping[str, Any]) -> None:
-    """Writes a JSON object. Raises: StorageError."""
-    write_text(place, json.dumps(mapping, indent=1, ensure_ascii=False) + "\n")
+    """Writes a JSON object, each list of numbers on one line. Raises: StorageError."""
+    text = json.dumps(mapping, indent=1, ensure_ascii=False)
+    write_text(place, NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
 
 
 def write_many(contents: Mapping[Place, bytes]) -> None:

@@ -17,6 +17,7 @@ from lst_jax.prepare.corpora import choose
 ADDRESS = "gs://bucket/folder"
 # What takes no address, by option, or by command and option; everything else does.
 REFUSED = {
+    "--against": "the label of a system",
     "--band": "the name of a band",
     "--channel": "which channel of a recording",
     "--codebook-fingerprint": "a text that identifies a codebook",

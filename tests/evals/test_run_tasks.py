@@ -68,6 +68,8 @@ def test_pairs_are_averaged_over_voices_and_submitted_by_name(run, tmp_path, cap
         by_id[n] = np.mean([score[f"f{n}{v}0"] > score[f"f{n}{v}1"] for v in "ab"])
     assert result["rules"]["sum"]["accuracy"] == pytest.approx(np.mean(list(by_id.values())))
     assert result["rules"]["sum"]["groups"] == 5
+    assert result["rules"]["sum"]["by_group"] == pytest.approx(list(by_id.values()))
+    assert kept["digest"] == items.digest(found)
     oov = result["bands"]["frequency"]["oov"]["sum"]
     assert oov["accuracy"] == pytest.approx(np.mean([by_id[1], by_id[3]])) and oov["groups"] == 2
     rows = [row for record in store.read(run.path).records for row in record.rows()]
@@ -208,6 +210,25 @@ def test_units_of_another_rate_or_codebook_and_missing_ones_are_refused(run, tmp
     arguments = ["evaluate", str(run.path), "--tasks", f"x={path}", "--directions", "s2s"]
     assert main.main(arguments) == DataError.exit_code
     assert "task x: item text.jsonl:1: s2s: a prompt or choice has no units" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"id": "b"},
+        {"label": 1},
+        {"group": "g"},
+        {"bands": {"x": "y"}},
+        {"prompt": None},
+        {"choices": (Part("x"), Part("z"))},
+        {"choices": (Part("x"), Part("y", np.array([2], np.uint16)))},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_the_digest_tells_items_apart(changed):
+    item = Item("a", Part("p"), (Part("x"), Part("y", np.array([1], np.uint16))), 0)
+    assert items.digest([item]) != items.digest([dataclasses.replace(item, **changed)])
+    assert items.digest([item]) == items.digest([dataclasses.replace(item)]) != items.digest([item, item])
 
 
 def test_a_tie_counts_half_and_rules_can_disagree():

@@ -8,6 +8,8 @@ Example: a line of a task's file with all fields, and one without the optional f
 """
 
 import dataclasses
+import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -120,6 +122,16 @@ def line(item: Item, unit_rate: float | None, codebook: str | None) -> dict[str,
     if unit_rate is not None:
         fields |= {"unit_rate": unit_rate, "codebook": codebook}
     return fields
+
+
+def digest(items: Sequence[Item]) -> str:
+    """16 hexadecimal digits of what is asked: ids, groups, labels and bands, and the texts and units of all parts."""
+    found = hashlib.sha256()
+    for item in items:
+        own = [[part.text, None if part.units is None else part.units.tolist()] for _, part in parts(item)]
+        asked = [item.id, item.group, item.label, dict(item.bands), item.prompt is None, own]
+        found.update(json.dumps(asked, ensure_ascii=False).encode() + b"\n")
+    return found.hexdigest()[:16]
 
 
 def parts(item: Item) -> Iterable[tuple[str, Part]]:

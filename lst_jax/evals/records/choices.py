@@ -10,12 +10,13 @@ from lst_jax.evals.records.kind import Row
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Accuracy over groups of items, and its 95% interval."""
+    """Accuracy over groups of items, its 95% interval, and the mean of each group by the groups' order."""
 
     groups: int
     accuracy: float
     low: float
     high: float
+    by_group: tuple[float, ...] = ()  # older records have none
 
     def interval(self) -> str:
         """Example: "95% interval 40.0% to 60.0%, 90 items"."""
@@ -71,6 +72,7 @@ class ChoicesRecord:
     step: int
     config_hash: str
     results: tuple[DirectionResult, ...]
+    digest: str | None = None  # of the items, where `by_group` is there
 
     def file_name(self) -> str:
         """Example: "swuggy-00000450-restart-response"."""

@@ -1,46 +1,22 @@
-"""What the finished runs of a sweep cost and answered: one JSON file, and tables of it (docs/formats.md, "Outcomes").
-
-The file holds each run by itself. Tables take the mean over the runs of one label, which differ in their seeds alone.
-"""
+"""What the finished runs of a sweep cost and answered, each run by itself: one JSON file (docs/formats.md, "Outcomes")."""
 
 import dataclasses
-import statistics
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from lst_jax.core import strict
-from lst_jax.core.directions import DIRECTIONS
 from lst_jax.core.errors import ConfigError, DataError
-from lst_jax.evals.accuracy import wilson_interval
 from lst_jax.evals.records import store
-from lst_jax.evals.records.choices import ChoicesRecord, DirectionResult
+from lst_jax.evals.records.choices import ChoicesRecord
 from lst_jax.jobs.sweeps import collect
 from lst_jax.jobs.sweeps.status import RUNS, status_of
 from lst_jax.jobs.sweeps.trials import FILE, Trial, read_sweep
 from lst_jax.report import results_file
-from lst_jax.runs.ledger import in_words
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
-Table = tuple[str, Sequence[str], list[list[str]]]  # title, header, rows
 FORMAT_VERSION = 1
 FIX = "give a sweep, or what lst sweep table --out wrote"
-RULE = "per_token"  # of the tables; the file has every rule
-COSTS = (
-    "system",
-    "runs",
-    "parameters",
-    "steps",
-    "tokens",
-    "FLOPs",
-    "time of all steps",
-    "held-out speech, bits/s",
-    "held-out text, bits/token",
-)
-NOTE = (
-    "Means over the runs of a system; behind a loss stands the range over its runs. Accuracies are in percent, by mean "
-    "per token. In square brackets is the 95% interval over the questions (Wilson), and in round brackets the range over runs."
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,23 +102,36 @@ class Outcomes:
 
         return dataclasses.replace(self, runs=tuple(run.only(narrowed) for run in self.runs))
 
+    def check_items(self) -> None:
+        """Raises: DataError where runs were asked different items by the name of one task."""
+        asked: dict[str, tuple[str, str]] = {}  # of each task: a run, and its items
+        for run in self.runs:
+            for record in (*run.tasks, *(own for one in run.earlier for own in one.tasks)):
+                first, digest = asked.setdefault(record.task, (run.run, record.digest or ""))
+                if record.digest and digest and record.digest != digest:
+                    raise DataError(
+                        f"{self.sweep}: {record.task}: {first} and {run.run} were asked different items; "
+                        "ask one of them again, with lst evaluate --tasks"
+                    )
+
     def of_systems(self) -> dict[str, list[Outcome]]:
         """The runs of each system, in the file's order."""
         labels = dict.fromkeys(run.system for run in self.runs)
         return {label: [run for run in self.runs if run.system == label] for label in labels}
 
 
-def _results(runs: Sequence[Outcome | Earlier], task: str) -> list[DirectionResult]:
-    return [result for run in runs for record in run.tasks if record.task == task for result in record.results]
-
-
 def read(source: Place) -> Outcomes:
     """The outcomes of a sweep's folder, or those that such a file holds.
 
-    Raises: DataError where no run is done, or the file is not one of outcomes; StorageError.
+    Raises: DataError where no run is done, the file is not one of outcomes, or runs were asked different items by the
+    name of one task; StorageError.
     """
-    if objects.exists(source / FILE):
-        return outcomes_of(source)
+    found = outcomes_of(source) if objects.exists(source / FILE) else _read_file(source)
+    found.check_items()
+    return found
+
+
+def _read_file(source: Place) -> Outcomes:
     fields = objects.read_json(source, FIX)
     if fields.get("format_version") != FORMAT_VERSION or not fields.get("runs"):
         raise DataError(f"{source}: holds no outcomes; {FIX}")
@@ -185,108 +174,3 @@ def _outcome(run: Place, trial: Trial, point: dict[str, Any]) -> Outcome:
             for step, records in sorted(answered.items())
         ),
     )
-
-
-def tables(outcomes: Outcomes, band: str | None) -> list[Table]:
-    """What runs cost, and then each task. With `band`, a row for each of its values."""
-    systems = outcomes.of_systems()
-    found = [("", COSTS, [_cost_row(label, runs) for label, runs in systems.items()])]
-    for asked in asked_of(outcomes, band):
-        rows = [
-            [label, *([value] if band else []), *(cell(runs, asked.task, way, band, value) for way in DIRECTIONS)]
-            for label, runs in systems.items()
-            for value in asked.values
-        ]
-        found.append((asked.title(), ["system", *([band] if band else []), *DIRECTIONS.values()], rows))
-    return found
-
-
-class Asked(NamedTuple):
-    """A task, how many items it has, what a guess gets right, and the values of a band (one empty one without a band)."""
-
-    task: str
-    items: int
-    chance: float | None
-    values: tuple[str, ...]
-
-    def title(self) -> str:
-        """Example: "world-storycloze, 400 items, chance 50%"."""
-        return f"{self.task}, {self.items:,} items" + ("" if self.chance is None else f", chance {self.chance:.0%}")
-
-
-def asked_of(outcomes: Outcomes, band: str | None) -> list[Asked]:
-    """The tasks that any run was asked."""
-    found = []
-    for task in dict.fromkeys(record.task for run in outcomes.runs for record in run.tasks):
-        answers = _results(outcomes.runs, task)
-        values = tuple(dict.fromkeys(v for a in answers for v in a.bands.get(band, {}))) if band else ("",)
-        chances = {a.chance for a in answers}
-        found.append(Asked(task, answers[0].items, chances.pop() if len(chances) == 1 else None, values))
-    return found
-
-
-def as_markdown(tables: Sequence[Table]) -> str:
-    """What the numbers are, and the tables."""
-    parts = [NOTE]
-    for title, header, rows in tables:
-        parts += [*([f"**{title}**"] if title else []), results_file.table(header, rows)]
-    return "\n\n".join(parts)
-
-
-def _cost_row(label: str, runs: Sequence[Outcome]) -> list[str]:
-    return [
-        label,
-        str(len(runs)),
-        f"{runs[0].parameters:,}",
-        f"{statistics.fmean(run.steps for run in runs):,.0f}",
-        f"{statistics.fmean(run.tokens for run in runs):.4g}",
-        f"{statistics.fmean(run.flops for run in runs):.4g}",
-        in_words(statistics.fmean(run.seconds for run in runs)),
-        _loss([run.loss_speech for run in runs]),
-        _loss([run.loss_text for run in runs]),
-    ]
-
-
-def _loss(values: Sequence[float | None]) -> str:
-    losses = [value for value in values if value is not None]
-    if not losses:
-        return ""
-    spread = f" ({min(losses):.2f}–{max(losses):.2f})" if len(losses) > 1 else ""
-    return f"{statistics.fmean(losses):.2f}{spread}"
-
-
-class Accuracy(NamedTuple):
-    """Of the runs that were asked: how many, their mean, its 95% interval over the questions, and the least and most of a run.
-    Shares are up to 1."""
-
-    runs: int
-    mean: float
-    low: float
-    high: float
-    least: float
-    most: float
-
-
-def accuracy_of(
-    runs: Sequence[Outcome | Earlier], task: str, direction: str, band: str | None, value: str
-) -> Accuracy | None:
-    """What runs of one system answered, to items with this value of the band if there is one; None where not asked."""
-    answers = [a for a in _results(runs, task) if a.direction == direction]
-    rules = [a.bands.get(band, {}).get(value, {}) if band else a.rules for a in answers]
-    found = [some[RULE] for some in rules if RULE in some]
-    if not found:
-        return None
-    shares, groups = [share.accuracy for share in found], found[0].groups
-    mean = statistics.fmean(shares)
-    return Accuracy(len(shares), mean, *wilson_interval(mean * groups, groups), min(shares), max(shares))
-
-
-def cell(runs: Sequence[Outcome | Earlier], task: str, direction: str, band: str | None, value: str) -> str:
-    """Example: "81.0 [75, 86] (79–83)"."""
-    found = accuracy_of(runs, task, direction, band, value)
-    if found is None:
-        return ""
-    asked, *shares = found
-    mean, low, high, least, most = (100 * share for share in shares)
-    spread = f" ({least:.0f}–{most:.0f})" if asked > 1 else ""
-    return f"{mean:.1f} [{low:.0f}, {high:.0f}]{spread}"

@@ -5,28 +5,29 @@ from collections.abc import Iterator, Sequence
 
 from lst_jax.core.directions import DIRECTIONS
 from lst_jax.core.errors import DataError
-from lst_jax.jobs.sweeps.outcomes import Asked, Earlier, Outcome, Outcomes, Table, asked_of, cell
+from lst_jax.jobs.sweeps.outcomes import Earlier, Outcome, Outcomes
+from lst_jax.jobs.sweeps.outcomes_tables import Asked, Shown, Table, asked_of, cell
 from lst_jax.runs.ledger import in_words
 
 COSTS = ("system", "runs", "step", "tokens", "FLOPs", "time")
 
 
-def tables(outcomes: Outcomes, band: str | None) -> list[Table]:
-    """A table for each task, and with `band` for each of its values: a row for each system and step.
+def tables(outcomes: Outcomes, how: Shown) -> list[Table]:
+    """A table for each task, and with `how.band` for each of its values: a row for each system and step.
 
     Raises: DataError where no run was asked a task.
     """
     return [
         (
-            asked.title() + (f", {band} {value}" if value else ""),
+            asked.title() + (f", {how.band} {value}" if value else ""),
             [*COSTS, *DIRECTIONS.values()],
             [
-                [*_costs(label, at), *(cell(at, asked.task, way, band, value) for way in DIRECTIONS)]
+                [*_costs(label, at), *(cell(at, asked.task, way, how, value) for way in DIRECTIONS)]
                 for label, runs in outcomes.of_systems().items()
                 for at in steps_of(runs, asked)
             ],
         )
-        for asked in asked_or_refused(outcomes, band)
+        for asked in asked_or_refused(outcomes, how.band)
         for value in asked.values
     ]
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from lst_jax.core import plot_style
 from lst_jax.core.directions import DIRECTIONS
-from lst_jax.jobs.sweeps.outcomes import Accuracy, Asked, Outcomes, accuracy_of
+from lst_jax.jobs.sweeps.outcomes import Outcomes
 from lst_jax.jobs.sweeps.outcomes_by_step import asked_or_refused, seconds_of, steps_of
+from lst_jax.jobs.sweeps.outcomes_tables import Accuracy, Asked, Shown, accuracy_of
 
 COLOURS = tuple(plot_style.COLOURS[name] for name in ("marker", "speech", "text", "third"))
 MARKERS = "osD^vP"
@@ -15,20 +16,20 @@ LEGEND, LETTER = 0.6, 0.08  # inches below the panels: for a legend, or for each
 
 
 @plot_style.styled()
-def picture(outcomes: Outcomes, band: str | None) -> bytes:
+def picture(outcomes: Outcomes, how: Shown) -> bytes:
     """A PNG file. Marks are means over a system's runs, bars the 95% interval over the questions, dashes a guess.
 
     Values of the band stand side by side, each with its systems; or the systems alone where there is one value.
     Raises: DataError where no run was asked a task.
     """
-    asked, systems = asked_or_refused(outcomes, band), outcomes.of_systems()
+    asked, systems = asked_or_refused(outcomes, how.band), outcomes.of_systems()
     value = asked[0].values[0] if all(len(task.values) == 1 for task in asked) else None
     below = max(map(len, systems)) * LETTER if value is not None else LEGEND
     figure, axes = _panels([(one, one.task.removeprefix("world-")) for one in asked], below)
     for row, task in zip(axes, asked, strict=True):
         for axis, direction in zip(row, DIRECTIONS, strict=True):
             for number, (label, runs) in enumerate(systems.items()):
-                found = [accuracy_of(runs, task.task, direction, band, one) for one in task.values]
+                found = [accuracy_of(runs, task.task, direction, how, one) for one in task.values]
                 shift = number if value is not None else 0.6 * ((number + 0.5) / len(systems) - 0.5)
                 _draw(axis, number, label, [(at + shift, one) for at, one in enumerate(found)])
             names = task.values if value is None else tuple(systems)
@@ -37,25 +38,25 @@ def picture(outcomes: Outcomes, band: str | None) -> bytes:
                 axis.tick_params(labelbottom=False)
             axis.set_xlim(-0.6, len(names) - 0.4)
     for axis in axes[-1]:
-        axis.set_xlabel((band or "") if value is None else f"{band} {value}" if value else "")
+        axis.set_xlabel((how.band or "") if value is None else f"{how.band} {value}" if value else "")
     return _finished(figure, axes, len(systems) if value is None else None)
 
 
 @plot_style.styled()
-def by_step(outcomes: Outcomes, band: str | None) -> bytes:
+def by_step(outcomes: Outcomes, how: Shown) -> bytes:
     """A PNG file: the same over the time of training, with a row of panels for each value of the band.
 
     Raises: DataError where no run was asked a task.
     """
-    asked, systems = asked_or_refused(outcomes, band), outcomes.of_systems()
+    asked, systems = asked_or_refused(outcomes, how.band), outcomes.of_systems()
     wanted = [(task, value) for task in asked for value in task.values]
-    names = [f"{task.task.removeprefix('world-')}{f', {band} {value}' if value else ''}" for task, value in wanted]
+    names = [f"{task.task.removeprefix('world-')}{f', {how.band} {value}' if value else ''}" for task, value in wanted]
     figure, axes = _panels([(task, name) for (task, _), name in zip(wanted, names, strict=True)], LEGEND)
     for row, (task, value) in zip(axes, wanted, strict=True):
         for axis, direction in zip(row, DIRECTIONS, strict=True):
             for number, (label, runs) in enumerate(systems.items()):
                 steps = list(steps_of(runs, task))
-                found = [(seconds_of(at) / 60, accuracy_of(at, task.task, direction, band, value)) for at in steps]
+                found = [(seconds_of(at) / 60, accuracy_of(at, task.task, direction, how, value)) for at in steps]
                 _draw(axis, number, label, found, joined=True)
             axis.set_xlim(left=0)
     for axis in axes[-1]:

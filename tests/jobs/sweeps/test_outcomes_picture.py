@@ -10,6 +10,7 @@ from matplotlib.container import ErrorbarContainer
 from lst_jax.cli import main
 from lst_jax.core import plot_style
 from lst_jax.jobs.sweeps import outcomes, outcomes_picture
+from lst_jax.jobs.sweeps.outcomes_tables import Shown, accuracy_of, asked_of
 from lst_jax.storage.place import to_place
 
 EVIDENCE = pathlib.Path(__file__).parents[3] / "docs" / "evidence" / "eight-relations.json"
@@ -19,13 +20,13 @@ def test_marks_stand_where_the_accuracies_are(monkeypatch):
     figures = []
     monkeypatch.setattr(plot_style, "png_of", lambda figure: figures.append(figure) or b"")
     found = outcomes.read(to_place(EVIDENCE))
-    outcomes_picture.picture(found, "told")
-    axis, asked = figures[0].axes[1], outcomes.asked_of(found, "told")[0]
+    outcomes_picture.picture(found, Shown("told"))
+    axis, asked = figures[0].axes[1], asked_of(found, "told")[0]
     assert axis.get_title() == "T→T"
     drawn = {bar.get_label(): bar for bar in axis.containers if isinstance(bar, ErrorbarContainer)}
     assert [tick.get_text() for tick in axis.get_xticklabels()] == list(asked.values)
     for label, runs in found.of_systems().items():
-        shown = [outcomes.accuracy_of(runs, asked.task, "t2t", "told", value) for value in asked.values]
+        shown = [accuracy_of(runs, asked.task, "t2t", Shown("told"), value) for value in asked.values]
         marks, _, (bars,) = drawn[label]
         assert marks.get_ydata() == pytest.approx([100 * one.mean for one in shown])
         ends = np.array([(100 * one.low, 100 * one.high) for one in shown])
@@ -36,12 +37,12 @@ def test_one_value_of_a_band_has_its_systems_side_by_side(monkeypatch):
     figures = []
     monkeypatch.setattr(plot_style, "png_of", lambda figure: figures.append(figure) or b"")
     found = outcomes.read(to_place(EVIDENCE)).of_value("told", "text")
-    outcomes_picture.picture(found, "told")
+    outcomes_picture.picture(found, Shown("told"))
     axis = figures[0].axes[-2]  # S→T of the last task, below which the names stand
     assert [tick.get_text() for tick in axis.get_xticklabels()] == list(found.of_systems())
     heights = [bar[0].get_ydata()[0] for bar in axis.containers if isinstance(bar, ErrorbarContainer)]
-    task = outcomes.asked_of(found, "told")[-1].task
-    shown = [outcomes.accuracy_of(runs, task, "s2t", "told", "text").mean for runs in found.of_systems().values()]
+    task = asked_of(found, "told")[-1].task
+    shown = [accuracy_of(runs, task, "s2t", Shown("told"), "text").mean for runs in found.of_systems().values()]
     assert heights == pytest.approx([100 * mean for mean in shown])
 
 
@@ -87,6 +88,6 @@ def test_one_task_can_be_shown_alone(tmp_path, capsys):
     assert main.main([*words, "--only", "world-hellaswag"]) == 0
     shown = capsys.readouterr().out
     assert "world-hellaswag, 400 items" in shown and "storycloze" not in shown
-    assert json.loads((tmp_path / "all.json").read_text()) == json.loads(EVIDENCE.read_text())
+    assert outcomes.read(to_place(tmp_path / "all.json")) == outcomes.read(to_place(EVIDENCE))
     assert main.main([*words, "--only", "other"]) == 3
     assert "--only other: no run was asked it; use world-hellaswag or" in capsys.readouterr().err

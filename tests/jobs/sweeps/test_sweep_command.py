@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import sweep_recipe
 import training_run
@@ -18,6 +19,7 @@ from lst_jax.checkpoints.steps import whole_steps
 from lst_jax.cli import main
 from lst_jax.core import files
 from lst_jax.core.errors import RESTART_EXIT_CODE, DataError
+from lst_jax.evals.accuracy import paired_interval
 from lst_jax.jobs.sweeps import collect, status
 from lst_jax.jobs.sweeps.trials import read_sweep
 from lst_jax.laws.points import read_points
@@ -243,6 +245,40 @@ def test_the_table_is_the_mean_over_seeds_and_the_same_from_its_file(asked, tmp_
     assert "small, 4 items, chance 50%" in printed and "stale" not in page.read_text() and "kept" in page.read_text()
     assert main.main(["sweep", "table", str(data), "--band", "told"]) == 0
     assert capsys.readouterr().out == printed
+
+
+def test_systems_are_compared_question_by_question(asked, tmp_path, capsys):
+    """Of the two runs, one is called another system; by_group is what each question differs in."""
+    folder, _ = asked
+    data = tmp_path / "outcomes.json"
+    assert main.main(["sweep", "table", str(folder), "--out", str(data)]) == 0
+    fields = json.loads(data.read_text())
+    first, second = fields["runs"]
+    second["system"] = "other"
+    of_runs = [run["tasks"][0]["results"][0]["rules"]["sum"] for run in (first, second)]
+    for share in of_runs:
+        assert len(share["by_group"]) == share["groups"] == 4
+        assert statistics.fmean(share["by_group"]) == share["accuracy"]
+    of_runs[1]["by_group"], of_runs[1]["accuracy"] = [1.0, 1.0, 0.5, 1.0], 0.875
+    data.write_text(json.dumps(fields))
+    capsys.readouterr()
+    words = ["sweep", "table", str(data), "--rule", "sum", "--against", "base"]
+    assert main.main(words) == 0
+    row = capsys.readouterr().out.splitlines()[-1]
+    differences = np.subtract(of_runs[1]["by_group"], of_runs[0]["by_group"])
+    low, high = paired_interval(differences)
+    assert row.split() == ["other", f"{100 * differences.mean():+.1f}", f"[{100 * low:.0f},", f"{100 * high:.0f}]"]
+    assert main.main([*words[:-1], "nobody"]) == 3
+    assert "--against nobody: no run has this label; use base or other" in capsys.readouterr().err
+    assert main.main([*words, "--by-step"]) == 2
+    assert "--against: not with --by-step" in capsys.readouterr().err
+    second["tasks"][0]["digest"] = "0" * 16
+    data.write_text(json.dumps(fields))
+    assert main.main(words) == 3
+    error = capsys.readouterr().err
+    assert (
+        "small: " in error and "were asked different items; ask one of them again" in error and error.count("\n") == 1
+    )
 
 
 def test_runs_are_asked_at_each_step_that_they_kept(asked, tmp_path, capsys):

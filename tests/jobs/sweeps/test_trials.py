@@ -134,6 +134,7 @@ def test_labels_are_short_names_of_systems(arg):
         ("configs/world.py:shares", 8),
         ("configs/world.py:patches", 8),
         ("configs/world.py:demo", 2),
+        ("configs/world.py:best", 12),
         ("configs/world.py:small", 17),
         ("configs/world.py:gpu", 2),
     ],

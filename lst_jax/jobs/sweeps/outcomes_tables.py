@@ -1,0 +1,199 @@
+"""Tables of what a sweep's runs cost and answered. They take the mean over the runs of one label, which differ in their seeds."""
+
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lst_jax.core.directions import DIRECTIONS
+from lst_jax.core.errors import DataError
+from lst_jax.evals.accuracy import items_worth, paired_interval, wilson_interval
+from lst_jax.evals.conventions import RULES, Rule
+from lst_jax.evals.records.choices import DirectionResult, Share
+from lst_jax.jobs.sweeps.outcomes import Earlier, Outcome, Outcomes
+from lst_jax.report import results_file
+from lst_jax.runs.ledger import in_words
+
+Table = tuple[str, Sequence[str], list[list[str]]]  # title, header, rows
+COSTS = (
+    "system",
+    "runs",
+    "parameters",
+    "steps",
+    "tokens",
+    "FLOPs",
+    "time of all steps",
+    "held-out speech, bits/s",
+    "held-out text, bits/token",
+)
+NOTE = (
+    "Means over the runs of a system; behind a loss stands the range over its runs. Accuracies are in percent, by {rule}. In "
+    "square brackets is the 95% interval over the questions (Wilson), and in round brackets the range over runs."
+)
+AGAINST = (
+    "Differences are paired: each question counts by what the mean over runs differs by, and the interval is over the "
+    "questions (Agresti and Min)."
+)
+
+
+class Shown(NamedTuple):
+    """What tables and pictures show: a row for each value of a band, the rule of accuracies, and whom to compare with."""
+
+    band: str | None = None
+    rule: Rule = "per_token"
+    against: str | None = None  # the label of a system
+
+
+def tables(outcomes: Outcomes, how: Shown) -> list[Table]:
+    """What runs cost, and then each task; with `how.against` each task once more, as differences from that system.
+
+    Raises: DataError where no run has that label.
+    """
+    systems = outcomes.of_systems()
+    if how.against is not None and how.against not in systems:
+        raise DataError(f"--against {how.against}: no run has this label; use {' or '.join(systems)}")
+    found = [("", COSTS, [_cost_row(label, runs) for label, runs in systems.items()])]
+    for asked in asked_of(outcomes, how.band):
+        header = ["system", *([how.band] if how.band else []), *DIRECTIONS.values()]
+        keys = [(label, value) for label in systems for value in asked.values]
+        rows = [
+            [
+                label,
+                *([value] if how.band else []),
+                *(cell(systems[label], asked.task, way, how, value) for way in DIRECTIONS),
+            ]
+            for label, value in keys
+        ]
+        found.append((asked.title(), header, rows))
+        if how.against is not None:
+            reference = systems[how.against]
+            rows = [
+                [
+                    label,
+                    *([value] if how.band else []),
+                    *(_difference(systems[label], reference, asked.task, way, how, value) for way in DIRECTIONS),
+                ]
+                for label, value in keys
+                if label != how.against
+            ]
+            found.append((f"{asked.task}, points more than {how.against}", header, rows))
+    return found
+
+
+class Asked(NamedTuple):
+    """A task, how many items it has, what a guess gets right, and the values of a band (one empty one without a band)."""
+
+    task: str
+    items: int
+    chance: float | None
+    values: tuple[str, ...]
+
+    def title(self) -> str:
+        """Example: "world-storycloze, 400 items, chance 50%"."""
+        return f"{self.task}, {self.items:,} items" + ("" if self.chance is None else f", chance {self.chance:.0%}")
+
+
+def asked_of(outcomes: Outcomes, band: str | None) -> list[Asked]:
+    """The tasks that any run was asked."""
+    found = []
+    for task in dict.fromkeys(record.task for run in outcomes.runs for record in run.tasks):
+        answers = _results(outcomes.runs, task)
+        values = tuple(dict.fromkeys(v for a in answers for v in a.bands.get(band, {}))) if band else ("",)
+        chances = {a.chance for a in answers}
+        found.append(Asked(task, answers[0].items, chances.pop() if len(chances) == 1 else None, values))
+    return found
+
+
+def _results(runs: Sequence[Outcome | Earlier], task: str) -> list[DirectionResult]:
+    return [result for run in runs for record in run.tasks if record.task == task for result in record.results]
+
+
+def as_markdown(tables: Sequence[Table], how: Shown) -> str:
+    """What the numbers are, and the tables."""
+    parts = [NOTE.format(rule=RULES[how.rule]) + (f" {AGAINST}" if how.against is not None else "")]
+    for title, header, rows in tables:
+        parts += [*([f"**{title}**"] if title else []), results_file.table(header, rows)]
+    return "\n\n".join(parts)
+
+
+def _cost_row(label: str, runs: Sequence[Outcome]) -> list[str]:
+    return [
+        label,
+        str(len(runs)),
+        f"{runs[0].parameters:,}",
+        f"{statistics.fmean(run.steps for run in runs):,.0f}",
+        f"{statistics.fmean(run.tokens for run in runs):.4g}",
+        f"{statistics.fmean(run.flops for run in runs):.4g}",
+        in_words(statistics.fmean(run.seconds for run in runs)),
+        _loss([run.loss_speech for run in runs]),
+        _loss([run.loss_text for run in runs]),
+    ]
+
+
+def _loss(values: Sequence[float | None]) -> str:
+    losses = [value for value in values if value is not None]
+    if not losses:
+        return ""
+    spread = f" ({min(losses):.2f}–{max(losses):.2f})" if len(losses) > 1 else ""
+    return f"{statistics.fmean(losses):.2f}{spread}"
+
+
+class Accuracy(NamedTuple):
+    """Of the runs that were asked: how many, their mean, its 95% interval over the questions, and the least and most of a run.
+    Shares are up to 1."""
+
+    runs: int
+    mean: float
+    low: float
+    high: float
+    least: float
+    most: float
+
+
+def accuracy_of(
+    runs: Sequence[Outcome | Earlier], task: str, direction: str, how: Shown, value: str
+) -> Accuracy | None:
+    """What runs of one system answered, to items with this value of the band if there is one; None where not asked.
+
+    Where runs differ in their answers to one question, the interval is narrower than that of one run (`items_worth`).
+    """
+    found = _shares(runs, task, direction, how, value)
+    if not found:
+        return None
+    shares = [share.accuracy for share in found]
+    worth = items_worth([share.by_group for share in found]) if all(s.by_group for s in found) else found[0].groups
+    mean = statistics.fmean(shares)
+    return Accuracy(len(shares), mean, *wilson_interval(mean * worth, worth), min(shares), max(shares))
+
+
+def cell(runs: Sequence[Outcome | Earlier], task: str, direction: str, how: Shown, value: str) -> str:
+    """Example: "81.0 [75, 86] (79–83)"."""
+    found = accuracy_of(runs, task, direction, how, value)
+    if found is None:
+        return ""
+    asked, *shares = found
+    mean, low, high, least, most = (100 * share for share in shares)
+    spread = f" ({least:.0f}–{most:.0f})" if asked > 1 else ""
+    return f"{mean:.1f} [{low:.0f}, {high:.0f}]{spread}"
+
+
+def _difference(
+    runs: Sequence[Outcome], reference: Sequence[Outcome], task: str, direction: str, how: Shown, value: str
+) -> str:
+    """Example: "+33.9 [18, 48]"; empty where a record has no means of groups."""
+    own, others = (_shares(some, task, direction, how, value) for some in (runs, reference))
+    if not own or not others or not all(share.by_group for share in (*own, *others)):
+        return ""
+    differences = [one - other for one, other in zip(_means(own), _means(others), strict=True)]
+    low, high = paired_interval(differences)
+    return f"{100 * statistics.fmean(differences):+.1f} [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def _means(shares: Sequence[Share]) -> list[float]:
+    """Of each group, over the runs."""
+    return [statistics.fmean(group) for group in zip(*(share.by_group for share in shares), strict=True)]
+
+
+def _shares(runs: Sequence[Outcome | Earlier], task: str, direction: str, how: Shown, value: str) -> list[Share]:
+    answers = [a for a in _results(runs, task) if a.direction == direction]
+    rules = [a.bands.get(how.band, {}).get(value, {}) if how.band else a.rules for a in answers]
+    return [some[how.rule] for some in rules if how.rule in some]
