@@ -81,12 +81,19 @@ def _add_evaluate(parts) -> None:
         description="Evaluates each finished run as lst evaluate does, but for what it was already asked.",
     )
     evaluate.add_argument("folder", type=run_or_address, metavar="SWEEP")
-    add_task_option(evaluate, "as for lst evaluate; may be repeated", required=True)
+    add_task_option(evaluate, "as for lst evaluate; may be repeated")
     evaluate.add_argument(
         "--directions", metavar="s2s,t2t,…", help="as for lst evaluate (default: all that a task has)"
     )
     evaluate.add_argument(
-        "--each-checkpoint", action="store_true", help="at every step that a run has kept, not at its last step alone"
+        "--each-checkpoint",
+        action="store_true",
+        help="tasks at every step that a run has kept, not at its last step alone",
+    )
+    evaluate.add_argument("--probe", choices=("patches",), help="as for lst evaluate, at the last step")
+    evaluate.add_argument("--asr", type=path_or_address, metavar="SOURCE", help="as for lst evaluate, at the last step")
+    evaluate.add_argument(
+        "--items", type=int, metavar="N", help="for --asr and --probe: the first N utterances of a source only"
     )
     _add_jobs(evaluate)
     evaluate.set_defaults(run=_evaluate)
@@ -223,8 +230,15 @@ def _evaluate(args: argparse.Namespace) -> int:
     from lst_jax.jobs.sweeps import evaluate
 
     _check_jobs(args.jobs)
+    if not (args.tasks or args.probe or args.asr):
+        raise ConfigError("--task: nothing is asked; give --task, --probe or --asr")
+    if args.items is not None and not (args.probe or args.asr):
+        raise ConfigError("--items: belongs to --asr or --probe; give one of them beside it")
     folder = to_run_place(args.folder)
-    failed = evaluate.evaluate_all(folder, args.tasks, args.directions, args.jobs, args.each_checkpoint)
+    asked = evaluate.Asked(
+        args.tasks or (), args.directions, args.each_checkpoint, args.probe is not None, args.asr, args.items
+    )
+    failed = evaluate.evaluate_all(folder, asked, args.jobs)
     for name, error in failed.items():
         print(f"lst sweep: {name}: {error}", file=sys.stderr)
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""`lst sweep evaluate`: asks the finished runs of a sweep the same tasks, several runs at a time."""
+"""`lst sweep evaluate`: asks the finished runs of a sweep the same, several runs at a time."""
 
 import concurrent.futures
 import queue
@@ -11,6 +11,9 @@ from tqdm import tqdm
 from lst_jax.checkpoints.steps import whole_steps
 from lst_jax.evals.records import store
 from lst_jax.evals.records.choices import ChoicesRecord
+from lst_jax.evals.records.kind import Record
+from lst_jax.evals.records.probe import ProbeRecord
+from lst_jax.evals.records.spoken import RecognitionRecord
 from lst_jax.evals.run_tasks import parse
 from lst_jax.jobs.sweeps import child
 from lst_jax.jobs.sweeps.local import LOGS, shares
@@ -21,31 +24,38 @@ from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
 
+class Asked(NamedTuple):
+    """What the runs of a sweep are asked."""
+
+    specs: Sequence[str] = ()  # NAME=PATH of tasks
+    directions: str | None = None  # of tasks; None means all that a task has
+    each_checkpoint: bool = False  # tasks at every step that a run has kept, not at its last step alone
+    probe: bool = False  # `lst evaluate --probe patches`, at the last step
+    asr: str | None = None  # a source of `lst evaluate --asr`, at the last step
+    items: int | None = None  # the first ones of a source, for `probe` and `asr`
+
+
 class Question(NamedTuple):
-    """Tasks that a run was not asked yet at one of its checkpoints."""
+    """What a run was not asked yet at one of its checkpoints, as words of `lst evaluate`."""
 
     run: str
     step: int
-    tasks: tuple[tuple[str, str | None], ...]
+    words: tuple[str, ...]
 
 
-def evaluate_all(
-    folder: Place, specs: Sequence[str], directions: str | None, jobs: int, each_checkpoint: bool = False
-) -> dict[str, str]:
-    """Evaluates every run that is done on each `NAME=PATH` that it was not asked yet, `jobs` runs at a time.
+def evaluate_all(folder: Place, asked: Asked, jobs: int) -> dict[str, str]:
+    """Evaluates every run that is done on what it was not asked yet, `jobs` runs at a time.
 
-    A run is asked at its last step; with `each_checkpoint` at every step that it has kept. What was asked is known by
-    the task's name, path and directions, and the step. The records lie in the runs, as `lst evaluate` writes them.
+    What was asked is known by the task's name, path and directions, and the step; of a probe by its step, and of a
+    recognition by its step and source. The records lie in the runs, as `lst evaluate` writes them.
     Returns: the last line of what went wrong, by run. Raises: ConfigError where a task is not NAME=PATH.
     """
-    named = parse(specs)
+    named = parse(asked.specs)
     waiting = [
         question
         for found in status_of(folder / RUNS, read_sweep(folder).trials)
         if found.state == "done"
-        for question in _open_questions(
-            folder / RUNS / found.trial.name, found.trial, named, directions, each_checkpoint
-        )
+        for question in _open_questions(folder / RUNS / found.trial.name, found.trial, named, asked)
     ]
     free: queue.SimpleQueue[frozenset[int]] = queue.SimpleQueue()
     for cores in shares(jobs):
@@ -55,46 +65,48 @@ def evaluate_all(
         concurrent.futures.ThreadPoolExecutor(jobs) as pool,
         tqdm(total=len(waiting), desc="asked", unit="checkpoint") as bar,
     ):
-        asked = {pool.submit(_ask, folder, question, directions, free): question.run for question in waiting}
+        futures = {pool.submit(_ask, folder, question, free): question.run for question in waiting}
         try:
-            for future in concurrent.futures.as_completed(asked):
+            for future in concurrent.futures.as_completed(futures):
                 if error := future.result():
-                    failed[asked[future]] = error
+                    failed[futures[future]] = error
                 bar.update()
         finally:  # also at Ctrl-C: no further run begins
             pool.shutdown(wait=False, cancel_futures=True)
     return failed
 
 
-def _open_questions(
-    run: Place,
-    trial: Trial,
-    named: Sequence[tuple[str, str | None]],
-    directions: str | None,
-    each_checkpoint: bool,
-) -> list[Question]:
+def _open_questions(run: Place, trial: Trial, named: Sequence[tuple[str, str | None]], asked: Asked) -> list[Question]:
+    records = store.read(run).records
+    steps = whole_steps(RunDirectory(run).checkpoints_path) if asked.each_checkpoint else [trial.steps]
+    found = [Question(trial.name, step, _tasks(records, trial, step, named, asked.directions)) for step in steps]
+    items = ("--items", str(asked.items)) if asked.items is not None else ()
+    last = [record for record in records if getattr(record, "step", None) == trial.steps]
+    if asked.probe and not any(isinstance(record, ProbeRecord) for record in last):
+        found.append(Question(trial.name, trial.steps, ("--probe", "patches", *items)))
+    if asked.asr and not any(isinstance(one, RecognitionRecord) and one.source == asked.asr for one in last):
+        found.append(Question(trial.name, trial.steps, ("--asr", asked.asr, *items)))
+    return [question for question in found if question.words]
+
+
+def _tasks(
+    records: Sequence[Record], trial: Trial, step: int, named: Sequence[tuple[str, str | None]], directions: str | None
+) -> tuple[str, ...]:
+    """The words for the tasks that were not asked at this step."""
     answered = {
-        (one.step, one.task, one.path): {result.direction for result in one.results}
-        for one in store.read(run).records
-        if isinstance(one, ChoicesRecord) and one.config_hash == trial.config_hash
+        (one.task, one.path): {result.direction for result in one.results}
+        for one in records
+        if isinstance(one, ChoicesRecord) and one.config_hash == trial.config_hash and one.step == step
     }
     wanted = set(directions.split(",")) if directions else set()
-    steps = whole_steps(RunDirectory(run).checkpoints_path) if each_checkpoint else [trial.steps]
-    found = []
-    for step in steps:
-        asked = {one: answered.get((step, *one)) for one in named}
-        tasks = tuple(one for one, ways in asked.items() if ways is None or not wanted <= ways)
-        found += [Question(trial.name, step, tasks)] if tasks else []
-    return found
+    waiting = [one for one in named if one not in answered or not wanted <= answered[one]]
+    words = [word for task, path in waiting for word in ("--task", f"{task}={path}" if path else task)]
+    return tuple(words + (["--directions", directions] if words and directions else []))
 
 
-def _ask(
-    folder: Place, question: Question, directions: str | None, free: queue.SimpleQueue[frozenset[int]]
-) -> str | None:
+def _ask(folder: Place, question: Question, free: queue.SimpleQueue[frozenset[int]]) -> str | None:
     """One checkpoint in a process of its own; returns the last line of its error, if any."""
-    asked = [word for task, path in question.tasks for word in ("--task", f"{task}={path}" if path else task)]
-    words = ["evaluate", str(folder / RUNS / question.run), "--step", str(question.step), *asked]
-    words += ["--directions", directions] if directions else []
+    words = ["evaluate", str(folder / RUNS / question.run), "--step", str(question.step), *question.words]
     cores = free.get()
     try:
         done = subprocess.run(

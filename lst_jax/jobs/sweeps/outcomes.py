@@ -8,6 +8,8 @@ from lst_jax.core import strict
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.evals.records import store
 from lst_jax.evals.records.choices import ChoicesRecord
+from lst_jax.evals.records.probe import ProbeRecord
+from lst_jax.evals.records.spoken import RecognitionRecord
 from lst_jax.jobs.sweeps import collect
 from lst_jax.jobs.sweeps.status import RUNS, status_of
 from lst_jax.jobs.sweeps.trials import FILE, Trial, read_sweep
@@ -53,6 +55,8 @@ class Outcome:
     accuracy_text: float | None = None
     items: int | None = None
     earlier: tuple[Earlier, ...] = ()  # ascending
+    probe: ProbeRecord | None = None  # at the last step, like the next
+    recognition: RecognitionRecord | None = None
 
     def only(self, wanted: Callable[[ChoicesRecord], ChoicesRecord | None]) -> "Outcome":
         """The same with what `wanted` makes of each record of answers; None leaves it out."""
@@ -152,12 +156,16 @@ def outcomes_of(folder: Place) -> Outcomes:
 
 def _outcome(run: Place, trial: Trial, point: dict[str, Any]) -> Outcome:
     answered: dict[int, list[ChoicesRecord]] = {}
+    inside: dict[str, ProbeRecord | RecognitionRecord] = {}
     for record in store.read(run).records:
         if isinstance(record, ChoicesRecord) and record.config_hash == trial.config_hash:
             answered.setdefault(record.step, []).append(record)
+        elif isinstance(record, (ProbeRecord, RecognitionRecord)) and record.step == trial.steps:
+            inside["probe" if isinstance(record, ProbeRecord) else "recognition"] = record
     last = answered.pop(trial.steps, [])
     return Outcome(
         **point,
+        **inside,
         seed=trial.config().seed,
         recipe=trial.recipe,
         changes=trial.changes,

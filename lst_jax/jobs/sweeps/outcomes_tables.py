@@ -1,7 +1,7 @@
 """Tables of what a sweep's runs cost and answered. They take the mean over the runs of one label, which differ in their seeds."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lst_jax.core.directions import DIRECTIONS
@@ -52,6 +52,7 @@ def tables(outcomes: Outcomes, how: Shown) -> list[Table]:
     if how.against is not None and how.against not in systems:
         raise DataError(f"--against {how.against}: no run has this label; use {' or '.join(systems)}")
     found = [("", COSTS, [_cost_row(label, runs) for label, runs in systems.items()])]
+    found += [*_recognitions(systems), *_probes(systems)]
     for asked in asked_of(outcomes, how.band):
         header = ["system", *([how.band] if how.band else []), *DIRECTIONS.values()]
         keys = [(label, value) for label in systems for value in asked.values]
@@ -124,17 +125,45 @@ def _cost_row(label: str, runs: Sequence[Outcome]) -> list[str]:
         f"{statistics.fmean(run.tokens for run in runs):.4g}",
         f"{statistics.fmean(run.flops for run in runs):.4g}",
         in_words(statistics.fmean(run.seconds for run in runs)),
-        _loss([run.loss_speech for run in runs]),
-        _loss([run.loss_text for run in runs]),
+        _mean([run.loss_speech for run in runs], ".2f"),
+        _mean([run.loss_text for run in runs], ".2f"),
     ]
 
 
-def _loss(values: Sequence[float | None]) -> str:
-    losses = [value for value in values if value is not None]
-    if not losses:
+def _recognitions(systems: Mapping[str, Sequence[Outcome]]) -> list[Table]:
+    """A table of error rates, if any run was asked to recognise speech."""
+    rows = []
+    for label, runs in systems.items():
+        if found := [run.recognition for run in runs if run.recognition is not None]:
+            rates = [_mean([100 * getattr(one, name).rate for one in found], ".1f") for name in ("wer", "cer")]
+            rows.append([label, str(len(found)), found[0].source, str(found[0].wer.utterances), *rates])
+    header = ["system", "runs", "source", "utterances", "word error rate, %", "character error rate, %"]
+    return [("Recognition", header, rows)] if rows else []
+
+
+def _probes(systems: Mapping[str, Sequence[Outcome]]) -> list[Table]:
+    """A table of how alike a word's spoken and written states are, if any run was probed."""
+    probed = {
+        label: [run.probe.text_speech for run in runs if run.probe is not None] for label, runs in systems.items()
+    }
+    states = max((len(own) for found in probed.values() for own in found), default=0)
+    rows = []
+    for label, found in probed.items():
+        if found:
+            alike = [_mean([own[n].same_word for own in found if n < len(own)], ".3f") for n in range(states)]
+            other = _mean([max((layer.other_word for layer in own), key=abs) for own in found], ".3f")
+            rows.append([label, str(len(found)), *alike, other])
+    header = ["system", "runs", "input", *(f"layer {n}" for n in range(1, states)), "of other words, at most"]
+    return [("Cosine of a word's spoken and written states in the global transformer", header, rows)] if rows else []
+
+
+def _mean(values: Sequence[float | None], form: str) -> str:
+    """Of those that are there, with the range over several. Example: "18.00 (17.92–18.07)" of the form ".2f"."""
+    found = [value for value in values if value is not None]
+    if not found:
         return ""
-    spread = f" ({min(losses):.2f}–{max(losses):.2f})" if len(losses) > 1 else ""
-    return f"{statistics.fmean(losses):.2f}{spread}"
+    spread = f" ({min(found):{form}}–{max(found):{form}})" if len(found) > 1 else ""
+    return f"{statistics.fmean(found):{form}}{spread}"
 
 
 class Accuracy(NamedTuple):

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 import sweep_recipe
 import training_run
+from evaluation_records import FIELDS
 
 from lst_jax.checkpoints.steps import whole_steps
 from lst_jax.cli import main
 from lst_jax.core import files
 from lst_jax.core.errors import RESTART_EXIT_CODE, DataError
 from lst_jax.evals.accuracy import paired_interval
+from lst_jax.evals.records import store
 from lst_jax.jobs.sweeps import collect, status
 from lst_jax.jobs.sweeps.trials import read_sweep
 from lst_jax.laws.points import read_points
@@ -245,6 +247,47 @@ def test_the_table_is_the_mean_over_seeds_and_the_same_from_its_file(asked, tmp_
     assert "small, 4 items, chance 50%" in printed and "stale" not in page.read_text() and "kept" in page.read_text()
     assert main.main(["sweep", "table", str(data), "--band", "told"]) == 0
     assert capsys.readouterr().out == printed
+
+
+def test_runs_are_probed_and_recognise_speech_once(swept, tmp_path, monkeypatch, capsys):
+    """Records as `lst evaluate` writes them, by a stand-in for its processes."""
+    folder = tmp_path / "sweep"
+    shutil.copytree(swept[0], folder)
+    commands = []
+
+    def evaluate(command, **_):
+        words = command[command.index("evaluate") :]
+        kind = "probe" if "--probe" in words else "asr"
+        changes = {"step": int(words[words.index("--step") + 1])} | ({"source": "speech"} if kind == "asr" else {})
+        store.write(pathlib.Path(words[1]), store.build(kind, FIELDS[kind] | changes))
+        commands.append(words[2:])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    words = ["sweep", "evaluate", str(folder), "--probe", "patches", "--asr", "speech", "--items", "3", "--jobs", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr("lst_jax.jobs.sweeps.evaluate.subprocess.run", evaluate)
+        for _ in range(2):
+            assert main.main(words) == 0
+        assert main.main(["sweep", "evaluate", str(folder), "--asr", "another", "--jobs", "1"]) == 0
+    step = ["--step", "6"]
+    once = [[*step, "--probe", "patches", "--items", "3"], [*step, "--asr", "speech", "--items", "3"]]
+    assert commands == [*once, *once, *[[*step, "--asr", "another"]] * 2]
+    capsys.readouterr()
+    assert main.main(["sweep", "table", str(folder), "--out", str(tmp_path / "x.json")]) == 0
+    printed = capsys.readouterr().out
+    layers, wer = FIELDS["probe"]["text_speech"], FIELDS["asr"]["wer"]["rate"]
+    (probed,) = (
+        line.split() for line in printed.split("Cosine of a word's")[1].splitlines() if line.startswith("  base")
+    )
+    alike = [f"{layer['same_word']:.3f}" for layer in layers]
+    assert probed[:2] == ["base", "2"] and probed[2::2][: len(alike)] == alike
+    assert f"({alike[0]}–{alike[0]})" == probed[3]
+    assert f"  {100 * wer:.1f} ({100 * wer:.1f}–{100 * wer:.1f})" in printed.split("Recognition")[1]
+    assert main.main(["sweep", "table", str(tmp_path / "x.json")]) == 0 and capsys.readouterr().out == printed
+    assert main.main(["sweep", "evaluate", str(folder)]) == 2
+    assert "nothing is asked; give --task, --probe or --asr" in capsys.readouterr().err
+    assert main.main(["sweep", "evaluate", str(folder), "--task", "completion", "--items", "3"]) == 2
+    assert "--items: belongs to --asr or --probe" in capsys.readouterr().err
 
 
 def test_systems_are_compared_question_by_question(asked, tmp_path, capsys):
