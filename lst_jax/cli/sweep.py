@@ -129,6 +129,9 @@ def _add_table(parts) -> None:
         + ", ".join(f"{n} is {w}" for n, w in RULES.items() if n != w)
         + " (default: per_token)",
     )
+    table.add_argument(
+        "--systems", metavar="LABEL,LABEL…", help="show these alone, in this order; --out has all (default: all)"
+    )
     table.add_argument("--only", metavar="TASK", help="show this task alone; --out has all (default: all)")
     table.add_argument(
         "--out", type=output_or_address, metavar="FILE", help="write each run's numbers into this JSON file"
@@ -253,7 +256,8 @@ def _table(args: argparse.Namespace) -> int:
     if args.against is not None and args.by_step:
         raise ConfigError("--against: not with --by-step, as systems differ in their steps; leave one out")
     whole = outcomes.read(to_run_place(args.source))
-    found = whole.of_task(args.only) if args.only else whole
+    found = whole.of_labels(args.systems.split(",")) if args.systems else whole
+    found = found.of_task(args.only) if args.only else found
     band, _, value = (args.band or "").partition("=")
     found = found.of_value(band, value) if value else found
     how = outcomes_tables.Shown(band or None, args.rule, args.against)

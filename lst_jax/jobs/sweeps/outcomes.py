@@ -88,6 +88,14 @@ class Outcomes:
         runs = tuple(run.only(lambda record: record if record.task == task else None) for run in self.runs)
         return dataclasses.replace(self, runs=runs)
 
+    def of_labels(self, labels: Sequence[str]) -> "Outcomes":
+        """The runs of these systems alone, in the order of `labels`. Raises: DataError where no run has a label."""
+        systems = self.of_systems()
+        for label in labels:
+            if label not in systems:
+                raise DataError(f"--systems {label}: no run has this label; use some of {', '.join(systems)}")
+        return dataclasses.replace(self, runs=tuple(run for label in labels for run in systems[label]))
+
     def of_value(self, band: str, value: str) -> "Outcomes":
         """The same with the answers to items with this value of the band alone. Raises: DataError where none has it."""
         answers = [answer for run in self.runs for record in run.tasks for answer in record.results]

@@ -83,6 +83,18 @@ def test_a_sweep_that_was_asked_nothing_is_named(tmp_path, capsys):
     assert "no run was asked a task; run lst sweep evaluate first" in capsys.readouterr().err
 
 
+def test_some_systems_can_be_shown_alone(capsys):
+    labels = list(outcomes.read(to_place(EVIDENCE)).of_systems())[::-1]
+    words = ["sweep", "table", str(EVIDENCE), "--only", "world-storycloze", "--systems"]
+    assert main.main([*words, labels[0]]) == 0
+    assert labels[1] not in capsys.readouterr().out
+    assert main.main([*words, ",".join(labels)]) == 0
+    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  b")]
+    assert rows == [*labels, *labels]
+    assert main.main([*words, "nobody"]) == 3
+    assert f"--systems nobody: no run has this label; use some of {labels[1]}, {labels[0]}" in capsys.readouterr().err
+
+
 def test_one_task_can_be_shown_alone(tmp_path, capsys):
     words = ["sweep", "table", str(EVIDENCE), "--out", str(tmp_path / "all.json")]
     assert main.main([*words, "--only", "world-hellaswag"]) == 0
