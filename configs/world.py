@@ -4,16 +4,18 @@
     lst train runs/w128 --config configs/world.py:128,bypass
     lst train runs/world-demo --config configs/world.py:demo,bypass-static   # on the small world of `make world-demo-data`
 
-The argument is SIZE[,SYSTEM]. SIZE is the width of the global transformer, a multiple of 16, or demo; "" means 128.
-SYSTEM is one of `lst_jax.recipes.systems`. The networks are those of configs/scaling.py at this width, with LAYERS
-global layers and two in the patch decoder. Rows of every system hold the same tokens.
+The argument is SIZE[,SYSTEM[,SHARE]]. SIZE is the width of the global transformer, a multiple of 16; "" means 128. Behind
+"demo-", as in demo-64, the data are the small world; demo alone has the width of 128. SYSTEM is one of
+`lst_jax.recipes.systems`, and SHARE the share of tokens in interleaved documents. The networks are those of
+configs/scaling.py at this width, with LAYERS global layers and two in the patch decoder. Rows of every system hold the same
+tokens.
 """
 
 from ml_collections import ConfigDict
 
 from lst_jax.core.errors import ConfigError
 from lst_jax.jobs.sweeps.grid import Overlay, each, product
-from lst_jax.recipes import systems
+from lst_jax.recipes import defaults, systems
 from lst_jax.recipes.inherit import sibling
 from lst_jax.recipes.row_sizes import row_patches_for, row_speech_patches_for, row_speech_tokens_for, row_tokens_for
 
@@ -53,24 +55,29 @@ BEST_RATE = 4e-3  # of the sweep `small`, for both systems
 BEST_OTHERS = ("bypass-static1", "bypass-static8", "bypass-static2", "static", "bpe", "bypass")
 SMALL_RATES = {"base": (1e-3, 4e-3, 8e-3), "bypass-static": (4e-3, 8e-3)}  # besides RATE
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
-SHARES = (0.5, 1.0, 2.0, 4.0)  # of interleaved documents, where texts have 1
-PATCHES = ("static3", "static4", "static6", "static9", "aligned", "aligned-merged", "bpe-aligned", "bpe-aligned-merged")
+SHARES = (0.4, 0.6, 0.9)  # of tokens in interleaved documents, beside SPOKEN_SHARE
+PATCHES = ("bypass-static3", "bypass-static6", "bypass-static9", "bypass-aligned", "bypass-aligned-merged")
+NOISES = (40.0, 80.0)  # ms by which the ends of words are off, as the standard deviation
+LAW_WIDTHS, LAW_STEPS = (48, 64, 96, 128, 192), 1600
+LAW_PARTS = (0.25, 0.5, 1.0)  # of LAW_STEPS, all off one trunk
 
 
 def get_config(arg: str) -> ConfigDict:
-    """`arg`: SIZE[,SYSTEM]. Raises: ConfigError."""
-    size, _, name = arg.partition(",")
-    is_demo = size == "demo"
-    if not is_demo and size and (not size.isdigit() or int(size) % 16 or not int(size)):
+    """`arg`: SIZE[,SYSTEM[,SHARE]]. Raises: ConfigError."""
+    size, name, word = (*arg.split(",", 2), "", "")[:3]
+    is_demo = size == "demo" or size.startswith("demo-")
+    width = size.removeprefix("demo").removeprefix("-") if is_demo else size
+    if width and (not width.isdigit() or int(width) % 16 or not int(width)):
         raise ConfigError(
-            f"configs/world.py:{arg}: SIZE must be demo or a multiple of 16; write for example 128,bypass"
+            f"configs/world.py:{arg}: SIZE must be a multiple of 16, demo or demo-64; write for example 128,bypass"
         )
     system = systems.parse(name, DEMO_UNITS if is_demo else UNITS, f"configs/world.py:{arg}")
-    config = SCALING.get_config(f"{WIDTH if is_demo or not size else size},{name}")
-    config.name = config.name.replace("scaling", "world-demo" if is_demo else "world", 1)
+    share = _share(word, arg)
+    config = SCALING.get_config(f"{width or WIDTH},{name}")
+    config.name = config.name.replace("scaling", "world-demo" if is_demo else "world", 1) + (f"-{word}" if word else "")
     units = system.pieces or (DEMO_UNITS if is_demo else UNITS)
     _use_data(config, DEMO_DATA if is_demo else DATA, units, system.pieces is not None)
-    _shape_rows(config, system)
+    _shape_rows(config, system, share)
     config.model.global_transformer.layers = LAYERS
     if config.model.patch_decoder is not None:
         config.model.patch_decoder.layers = DECODER_LAYERS
@@ -90,19 +97,30 @@ def _use_data(config: ConfigDict, data: str, units: int, are_pieces: bool) -> No
         config.data.unit_tokenizer = f"{data}/units-{units}.model"
     for source in config.data.sources + config.eval.sources:
         source["path"] = source["path"].replace(SCALING.DATA, data)
-    for source, share in zip(config.data.sources, (SPOKEN_SHARE, 1 - SPOKEN_SHARE), strict=True):
-        source["share"] = share
 
 
-def _shape_rows(config: ConfigDict, system: systems.System) -> None:
-    """Rows of ROW_TOKENS tokens for every system, which are ROW_PATCHES patches where patches have four units."""
+def _share(word: str, arg: str) -> float:
+    """The share of tokens in interleaved documents. Raises: ConfigError."""
+    try:
+        share = float(word or SPOKEN_SHARE)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise ConfigError(f"configs/world.py:{arg}: SHARE must be between 0 and 1; write for example demo,base,0.6")
+    return share
+
+
+def _shape_rows(config: ConfigDict, system: systems.System, share: float) -> None:
+    """Rows of ROW_TOKENS tokens for every system and share, with the patch positions that fill together with them."""
     data = config.data
+    for source, part in zip(data.sources, (share, 1 - share), strict=True):
+        source["share"] = part
     data.rows = ROWS
     data.row_tokens = ROW_TOKENS
     mean_patch = system.mean_patch if system.strategy.patches_speech else 1
-    data.row_patches = row_patches_for(ROW_TOKENS, mean_patch, SPOKEN_SHARE, SPEECH_SHARE)
+    data.row_patches = row_patches_for(ROW_TOKENS, mean_patch, share, SPEECH_SHARE)
     if system.kind == "lst_bypass":
-        data.row_speech_tokens = row_speech_tokens_for(data.row_tokens, SPOKEN_SHARE, SPEECH_SHARE)
+        data.row_speech_tokens = row_speech_tokens_for(data.row_tokens, share, SPEECH_SHARE)
         data.row_speech_patches = row_speech_patches_for(data.row_speech_tokens, system.mean_patch)
 
 
@@ -111,11 +129,13 @@ def sweep(add, name: str) -> None:
 
     flops, tokens, steps   all systems at equal FLOPs, equal tokens or equal steps; those of MAIN from three seeds
     rates                  peak learning rates for each system, at a quarter of the FLOPs
-    shares                 more or fewer interleaved documents, for Base and bypass
-    patches                sizes and kinds of patches, at equal FLOPs
     demo                   Base and bypass on the small world, at equal time: 50 minutes on two cores
     best                   systems on the small world at the best rate of `small`, in equal time, 16 minutes each
     small                  systems on the small world at equal time, a quarter of an hour each: seeds, patches, rates
+    shares                 the same two with fewer and more interleaved documents, at the best rate, in equal time
+    patches                more sizes and kinds of patches of the bypass, at the best rate, in equal steps
+    noise                  aligned patches whose ends are off, at the best rate, in equal steps
+    laws                   five sizes of Base and the bypass by WSD, three lengths each off one trunk
     gpu                    Base and bypass at a width of 640 in bfloat16: lst sweep run SWEEP --jobs 1, on one GPU
     """
     if name not in SWEEPS:
@@ -134,30 +154,6 @@ def rates() -> list[Overlay]:
     """A grid for each system, so that no system loses by a bad rate."""
     recipes = each("recipe", *_recipes((*MAIN, *OTHERS)))
     return product([{"budget": f"flops={FLOPS / 4:g}"}], recipes, each("optim.peak_lr", *RATES))
-
-
-def shares() -> list[Overlay]:
-    """The share of interleaved documents, labelled with it."""
-    return [
-        {
-            "recipe": recipe,
-            "budget": f"flops={FLOPS:g}",
-            "label": f"{system} {share:g}:1",
-            "data.sources.speech_text.share": share,
-            "data.sources.text.share": 1.0,
-        }
-        for system in ("base", "bypass")
-        for recipe in _recipes((system,))
-        for share in SHARES
-    ]
-
-
-def patches() -> list[Overlay]:
-    """Kinds of patches, each labelled with its name."""
-    return [
-        {"recipe": recipe, "label": name, "budget": f"flops={FLOPS:g}"}
-        for name, recipe in zip(PATCHES, _recipes(PATCHES), strict=True)
-    ]
 
 
 def demo() -> list[Overlay]:
@@ -187,6 +183,73 @@ def best() -> list[Overlay]:
     return [
         *product(each("seed", *SEEDS), [overlay(name) for name in DEMO_SYSTEMS]),
         *map(overlay, BEST_OTHERS),
+    ]
+
+
+def shares() -> list[Overlay]:
+    """Base and the bypass for each share of tokens in interleaved documents, labelled with it."""
+    return [
+        {
+            "recipe": f"demo,{name},{share:g}",
+            "label": f"{name} {share:.0%}",
+            "optim.peak_lr": BEST_RATE,
+            "train.steps": round(SMALL_STEPS / SECONDS[name]),
+        }
+        for name in DEMO_SYSTEMS
+        for share in SHARES
+    ]
+
+
+def patches() -> list[Overlay]:
+    """Kinds of patches of the bypass, each labelled with its name."""
+    shared = {"optim.peak_lr": BEST_RATE, "train.steps": SMALL_STEPS}
+    return [shared | {"recipe": f"demo,{name}", "label": name} for name in PATCHES]
+
+
+def noise() -> list[Overlay]:
+    """Aligned patches of the bypass whose ends are off, labelled with how far (paper A.11)."""
+    return [
+        {
+            "recipe": "demo,bypass-aligned",
+            "label": f"bypass-aligned {ms:g} ms",
+            "optim.peak_lr": BEST_RATE,
+            "train.steps": SMALL_STEPS,
+            "data.patching.boundary_noise_ms": ms,
+        }
+        for ms in NOISES
+    ]
+
+
+def laws() -> list[Overlay]:
+    """Branches of WSD runs, whose rates depend on the width as in all recipes; in equal time at WIDTH."""
+    return [
+        overlay
+        for name in DEMO_SYSTEMS
+        for width in LAW_WIDTHS
+        for overlay in _branches(f"demo-{width},{name}", width, round(LAW_STEPS / SECONDS[name]))
+    ]
+
+
+def _branches(recipe: str, width: int, steps: int) -> list[Overlay]:
+    decay_share = SCALING.DECAY_SHARE
+    first = round((1 - decay_share) * steps * LAW_PARTS[0])
+    trunk = {
+        "recipe": recipe,
+        "optim.schedule": "wsd",
+        "optim.peak_lr": BEST_RATE * defaults.learning_rate_for(width) / defaults.learning_rate_for(WIDTH),
+        "train.steps": round(first / LAW_PARTS[0]),
+        "train.checkpoint_every": first,
+        "train.checkpoint_keep_every": first,
+        "eval.every": round(first / LAW_PARTS[0]),
+    }
+    lengths = [round(first * part / LAW_PARTS[0]) for part in LAW_PARTS]
+    return [
+        {
+            "branch": trunk,
+            "train.steps": round(stable / (1 - decay_share)),
+            "optim.wsd.decay_steps": round(stable / (1 - decay_share)) - stable,
+        }
+        for stable in lengths
     ]
 
 
@@ -225,10 +288,12 @@ SWEEPS = {
     "tokens": lambda: compared({"budget": f"tokens={TOKENS:g}"}),
     "steps": lambda: compared({"train.steps": STEPS}),
     "rates": rates,
-    "shares": shares,
-    "patches": patches,
     "demo": demo,
     "best": best,
     "small": small,
+    "shares": shares,
+    "patches": patches,
+    "noise": noise,
+    "laws": laws,
     "gpu": gpu,
 }

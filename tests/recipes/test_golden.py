@@ -32,7 +32,7 @@ MORE = {  # whose hashes are golden too
     "tts": ["demo,base", "7b"],
     "long": ["7b-32k", "1b-8k,base", "420m-16k,static6", "demo-8k,bypass"],
     "scaling": ["48", "144", "192,static"],
-    "world": ["128,static9", "128,aligned", "64,mixed", "128,bypass-static"],
+    "world": ["128,static9", "128,aligned", "64,mixed", "128,bypass-static", "demo-64,bypass-static,0.6"],
 }
 GOLDEN = [(recipe, arg) for recipe, args in RECIPES.items() for arg in args]
 HASHED = GOLDEN + [(recipe, arg) for recipe, args in MORE.items() for arg in args]

@@ -93,6 +93,35 @@ def test_another_argument_is_refused_in_one_line_with_the_grammar(arg):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("arg", "said"),
+    [
+        ("100,base", "SIZE must be a multiple of 16, demo or demo-64; write for example 128,bypass"),
+        ("demo-100,base", "SIZE must be a multiple of 16"),
+        ("demo,base,1", "SHARE must be between 0 and 1; write for example demo,base,0.6"),
+        ("demo,base,half", "SHARE must be between 0 and 1"),
+        ("demo,base,0.6,3", "SHARE must be between 0 and 1"),
+        ("demo,none", "no such system"),
+    ],
+)
+def test_another_argument_of_the_made_up_world_is_refused_in_one_line(arg, said):
+    with pytest.raises(ConfigError, match=said) as error:
+        load_recipe(f"configs/world.py:{arg}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
+def test_rows_of_the_made_up_world_hold_the_same_tokens_for_each_share_of_speech(share):
+    usual, config = (load_recipe(f"configs/world.py:demo,bypass-static{word}").data for word in ("", f",{share}"))
+    assert [source.share for source in config.sources] == pytest.approx([share, 1 - share])
+    assert config.row_tokens == usual.row_tokens
+    assert (
+        (config.row_patches < usual.row_patches)
+        == (share > 0.8)
+        == (config.row_speech_tokens > usual.row_speech_tokens)
+    )
+
+
 @pytest.mark.parametrize("arg, size", [("bpe", 1000), ("bpe1000", 1000), ("bpe10000", 10000), ("bpe500", 500)])
 def test_pieces_of_units_have_a_file_and_a_vocabulary_of_their_size(arg, size):
     config = load_recipe(f"configs/demo.py:{arg}")
