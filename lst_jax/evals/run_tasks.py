@@ -37,8 +37,8 @@ def evaluate_tasks(
 ) -> int:
     """Scores the tasks of each `NAME=PATH[,NAME=PATH…]`, prints the results, and keeps them in RUN/evaluations.
 
-    `directions` None means all directions for which a task has what they need. `mesh_changes` and `step` as in
-    `load_trained_model`.
+    `directions` None means all directions for which a task has what they need. Directions that were asked before, about
+    the same items at the same step, are kept. `mesh_changes` and `step` as in `load_trained_model`.
 
     Returns: exit code 0. Raises: ConfigError, DataError, CheckpointError, each one line.
     """
@@ -60,7 +60,9 @@ def evaluate_tasks(
         }
         kept.append(store.build(ChoicesRecord.KIND, fields))
         if processes.is_leader():
-            store.write(run.path, kept[-1], submissions)
+            before = store.earlier(run.path, kept[-1])
+            whole = kept[-1].joined(before) if isinstance(before, ChoicesRecord) else kept[-1]
+            store.write(run.path, whole, submissions)
     if processes.is_leader():
         for record in kept:
             for line in record.beyond_lines(config.data.row_tokens, config.data.row_patches):

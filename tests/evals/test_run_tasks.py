@@ -212,6 +212,31 @@ def test_units_of_another_rate_or_codebook_and_missing_ones_are_refused(run, tmp
     assert "task x: item text.jsonl:1: s2s: a prompt or choice has no units" in capsys.readouterr().err
 
 
+def test_directions_asked_one_after_the_other_are_kept_while_the_items_are_the_same(run, tmp_path, capsys):
+    rng = np.random.default_rng(3)
+
+    def ask(directions):
+        words = [
+            "evaluate",
+            str(run.path),
+            "--tasks",
+            f"two={tmp_path / 'two.jsonl'}",
+            "--directions",
+            directions,
+            "--json",
+        ]
+        assert main.main(words) == 0
+        printed = [result["direction"] for result in json.loads(capsys.readouterr().out)[0]["results"]]
+        (kept,) = run.path.glob("evaluations/two-*.json")
+        return printed, [result["direction"] for result in json.loads(kept.read_text())["results"]]
+
+    write_task(tmp_path / "two.jsonl", [Item("a", random_part(rng), (random_part(rng), random_part(rng)), 0)])
+    assert ask("s2t") == (["s2t"], ["s2t"])
+    assert ask("t2t") == (["t2t"], ["t2t", "s2t"])
+    write_task(tmp_path / "two.jsonl", [Item("b", random_part(rng), (random_part(rng), random_part(rng)), 0)])
+    assert ask("t2t") == (["t2t"], ["t2t"])
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -78,6 +78,14 @@ class ChoicesRecord:
         """Example: "swuggy-00000450-restart-response"."""
         return f"{self.task}-{self.step:08d}-{self.results[0].patches}-{self.results[0].scored}"
 
+    def joined(self, earlier: "ChoicesRecord") -> "ChoicesRecord":
+        """With the directions that `earlier` alone has, where it is of the same items, step and configuration."""
+        of = ("task", "step", "config_hash", "digest")
+        if self.digest is None or any(getattr(self, name) != getattr(earlier, name) for name in of):
+            return self
+        results = {result.direction: result for result in (*earlier.results, *self.results)}
+        return dataclasses.replace(self, results=tuple(results[way] for way in DIRECTIONS if way in results))
+
     def rows(self) -> list[Row]:
         """(task and direction, accuracy, rule, interval and convention); each band has lines of its own."""
         found = []

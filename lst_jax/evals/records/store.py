@@ -70,6 +70,14 @@ def read(run_path: Place) -> Found:
     return Found(sorted(found, key=lambda record: list(KINDS).index(record.KIND)), passed_over)
 
 
+def earlier(run_path: Place, record: Record) -> Record | None:
+    """The record that lies where this one will be written; None where there is none, or one that cannot be read."""
+    try:
+        return parse(objects.read_text(run_path / FOLDER / f"{record.file_name()}.json"))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, UserError):
+        return None
+
+
 def parse(text: str) -> Record:
     """One record from its file's text. Raises: ValueError or UserError where it is not one."""
     fields = json.loads(text, parse_constant=_refuse_constant)

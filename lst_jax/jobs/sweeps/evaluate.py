@@ -3,18 +3,20 @@
 import concurrent.futures
 import queue
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tqdm import tqdm
 
 from lst_jax.checkpoints.steps import whole_steps
+from lst_jax.data.tasks import registry
 from lst_jax.evals.records import store
 from lst_jax.evals.records.choices import ChoicesRecord
 from lst_jax.evals.records.kind import Record
 from lst_jax.evals.records.probe import ProbeRecord
 from lst_jax.evals.records.spoken import RecognitionRecord
 from lst_jax.evals.run_tasks import parse
+from lst_jax.evals.tasks import DIRECTIONS, available
 from lst_jax.jobs.sweeps import child
 from lst_jax.jobs.sweeps.local import LOGS, shares
 from lst_jax.jobs.sweeps.status import RUNS, status_of
@@ -22,6 +24,8 @@ from lst_jax.jobs.sweeps.trials import Trial, read_sweep
 from lst_jax.runs.directory import RunDirectory
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place
+
+Named = tuple[str, str | None]  # a task's name and path
 
 
 class Asked(NamedTuple):
@@ -48,14 +52,15 @@ def evaluate_all(folder: Place, asked: Asked, jobs: int) -> dict[str, str]:
 
     What was asked is known by the task's name, path and directions, and the step; of a probe by its step, and of a
     recognition by its step and source. The records lie in the runs, as `lst evaluate` writes them.
-    Returns: the last line of what went wrong, by run. Raises: ConfigError where a task is not NAME=PATH.
+    Returns: the last line of what went wrong, by run. Raises: ConfigError where a task is not NAME=PATH; DataError where
+    its file cannot be read.
     """
-    named = parse(asked.specs)
+    ways = _ways(parse(asked.specs), asked.directions)
     waiting = [
         question
         for found in status_of(folder / RUNS, read_sweep(folder).trials)
         if found.state == "done"
-        for question in _open_questions(folder / RUNS / found.trial.name, found.trial, named, asked)
+        for question in _open_questions(folder / RUNS / found.trial.name, found.trial, ways, asked)
     ]
     free: queue.SimpleQueue[frozenset[int]] = queue.SimpleQueue()
     for cores in shares(jobs):
@@ -76,32 +81,43 @@ def evaluate_all(folder: Place, asked: Asked, jobs: int) -> dict[str, str]:
     return failed
 
 
-def _open_questions(run: Place, trial: Trial, named: Sequence[tuple[str, str | None]], asked: Asked) -> list[Question]:
+def _ways(named: Sequence[Named], directions: str | None) -> dict[Named, tuple[str, ...]]:
+    """The directions in which each task is to be asked. Raises: DataError where a file cannot be read."""
+    if directions:
+        return dict.fromkeys(named, tuple(directions.split(",")))
+    return {
+        (name, path): tuple(available(registry.read_task(name, path).items) if path else DIRECTIONS)
+        for name, path in named
+    }
+
+
+def _open_questions(run: Place, trial: Trial, ways: Mapping[Named, Sequence[str]], asked: Asked) -> list[Question]:
     records = store.read(run).records
     steps = whole_steps(RunDirectory(run).checkpoints_path) if asked.each_checkpoint else [trial.steps]
-    found = [Question(trial.name, step, _tasks(records, trial, step, named, asked.directions)) for step in steps]
+    found = [Question(trial.name, step, words) for step in steps for words in _tasks(records, trial, step, ways)]
     items = ("--items", str(asked.items)) if asked.items is not None else ()
-    last = [record for record in records if getattr(record, "step", None) == trial.steps]
+    last = [record for record in records if record.step == trial.steps]
     if asked.probe and not any(isinstance(record, ProbeRecord) for record in last):
         found.append(Question(trial.name, trial.steps, ("--probe", "patches", *items)))
     if asked.asr and not any(isinstance(one, RecognitionRecord) and one.source == asked.asr for one in last):
         found.append(Question(trial.name, trial.steps, ("--asr", asked.asr, *items)))
-    return [question for question in found if question.words]
+    return found
 
 
 def _tasks(
-    records: Sequence[Record], trial: Trial, step: int, named: Sequence[tuple[str, str | None]], directions: str | None
-) -> tuple[str, ...]:
-    """The words for the tasks that were not asked at this step."""
-    answered = {
-        (one.task, one.path): {result.direction for result in one.results}
-        for one in records
-        if isinstance(one, ChoicesRecord) and one.config_hash == trial.config_hash and one.step == step
-    }
-    wanted = set(directions.split(",")) if directions else set()
-    waiting = [one for one in named if one not in answered or not wanted <= answered[one]]
-    words = [word for task, path in waiting for word in ("--task", f"{task}={path}" if path else task)]
-    return tuple(words + (["--directions", directions] if words and directions else []))
+    records: Sequence[Record], trial: Trial, step: int, ways: Mapping[Named, Sequence[str]]
+) -> list[tuple[str, ...]]:
+    """The words of a command for all tasks that lack the same directions at this step."""
+    answered: dict[Named, set[str]] = {}
+    for one in records:
+        if isinstance(one, ChoicesRecord) and (one.config_hash, one.step) == (trial.config_hash, step):
+            usual = {r.direction for r in one.results if (r.patches, r.scored) == ("restart", "response")}
+            answered.setdefault((one.task, one.path), set()).update(usual)
+    waiting: dict[str, list[str]] = {}
+    for (task, path), wanted in ways.items():
+        if missing := [way for way in wanted if way not in answered.get((task, path), ())]:
+            waiting.setdefault(",".join(missing), []).extend(("--task", f"{task}={path}" if path else task))
+    return [(*words, "--directions", missing) for missing, words in waiting.items()]
 
 
 def _ask(folder: Place, question: Question, free: queue.SimpleQueue[frozenset[int]]) -> str | None:

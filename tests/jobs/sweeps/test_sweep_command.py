@@ -225,11 +225,30 @@ def test_each_run_is_asked_once(asked, capsys):
     assert [path.stat().st_mtime_ns for path in folder.glob("runs/*/evaluations/small-*.json")] == files_before
 
 
-def test_a_run_that_cannot_be_asked_is_named_and_the_others_go_on(asked, capsys):
+def test_a_run_that_cannot_be_asked_is_named_and_the_others_go_on(asked, capsys, tmp_path):
     folder, _ = asked
-    assert main.main(["sweep", "evaluate", str(folder), "--task", f"other={folder / 'sweep.json'}", "--jobs", "2"]) == 1
+    words = ["sweep", "evaluate", str(folder), "--jobs", "2", "--task"]
+    (tmp_path / "no_units.jsonl").write_text('{"prompt": {"text": "a"}, "choices": ["b", "c"], "label": 0}\n')
+    assert main.main([*words, f"other={tmp_path / 'no_units.jsonl'}", "--directions", "s2s"]) == 1
     said = capsys.readouterr().err
     assert all(f"lst sweep: {trial.name}: " in said for trial in read_sweep(folder).trials)
+    assert main.main([*words, f"other={folder / 'sweep.json'}"]) == 3
+    assert "sweep.json" in capsys.readouterr().err
+
+
+def test_directions_that_a_run_lacks_are_asked(asked, monkeypatch, capsys):
+    folder, words = asked
+    commands = []
+    monkeypatch.setattr(
+        "lst_jax.jobs.sweeps.evaluate.subprocess.run",
+        lambda command, **_: commands.append(command) or subprocess.CompletedProcess(command, 0, "", ""),
+    )
+    task = words[words.index("--task") + 1]
+    assert main.main(["sweep", "evaluate", str(folder), "--task", task, "--directions", "t2t,s2t", "--jobs", "1"]) == 0
+    assert [command[-1] for command in commands] == ["s2t", "s2t"]
+    commands.clear()
+    assert main.main(["sweep", "evaluate", str(folder), "--task", task, "--jobs", "1"]) == 0
+    assert not commands  # the file has text alone, so T→T is all that it has
 
 
 def test_the_table_is_the_mean_over_seeds_and_the_same_from_its_file(asked, tmp_path, capsys):
