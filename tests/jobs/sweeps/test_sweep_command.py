@@ -295,9 +295,8 @@ def test_runs_are_probed_and_recognise_speech_once(swept, tmp_path, monkeypatch,
     assert main.main(["sweep", "table", str(folder), "--out", str(tmp_path / "x.json")]) == 0
     printed = capsys.readouterr().out
     layers, wer = FIELDS["probe"]["text_speech"], FIELDS["asr"]["wer"]["rate"]
-    (probed,) = (
-        line.split() for line in printed.split("Cosine of a word's")[1].splitlines() if line.startswith("  base")
-    )
+    behind = printed.split("Cosine of a word's")[1].splitlines()
+    probed = next(line.split() for line in behind if line.startswith("  base"))
     alike = [f"{layer['same_word']:.3f}" for layer in layers]
     assert probed[:2] == ["base", "2"] and probed[2::2][: len(alike)] == alike
     assert f"({alike[0]}–{alike[0]})" == probed[3]
