@@ -46,7 +46,7 @@ class Shown(NamedTuple):
 def tables(outcomes: Outcomes, how: Shown) -> list[Table]:
     """What runs cost, and then each task; with `how.against` each task once more, as differences from that system.
 
-    Raises: DataError where no run has that label.
+    Raises: DataError where no run has that label, or no record keeps what each question was answered.
     """
     systems = outcomes.of_systems()
     if how.against is not None and how.against not in systems:
@@ -76,6 +76,11 @@ def tables(outcomes: Outcomes, how: Shown) -> list[Table]:
                 for label, value in keys
                 if label != how.against
             ]
+            if rows and not any(cells for row in rows for cells in row[-len(DIRECTIONS) :]):
+                raise DataError(
+                    f"--against {how.against}: {asked.task}: records of older versions do not keep what each question was "
+                    "answered; remove them from the runs' evaluations and run lst sweep evaluate"
+                )
             found.append((f"{asked.task}, points more than {how.against}", header, rows))
     return found
 

@@ -95,6 +95,12 @@ def test_some_systems_can_be_shown_alone(capsys):
     assert f"--systems nobody: no run has this label; use some of {labels[1]}, {labels[0]}" in capsys.readouterr().err
 
 
+def test_records_without_answers_by_question_are_not_compared(capsys):
+    assert main.main(["sweep", "table", str(EVIDENCE), "--against", "base"]) == 3
+    error = capsys.readouterr().err
+    assert "records of older versions do not keep what each question was answered" in error and error.count("\n") == 1
+
+
 def test_one_task_can_be_shown_alone(tmp_path, capsys):
     words = ["sweep", "table", str(EVIDENCE), "--out", str(tmp_path / "all.json")]
     assert main.main([*words, "--only", "world-hellaswag"]) == 0
