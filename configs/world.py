@@ -156,45 +156,28 @@ def rates() -> list[Overlay]:
     return product([{"budget": f"flops={FLOPS / 4:g}"}], recipes, each("optim.peak_lr", *RATES))
 
 
+def _timed(name: str, steps: int) -> Overlay:
+    """A run in the small world for the time that bypass-static takes for `steps`."""
+    return {"recipe": f"demo,{name}", "train.steps": round(steps / SECONDS[name])}
+
+
 def demo() -> list[Overlay]:
     """Base and the bypass on the small world, at equal time; Base has 1.16 times the FLOPs."""
-    return [
-        {
-            "recipe": f"demo,{name}",
-            "train.steps": round(DEMO_STEPS / SECONDS[name]),
-            "train.checkpoint_keep_every": 1000,
-        }
-        for name in DEMO_SYSTEMS
-    ]
+    return product([{"train.checkpoint_keep_every": 1000}], [_timed(name, DEMO_STEPS) for name in DEMO_SYSTEMS])
 
 
 def best() -> list[Overlay]:
     """Systems on the small world at the best rate of `small`, in equal time; Base and the bypass from three seeds."""
-
-    def overlay(name: str) -> Overlay:
-        steps = round(BEST_STEPS / SECONDS[name])
-        return {
-            "recipe": f"demo,{name}",
-            "optim.peak_lr": BEST_RATE,
-            "train.steps": steps,
-            "train.checkpoint_keep_every": BEST_STEPS // 3,
-        }
-
-    return [
-        *product(each("seed", *SEEDS), [overlay(name) for name in DEMO_SYSTEMS]),
-        *map(overlay, BEST_OTHERS),
-    ]
+    shared = {"optim.peak_lr": BEST_RATE, "train.checkpoint_keep_every": BEST_STEPS // 3}
+    main, others = ([shared | _timed(name, BEST_STEPS) for name in names] for names in (DEMO_SYSTEMS, BEST_OTHERS))
+    return [*product(each("seed", *SEEDS), main), *others]
 
 
 def shares() -> list[Overlay]:
     """Base and the bypass for each share of tokens in interleaved documents, labelled with it."""
     return [
-        {
-            "recipe": f"demo,{name},{share:g}",
-            "label": f"{name} {share:.0%}",
-            "optim.peak_lr": BEST_RATE,
-            "train.steps": round(SMALL_STEPS / SECONDS[name]),
-        }
+        _timed(name, SMALL_STEPS)
+        | {"recipe": f"demo,{name},{share:g}", "label": f"{name} {share:.0%}", "optim.peak_lr": BEST_RATE}
         for name in DEMO_SYSTEMS
         for share in SHARES
     ]
@@ -255,10 +238,7 @@ def _branches(recipe: str, width: int, steps: int) -> list[Overlay]:
 
 def small() -> list[Overlay]:
     """Systems on the small world in equal time; Base and the bypass from three seeds and at other peak rates too."""
-    overlays = {
-        name: {"recipe": f"demo,{name}", "train.steps": round(SMALL_STEPS / relative)}
-        for name, relative in SECONDS.items()
-    }
+    overlays = {name: _timed(name, SMALL_STEPS) for name in SECONDS}
     main = [overlays.pop(name) for name in DEMO_SYSTEMS]
     rates = [
         overlay | {"label": f"{name} at {rate:g}", "optim.peak_lr": rate}

@@ -238,7 +238,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.items is not None and not (args.probe or args.asr):
         raise ConfigError("--items: belongs to --asr or --probe; give one of them beside it")
     folder = to_run_place(args.folder)
-    asked = evaluate.Asked(
+    asked = evaluate.Request(
         args.tasks or (), args.directions, args.each_checkpoint, args.probe is not None, args.asr, args.items
     )
     failed = evaluate.evaluate_all(folder, asked, args.jobs)

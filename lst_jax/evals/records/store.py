@@ -16,6 +16,7 @@ from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
 FOLDER = "evaluations"  # of a run
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, UserError)  # by a strange file
 LONGEST_CAUSE = 160  # characters of a message about a file that cannot be read
 KINDS: dict[str, type[Record]] = {
     kind.KIND: kind for kind in (LikelihoodRecord, ChoicesRecord, RecognitionRecord, SynthesisRecord, ProbeRecord)
@@ -63,7 +64,7 @@ def read(run_path: Place) -> Found:
     for path in [folder / name for name in objects.names(folder) if name.endswith(".json")]:
         try:
             found.append(parse(objects.read_text(path)))
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, UserError) as error:
+        except UNREADABLE as error:
             passed_over.append(
                 f"{path}: passed over ({first_line(error)[:LONGEST_CAUSE]}); remove it, or evaluate again"
             )
@@ -74,7 +75,7 @@ def earlier(run_path: Place, record: Record) -> Record | None:
     """The record that lies where this one will be written; None where there is none, or one that cannot be read."""
     try:
         return parse(objects.read_text(run_path / FOLDER / f"{record.file_name()}.json"))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, UserError):
+    except UNREADABLE:
         return None
 
 

@@ -28,7 +28,7 @@ from lst_jax.storage.place import Place
 Named = tuple[str, str | None]  # a task's name and path
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """What the runs of a sweep are asked."""
 
     specs: Sequence[str] = ()  # NAME=PATH of tasks
@@ -47,7 +47,7 @@ class Question(NamedTuple):
     words: tuple[str, ...]
 
 
-def evaluate_all(folder: Place, asked: Asked, jobs: int) -> dict[str, str]:
+def evaluate_all(folder: Place, asked: Request, jobs: int) -> dict[str, str]:
     """Evaluates every run that is done on what it was not asked yet, `jobs` runs at a time.
 
     What was asked is known by the task's name, path and directions, and the step; of a probe by its step, and of a
@@ -91,7 +91,7 @@ def _ways(named: Sequence[Named], directions: str | None) -> dict[Named, tuple[s
     }
 
 
-def _open_questions(run: Place, trial: Trial, ways: Mapping[Named, Sequence[str]], asked: Asked) -> list[Question]:
+def _open_questions(run: Place, trial: Trial, ways: Mapping[Named, Sequence[str]], asked: Request) -> list[Question]:
     records = store.read(run).records
     steps = whole_steps(RunDirectory(run).checkpoints_path) if asked.each_checkpoint else [trial.steps]
     found = [Question(trial.name, step, words) for step in steps for words in _tasks(records, trial, step, ways)]
@@ -133,5 +133,8 @@ def _ask(folder: Place, question: Question, free: queue.SimpleQueue[frozenset[in
         )
     finally:
         free.put(cores)
-    objects.write_text(folder / LOGS / f"{question.run}-{question.step}-evaluate.log", done.stdout + done.stderr)
+    objects.write_text(
+        folder / LOGS / f"{question.run}-{question.step}-evaluate-{question.words[0].lstrip('-')}.log",
+        done.stdout + done.stderr,
+    )
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

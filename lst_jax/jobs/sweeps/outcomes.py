@@ -119,8 +119,10 @@ class Outcomes:
         asked: dict[str, tuple[str, str]] = {}  # of each task: a run, and its items
         for run in self.runs:
             for record in (*run.tasks, *(own for one in run.earlier for own in one.tasks)):
-                first, digest = asked.setdefault(record.task, (run.run, record.digest or ""))
-                if record.digest and digest and record.digest != digest:
+                if record.digest is None:  # of an older version
+                    continue
+                first, digest = asked.setdefault(record.task, (run.run, record.digest))
+                if record.digest != digest:
                     raise DataError(
                         f"{self.sweep}: {record.task}: {first} and {run.run} were asked different items; "
                         "ask one of them again, with lst evaluate --tasks"

@@ -1,7 +1,8 @@
 """Tables of what a sweep's runs cost and answered. They take the mean over the runs of one label, which differ in their seeds."""
 
+import functools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from lst_jax.core.directions import DIRECTIONS
@@ -55,27 +56,10 @@ def tables(outcomes: Outcomes, how: Shown) -> list[Table]:
     found += [*_recognitions(systems), *_probes(systems)]
     for asked in asked_of(outcomes, how.band):
         header = ["system", *([how.band] if how.band else []), *DIRECTIONS.values()]
-        keys = [(label, value) for label in systems for value in asked.values]
-        rows = [
-            [
-                label,
-                *([value] if how.band else []),
-                *(cell(systems[label], asked.task, way, how, value) for way in DIRECTIONS),
-            ]
-            for label, value in keys
-        ]
-        found.append((asked.title(), header, rows))
+        found.append((asked.title(), header, _rows(systems, asked, how, cell)))
         if how.against is not None:
-            reference = systems[how.against]
-            rows = [
-                [
-                    label,
-                    *([value] if how.band else []),
-                    *(_difference(systems[label], reference, asked.task, way, how, value) for way in DIRECTIONS),
-                ]
-                for label, value in keys
-                if label != how.against
-            ]
+            others = {label: runs for label, runs in systems.items() if label != how.against}
+            rows = _rows(others, asked, how, functools.partial(_difference, systems[how.against]))
             if rows and not any(cells for row in rows for cells in row[-len(DIRECTIONS) :]):
                 raise DataError(
                     f"--against {how.against}: {asked.task}: records of older versions do not keep what each question was "
@@ -83,6 +67,17 @@ def tables(outcomes: Outcomes, how: Shown) -> list[Table]:
                 )
             found.append((f"{asked.task}, points more than {how.against}", header, rows))
     return found
+
+
+def _rows(
+    systems: Mapping[str, Sequence[Outcome]], asked: "Asked", how: Shown, shown: Callable[..., str]
+) -> list[list[str]]:
+    """A row for each system and value of the band, with `shown` (as `cell`) for each direction."""
+    return [
+        [label, *([value] if how.band else []), *(shown(runs, asked.task, way, how, value) for way in DIRECTIONS)]
+        for label, runs in systems.items()
+        for value in asked.values
+    ]
 
 
 class Asked(NamedTuple):
@@ -211,7 +206,7 @@ def cell(runs: Sequence[Outcome | Earlier], task: str, direction: str, how: Show
 
 
 def _difference(
-    runs: Sequence[Outcome], reference: Sequence[Outcome], task: str, direction: str, how: Shown, value: str
+    reference: Sequence[Outcome], runs: Sequence[Outcome], task: str, direction: str, how: Shown, value: str
 ) -> str:
     """Example: "+33.9 [18, 48]"; empty where a record has no means of groups."""
     own, others = (_shares(some, task, direction, how, value) for some in (runs, reference))
