@@ -26,9 +26,9 @@ def wilson_interval(right: float, items: int, z: float = 1.959964) -> tuple[floa
 def items_worth(by_run: Sequence[Sequence[float]]) -> float:
     """How many independent items the answers of several runs to one set of items are worth, for `wilson_interval`.
 
-    It is the number of items where runs agree in each of them, and up to that times the runs where they do not: p(1 - p) over
-    the variance of the mean, where each item counts by its mean over the runs (the effective sample size of a
-    survey). Args: by_run [runs][items], each from 0 to 1.
+    Where runs agree in each item, it is the number of items. Where they do not, it is more, up to the items times the
+    runs. It is p(1 - p) over the variance of p, the mean over the items, each of which counts by its mean over the runs.
+    Surveys call this the effective sample size. Args: by_run [runs][items], each from 0 to 1.
     """
     items, runs = len(by_run[0]), len(by_run)
     means = [statistics.fmean(own) for own in zip(*by_run, strict=True)]
