@@ -14,6 +14,7 @@ tokens.
 from ml_collections import ConfigDict
 
 from lst_jax.core.errors import ConfigError
+from lst_jax.data.patching import Curriculum
 from lst_jax.jobs.sweeps.grid import Overlay, each, product
 from lst_jax.recipes import defaults, systems
 from lst_jax.recipes.inherit import sibling
@@ -157,8 +158,12 @@ def rates() -> list[Overlay]:
 
 
 def _timed(name: str, steps: int) -> Overlay:
-    """A run in the small world for the time that bypass-static takes for `steps`."""
-    return {"recipe": f"demo,{name}", "train.steps": round(steps / SECONDS[name])}
+    """A run in the small world for the time that bypass-static takes for `steps`; a curriculum has three equal parts."""
+    steps = round(steps / SECONDS[name])
+    system = systems.parse(name, DEMO_UNITS, name)
+    parts = ("tau1", "tau2") if system.strategy is Curriculum else ()
+    patching = {f"data.patching.{part}": system.patching(steps)[part] for part in parts}
+    return {"recipe": f"demo,{name}", "train.steps": steps, **patching}
 
 
 def demo() -> list[Overlay]:

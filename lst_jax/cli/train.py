@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         # Before JAX is loaded: what its C++ code logs of a lost process is raised as an error too, in one line.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from lst_jax.cost import budget
+    from lst_jax.data.patching import strategy_of
     from lst_jax.parallel import processes
     from lst_jax.runs.directory import RunDirectory
     from lst_jax.train.loop import train
@@ -75,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
         config = budget.load(args.config, args.set, args.budget) if args.config else None
         if args.budget and processes.is_leader():
             print(budget.describe(config, args.budget), file=sys.stderr)
+        if config is not None and processes.is_leader():
+            if unfinished := strategy_of(config.data.patching).unfinished(config.train.steps):
+                print(f"warning: {unfinished}", file=sys.stderr)
     return train(RunDirectory(args.run_dir), config, args.began)
 
 

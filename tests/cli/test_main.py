@@ -52,6 +52,13 @@ def test_a_terminal_that_knows_ascii_alone_gets_escapes():
     assert found.returncode == 0 and b"\\u2026" in found.stdout and found.stderr == b""
 
 
+def test_a_run_too_short_for_its_curriculum_says_so(tmp_path, capsys):
+    words = ["train", str(tmp_path / "run"), "--config", "configs/demo.py", "--set", "data.tokenizer=nowhere"]
+    for steps, warns in ((299, 1), (300, 0)):
+        assert program.main([*words, "--set", f"train.steps={steps}"]) != 0
+        assert capsys.readouterr().err.count("warning: data.patching.tau2=300: ") == warns
+
+
 @pytest.mark.parametrize(
     "words, said",
     [

@@ -1,11 +1,15 @@
 """The recipes that adapt: each fits the run that it begins with, and adapts to what it says."""
 
 import dataclasses
+import shutil
 
 import pytest
 
 from lst_jax import config as cfg
 from lst_jax.core.errors import ConfigError
+from lst_jax.cost import budget
+from lst_jax.cost.parameters import parameters
+from lst_jax.jobs.sweeps.trials import make_sweep, read_sweep, write_sweep
 from lst_jax.recipes.load import load_recipe
 
 
@@ -22,6 +26,9 @@ from lst_jax.recipes.load import load_recipe
         ("1b,curriculum-to-mixed", "lst.py:1b,curriculum-to-mixed"),
         ("7b", "lst.py:7b"),
         ("1b,aligned", "lst.py:1b,aligned"),
+        ("world-demo", "world.py:demo"),
+        ("world-demo,base", "world.py:demo,base"),
+        ("world-96,bypass-static8", "world.py:96,bypass-static8"),
     ],
 )
 def test_an_adapting_recipe_is_the_model_of_the_one_before_it(documents, arg, before):
@@ -29,7 +36,9 @@ def test_an_adapting_recipe_is_the_model_of_the_one_before_it(documents, arg, be
     assert cfg.other_function(cfg.identity(ours), cfg.identity(theirs)) is None
     assert (ours.model, ours.vocab, ours.data.unit_rate) == (theirs.model, theirs.vocab, theirs.data.unit_rate)
     assert ours.data.tokenizer == theirs.data.tokenizer
-    assert ours.data.documents == documents and ours.data.rows == 4 and ours.train.init_from
+    rows = 2 if arg.startswith("world") else 4
+    assert ours.data.documents == documents and ours.data.rows == rows and ours.train.init_from
+    assert ours.optim.peak_lr == theirs.optim.peak_lr / 4
     assert ours.name == f"{documents}-{theirs.name}"
     assert {source.kind for source in ours.data.sources} == {"utterance"}
 
@@ -52,6 +61,65 @@ def test_a_curriculum_goes_on_with_what_it_ended_in():
 def test_another_size_is_refused_in_one_line():
     with pytest.raises(ConfigError, match="no such size; use one of 1b, 7b"):
         load_recipe("configs/asr.py:2b")
+
+
+def test_rows_of_the_world_hold_the_same_tokens_for_every_system():
+    systems = ("base", "bpe", "static", "bypass-static", "bypass-static1", "bypass-static8")
+    rows = {name: load_recipe(f"configs/asr.py:world-demo,{name}").data for name in systems}
+    assert len({data.row_tokens for data in rows.values()}) == 1
+    patches = [rows[name].row_patches for name in ("base", "bypass-static1", "bypass-static", "bypass-static8")]
+    assert patches[0] == patches[1] == rows["base"].row_tokens and patches[1] > 2 * patches[2] > 2 * patches[3]
+
+
+def full_rows(config):
+    """What sampling rows would take a minute to find."""
+    size, tokens = parameters(config.model, config.joint_vocab), config.data.rows * config.data.row_tokens
+    return budget.Cost(size, config.train.steps, 1.0 * config.train.steps * tokens, 1.0, 1.0, {}, {}, {}, "nothing")
+
+
+@pytest.fixture
+def world_sweep(tmp_path, monkeypatch):
+    """A sweep of two runs of Base and one of the bypass in the small world, and of a branch of a trunk of Base."""
+    monkeypatch.setattr(budget, "cost", full_rows)
+    trunk = {"recipe": "demo-16,base", "optim.schedule": "wsd", "train.steps": 200, "train.checkpoint_every": 200}
+    overlays = [
+        {"recipe": "demo-16,base", "seed": 3, "optim.peak_lr": 8e-3, "model.ffn_multiple": 32, "train.steps": 300},
+        {"recipe": "demo-16,base", "seed": 4, "train.steps": 300},
+        {"recipe": "demo-16,bypass-static", "train.steps": 300, "label": "bypass short"},
+        {"branch": trunk, "train.steps": 250, "optim.wsd.decay_steps": 50},
+    ]
+    shutil.copytree("configs", tmp_path / "configs")
+    with (tmp_path / "configs" / "world.py").open("a") as file:
+        file.write(f"\n\nSWEEPS = {{'few': lambda: {overlays!r}}}\n")
+    write_sweep(tmp_path / "pre", make_sweep(f"{tmp_path}/configs/world.py:few"))
+    return tmp_path / "pre"
+
+
+def test_each_run_of_a_sweep_is_adapted_over_four_lengths(world_sweep):
+    before = [trial for trial in read_sweep(world_sweep).trials if trial.steps != 200]  # all but the trunk
+    trials = make_sweep(f"configs/asr.py:{world_sweep}").trials
+    assert [trial.steps for trial in trials] == [50, 100, 200, 400] * 4
+    for ours, theirs in zip(trials[3::4], before, strict=True):
+        config, old = ours.config(), theirs.config()
+        assert config.train.init_from == str(world_sweep / "runs" / theirs.name) and ours.label == theirs.label
+        assert (config.seed, config.model) == (old.seed, old.model)
+        assert config.optim.peak_lr == old.optim.peak_lr / 4
+        assert config.data.documents == "asr"
+    assert {trial.label for trial in trials} == {"base", "bypass short"}
+
+
+def test_some_runs_of_a_sweep_are_adapted_by_label_or_name(world_sweep):
+    second = read_sweep(world_sweep).trials[1]
+    trials = make_sweep(f"configs/asr.py:{world_sweep},bypass short,{second.name}").trials
+    assert [trial.label for trial in trials] == ["base"] * 4 + ["bypass short"] * 4
+    assert {trial.config().seed for trial in trials[:4]} == {second.config().seed} == {4}
+
+
+def test_a_run_that_a_sweep_lacks_is_refused_with_those_that_it_has(world_sweep):
+    with pytest.raises(ConfigError, match="has no run 'bse'; use a name of one, or of base, bypass short$"):
+        make_sweep(f"configs/asr.py:{world_sweep},base,bse")
+    with pytest.raises(ConfigError, match="no such sweep; make it"):
+        make_sweep("configs/asr.py:nowhere")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ HASHES = FOLDER / "hashes.json"
 RECIPES = {  # by representative arguments, whose resolved configurations are golden
     "demo": ["", "base", "bpe5000", "bypass", "curriculum3-from-bpe-aligned-to-mixed"],
     "lst": ["1b,curriculum", "1b,base", "7b,bypass", "420m,static"],
-    "asr": ["demo", "demo,base", "1b,curriculum"],
+    "asr": ["demo", "demo,base", "1b,curriculum", "world-demo,bypass-static"],
     "tts": ["demo", "1b,bypass"],
     "long": ["demo", "1b-32k", "7b-16k,bypass"],
     "scaling": ["", "240,base", "96,bypass", "64,bpe"],
@@ -28,7 +28,7 @@ RECIPES = {  # by representative arguments, whose resolved configurations are go
 MORE = {  # whose hashes are golden too
     "demo": ["static", "static12", "aligned", "aligned-merged", "bpe-aligned", "mixed", "mixed6-bpe-aligned", "bpe"],
     "lst": ["7b", "630m", "810m", "1.1b", "1.4b", "1.8b", "3b", "5b", "1b,bpe", "1b,aligned-merged"],
-    "asr": ["demo,bypass", "demo,aligned", "1b,base", "1b,bypass", "7b"],
+    "asr": ["demo,bypass", "demo,aligned", "1b,base", "1b,bypass", "7b", "world-demo,base", "world-128,bypass-static8"],
     "tts": ["demo,base", "7b"],
     "long": ["7b-32k", "1b-8k,base", "420m-16k,static6", "demo-8k,bypass"],
     "scaling": ["48", "144", "192,static"],

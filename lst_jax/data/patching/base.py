@@ -128,6 +128,10 @@ class Strategy(abc.ABC):
         """How P(u) changes over a run, in words; empty where it does not."""
         return ""
 
+    def unfinished(self, steps: int) -> str:
+        """In one line, what P(u) does not reach in a run of so many steps, and the fix; empty where it reaches all."""
+        return ""
+
     def check(self, config: Config) -> None:
         """Checks the rules of this strategy. Raises: ConfigError for the first field that breaks one."""
         data = config.data

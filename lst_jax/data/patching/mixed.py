@@ -68,6 +68,15 @@ class Curriculum(Mixed):
         then = f"with probability {last:g}" if last else "static ones"
         return f"aligned patches to step {self.config.tau1:,}, from {self.config.tau2:,} {then}"
 
+    def unfinished(self, steps: int) -> str:
+        """A curriculum that a shorter run leaves before its end: τ1 and τ2 do not follow `train.steps`."""
+        if self.config.tau2 <= steps:
+            return ""
+        return (
+            f"data.patching.tau2={self.config.tau2}: the curriculum ends after the run does, at train.steps={steps}; for three "
+            f"equal parts set data.patching.tau1={steps // 3} and data.patching.tau2={2 * steps // 3}"
+        )
+
     @classmethod
     def fields_of(cls, found: re.Match) -> dict[str, Any]:
         """Also what the curriculum ends in."""

@@ -66,6 +66,15 @@ def test_a_curriculum_may_end_in_static_or_in_mixed(final, late):
     assert curriculum.aligned_probability(200) == pytest.approx((1 + late) / 2)
 
 
+def test_a_curriculum_says_that_a_run_is_too_short_for_it():
+    curriculum = bound("curriculum", 100, 300)
+    assert curriculum.unfinished(300) == bound("static", 100, 300).unfinished(1) == bound("mixed").unfinished(1) == ""
+    said = curriculum.unfinished(299)
+    assert said.startswith("data.patching.tau2=300: ") and "train.steps=299" in said
+    assert said.endswith("set data.patching.tau1=99 and data.patching.tau2=199")
+    assert bound("curriculum", 99, 199).unfinished(299) == ""
+
+
 @pytest.mark.parametrize(
     "aligned_to, silence, name",
     [

@@ -29,6 +29,7 @@ SWEEPS = dict(
     turned=product(each("seed", 2, 1), each("recipe", "plain")),
     wide=product(each("recipe", "plain", "wide"), each("seed", 1, 2)),
     twice=each("seed", 1, 1),
+    early=each("train.steps", 4, 5, 6),
     free=each("train.log_every", 1, 2),
     typo=each("optim.peek_lr", 1e-3),
     kind=each("seed", "one"),

@@ -178,6 +178,14 @@ def test_a_second_command_on_the_same_sweep_is_refused(swept, recipe, tmp_path, 
     assert "another lst sweep run is at work here" in capsys.readouterr().err
 
 
+def test_runs_too_short_for_their_curriculum_are_named_in_one_line(tmp_path, capsys):
+    recipe = sweep_recipe.recipe_in(tmp_path)  # whose curriculum ends at step 6
+    assert main.main(["sweep", "run", str(tmp_path / "s"), "--config", f"{recipe}:early", "--dry-run"]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert line.startswith("warning: tiny-") and line.endswith(" (1 more runs likewise)")
+    assert "data.patching.tau2=6: the curriculum ends after the run does, at train.steps=4; " in line
+
+
 def test_a_run_that_needs_a_person_is_named_with_its_log(recipe, tmp_path, capsys):
     main.main(["sweep", "run", str(tmp_path), "--config", f"{recipe}:shares", "--dry-run"])
     assert "1 runs" in capsys.readouterr().out and not (tmp_path / "sweep.json").exists()
