@@ -56,9 +56,9 @@ BEST_RATE = 4e-3  # of the sweep `small`, for both systems
 BEST_OTHERS = ("bypass-static1", "bypass-static8", "bypass-static2", "static", "bpe", "bypass")
 SMALL_RATES = {"base": (1e-3, 4e-3, 8e-3), "bypass-static": (4e-3, 8e-3)}  # besides RATE
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
-SHARES = (0.4, 0.6, 0.9)  # of tokens in interleaved documents, beside SPOKEN_SHARE
-PATCHES = ("bypass-static3", "bypass-static6", "bypass-static9", "bypass-aligned", "bypass-aligned-merged")
-NOISES = (40.0, 80.0)  # ms by which the ends of words are off, as the standard deviation
+SHARES = (0.4, SPOKEN_SHARE, 0.9)  # of tokens in interleaved documents
+PATCHES = ("static3", "static", "static6", "static9", "aligned", "aligned-merged")  # of the bypass
+NOISES = (0.0, 40.0, 80.0)  # ms by which the ends of words are off, as the standard deviation
 LAW_WIDTHS, LAW_STEPS = (48, 64, 96, 128, 192), 1600
 LAW_PARTS = (0.25, 0.5, 1.0)  # of LAW_STEPS, all off one trunk
 
@@ -180,18 +180,19 @@ def best() -> list[Overlay]:
 
 def shares() -> list[Overlay]:
     """Base and the bypass for each share of tokens in interleaved documents, labelled with it."""
+    words = {share: "" if share == SPOKEN_SHARE else f",{share:g}" for share in SHARES}
     return [
         _timed(name, SMALL_STEPS)
-        | {"recipe": f"demo,{name},{share:g}", "label": f"{name} {share:.0%}", "optim.peak_lr": BEST_RATE}
+        | {"recipe": f"demo,{name}{word}", "label": f"{name} {share:.0%}", "optim.peak_lr": BEST_RATE}
         for name in DEMO_SYSTEMS
-        for share in SHARES
+        for share, word in words.items()
     ]
 
 
 def patches() -> list[Overlay]:
     """Kinds of patches of the bypass, each labelled with its name."""
     shared = {"optim.peak_lr": BEST_RATE, "train.steps": SMALL_STEPS}
-    return [shared | {"recipe": f"demo,{name}", "label": name} for name in PATCHES]
+    return [shared | {"recipe": f"demo,bypass-{name}", "label": name} for name in PATCHES]
 
 
 def noise() -> list[Overlay]:
@@ -199,7 +200,7 @@ def noise() -> list[Overlay]:
     return [
         {
             "recipe": "demo,bypass-aligned",
-            "label": f"bypass-aligned {ms:g} ms",
+            "label": f"{ms:g} ms",
             "optim.peak_lr": BEST_RATE,
             "train.steps": SMALL_STEPS,
             "data.patching.boundary_noise_ms": ms,
