@@ -60,7 +60,7 @@ SHARES = (0.4, SPOKEN_SHARE, 0.9)  # of tokens in interleaved documents
 PATCHES = ("static3", "static", "static6", "static9", "aligned", "aligned-merged")  # of the bypass
 NOISES = (0.0, 40.0, 80.0)  # ms by which the ends of words are off, as the standard deviation
 LAW_WIDTHS, LAW_STEPS = (48, 64, 96, 128, 192), 1600
-LAW_PARTS = (0.25, 0.5, 1.0)  # of LAW_STEPS, all off one trunk
+LAW_PARTS = (0.25, 0.5, 0.75, 1.0)  # of LAW_STEPS, all off one trunk; a law needs four lengths
 
 
 def get_config(arg: str) -> ConfigDict:
@@ -136,7 +136,7 @@ def sweep(add, name: str) -> None:
     shares                 the same two with fewer and more interleaved documents, at the best rate, in equal time
     patches                more sizes and kinds of patches of the bypass, at the best rate, in equal steps
     noise                  aligned patches whose ends are off, at the best rate, in equal steps
-    laws                   five sizes of Base and the bypass by WSD, three lengths each off one trunk
+    laws                   five sizes of Base and the bypass by WSD, four lengths each off one trunk
     gpu                    Base and bypass at a width of 640 in bfloat16: lst sweep run SWEEP --jobs 1, on one GPU
     """
     if name not in SWEEPS:

@@ -134,7 +134,7 @@ def test_labels_are_short_names_of_systems(arg):
         ("configs/world.py:shares", 6),
         ("configs/world.py:patches", 6),
         ("configs/world.py:noise", 3),
-        ("configs/world.py:laws", 40),
+        ("configs/world.py:laws", 50),
         ("configs/world.py:demo", 2),
         ("configs/world.py:best", 12),
         ("configs/world.py:small", 17),
