@@ -89,12 +89,15 @@ class Outcomes:
         return dataclasses.replace(self, runs=runs)
 
     def of_labels(self, labels: Sequence[str]) -> "Outcomes":
-        """The runs of these systems alone, in the order of `labels`. Raises: DataError where no run has a label."""
+        """The runs of these labels or systems alone, in this order. Raises: DataError where no run has one."""
         systems = self.of_systems()
+        kept: list[Outcome] = []
         for label in labels:
-            if label not in systems:
+            found = systems.get(label) or [run for run in self.runs if run.system == label]
+            if not found:
                 raise DataError(f"--systems {label}: no run has this label; use some of {', '.join(systems)}")
-        return dataclasses.replace(self, runs=tuple(run for label in labels for run in systems[label]))
+            kept += found
+        return dataclasses.replace(self, runs=tuple(kept))
 
     def of_value(self, band: str, value: str) -> "Outcomes":
         """The same with the answers to items with this value of the band alone. Raises: DataError where none has it."""
@@ -129,9 +132,22 @@ class Outcomes:
                     )
 
     def of_systems(self) -> dict[str, list[Outcome]]:
-        """The runs of each system, in the file's order."""
-        labels = dict.fromkeys(run.system for run in self.runs)
-        return {label: [run for run in self.runs if run.system == label] for label in labels}
+        """The runs of each system, in the file's order: those of one label, size and length, which differ in their seeds.
+
+        Where the runs of a label have several sizes or lengths, these are in the name. Examples: "base", "base 0.96M",
+        "base 400 steps", "base 0.96M 1290 steps".
+        """
+        sizes: dict[str, set[int]] = {}
+        lengths: dict[str, set[int]] = {}
+        for run in self.runs:
+            sizes.setdefault(run.system, set()).add(run.parameters)
+            lengths.setdefault(run.system, set()).add(run.steps)
+        systems: dict[str, list[Outcome]] = {}
+        for run in self.runs:
+            size = f" {run.parameters / 1e6:.3g}M" if len(sizes[run.system]) > 1 else ""
+            length = f" {run.steps} steps" if len(lengths[run.system]) > 1 else ""
+            systems.setdefault(f"{run.system}{size}{length}", []).append(run)
+        return systems
 
 
 def read(source: Place) -> Outcomes:

@@ -1,4 +1,4 @@
-"""Tables of what a sweep's runs cost and answered. They take the mean over the runs of one label, which differ in their seeds."""
+"""Tables of what a sweep's runs cost and answered, as means over the runs of a system, which differ in their seeds."""
 
 import functools
 import statistics
@@ -10,6 +10,7 @@ from lst_jax.core.errors import DataError
 from lst_jax.evals.accuracy import items_worth, paired_interval, wilson_interval
 from lst_jax.evals.conventions import RULES, Rule
 from lst_jax.evals.records.choices import DirectionResult, Share
+from lst_jax.evals.records.spoken import ErrorRateResult
 from lst_jax.jobs.sweeps.outcomes import Earlier, Outcome, Outcomes
 from lst_jax.report import results_file
 from lst_jax.runs.ledger import in_words
@@ -135,10 +136,27 @@ def _recognitions(systems: Mapping[str, Sequence[Outcome]]) -> list[Table]:
     rows = []
     for label, runs in systems.items():
         if found := [run.recognition for run in runs if run.recognition is not None]:
-            rates = [_mean([100 * getattr(one, name).rate for one in found], ".1f") for name in ("wer", "cer")]
-            rows.append([label, str(len(found)), found[0].source, str(found[0].wer.utterances), *rates])
-    header = ["system", "runs", "source", "utterances", "word error rate, %", "character error rate, %"]
+            rates = [_rate([getattr(one, name) for one in found]) for name in ("wer", "cer")]
+            context = f"{statistics.fmean(one.context.ratio for one in found):.2f}"
+            rows.append([label, str(len(found)), found[0].source, str(found[0].wer.utterances), *rates, context])
+    header = [
+        "system",
+        "runs",
+        "source",
+        "utterances",
+        "word error rate, %",
+        "character error rate, %",
+        "context of Base's",
+    ]
     return [("Recognition", header, rows)] if rows else []
+
+
+def _rate(found: Sequence[ErrorRateResult]) -> str:
+    """With the 95% interval over the utterances of one run, or the range over several. Example: "44.7 [40.2, 49.3]"."""
+    (one, *others) = found
+    if others:
+        return _mean([100 * one.rate for one in found], ".1f")
+    return f"{100 * one.rate:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
 
 
 def _probes(systems: Mapping[str, Sequence[Outcome]]) -> list[Table]:

@@ -316,6 +316,29 @@ def test_runs_are_probed_and_recognise_speech_once(swept, tmp_path, monkeypatch,
     assert "--items: belongs to --asr or --probe" in capsys.readouterr().err
 
 
+def test_runs_of_other_sizes_and_lengths_are_rows_of_their_own(asked, tmp_path, capsys):
+    folder, _ = asked
+    data = tmp_path / "outcomes.json"
+    assert main.main(["sweep", "table", str(folder), "--out", str(data)]) == 0
+    fields = json.loads(data.read_text())
+    first, second = fields["runs"]
+    third = json.loads(json.dumps(second)) | {"run": "third", "seed": 9, "parameters": 2_508_512}
+    second["steps"] = 900
+    fields["runs"].append(third)
+    data.write_text(json.dumps(fields))
+    capsys.readouterr()
+    assert main.main(["sweep", "table", str(data)]) == 0
+    size = f"{first['parameters'] / 1e6:.3g}M"
+    names = [f"base {size} {first['steps']} steps", f"base {size} 900 steps", f"base 2.51M {third['steps']} steps"]
+    costs = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  base ")][:3]
+    assert [line.split("  ")[1] for line in costs] == names and {line.split()[4] for line in costs} == {"1"}
+    assert main.main(["sweep", "table", str(data), "--systems", f"{names[2]},{names[0]}"]) == 0
+    costs = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  base ")][:2]
+    assert [line.split("  ")[1] for line in costs] == ["base 2.51M", f"base {size}"]  # of one length now
+    assert main.main(["sweep", "table", str(data), "--systems", "base"]) == 0
+    assert names[1] in capsys.readouterr().out
+
+
 def test_systems_are_compared_question_by_question(asked, tmp_path, capsys):
     """Of the two runs, one is called another system; by_group is what each question differs in."""
     folder, _ = asked
