@@ -95,6 +95,9 @@ def _add_evaluate(parts) -> None:
     evaluate.add_argument(
         "--items", type=int, metavar="N", help="for --asr and --probe: the first N utterances of a source only"
     )
+    evaluate.add_argument(
+        "--systems", metavar="NAME,NAME…", help="ask these alone, as lst sweep table names them (default: all)"
+    )
     _add_jobs(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -130,7 +133,7 @@ def _add_table(parts) -> None:
         + " (default: per_token)",
     )
     table.add_argument(
-        "--systems", metavar="LABEL,LABEL…", help="show these alone, in this order; --out has all (default: all)"
+        "--systems", metavar="NAME,NAME…", help="show these alone, in this order; --out has all (default: all)"
     )
     table.add_argument("--only", metavar="TASK", help="show this task alone; --out has all (default: all)")
     table.add_argument(
@@ -250,7 +253,13 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise ConfigError("--items: belongs to --asr or --probe; give one of them beside it")
     folder = to_run_place(args.folder)
     asked = evaluate.Request(
-        args.tasks or (), args.directions, args.each_checkpoint, args.probe is not None, args.asr, args.items
+        specs=args.tasks or (),
+        directions=args.directions,
+        each_checkpoint=args.each_checkpoint,
+        probe=args.probe is not None,
+        asr=args.asr,
+        items=args.items,
+        systems=args.systems.split(",") if args.systems else None,
     )
     failed = evaluate.evaluate_all(folder, asked, args.jobs)
     for name, error in failed.items():

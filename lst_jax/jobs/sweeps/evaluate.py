@@ -17,7 +17,7 @@ from lst_jax.evals.records.probe import ProbeRecord
 from lst_jax.evals.records.spoken import RecognitionRecord
 from lst_jax.evals.run_tasks import parse
 from lst_jax.evals.tasks import DIRECTIONS, available
-from lst_jax.jobs.sweeps import child
+from lst_jax.jobs.sweeps import child, systems
 from lst_jax.jobs.sweeps.local import LOGS, shares
 from lst_jax.jobs.sweeps.status import RUNS, status_of
 from lst_jax.jobs.sweeps.trials import Trial, read_sweep
@@ -37,6 +37,7 @@ class Request(NamedTuple):
     probe: bool = False  # `lst evaluate --probe patches`, at the last step
     asr: str | None = None  # a source of `lst evaluate --asr`, at the last step
     items: int | None = None  # the first ones of a source, for `probe` and `asr`
+    systems: Sequence[str] | None = None  # labels, or names as `lst sweep table` shows them; None means all
 
 
 class Question(NamedTuple):
@@ -53,14 +54,14 @@ def evaluate_all(folder: Place, asked: Request, jobs: int) -> dict[str, str]:
     What was asked is known by the task's name, path and directions, and the step; of a probe by its step, and of a
     recognition by its step and source. The records lie in the runs, as `lst evaluate` writes them.
     Returns: the last line of what went wrong, by run. Raises: ConfigError where a task is not NAME=PATH; DataError where
-    its file cannot be read.
+    its file cannot be read, or no run has the name of a system.
     """
     ways = _ways(parse(asked.specs), asked.directions)
+    done = [one.trial for one in status_of(folder / RUNS, read_sweep(folder).trials) if one.state == "done"]
+    if asked.systems is not None:
+        done = systems.chosen(asked.systems, done, [systems.Kind(t.label, t.parameters, t.steps) for t in done])
     waiting = [
-        question
-        for found in status_of(folder / RUNS, read_sweep(folder).trials)
-        if found.state == "done"
-        for question in _open_questions(folder / RUNS / found.trial.name, found.trial, ways, asked)
+        question for trial in done for question in _open_questions(folder / RUNS / trial.name, trial, ways, asked)
     ]
     free: queue.SimpleQueue[frozenset[int]] = queue.SimpleQueue()
     for cores in shares(jobs):

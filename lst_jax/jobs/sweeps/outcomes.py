@@ -10,7 +10,7 @@ from lst_jax.evals.records import store
 from lst_jax.evals.records.choices import ChoicesRecord
 from lst_jax.evals.records.probe import ProbeRecord
 from lst_jax.evals.records.spoken import RecognitionRecord
-from lst_jax.jobs.sweeps import collect
+from lst_jax.jobs.sweeps import collect, systems
 from lst_jax.jobs.sweeps.status import RUNS, status_of
 from lst_jax.jobs.sweeps.trials import FILE, Trial, read_sweep
 from lst_jax.report import results_file
@@ -90,14 +90,7 @@ class Outcomes:
 
     def of_labels(self, labels: Sequence[str]) -> "Outcomes":
         """The runs of these labels or systems alone, in this order. Raises: DataError where no run has one."""
-        systems = self.of_systems()
-        kept: list[Outcome] = []
-        for label in labels:
-            found = systems.get(label) or [run for run in self.runs if run.system == label]
-            if not found:
-                raise DataError(f"--systems {label}: no run has this label; use some of {', '.join(systems)}")
-            kept += found
-        return dataclasses.replace(self, runs=tuple(kept))
+        return dataclasses.replace(self, runs=tuple(systems.chosen(labels, self.runs, self._kinds())))
 
     def of_value(self, band: str, value: str) -> "Outcomes":
         """The same with the answers to items with this value of the band alone. Raises: DataError where none has it."""
@@ -132,22 +125,11 @@ class Outcomes:
                     )
 
     def of_systems(self) -> dict[str, list[Outcome]]:
-        """The runs of each system, in the file's order: those of one label, size and length, which differ in their seeds.
+        """The runs of each system, in the file's order."""
+        return systems.by_name(self.runs, self._kinds())
 
-        Where the runs of a label have several sizes or lengths, these are in the name. Examples: "base", "base 0.96M",
-        "base 400 steps", "base 0.96M 1290 steps".
-        """
-        sizes: dict[str, set[int]] = {}
-        lengths: dict[str, set[int]] = {}
-        for run in self.runs:
-            sizes.setdefault(run.system, set()).add(run.parameters)
-            lengths.setdefault(run.system, set()).add(run.steps)
-        systems: dict[str, list[Outcome]] = {}
-        for run in self.runs:
-            size = f" {run.parameters / 1e6:.3g}M" if len(sizes[run.system]) > 1 else ""
-            length = f" {run.steps} steps" if len(lengths[run.system]) > 1 else ""
-            systems.setdefault(f"{run.system}{size}{length}", []).append(run)
-        return systems
+    def _kinds(self) -> list[systems.Kind]:
+        return [systems.Kind(run.system, run.parameters, run.steps) for run in self.runs]
 
 
 def read(source: Place) -> Outcomes:

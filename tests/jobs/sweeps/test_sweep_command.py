@@ -295,7 +295,10 @@ def test_runs_are_probed_and_recognise_speech_once(swept, tmp_path, monkeypatch,
         patch.setattr("lst_jax.jobs.sweeps.evaluate.subprocess.run", evaluate)
         for _ in range(2):
             assert main.main(words) == 0
-        assert main.main(["sweep", "evaluate", str(folder), "--asr", "another", "--jobs", "1"]) == 0
+        another = ["sweep", "evaluate", str(folder), "--asr", "another", "--jobs", "1", "--systems"]
+        assert main.main([*another, "nobody"]) == 3
+        assert "--systems nobody: no run has this label; use some of base\n" in capsys.readouterr().err
+        assert main.main([*another, "base"]) == 0
     step = ["--step", "6"]
     once = [[*step, "--probe", "patches", "--items", "3"], [*step, "--asr", "speech", "--items", "3"]]
     assert commands == [*once, *once, *[[*step, "--asr", "another"]] * 2]
