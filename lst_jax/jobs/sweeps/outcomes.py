@@ -14,6 +14,7 @@ from lst_jax.jobs.sweeps import collect, systems
 from lst_jax.jobs.sweeps.status import RUNS, status_of
 from lst_jax.jobs.sweeps.trials import FILE, Trial, read_sweep
 from lst_jax.report import results_file
+from lst_jax.runs.directory import RunDirectory
 from lst_jax.storage import objects
 from lst_jax.storage.place import Place
 
@@ -54,6 +55,7 @@ class Outcome:
     accuracy_speech: float | None = None
     accuracy_text: float | None = None
     items: int | None = None
+    positions: float | None = None  # patch positions per token of its training (paper Table 13)
     earlier: tuple[Earlier, ...] = ()  # ascending
     probe: ProbeRecord | None = None  # at the last step, like the next
     recognition: RecognitionRecord | None = None
@@ -162,6 +164,13 @@ def outcomes_of(folder: Place) -> Outcomes:
     return Outcomes(FORMAT_VERSION, sweep.reference, sweep.commit, results_file.machine_in_words(), tuple(done))
 
 
+def _positions(run: Place) -> float | None:
+    """Patch positions per token over the steps that were logged; of a branch, since it left its trunk."""
+    trained = [record for record in RunDirectory(run).read_metrics() if record["kind"] == "train"]
+    tokens = sum(record["tokens"] for record in trained)
+    return sum(record["patches"] for record in trained) / tokens if tokens else None
+
+
 def _outcome(run: Place, trial: Trial, point: dict[str, Any]) -> Outcome:
     answered: dict[int, list[ChoicesRecord]] = {}
     inside: dict[str, ProbeRecord | RecognitionRecord] = {}
@@ -174,6 +183,7 @@ def _outcome(run: Place, trial: Trial, point: dict[str, Any]) -> Outcome:
     return Outcome(
         **point,
         **inside,
+        positions=_positions(run),
         seed=trial.config().seed,
         recipe=trial.recipe,
         changes=trial.changes,

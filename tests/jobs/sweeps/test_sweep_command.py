@@ -325,6 +325,7 @@ def test_runs_of_other_sizes_and_lengths_are_rows_of_their_own(asked, tmp_path, 
     assert main.main(["sweep", "table", str(folder), "--out", str(data)]) == 0
     fields = json.loads(data.read_text())
     first, second = fields["runs"]
+    assert first["positions"] == 1.0  # of Base
     third = json.loads(json.dumps(second)) | {"run": "third", "seed": 9, "parameters": 2_508_512}
     second["steps"] = 900
     fields["runs"].append(third)
