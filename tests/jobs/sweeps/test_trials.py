@@ -132,7 +132,7 @@ def test_labels_are_short_names_of_systems(arg):
         *((f"configs/world.py:{name}", 16) for name in ("flops", "tokens", "steps")),
         ("configs/world.py:rates", 32),
         ("configs/world.py:shares", 6),
-        ("configs/world.py:patches", 6),
+        ("configs/world.py:patches", 7),
         ("configs/world.py:noise", 3),
         ("configs/world.py:laws", 50),
         ("configs/world.py:demo", 2),
