@@ -4,11 +4,11 @@ import dataclasses
 import shutil
 
 import pytest
+from quick_cost import full_rows
 
 from lst_jax import config as cfg
 from lst_jax.core.errors import ConfigError
 from lst_jax.cost import budget
-from lst_jax.cost.parameters import parameters
 from lst_jax.jobs.sweeps.trials import make_sweep, read_sweep, write_sweep
 from lst_jax.recipes.load import load_recipe
 
@@ -69,12 +69,6 @@ def test_rows_of_the_world_hold_the_same_tokens_for_every_system():
     assert len({data.row_tokens for data in rows.values()}) == 1
     patches = [rows[name].row_patches for name in ("base", "bypass-static1", "bypass-static", "bypass-static8")]
     assert patches[0] == patches[1] == rows["base"].row_tokens and patches[1] > 2 * patches[2] > 2 * patches[3]
-
-
-def full_rows(config):
-    """What sampling rows would take a minute to find."""
-    size, tokens = parameters(config.model, config.joint_vocab), config.data.rows * config.data.row_tokens
-    return budget.Cost(size, config.train.steps, 1.0 * config.train.steps * tokens, 1.0, 1.0, {}, {}, {}, "nothing")
 
 
 @pytest.fixture

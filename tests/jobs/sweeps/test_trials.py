@@ -6,18 +6,12 @@ import pathlib
 
 import pytest
 import sweep_recipe
+from quick_cost import full_rows
 
 from lst_jax.core.errors import ConfigError, DataError
 from lst_jax.cost import budget
-from lst_jax.cost.parameters import parameters
 from lst_jax.jobs.sweeps.trials import label_of, make_sweep, open_sweep, read_sweep
 from lst_jax.recipes.load import load_recipe
-
-
-def full_rows(config):
-    """What sampling rows would take a minute to find."""
-    size, tokens = parameters(config.model, config.joint_vocab), config.data.rows * config.data.row_tokens
-    return budget.Cost(size, config.train.steps, 1.0 * config.train.steps * tokens, 1.0, 1.0, {}, {}, {}, "nothing")
 
 
 @pytest.fixture(scope="module")
