@@ -32,7 +32,7 @@ from lst_jax.recipes.load import split
 from lst_jax.recipes.row_sizes import row_patches_for, row_tokens_for
 from lst_jax.storage.place import to_place
 
-DEMO, LST, WORLD = (sibling(__file__, name) for name in ("demo.py", "lst.py", "world.py"))
+DEMO, LST = sibling(__file__, "demo.py"), sibling(__file__, "lst.py")
 STEPS, DEMO_STEPS, WORLD_STEPS = 4000, 200, 400
 PARTS = (1 / 8, 1 / 4, 1 / 2, 1)  # of the steps, in a sweep
 RATE_SHARE = 1 / 4  # of the peak learning rate in pre-training
@@ -50,10 +50,11 @@ def adapted(documents: str, arg: str, steps: int, demo_steps: int) -> ConfigDict
     """The recipe that pre-trains `arg`, changed to train on `documents` from that run's checkpoint on."""
     size, _, system = arg.partition(",")
     if size.startswith("world-"):
-        config, steps = WORLD.get_config(arg.removeprefix("world-")), WORLD_STEPS
+        world = sibling(__file__, "world.py")  # needed for this alone
+        config, steps = world.get_config(arg.removeprefix("world-")), WORLD_STEPS
         config.data.sources = named(config.data.sources, "speech_text")
         config.eval.sources = named(config.eval.sources, "valid")
-        _resize_world_rows(config)
+        _resize_world_rows(config, world.ROW_PATCHES, world.SPEECH_SHARE)
     elif size == "demo":
         config, steps = DEMO.get_config(system), demo_steps
         config.data.sources = named(config.data.sources, "speech_text")
@@ -93,11 +94,11 @@ def _resize_rows(config: ConfigDict, patches: int, shorter_base: bool) -> None:
     _set_rows(config, tokens, patches)
 
 
-def _resize_world_rows(config: ConfigDict) -> None:
+def _resize_world_rows(config: ConfigDict, patches: int, speech_share: float) -> None:
     """Rows of one number of tokens for every system, as in configs/world.py, with the patch positions that they need."""
-    tokens = row_tokens_for(WORLD.ROW_PATCHES, 4, 1.0, WORLD.SPEECH_SHARE)
+    tokens = row_tokens_for(patches, 4, 1.0, speech_share)
     mean_patch = 1 if config.model.architecture == "base" else config.data.patching.static_size
-    _set_rows(config, tokens, row_patches_for(tokens, mean_patch, 1.0, WORLD.SPEECH_SHARE))
+    _set_rows(config, tokens, row_patches_for(tokens, mean_patch, 1.0, speech_share))
 
 
 def _set_rows(config: ConfigDict, tokens: int, patches: int) -> None:
