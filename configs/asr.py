@@ -60,13 +60,11 @@ def adapted(documents: str, arg: str, steps: int, demo_steps: int) -> ConfigDict
         config.data.sources = named(config.data.sources, "speech_text")
         config.eval.sources = named(config.eval.sources, "valid", "test")
         _resize_rows(config, 256, shorter_base=False)
-        config.data.rows = 4
     else:
         config = LST.get_config(arg)
         config.data.sources = [dict(name="speech", kind="utterance", path=f"{DATA}/train/speech")]
         config.eval.sources = [dict(name="dev", kind="utterance", path=f"{DATA}/dev/speech")]
         _resize_rows(config, 4096, shorter_base=True)
-        config.data.rows = 4
     config.name = f"{documents}-{config.name}"
     config.data.documents = documents
     config.data.patching.update(tau1=0, tau2=0)
@@ -83,7 +81,7 @@ def adapted(documents: str, arg: str, steps: int, demo_steps: int) -> ConfigDict
 
 
 def _resize_rows(config: ConfigDict, patches: int, shorter_base: bool) -> None:
-    """Rows of `patches` patch positions that documents of LibriSpeech fill.
+    """Four rows of `patches` patch positions that documents of LibriSpeech fill.
 
     Base has one token per patch position: with `shorter_base` as many as there are patches, else as many as LST has.
     """
@@ -91,6 +89,7 @@ def _resize_rows(config: ConfigDict, patches: int, shorter_base: bool) -> None:
     tokens = row_tokens_for(patches, data.patching.static_size, 1.0, SPEECH_SHARE)
     if config.model.architecture == "base":
         patches = tokens = patches if shorter_base else tokens
+    data.rows = 4
     _set_rows(config, tokens, patches)
 
 
@@ -102,10 +101,9 @@ def _resize_world_rows(config: ConfigDict, patches: int, speech_share: float) ->
 
 
 def _set_rows(config: ConfigDict, tokens: int, patches: int) -> None:
-    config.data.update(row_patches=patches, row_tokens=tokens)
     # these rows are nearly all speech, and take documents whole
-    config.data.row_speech_tokens = tokens if config.model.architecture == "lst_bypass" else None
-    config.data.row_speech_patches = None
+    speech = tokens if config.model.architecture == "lst_bypass" else None
+    config.data.update(row_patches=patches, row_tokens=tokens, row_speech_tokens=speech, row_speech_patches=None)
 
 
 def sweep(add, name: str) -> None:

@@ -196,10 +196,12 @@ def _run(args: argparse.Namespace) -> int:
     if args.dry_run:
         sweep = trials.make_sweep(args.config) if args.config else trials.read_sweep(folder)
         print(text.runs_table(sweep.trials))
-        _warn_unfinished(sweep.trials)
+    else:
+        sweep = trials.open_sweep(folder, args.config)
+    if unfinished := text.unfinished(sweep.trials):  # or an error, where a recipe has changed since
+        print(f"warning: {unfinished}", file=sys.stderr)
+    if args.dry_run:
         return 0
-    sweep = trials.open_sweep(folder, args.config)
-    _warn_unfinished(sweep.trials)
     print(f"lst sweep: {text.totals(sweep.trials)}", file=sys.stderr)
     outcome = local.run_all(folder, sweep.trials, args.jobs)
     found = status.status_of(folder / status.RUNS, sweep.trials)
@@ -214,17 +216,6 @@ def _run(args: argparse.Namespace) -> int:
     from lst_jax.jobs.sweeps.report import write_report
 
     return write_report(folder)
-
-
-def _warn_unfinished(sweep) -> None:
-    """Names the first run whose curriculum does not end, and how many there are. Raises: ConfigError as `Trial.config`."""
-    from lst_jax.data.patching import strategy_of
-
-    configs = {trial.name: trial.config() for trial in sweep}
-    said = {name: strategy_of(one.data.patching).unfinished(one.train.steps) for name, one in configs.items()}
-    if found := [f"{name}: {sentence}" for name, sentence in said.items() if sentence]:
-        others = f" ({len(found) - 1} more runs likewise)" if len(found) > 1 else ""
-        print(f"warning: {found[0]}{others}", file=sys.stderr)
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lst_jax.core.text_table import columns
+from lst_jax.data.patching import strategy_of
 from lst_jax.jobs.sweeps.status import Status, summary
 from lst_jax.jobs.sweeps.trials import Trial
 
@@ -36,6 +37,17 @@ def totals(trials: Sequence[Trial]) -> str:
     tokens, flops = (sum(getattr(t, name) * t.own_share for t in trials) for name in ("tokens", "flops"))
     content = "; ".join(dict.fromkeys(t.content for t in trials))
     return f"{len(trials)} runs, {tokens:.3g} tokens, {flops:.3g} FLOPs, {content}"
+
+
+def unfinished(trials: Sequence[Trial]) -> str:
+    """The first run that is too short for its curriculum, and how many there are; empty where there is none.
+
+    Raises: ConfigError as `Trial.config`.
+    """
+    configs = {trial.name: trial.config() for trial in trials}
+    said = {name: strategy_of(one.data.patching).unfinished(one.train.steps) for name, one in configs.items()}
+    found = [f"{name}: {sentence}" for name, sentence in said.items() if sentence]
+    return "" if not found else found[0] + (f" ({len(found) - 1} more runs likewise)" if len(found) > 1 else "")
 
 
 def status_table(found: Sequence[Status]) -> str:
