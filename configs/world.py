@@ -39,11 +39,14 @@ FLOPS, TOKENS = 5e13, 10e6  # of a run in the sweeps
 DEMO_STEPS = 7000  # half an hour on two cores
 DEMO_SYSTEMS = ("base", "bypass-static")
 SMALL_STEPS = 2400  # of bypass-static, in a quarter of an hour on one core
-# Seconds per step on a core, as multiples of bypass-static's; measured over 110 steps each.
+# Seconds per step on a core, as multiples of bypass-static's; measured over 48 to 110 steps each.
 SECONDS = {
     "base": 1.24,
     "bpe": 1.21,
     "static": 1.06,
+    "aligned": 1.05,
+    "mixed": 1.07,
+    "curriculum": 1.05,
     "bypass": 0.97,
     "bypass-aligned": 0.98,
     "bypass-static": 1.0,
@@ -55,8 +58,9 @@ GPU_WIDTH, GPU_ROWS, GPU_RATE, GPU_FLOPS = 640, 32, 1e-3, 2e16  # about four min
 BEST_STEPS = 3000  # of bypass-static in the sweep `best`, in 16 minutes on one core
 BEST_RATE = 4e-3  # of the sweep `small`, for both systems
 BEST_MAIN = (*DEMO_SYSTEMS, "bypass", "bypass-aligned", "static", "bpe")  # from three seeds
-BEST_OTHERS = ("bypass-static1", "bypass-static8", "bypass-static2")
-SMALL_OTHERS = (*BEST_OTHERS, "static", "bpe", "bypass")
+OTHER_SIZES = ("bypass-static1", "bypass-static8", "bypass-static2")
+BEST_OTHERS = (*OTHER_SIZES, "aligned", "mixed", "curriculum")
+SMALL_OTHERS = (*OTHER_SIZES, "static", "bpe")
 SMALL_RATES = {"base": (1e-3, 4e-3, 8e-3), "bypass-static": (4e-3, 8e-3)}  # besides RATE
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 SHARES = (0.4, SPOKEN_SHARE, 0.9)  # of tokens in interleaved documents
