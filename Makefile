@@ -65,7 +65,7 @@ scaling: scaling-data
 	$(LST) sweep run runs/scaling --config configs/scaling.py:compute-optimal
 
 # The made-up world of docs/evidence.md: its stories, spoken in WORLD_VOICES, as records, and its items with their units. Each line
-# goes on where it was stopped. docs/evidence.md says how long it takes; make world WORLD_HOURS=48 makes more of it.
+# goes on where it was stopped. docs/evidence_methods.md says how long it takes; make world WORLD_HOURS=48 makes more of it.
 WORLD := data/world
 WORLD_PEOPLE := 576
 WORLD_RELATIONS := 8
