@@ -63,6 +63,7 @@ BEST_OTHERS = (*OTHER_SIZES, "aligned", "mixed", "curriculum")
 SMALL_OTHERS = (*OTHER_SIZES, "static", "bpe")
 SMALL_RATES = {"base": (1e-3, 4e-3, 8e-3), "bypass-static": (4e-3, 8e-3)}  # besides RATE
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+VOICES_STEPS = 9000  # of bypass-static in the sweep `voices`, in an hour on one core
 SHARES = (0.4, SPOKEN_SHARE, 0.9)  # of tokens in interleaved documents
 PATCHES = ("static3", "static", "static6", "static9", "aligned", "aligned-merged", "mixed")  # of the bypass
 NOISES = (0.0, 40.0, 80.0)  # ms by which the ends of words are off, as the standard deviation
@@ -138,6 +139,7 @@ def sweep(add, name: str) -> None:
     flops, tokens, steps   all systems at equal FLOPs, equal tokens or equal steps; those of MAIN from three seeds
     rates                  peak learning rates for each system, at a quarter of the FLOPs
     demo                   Base and bypass on the small world, at equal time: 50 minutes on two cores
+    voices                 Base and bypass on the world of four voices at the best rate, in equal time, an hour each
     best                   systems on the small world at the best rate of `small`, in equal time, 16 minutes each
     small                  systems on the small world at equal time, a quarter of an hour each: seeds, patches, rates
     shares                 the same two with fewer and more interleaved documents, at the best rate, in equal time
@@ -164,18 +166,24 @@ def rates() -> list[Overlay]:
     return product([{"budget": f"flops={FLOPS / 4:g}"}], recipes, each("optim.peak_lr", *RATES))
 
 
-def _timed(name: str, steps: int) -> Overlay:
-    """A run in the small world for the time that bypass-static takes for `steps`; a curriculum has three equal parts."""
+def _timed(name: str, steps: int, size: str = "demo") -> Overlay:
+    """A run for the time that bypass-static takes for `steps`; a curriculum has three equal parts."""
     steps = round(steps / SECONDS[name])
     system = systems.parse(name, DEMO_UNITS, name)
     parts = ("tau1", "tau2") if system.strategy is Curriculum else ()
     patching = {f"data.patching.{part}": system.patching(steps)[part] for part in parts}
-    return {"recipe": f"demo,{name}", "train.steps": steps, **patching}
+    return {"recipe": f"{size},{name}", "train.steps": steps, **patching}
 
 
 def demo() -> list[Overlay]:
     """Base and the bypass on the small world, at equal time; Base has 1.16 times the FLOPs."""
     return product([{"train.checkpoint_keep_every": 1000}], [_timed(name, DEMO_STEPS) for name in DEMO_SYSTEMS])
+
+
+def voices() -> list[Overlay]:
+    """Base and the bypass on the world of four voices and 200 units, at equal time and the best rate of `small`."""
+    shared = {"optim.peak_lr": BEST_RATE, "train.checkpoint_keep_every": VOICES_STEPS // 3}
+    return product([shared], [_timed(name, VOICES_STEPS, str(WIDTH)) for name in DEMO_SYSTEMS])
 
 
 def best() -> list[Overlay]:
@@ -281,6 +289,7 @@ SWEEPS = {
     "steps": lambda: compared({"train.steps": STEPS}),
     "rates": rates,
     "demo": demo,
+    "voices": voices,
     "best": best,
     "small": small,
     "shares": shares,

@@ -130,6 +130,7 @@ def test_labels_are_short_names_of_systems(arg):
         ("configs/world.py:noise", 3),
         ("configs/world.py:laws", 50),
         ("configs/world.py:demo", 2),
+        ("configs/world.py:voices", 2),
         ("configs/world.py:best", 24),
         ("configs/world.py:small", 16),
         ("configs/world.py:gpu", 2),
