@@ -65,11 +65,11 @@ scaling: scaling-data
 	$(LST) sweep run runs/scaling --config configs/scaling.py:compute-optimal
 
 # The made-up world of docs/evidence.md: its stories, spoken in WORLD_VOICES, as records, and its items with their units. Each line
-# goes on where it was stopped. docs/evidence_methods.md says how long it takes; make world WORLD_HOURS=48 makes more of it.
+# goes on where it was stopped. docs/evidence_methods.md says how long it takes. WORLD_PEOPLE=576 WORLD_RELATIONS=8 makes the largest.
 WORLD := data/world
-WORLD_PEOPLE := 576
-WORLD_RELATIONS := 8
-WORLD_LIST_SHARE := 0.25
+WORLD_PEOPLE := 192
+WORLD_RELATIONS := 4
+WORLD_LIST_SHARE := 0.6
 WORLD_HOURS := 24
 WORLD_ITEMS := 1000
 WORLD_SYNTHESISER := espeak
@@ -105,7 +105,7 @@ world-demo: world-demo-data
 	$(LST) report $(WORLD_RUN)
 
 world-demo-data:
-	$(MAKE) world WORLD=$(WORLD_DEMO) WORLD_PEOPLE=48 WORLD_RELATIONS=4 WORLD_LIST_SHARE=0.6 WORLD_HOURS=8 WORLD_ITEMS=100 WORLD_UNITS=100 WORLD_VOICES=en-us
+	$(MAKE) world WORLD=$(WORLD_DEMO) WORLD_PEOPLE=48 WORLD_HOURS=8 WORLD_ITEMS=100 WORLD_UNITS=100 WORLD_VOICES=en-us
 
 # What configs/world.py:demo,bpe needs beside it.
 world-demo-bpe: world-demo-data

@@ -155,9 +155,10 @@ def sweep(add, name: str) -> None:
 
 
 def compared(length: Overlay) -> list[Overlay]:
-    """All systems for one length of training."""
+    """All systems for one length of training, at the best rate of `small`."""
+    shared = [length | {"optim.peak_lr": BEST_RATE}]
     main, others = each("recipe", *_recipes(MAIN)), each("recipe", *_recipes(OTHERS))
-    return [*product([length], main, each("seed", *SEEDS)), *product([length], others)]
+    return [*product(shared, main, each("seed", *SEEDS)), *product(shared, others)]
 
 
 def rates() -> list[Overlay]:
