@@ -65,7 +65,7 @@ scaling: scaling-data
 	$(LST) sweep run runs/scaling --config configs/scaling.py:compute-optimal
 
 # The made-up world of docs/evidence.md: its stories, spoken in WORLD_VOICES, as records, and its items with their units. Each line
-# goes on where it was stopped. docs/evidence_methods.md says how long it takes. WORLD_PEOPLE=576 WORLD_RELATIONS=8 makes the largest.
+# goes on where it was stopped. docs/evidence_methods.md says how long it takes. WORLD=data/all WORLD_PEOPLE=576 WORLD_RELATIONS=8 makes all facts.
 WORLD := data/world
 WORLD_PEOPLE := 192
 WORLD_RELATIONS := 4
@@ -87,7 +87,7 @@ world: .venv/synthesis
 	  $(LST) prepare speech --manifest $(WORLD)/$$split/spoken/manifest.jsonl --units $(WORLD)/units.safetensors --aligner ctm:$(WORLD)/$$split/spoken/words.ctm --out $(WORLD)/$$split/speech || exit; \
 	  $(LST) prepare text --manifest $(WORLD)/told/text.jsonl --where split=$$split --out $(WORLD)/$$split/text || exit; \
 	done
-	$(LST) prepare spoken-task $(foreach kind,$(WORLD_KINDS),--task world-$(kind)=$(WORLD)/told/tasks/$(kind).jsonl) --units $(WORLD)/units.safetensors --synthesiser $(WORLD_SYNTHESISER) $(WORLD_VOICES:%=--voice %) --out $(WORLD)/tasks
+	$(LST) prepare spoken-task $(foreach kind,$(WORLD_KINDS),--task world-$(kind)=$(WORLD)/told/tasks/$(kind).jsonl) --units $(WORLD)/units.safetensors --synthesiser $(WORLD_SYNTHESISER) $(WORLD_VOICES:%=--voice %) --out $(WORLD)/tasks$(if $(word 2,$(WORLD_KINDS)),,/world-$(WORLD_KINDS))
 
 # What configs/world.py:128,bpe needs beside it.
 world-bpe: world
