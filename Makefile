@@ -87,7 +87,9 @@ world: .venv/synthesis
 	  $(LST) prepare speech --manifest $(WORLD)/$$split/spoken/manifest.jsonl --units $(WORLD)/units.safetensors --aligner ctm:$(WORLD)/$$split/spoken/words.ctm --out $(WORLD)/$$split/speech || exit; \
 	  $(LST) prepare text --manifest $(WORLD)/told/text.jsonl --where split=$$split --out $(WORLD)/$$split/text || exit; \
 	done
-	$(LST) prepare spoken-task $(foreach kind,$(WORLD_KINDS),--task world-$(kind)=$(WORLD)/told/tasks/$(kind).jsonl) --units $(WORLD)/units.safetensors --synthesiser $(WORLD_SYNTHESISER) $(WORLD_VOICES:%=--voice %) --out $(WORLD)/tasks$(if $(word 2,$(WORLD_KINDS)),,/world-$(WORLD_KINDS))
+	for kind in $(WORLD_KINDS); do \
+	  $(LST) prepare spoken-task --task world-$$kind=$(WORLD)/told/tasks/$$kind.jsonl --units $(WORLD)/units.safetensors --synthesiser $(WORLD_SYNTHESISER) $(WORLD_VOICES:%=--voice %) --out $(WORLD)/tasks/world-$$kind || exit; \
+	done
 
 # What configs/world.py:128,bpe needs beside it.
 world-bpe: world
